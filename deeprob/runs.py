@@ -1,0 +1,204 @@
+"""The run folder: the one place that knows its layout, how a run is found again, and how a file is written whole.
+
+    runs/<experiment>/<run id>/
+        config.yaml overrides.txt environment.json     what was asked for, and where it ran
+        metrics.jsonl log.txt                          append-only, they survive a requeue
+        checkpoints/{last,best}.ckpt
+        results.json results_<split>.json predictions_<split>.npz report.html plots/
+        error.txt                                      only after a failure
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from deeprob.errors import InputError
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of `path`, and put it in its place only when the block ends well.
+
+    A reader sees the old file or the new one, never a part, also after kill -9 or a full disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must outlive a power cut
+    finally:
+        os.close(folder)
+
+
+def _umask() -> int:
+    """The process's file creation mask; it can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, whole or not at all."""
+    with atomic_file(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON to `path`, whole or not at all. NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def new_run_id() -> str:
+    """DEEPROB_RUN_ID, or the scheduler's job (and array task), or the clock: a requeued job finds its own folder."""
+    given = os.environ.get("DEEPROB_RUN_ID")
+    if given:
+        return given
+    job = os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID")
+    if job:
+        task = os.environ.get("SLURM_ARRAY_TASK_ID")
+        return f"{job}_{task}" if task else job
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Paths are properties, so that no other file spells a name."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_dir: Path, experiment: str, run_id: str | None = None) -> Run:
+        """The folder of a new run, or of the same run before a requeue. An id from the clock is made unique."""
+        if run_id is None:
+            run_id = new_run_id()
+            if not (os.environ.get("DEEPROB_RUN_ID") or os.environ.get("SLURM_JOB_ID")):
+                return cls(_fresh_folder(runs_dir / experiment, run_id))
+        path = runs_dir / experiment / run_id
+        path.mkdir(parents=True, exist_ok=True)
+        return cls(path)
+
+    @classmethod
+    def find(cls, path: str | Path) -> Run:
+        """An existing run folder. Raises InputError where there is none, naming the nearest thing to do."""
+        run = cls(Path(path).expanduser())
+        if not run.path.is_dir():
+            raise InputError("no such run folder", where=run.path, fix="list them with: ls -d runs/*/*")
+        if not run.config.is_file():
+            raise InputError(
+                "not a run folder, config.yaml is missing",
+                where=run.path,
+                expected="a folder written by `deeprob train`, such as runs/quickstart/20260101-120000",
+            )
+        return run
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def experiment(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def overrides(self) -> Path:
+        return self.path / "overrides.txt"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def error(self) -> Path:
+        return self.path / "error.txt"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    def checkpoint(self, name: str) -> Path:
+        """`last` or `best`."""
+        return self.checkpoints / f"{name}.ckpt"
+
+    def results(self, split: str | None = None) -> Path:
+        """results.json of the split the experiment is judged by, or results_<split>.json of another."""
+        return self.path / (f"results_{split}.json" if split else "results.json")
+
+    def predictions(self, split: str) -> Path:
+        return self.path / f"predictions_{split}.npz"
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl in order; a row cut off by a kill is left out."""
+        if not self.metrics.is_file():
+            return []
+        rows = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                rows.append(json.loads(line))
+        return rows
+
+    def read_results(self, split: str | None = None) -> Mapping[str, Any]:
+        """results.json as written. Raises InputError where the run was not evaluated or the file is broken."""
+        path = self.results(split)
+        try:
+            results: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                "the run has no results yet", where=path, fix=f"run: deeprob evaluate run={self.path}"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"broken JSON ({error})", where=path, fix=f"run: deeprob evaluate run={self.path}"
+            ) from None
+        return results
+
+
+def _fresh_folder(parent: Path, run_id: str) -> Path:
+    """Make parent/run_id, or parent/run_id-2 and so on where another run of the same second took the name."""
+    attempt = 1
+    while True:
+        path = parent / (run_id if attempt == 1 else f"{run_id}-{attempt}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            attempt += 1
+        else:
+            return path
