@@ -1,0 +1,1 @@
+"""Data sources, views, augmentation and loading. `frame.py` holds the contract."""

@@ -1,0 +1,64 @@
+"""The contract of every data source: one picture of a scene with what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One object in a frame. Every label but the class may be missing.
+
+    class_id: index into the source's `classes`.
+    box_xyxy: float64 (4,), left, top, right, bottom in pixels; the pixel i covers [i - 0.5, i + 0.5].
+    mask: bool (H, W), the visible pixels.
+    amodal_mask: bool (H, W), all pixels, also those behind other objects.
+    T_cam_obj: float64 (4, 4), maps object points to OpenCV camera axes (x right, y down, z forward), metres.
+    visible_fraction: visible pixels over all pixels of the object's silhouette, 0..1.
+    """
+
+    class_id: int
+    box_xyxy: NDArray[np.float64]
+    mask: NDArray[np.bool_] | None = None
+    amodal_mask: NDArray[np.bool_] | None = None
+    T_cam_obj: NDArray[np.float64] | None = None
+    visible_fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture, real or simulated; code downstream never asks which.
+
+    image: uint8 (H, W, 3), RGB.
+    K: float64 (3, 3), intrinsics; an integer coordinate is a pixel's centre. None where the camera is not known.
+    depth_m: float32 (H, W), metres along the optical axis, 0 = no reading.
+    source, key: the data set, and the file or seed inside it that this frame came from.
+    group: the independent unit it belongs to (a recording session, a scene); frames of one group never
+        lie on both sides of a split.
+    """
+
+    image: NDArray[np.uint8]
+    instances: tuple[Instance, ...]
+    source: str
+    key: str
+    group: str
+    K: NDArray[np.float64] | None = None
+    depth_m: NDArray[np.float32] | None = None
+
+
+class Source(Protocol):
+    """A data set: class names, and a lazily read sequence of frames for each split."""
+
+    name: str
+    real: bool
+    classes: tuple[str, ...]
+    splits: tuple[str, ...]
+
+    def frames(self, split: str) -> Sequence[Frame]:
+        """The frames of a split, each read when it is asked for. Raises InputError for an unknown split."""
+        ...
