@@ -1,0 +1,1 @@
+"""Models: wiring over `deeprob.layers`, no mathematics of their own."""

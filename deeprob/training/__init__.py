@@ -1,0 +1,1 @@
+"""Training: the Lightning module, objectives, schedules, and `run.py`, which knows nothing of Hydra."""

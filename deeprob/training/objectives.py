@@ -1,0 +1,53 @@
+"""Objectives: what a batch is trained for. An objective turns (model, batch) into a loss and named numbers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from deeprob.layers import cross_entropy, multi_margin_loss
+
+
+class Outcome(NamedTuple):
+    """loss: scalar to descend on; logits (N, C); num_correct: samples whose largest logit is the label's."""
+
+    loss: Tensor
+    logits: Tensor
+    num_correct: Tensor
+
+
+class Objective(Protocol):
+    """What the training module asks of an objective."""
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome: ...
+
+
+def _outcome(loss: Tensor, logits: Tensor, labels: Tensor) -> Outcome:
+    return Outcome(loss, logits, (logits.detach().argmax(1) == labels).sum())
+
+
+class CrossEntropy:
+    """Softmax cross-entropy, mean over the batch; label_smoothing spreads that mass over all classes."""
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing: expected 0 <= value < 1, got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome:
+        logits = model(images)
+        smoothing = self.label_smoothing if torch.is_grad_enabled() else 0.0  # evaluate the plain loss
+        return _outcome(cross_entropy(logits, labels, label_smoothing=smoothing), logits, labels)
+
+
+class Hinge:
+    """Multiclass SVM: the mean over wrong classes of max(0, margin + s_j - s_y), mean over the batch."""
+
+    def __init__(self, margin: float = 1.0) -> None:
+        self.margin = margin
+
+    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome:
+        logits = model(images)
+        return _outcome(multi_margin_loss(logits, labels, margin=self.margin), logits, labels)
