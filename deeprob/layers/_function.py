@@ -1,0 +1,120 @@
+"""The base of every hand-written layer, and the words in which layers refuse what does not fit."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+
+class Function(torch.autograd.Function):
+    """A differentiable operation whose gradient is written by hand.
+
+    A subclass defines four static methods, in this order:
+
+        forward(*inputs) -> output            the operation
+        setup_context(ctx, inputs, output)    what the gradient needs, and no more
+        backward(ctx, dy) -> gradients        reverse mode: one gradient (or None) an input
+        tangent(ctx, *x_dots) -> y_dot        forward mode: the same derivative, pushed the other way
+
+    `backward` is made of differentiable operations, so the second derivative follows by itself; a faster
+    form that writes into its own buffers stands under `if may_overwrite():`. It never writes into dy:
+    another branch may share it.
+
+    Under autocast, inputs are cast to `autocast_dtype` (None: autocast's own, for matrix products and
+    convolutions; float32 for losses and norms; "widest" for what only joins its inputs) and the operation
+    runs with autocast off, so that backward sees one dtype.
+
+    `torch.func` transforms work. `torch.compile` works because `tangent` becomes `jvp` only on a subclass
+    made for forward mode: a compiled graph may not contain a custom jvp.
+    """
+
+    generate_vmap_rule = True
+    autocast_dtype: ClassVar[torch.dtype | str | None] = None
+    _twin: ClassVar[Any]
+
+    if TYPE_CHECKING:  # torch's own signatures refuse named arguments
+        setup_context: Callable[..., None]
+        backward: Callable[..., Any]
+        tangent: Callable[..., Any]
+
+    @classmethod
+    def apply(cls, *inputs: Any) -> Any:
+        device = next((i.device.type for i in inputs if isinstance(i, Tensor)), "cpu")
+        if torch.is_autocast_enabled(device):
+            dtype = cls._dtype_under_autocast(device, inputs)
+            cast = [i.to(dtype) if _is_castable(i) else i for i in inputs]
+            with torch.autocast(device, enabled=False):
+                return cls.apply(*cast)
+        if torch.compiler.is_compiling():
+            return super().apply(*inputs)  # type: ignore[no-untyped-call]
+        if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
+            return super(Function, cls._forward_mode()).apply(*inputs)
+        # torch.autograd.Function.apply would bind the signature first, which costs 60 microseconds a call
+        return super(torch.autograd.Function, cls).apply(*inputs)  # type: ignore[misc]
+
+    @classmethod
+    def _forward_mode(cls) -> Any:
+        """Make, once, a subclass with `tangent` under the name that forward mode looks for."""
+        if "_twin" not in cls.__dict__:
+            cls._twin = type(cls.__name__, (cls,), {"jvp": staticmethod(cls.tangent)})
+        return cls._twin
+
+    @classmethod
+    def _dtype_under_autocast(cls, device: str, inputs: tuple[Any, ...]) -> torch.dtype:
+        if isinstance(cls.autocast_dtype, torch.dtype):
+            return cls.autocast_dtype
+        if cls.autocast_dtype == "widest":
+            dtypes = [i.dtype for i in inputs if _is_castable(i)]
+            return torch.float32 if torch.float32 in dtypes else dtypes[0] if dtypes else torch.float32
+        return torch.get_autocast_dtype(device)
+
+
+def _is_castable(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
+
+
+def may_overwrite() -> bool:
+    """Whether nobody differentiates or batches what runs now: own buffers may be written into."""
+    return not torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Whether all are ordinary float32 CPU arrays that no transform, trace or tape follows.
+
+    That is when a fast CPU path may run. The tape is off inside a Function's forward, and inside its backward
+    unless the gradient itself is differentiated.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and may_overwrite()
+        and all(
+            t.dtype == torch.float32 and t.device.type == "cpu" and type(t) in (Tensor, torch.nn.Parameter)
+            for t in tensors
+            if t is not None
+        )
+    )
+
+
+def expect(fits: bool, layer: str, expected: str, got: object) -> None:
+    """Raise ValueError, in the one form all layers use, unless `fits`. Shapes among `got` print as tuples."""
+    if not fits:
+        if isinstance(got, Tensor):
+            got = tuple(got.shape)
+        raise ValueError(f"{layer}: expected {expected}, got {got}")
+
+
+def expect_alike(layer: str, **tensors: Tensor | None) -> None:
+    """Raise ValueError unless the tensors that are given share one floating dtype and one device."""
+    first_name, first = next((name, t) for name, t in tensors.items() if t is not None)
+    if not first.is_floating_point():
+        raise ValueError(f"{layer}: expected {first_name} of a floating dtype, got {first.dtype}")
+    for name, t in tensors.items():
+        if t is None or (t.dtype == first.dtype and t.device == first.device):
+            continue
+        if t.device != first.device or not torch.is_autocast_enabled(first.device.type):
+            raise ValueError(
+                f"{layer}: expected {name} as {first_name} is, {first.dtype} on {first.device}, "
+                f"got {t.dtype} on {t.device}"
+            )

@@ -1,0 +1,14 @@
+"""Every layer there is: the contract test, `deeprob gradcheck` and `deeprob benchmark layers` walk this list.
+
+A new layer is one file beside `deeprob/layers/linear.py` and one entry in its family's list here.
+"""
+
+from . import activation, dense
+from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
+
+LAYERS: list[Layer] = [
+    *dense.LAYERS,
+    *activation.LAYERS,
+]
+
+__all__ = ["LAYERS", "Draw", "Layer", "ModuleSample", "Sample", "bench", "kink", "module", "real", "tiny"]

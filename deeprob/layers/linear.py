@@ -1,0 +1,83 @@
+"""Linear layer.
+
+    y = x W^T + b        x (..., D)   W (M, D)   b (M)   y (..., M)
+
+    dx = dy W            each input collects the outputs it fed
+    dW = dy^T x          an outer product a sample, summed over the samples
+    db = sum(dy)         b is copied to every sample; a copy's gradient is the sum
+
+The Jacobian dy/dx has (N M)(N D) entries (256 GiB at N = 64, D = M = 4096) and is never formed.
+Cost: forward 2 N D M FLOPs, backward 4 N D M; saves x (W is a parameter).
+Source: Johnson, backpropagation lecture, matrix multiply.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._function import Function, expect, expect_alike
+
+
+class LinearFunction(Function):
+    """The linear layer above."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        y = x @ weight.t()
+        return y if bias is None else y + bias
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, _ = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias = ctx.needs_input_grad
+        rows = dy.reshape(-1, dy.shape[-1])
+        dx = dy @ weight if need_x else None
+        dweight = rows.t() @ x.reshape(-1, x.shape[-1]) if need_weight else None
+        dbias = rows.sum(0) if need_bias else None
+        return dx, dweight, dbias
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Tensor | None, weight_dot: Tensor | None, bias_dot: Tensor | None) -> Any:
+        x, weight = ctx.saved_tensors
+        y_dot: Any = 0 if x_dot is None else x_dot @ weight.t()
+        y_dot = y_dot if weight_dot is None else y_dot + x @ weight_dot.t()
+        return y_dot if bias_dot is None else y_dot + bias_dot
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x W^T + b (..., M) of x (..., D), weight (M, D) and bias (M) or None.
+
+    Raises ValueError where shapes, dtypes or devices do not fit.
+    """
+    expect(weight.dim() == 2, "linear", "weight (M, D)", weight)
+    num_outputs, num_inputs = weight.shape
+    expect(x.dim() >= 1 and x.shape[-1] == num_inputs, "linear", f"x (..., {num_inputs})", x)
+    expect(bias is None or bias.shape == (num_outputs,), "linear", f"bias ({num_outputs},)", bias)
+    expect_alike("linear", x=x, weight=weight, bias=bias)
+    y: Tensor = LinearFunction.apply(x, weight, bias)
+    return y
+
+
+class Linear(nn.Module):
+    """As torch.nn.Linear, with the gradient above."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        bound = 1 / math.sqrt(in_features) if in_features else 0.0  # kaiming_uniform(a=sqrt(5)), as torch
+        self.weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
