@@ -1,0 +1,1 @@
+"""Rotations, rigid transforms, the pinhole camera and triangle meshes, in numpy."""

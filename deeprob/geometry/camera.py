@@ -1,0 +1,58 @@
+"""The pinhole camera: OpenCV axes (x right, y down, z forward), an integer coordinate is a pixel's centre."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deeprob.errors import InputError
+from deeprob.geometry.rotation import axis_angle_to_matrix
+from deeprob.geometry.transform import make_transform
+
+Array = NDArray[np.float64]
+
+
+def make_intrinsics(fx: float, fy: float, cx: float, cy: float) -> Array:
+    """K (3, 3) in pixels. Raises InputError for a focal length that is not positive or a value that is not finite."""
+    if not np.all(np.isfinite([fx, fy, cx, cy])) or fx <= 0 or fy <= 0:
+        raise InputError(
+            f"bad intrinsics fx={fx} fy={fy} cx={cx} cy={cy}",
+            where="camera.K",
+            expected="finite numbers, fx and fy above 0 pixels",
+        )
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+def intrinsics_from_fov(width: int, height: int, degrees: float) -> Array:
+    """K (3, 3) of square pixels with the optical axis in the middle and this horizontal field of view."""
+    if not 0 < degrees < 180:
+        raise InputError(
+            f"a field of view of {degrees} degrees",
+            where="camera.field_of_view",
+            expected="between 0 and 180",
+        )
+    focal = width / 2 / np.tan(np.radians(degrees) / 2)
+    return make_intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+
+def project_points(K: Array, points_cam: ArrayLike) -> Array:
+    """Pixels (N, 2) of points (N, 3) in camera axes, which must lie in front of the camera (z > 0)."""
+    uvw = np.asarray(points_cam, np.float64) @ K.T
+    pixels: Array = uvw[:, :2] / uvw[:, 2:]
+    return pixels
+
+
+def look_at(eye: ArrayLike, target: ArrayLike, roll: float = 0.0) -> Array:
+    """T_world_cam (4, 4) of a camera at `eye` that looks at `target`, world z up; `roll` radians about its axis."""
+    eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
+    forward = target - eye
+    distance = np.linalg.norm(forward)
+    if not distance > 1e-9:
+        raise ValueError(f"the camera stands on the point it looks at: {eye.tolist()}")
+    forward = forward / distance
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    if np.linalg.norm(right) < 1e-6:  # straight down or up: any horizontal axis will do
+        right = np.array([1.0, 0.0, 0.0])
+    right = right / np.linalg.norm(right)
+    R = np.stack([right, np.cross(forward, right), forward], axis=1)
+    return make_transform(R @ axis_angle_to_matrix([0.0, 0.0, 1.0], roll), eye)

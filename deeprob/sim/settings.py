@@ -1,0 +1,133 @@
+"""What a simulated data set is made of: every setting, its unit, its default.
+
+Plain dataclasses without heavy imports, so that Hydra can use them as schema. A range is `[low, high]`, drawn
+uniformly; equal ends fix the value. The docstrings say which value switches a knob off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class ObjectSettings:
+    """Which objects there are.
+
+    folder: `everyday` (ten models that ship with PyBullet), `random_urdfs` (its thousand random shapes), or a
+        folder of meshes of one's own.
+    names: take only these, in this order; empty takes all.
+    limit: take the first so many; 0 takes all.
+    scale: multiplies the size of every object read from a folder (0.001 for meshes in millimetres).
+    """
+
+    folder: str = "everyday"
+    names: list[str] = field(default_factory=list)
+    limit: int = 0
+    scale: float = 1.0
+
+
+@dataclass
+class SceneSettings:
+    """How objects come to lie where they lie.
+
+    objects: fewest and most objects in a scene.
+    table: half width and half depth of the table top, metres; the table is centred on the origin, its top is z = 0.
+    spread: objects are dropped within this distance of the centre, metres.
+    scale: range of a factor on every object's size, 1 is its true size.
+    max_seconds: simulated time within which a scene must come to rest.
+    rest_speed: at rest means every object is slower than this, metres a second.
+    max_penetration: a scene whose objects overlap more than this is rejected, metres.
+    attempts: a scene that was rejected so often is given up with an error.
+    """
+
+    objects: list[int] = field(default_factory=lambda: [4, 8])
+    table: list[float] = field(default_factory=lambda: [0.6, 0.6])
+    spread: float = 0.2
+    scale: list[float] = field(default_factory=lambda: [0.85, 1.15])
+    max_seconds: float = 3.0
+    rest_speed: float = 0.05
+    max_penetration: float = 0.003
+    attempts: int = 30
+
+
+@dataclass
+class CameraSettings:
+    """Where the camera stands, and its intrinsics.
+
+    width, height: pixels.
+    field_of_view: horizontal, degrees. Used where K is empty.
+    K: fx, fy, cx, cy in pixels, an integer pixel is a pixel's centre; empty draws from field_of_view.
+    distance, elevation, azimuth, roll: a shell around the scene's centre; metres, and degrees.
+    look_at_jitter: the camera aims within this distance of the scene's centre, metres.
+    near: nothing closer is seen, metres.
+    """
+
+    width: int = 160
+    height: int = 160
+    field_of_view: list[float] = field(default_factory=lambda: [38.0, 50.0])
+    K: list[float] = field(default_factory=list)
+    distance: list[float] = field(default_factory=lambda: [0.55, 0.85])
+    elevation: list[float] = field(default_factory=lambda: [25.0, 70.0])
+    azimuth: list[float] = field(default_factory=lambda: [0.0, 360.0])
+    roll: list[float] = field(default_factory=lambda: [-8.0, 8.0])
+    look_at_jitter: float = 0.05
+    near: float = 0.05
+
+
+@dataclass
+class LookSettings:
+    """Domain randomisation: everything that changes the picture and leaves the geometry alone.
+
+    ambient, diffuse, specular: strength of each light term; diffuse and specular [0, 0] switch the lamp off.
+    light_elevation: degrees above the table.
+    light_tint: largest relative deviation of the light's red, green and blue from white; 0 is white light.
+    shadows: objects throw shadows on the table and on one another.
+    shadow_strength: share of the lamp that a shadow takes away.
+    tint: largest relative deviation of an object's colour, each channel; 0 keeps the model's own colours.
+    recolour: probability that an object without a texture gets a random colour.
+    table_textures: `random` procedural patterns, `plain` one grey, or a folder of pictures.
+    backgrounds: behind the table: `random`, `plain`, or a folder of pictures.
+    blur: standard deviation of the lens blur, pixels; [0, 0] switches it off.
+    noise: standard deviation of the sensor noise, grey levels of 255; [0, 0] switches it off.
+    exposure: factor on the brightness; [1, 1] switches it off.
+    contrast: factor on the contrast; [1, 1] switches it off.
+    """
+
+    ambient: list[float] = field(default_factory=lambda: [0.35, 0.6])
+    diffuse: list[float] = field(default_factory=lambda: [0.4, 0.75])
+    specular: list[float] = field(default_factory=lambda: [0.0, 0.25])
+    light_elevation: list[float] = field(default_factory=lambda: [35.0, 85.0])
+    light_tint: float = 0.08
+    shadows: bool = True
+    shadow_strength: list[float] = field(default_factory=lambda: [0.4, 0.9])
+    tint: float = 0.2
+    recolour: float = 0.5
+    table_textures: str = "random"
+    backgrounds: str = "random"
+    blur: list[float] = field(default_factory=lambda: [0.0, 0.7])
+    noise: list[float] = field(default_factory=lambda: [1.0, 6.0])
+    exposure: list[float] = field(default_factory=lambda: [0.85, 1.15])
+    contrast: list[float] = field(default_factory=lambda: [0.85, 1.15])
+
+
+@dataclass
+class SimSettings:
+    """A simulated data set: the same settings give the same pictures, whatever the number of workers.
+
+    train_scenes, val_scenes, test_scenes: settled scenes a split; no scene is in two splits.
+    views: pictures of each scene, each with its own camera, light and colours.
+    min_visible: an object is labelled only when this share of its silhouette is visible; the others are
+        in the picture, without a label.
+    """
+
+    name: str = "everyday"
+    seed: int = 0
+    train_scenes: int = 240
+    val_scenes: int = 40
+    test_scenes: int = 80
+    views: int = 4
+    min_visible: float = 0.3
+    objects: ObjectSettings = field(default_factory=ObjectSettings)
+    scene: SceneSettings = field(default_factory=SceneSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    look: LookSettings = field(default_factory=LookSettings)
