@@ -19,7 +19,7 @@ class Function(torch.autograd.Function):
         tangent(ctx, *x_dots) -> y_dot        forward mode: the same derivative, pushed the other way
 
     `backward` is made of differentiable operations, so the second derivative follows by itself; a faster
-    form that writes into its own buffers stands under `if may_overwrite():`. It never writes into dy:
+    form that writes into its own buffers stands under `if may_overwrite(dy):`. It never writes into dy:
     another branch may share it.
 
     Under autocast, inputs are cast to `autocast_dtype` (None: autocast's own, for matrix products and
@@ -50,7 +50,7 @@ class Function(torch.autograd.Function):
         if torch.compiler.is_compiling():
             return super().apply(*inputs)  # type: ignore[no-untyped-call]
         if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
-            return super(Function, cls._forward_mode()).apply(*inputs)
+            return super(Function, cls._forward_mode()).apply(*inputs)  # type: ignore[no-untyped-call]
         # torch.autograd.Function.apply would bind the signature first, which costs 60 microseconds a call
         return super(torch.autograd.Function, cls).apply(*inputs)  # type: ignore[misc]
 
@@ -75,9 +75,14 @@ def _is_castable(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
 
 
-def may_overwrite() -> bool:
-    """Whether nobody differentiates or batches what runs now: own buffers may be written into."""
-    return not torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
+def may_overwrite(dy: Tensor) -> bool:
+    """Whether nobody differentiates, batches or traces the use of dy: own buffers may be written into."""
+    return (
+        not torch.compiler.is_compiling()
+        and not torch.is_grad_enabled()
+        and not torch._C._are_functorch_transforms_active()
+        and not torch._C._functorch.is_functorch_wrapped_tensor(dy)  # batched by torch.autograd.grad
+    )
 
 
 def is_plain(*tensors: Tensor | None) -> bool:
@@ -86,14 +91,13 @@ def is_plain(*tensors: Tensor | None) -> bool:
     That is when a fast CPU path may run. The tape is off inside a Function's forward, and inside its backward
     unless the gradient itself is differentiated.
     """
-    return (
-        not torch.compiler.is_compiling()
-        and may_overwrite()
-        and all(
-            t.dtype == torch.float32 and t.device.type == "cpu" and type(t) in (Tensor, torch.nn.Parameter)
-            for t in tensors
-            if t is not None
-        )
+    return all(
+        t.dtype == torch.float32
+        and t.device.type == "cpu"
+        and type(t) in (Tensor, torch.nn.Parameter)
+        and may_overwrite(t)
+        for t in tensors
+        if t is not None
     )
 
 

@@ -34,7 +34,7 @@ class ReLUFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
         gate = y.sign()  # 1 where y > 0, else 0: faster than a comparison
-        return gate.mul_(dy) if may_overwrite() else gate * dy
+        return gate.mul_(dy) if may_overwrite(dy) else gate * dy
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor) -> Any:

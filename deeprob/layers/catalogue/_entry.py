@@ -104,7 +104,7 @@ class ModuleSample:
 
 
 def module(name: str, inputs: Inputs, *args: Any, **options: Any) -> ModuleSample:
-    """Call a constructor: `module("ReLU", lambda d: [d(2, 3)], inplace=True)` is ReLU(inplace=True)(d(2, 3))."""
+    """Call a constructor: `module("ReLU", lambda d: [d(2, 3)], inplace=True)` is ReLU(inplace=True)."""
     return ModuleSample(name, inputs, args, options)
 
 

@@ -1,0 +1,347 @@
+"""One function a promise: it returns the largest relative error, or raises RefutedError."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..catalogue import Draw, Layer, ModuleSample
+from ._measure import (
+    TOLERANCE,
+    Case,
+    RefutedError,
+    agree,
+    compare,
+    differentiable,
+    draw_inputs,
+    outputs_of,
+    run,
+    track,
+    upstream_like,
+)
+
+
+def matches_torch(case: Case, dtype: torch.dtype) -> float:
+    """Check outputs and gradients against torch; gradients have exactly their inputs' shapes and dtypes."""
+    layer, _ = case
+    inputs = draw_inputs(case, dtype)
+    ours = run(layer.call, case, inputs)
+    for x, dx in zip([x for x in inputs if x is not None and x.requires_grad], ours[1], strict=True):
+        if dx is not None and (dx.shape != x.shape or dx.dtype != x.dtype):
+            raise RefutedError(f"gradient {dx.dtype} {tuple(dx.shape)} of input {x.dtype} {tuple(x.shape)}")
+    theirs = run(layer.reference, case, draw_inputs(case, dtype))
+    for y, t in zip(ours[0], theirs[0], strict=True):
+        if y.dtype != t.dtype:
+            raise RefutedError(f"output {y.dtype}, torch's {t.dtype}")
+    if dtype == torch.float64:
+        return agree(ours, theirs, TOLERANCE[dtype])
+    # Rounding is judged against the same inputs in float64: as good as torch's own, or within the tolerance.
+    exact_inputs = track(layer, [x.double() if x is not None and x.dtype == dtype else x for x in inputs])
+    exact = run(layer.reference, case, exact_inputs)
+    bound = max(TOLERANCE[dtype], 2 * agree(theirs, exact, float("inf")))
+    return agree(ours, exact, bound)
+
+
+def first_derivative(case: Case) -> float:
+    """Check reverse mode against finite differences, alone and batched over upstream gradients."""
+    return _numerical(gradcheck, case, check_batched_grad=True)
+
+
+def second_derivative(case: Case) -> float:
+    """Check the backward's own derivative against finite differences."""
+    return _numerical(gradgradcheck, case)
+
+
+def forward_mode(case: Case) -> float:
+    """Check `tangent` against finite differences, alone and batched."""
+    return _numerical(
+        gradcheck, case, check_forward_ad=True, check_backward_ad=False, check_batched_forward_grad=True
+    )
+
+
+def transforms(case: Case) -> float:
+    """Check torch.func: grad, jacrev against jacfwd, vmap against a loop, and gradients per sample."""
+    layer, sample = case
+    inputs = draw_inputs(case)
+    wanted = tuple(differentiable(layer, inputs))
+
+    def loss(*xs: Tensor | None) -> Tensor:
+        outputs = outputs_of(layer.call, sample, xs)
+        return torch.stack([(y * w).sum() for y, w in zip(outputs, weights, strict=True)]).sum()
+
+    weights = upstream_like(outputs_of(layer.call, sample, inputs))
+    bound = TOLERANCE[torch.float64]
+    expected = run(layer.reference, case, inputs)[1]
+    detached = [None if x is None else x.detach() for x in inputs]
+    largest = compare(torch.func.grad(loss, wanted)(*detached), expected, bound, "torch.func.grad of input")
+    if sample.size == "tiny":
+        call = lambda *xs: tuple(outputs_of(layer.call, sample, xs))  # noqa: E731
+        reverse = torch.func.jacrev(call, wanted)(*detached)
+        forward = torch.func.jacfwd(call, wanted)(*detached)
+        for r, f in zip(reverse, forward, strict=True):
+            largest = max(largest, compare(r, f, bound, "jacrev against jacfwd of input"))
+
+    draws = [draw_inputs(case, seed=s) for s in range(3)]
+    mapped = [i for i in layer.batched if inputs[i] is not None]
+    stacked = [
+        torch.stack([d[i].detach() for d in draws]) if i in mapped else x  # type: ignore[union-attr]
+        for i, x in enumerate(detached)
+    ]
+    axes = tuple(0 if i in mapped else None for i in range(len(inputs)))
+    loop = [[d[i] if i in mapped else x for i, x in enumerate(inputs)] for d in draws]
+    for transform in (lambda *xs: tuple(outputs_of(layer.call, sample, xs)), torch.func.grad(loss, wanted)):
+        together = torch.vmap(transform, in_dims=axes)(*stacked)
+        single = [transform(*(None if x is None else x.detach() for x in xs)) for xs in loop]
+        largest = max(
+            largest,
+            compare(together, [torch.stack(s) for s in zip(*single, strict=True)], bound, "vmap, result"),
+        )
+    return largest
+
+
+def compiles(case: Case, backend: str = "aot_eager") -> float:
+    """Check that torch.compile(fullgraph=True) changes neither outputs nor gradients."""
+    layer, sample = case
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda *xs: layer.call(*xs, **sample.options), backend=backend, fullgraph=True)
+    dtype = torch.float32
+    ours = run(lambda *xs, **_: compiled(*xs), case, draw_inputs(case, dtype))
+    return agree(ours, run(layer.reference, case, draw_inputs(case, dtype)), TOLERANCE[dtype])
+
+
+def autocasts(case: Case) -> float:
+    """Check CPU autocast: as close to float32 as torch is, and gradients keep their inputs' dtype."""
+    layer, sample = case
+    exact = run(layer.reference, case, draw_inputs(case, torch.float32))
+    results = []
+    for function in (layer.call, layer.reference):
+        inputs = draw_inputs(case, torch.float32)
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = outputs_of(function, sample, inputs)
+        wanted = [x for x in inputs if x is not None and x.requires_grad]
+        gradients = torch.autograd.grad(outputs, wanted, upstream_like(outputs), allow_unused=True)
+        results.append((outputs, gradients))
+        for x, dx in zip(wanted, gradients, strict=True):
+            if dx is not None and dx.dtype != x.dtype:
+                raise RefutedError(f"gradient {dx.dtype} of an input {x.dtype} under autocast")
+    ours, theirs = results
+    if layer.autocast and [y.dtype for y in ours[0]] != [y.dtype for y in theirs[0]]:
+        raise RefutedError(f"output {ours[0][0].dtype} under autocast, torch's {theirs[0][0].dtype}")
+    bound = max(TOLERANCE[torch.bfloat16], 2 * agree(theirs, exact, float("inf")))
+    return agree(ours, exact, bound)
+
+
+def memory_layouts(case: Case) -> float:
+    """Check channels_last, transposed and expanded (stride 0) inputs, in float64 and float32."""
+    layer, _ = case
+    largest = 0.0
+    for dtype in (torch.float64, torch.float32):
+        plain = draw_inputs(case, dtype)
+        for i in differentiable(layer, plain):
+            for variant in layouts_of(plain[i].detach()):  # type: ignore[union-attr]
+                inputs = track(layer, [variant if j == i else x for j, x in enumerate(plain)])
+                reference = track(layer, [variant.contiguous() if j == i else x for j, x in enumerate(plain)])
+                ours, theirs = run(layer.call, case, inputs), run(layer.reference, case, reference)
+                largest = max(largest, agree(ours, theirs, TOLERANCE[dtype]))
+    return largest
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Store a map's channels innermost; leave other tensors alone."""
+    return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+
+def layouts_of(x: Tensor) -> Iterator[Tensor]:
+    """Yield x again with other strides: channels_last, axes stored in reverse, and its first row expanded."""
+    if x.dim() == 4:
+        yield channels_last(x)
+    if x.dim() >= 2:
+        reverse = list(range(x.dim()))[::-1]
+        yield x.permute(reverse).contiguous().permute(reverse)
+    if x.dim() >= 1 and x.shape[0] > 1:
+        yield x[:1].expand_as(x)
+
+
+def upstream_is_respected(case: Case) -> float:
+    """Check expanded and channels_last upstream gradients, and that a shared one is not written to."""
+    layer, sample = case
+    largest = 0.0
+    for dtype in (torch.float64, torch.float32):
+        inputs = draw_inputs(case, dtype)
+        wanted = [x for x in inputs if x is not None and x.requires_grad]
+        outputs = outputs_of(layer.call, sample, inputs)
+        expected_outputs = outputs_of(layer.reference, sample, inputs)
+        for upstream in (
+            [torch.ones((), dtype=dtype).expand_as(y) for y in outputs],
+            upstream_like(outputs),
+            [channels_last(u) for u in upstream_like(outputs)],
+        ):
+            before = [u.clone() for u in upstream]
+            gradients = torch.autograd.grad(outputs, wanted, upstream, retain_graph=True, allow_unused=True)
+            expected = torch.autograd.grad(
+                expected_outputs, wanted, upstream, retain_graph=True, allow_unused=True
+            )
+            largest = max(largest, compare(gradients, expected, TOLERANCE[dtype], "gradient of input"))
+            if not all(torch.equal(u, b) for u, b in zip(upstream, before, strict=True)):
+                raise RefutedError(
+                    "the backward wrote into the upstream gradient, which another branch may share"
+                )
+    return largest
+
+
+def every_subset_of_gradients(case: Case) -> float:
+    """Check that gradients do not depend on which other inputs require one."""
+    layer, sample = case
+    full = draw_inputs(case)
+    positions = differentiable(layer, full)
+    gradients = dict(zip(positions, run(layer.call, case, full)[1], strict=True))
+    largest = 0.0
+    for count in range(1, len(positions)):
+        for subset in itertools.combinations(positions, count):
+            inputs = [
+                x if x is None else x.detach().requires_grad_(i in subset) if i in positions else x
+                for i, x in enumerate(full)
+            ]
+            outputs = outputs_of(layer.call, sample, inputs)
+            if all(y.requires_grad for y in outputs):  # an output may ignore an input
+                got = run(layer.call, case, inputs)[1]
+                expected = [gradients[i] for i in subset]
+                largest = max(
+                    largest, compare(got, expected, TOLERANCE[torch.float64], f"of {subset}, gradient")
+                )
+    return largest
+
+
+def empty_batch(case: Case) -> float:
+    """Check that a batch of no samples gives what torch gives, or is refused where torch refuses it."""
+    layer, _ = case
+    full = draw_inputs(case)
+    inputs = track(
+        layer, [x[:0] if x is not None and i in layer.batched and x.dim() else x for i, x in enumerate(full)]
+    )
+    try:
+        expected = run(layer.reference, case, inputs)
+    except (RuntimeError, ValueError, IndexError):
+        expected = None
+    if expected is None:
+        try:
+            run(layer.call, case, inputs)
+        except ValueError:
+            return 0.0
+        return 0.0  # more lenient than torch
+    return agree(run(layer.call, case, inputs), expected, TOLERANCE[torch.float64])
+
+
+def fast_path(case: Case) -> float:
+    """Check float32, where the fast path runs, against float64, where the formula does."""
+    layer, _ = case
+    inputs = draw_inputs(case, torch.float32)
+    double = track(layer, [x.double() if x is not None and x.is_floating_point() else x for x in inputs])
+    return agree(run(layer.call, case, inputs), run(layer.call, case, double), TOLERANCE[torch.float32])
+
+
+def no_vendor_gradient(case: Case) -> float:
+    """Check that no *_backward op and no differentiation by torch runs while a gradient is computed."""
+    layer, sample = case
+    for dtype in (torch.float32, torch.float64):
+        inputs = draw_inputs(case, dtype)
+        outputs = outputs_of(layer.call, sample, inputs)
+        upstream = upstream_like(outputs)
+        with only_hand_written_gradients():
+            torch.autograd.backward(outputs, upstream)
+    return 0.0
+
+
+class _VendorGradients(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name
+        if "_backward" in name:
+            raise RefutedError(f"the backward calls the vendor's gradient {name}")
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def only_hand_written_gradients() -> Iterator[None]:
+    """Refute, inside, any op whose name holds `_backward` and any call of torch's own differentiation."""
+
+    def forbidden(*_: Any, **__: Any) -> Any:
+        raise RefutedError("the backward calls torch's own differentiation")
+
+    with contextlib.ExitStack() as stack:
+        for where, name in ((torch.autograd, "grad"), (torch.func, "vjp"), (torch.func, "grad")):
+            stack.enter_context(mock.patch.object(where, name, forbidden))
+        for name in ("conv1d_input", "conv1d_weight", "conv2d_input", "conv2d_weight"):
+            stack.enter_context(mock.patch(f"torch.nn.grad.{name}", forbidden))
+        stack.enter_context(_VendorGradients())  # type: ignore[no-untyped-call]
+        yield
+
+
+def rejects_bad_input(layer: Layer) -> float:
+    """Check that what does not fit raises one ValueError that says what was expected and what was got."""
+    for inputs, options in layer.rejects:
+        try:
+            layer.call(*inputs(Draw()), **options)
+        except ValueError as mistake:
+            if not all(word in str(mistake) for word in ("expected", "got")) or "\n" in str(mistake):
+                raise RefutedError(
+                    f"the error says neither what was expected nor what was got: {mistake}"
+                ) from mistake
+        else:
+            raise RefutedError("bad input went through without an error")
+    return 0.0
+
+
+def module_matches_torch(sample: ModuleSample) -> float:
+    """Check a module against torch.nn's: constructor, state dict, outputs, gradients and buffers."""
+    from deeprob import layers
+
+    torch.manual_seed(0)
+    theirs = getattr(torch.nn, sample.name)(*sample.args, **sample.options)
+    ours = getattr(layers, sample.name)(*sample.args, **sample.options)
+    ours.load_state_dict(theirs.state_dict())
+    bound, largest = TOLERANCE[torch.float32], 0.0
+    for training in (True, False):
+        results = []
+        for m in (ours.train(training), theirs.train(training)):
+            inputs = [
+                x.requires_grad_() if x is not None and x.is_floating_point() else x
+                for x in sample.inputs(Draw(dtype=torch.float32))
+            ]
+            y = m(*(x.clone() if x is not None else x for x in inputs))  # a leaf may not be overwritten
+            parameters = [*(x for x in inputs if x is not None and x.requires_grad), *m.parameters()]
+            gradients = torch.autograd.grad(y, parameters, upstream_like([y])[0], allow_unused=True)
+            results.append(([y], [*gradients, *m.state_dict().values()]))
+        largest = max(largest, agree(results[0], results[1], bound))
+    return largest
+
+
+def _numerical(check: Callable[..., bool], case: Case, **options: Any) -> float:
+    """Run torch's gradcheck or gradgradcheck: entry by entry if tiny, else along random directions."""
+    layer, sample = case
+    inputs = draw_inputs(case)
+    positions = differentiable(layer, inputs)
+
+    def function(*moving: Tensor) -> tuple[Tensor, ...]:
+        xs = list(inputs)
+        for i, x in zip(positions, moving, strict=True):
+            xs[i] = x
+        return tuple(outputs_of(layer.call, sample, xs))
+
+    torch.manual_seed(0)  # random directions and upstream gradients
+    try:
+        check(
+            function,
+            [inputs[i] for i in positions],
+            fast_mode=sample.size != "tiny",
+            nondet_tol=1e-12,
+            **options,
+        )
+    except (RuntimeError, AssertionError) as mistake:
+        raise RefutedError(" ".join(str(mistake).split())) from mistake
+    return 0.0

@@ -1,0 +1,31 @@
+"""Every layer of the catalogue keeps every promise of the layer contract."""
+
+import pytest
+import torch
+
+from deeprob.layers import proof
+from deeprob.layers.catalogue import LAYERS
+
+torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("check", proof.CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def test_layer_keeps(layer, check):
+    assert proof.prove(layer, check) < float("inf")
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def test_layer_refuses_what_does_not_fit_in_words(layer):
+    assert layer.rejects
+    proof.rejects_bad_input(layer)
+
+
+MODULES = [(layer.name, sample) for layer in LAYERS for sample in layer.modules]
+
+
+@pytest.mark.parametrize(
+    ("name", "sample"), MODULES, ids=[f"{n}-{s.name}-{i}" for i, (n, s) in enumerate(MODULES)]
+)
+def test_module_is_interchangeable_with_torch(name, sample):
+    assert proof.module_matches_torch(sample) < 1e-4
