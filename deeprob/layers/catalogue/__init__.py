@@ -3,12 +3,13 @@
 A new layer is one file beside `deeprob/layers/linear.py` and one entry in its family's list here.
 """
 
-from . import activation, dense
+from . import activation, dense, gates
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
 LAYERS: list[Layer] = [
     *dense.LAYERS,
     *activation.LAYERS,
+    *gates.LAYERS,
 ]
 
 __all__ = ["LAYERS", "Draw", "Layer", "ModuleSample", "Sample", "bench", "kink", "module", "real", "tiny"]
