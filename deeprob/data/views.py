@@ -1,0 +1,98 @@
+"""Views: what one task sees of a frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.data.frame import Frame, Instance
+from deeprob.errors import InputError
+
+
+@dataclass(frozen=True)
+class ClassificationView:
+    """Crops of the instances' boxes, resized to size x size.
+
+    size: side of the crops in pixels.
+    margin: context on each side, as a part of the box's width and height.
+    min_pixels: boxes narrower or lower than this, in whole pixels, are left out.
+    min_visible_fraction: instances known to be more hidden than this are left out.
+    square: take a square around the box, which keeps shapes, in place of stretching the box to a square.
+    """
+
+    size: int = 32
+    margin: float = 0.0
+    min_pixels: int = 6
+    min_visible_fraction: float = 0.0
+    square: bool = False
+
+    def __post_init__(self) -> None:
+        for field, valid, expected in (
+            ("size", self.size >= 1, "at least 1"),
+            ("margin", 0 <= self.margin < math.inf, "0 or more"),
+            ("min_pixels", self.min_pixels >= 1, "at least 1"),
+            ("min_visible_fraction", 0 <= self.min_visible_fraction <= 1, "0 to 1"),
+        ):
+            if not valid:
+                raise InputError(f"view.{field} is {getattr(self, field)}", expected=expected)
+
+    def crops(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
+        """Cut a frame's crops: uint8 (k, size, size, 3), classes int64 (k,), and keys `<frame> box <i>`.
+
+        What a context margin takes from outside the image repeats the image's border.
+        """
+        height, width = frame.image.shape[:2]
+        images, labels, keys = [], [], []
+        for index, instance in enumerate(frame.instances):
+            left, top, right, bottom = pixel_range(instance.box_xyxy, width, height)
+            if min(right - left, bottom - top) < self.min_pixels or self._is_hidden(instance):
+                continue
+            images.append(self._cut(frame.image, left, top, right, bottom))
+            labels.append(instance.class_id)
+            keys.append(f"{frame.key} box {index}")
+        stacked = np.stack(images) if images else np.empty((0, self.size, self.size, 3), np.uint8)
+        return stacked, np.array(labels, np.int64), keys
+
+    def _is_hidden(self, instance: Instance) -> bool:
+        return instance.visible_fraction is not None and instance.visible_fraction < self.min_visible_fraction
+
+    def _cut(
+        self, image: NDArray[np.uint8], left: int, top: int, right: int, bottom: int
+    ) -> NDArray[np.uint8]:
+        width, height = right - left, bottom - top
+        pad_x, pad_y = round(width * self.margin), round(height * self.margin)
+        if self.square:
+            side = max(width + 2 * pad_x, height + 2 * pad_y)
+            pad_x, pad_y = (side - width) // 2, (side - height) // 2
+            left, top = left - pad_x, top - pad_y
+            right, bottom = left + side, top + side
+        else:
+            left, top, right, bottom = left - pad_x, top - pad_y, right + pad_x, bottom + pad_y
+        rows, columns = image.shape[:2]
+        inside = image[max(top, 0) : min(bottom, rows), max(left, 0) : min(right, columns)]
+        outside = max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0)
+        if any(outside):
+            inside = np.asarray(cv2.copyMakeBorder(inside, *outside, cv2.BORDER_REPLICATE), np.uint8)
+        return resize(inside, self.size, self.size)
+
+
+def pixel_range(box_xyxy: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:
+    """Find the pixels of a box inside the image: left, top, and right, bottom one past the last.
+
+    From the pixel that the left top corner lies in, to the last one whose centre is inside the box.
+    """
+    # An edge exactly between two pixels comes out of a text file a digit too low or too high: allow for that.
+    left, top = np.floor(box_xyxy[:2] + 0.5 + 1e-6).astype(int)
+    right, bottom = np.ceil(box_xyxy[2:] - 1e-6).astype(int)
+    return max(int(left), 0), max(int(top), 0), min(int(right), width), min(int(bottom), height)
+
+
+def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Resize uint8 (H, W, 3) to (height, width, 3): the mean of the area where it shrinks, else bilinear."""
+    shrinks = image.shape[0] >= height and image.shape[1] >= width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
