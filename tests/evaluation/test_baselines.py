@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from deeprob.errors import InputError
+from deeprob.evaluation.baselines import predict
+
+
+def images_and_labels(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 4, 4, 3), generator=generator, dtype=torch.uint8)
+    return images, (images[:, 0, 0, 0] // 64).long()
+
+
+def test_majority_predicts_the_frequencies_of_the_training_set():
+    images, _ = images_and_labels(4, 0)
+    found = predict("majority", images, torch.tensor([1, 1, 0, 1]), images[:2], num_classes=3)
+    np.testing.assert_allclose(found, [[0.25, 0.75, 0], [0.25, 0.75, 0]])
+
+
+def test_knn_votes_equal_scikit_learn():
+    images, labels = images_and_labels(200, 1)
+    queries, _ = images_and_labels(50, 2)
+    reference = KNeighborsClassifier(5, algorithm="brute").fit(images.flatten(1).double(), labels)
+    found = predict("knn", images, labels, queries, num_classes=4)
+    np.testing.assert_allclose(found, reference.predict_proba(queries.flatten(1).double()))
+
+
+def test_knn_with_fewer_samples_than_neighbours_asks_them_all():
+    images, _ = images_and_labels(3, 3)
+    found = predict("knn", images, torch.tensor([0, 1, 1]), images[:1], num_classes=2)
+    np.testing.assert_allclose(found, [[1 / 3, 2 / 3]])
+
+
+def test_an_unknown_baseline_is_named_with_those_there_are():
+    images, labels = images_and_labels(3, 4)
+    with pytest.raises(InputError, match="no baseline named 'oracle'; expected majority, knn"):
+        predict("oracle", images, labels, images, num_classes=4)
+
+
+def test_an_empty_training_split_is_named():
+    images, labels = images_and_labels(0, 5)
+    with pytest.raises(InputError, match="baseline knn: the training split is empty"):
+        predict("knn", images, labels, images, num_classes=4)
