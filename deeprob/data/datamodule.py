@@ -1,0 +1,162 @@
+"""A data source as Lightning's trainer takes it."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from deeprob.data.augment import Augmentation
+from deeprob.data.crops import Split, divide_by_group, materialise
+from deeprob.data.frame import Source
+from deeprob.data.loader import BatchLoader
+from deeprob.data.views import ClassificationView
+from deeprob.errors import InputError
+
+
+class PerceptionData(LightningDataModule):
+    """Batches of one source seen through one view.
+
+    val_fraction: where the source has no split "val", this part of "train" becomes it, by whole groups.
+    balanced: training batches hold every class equally often.
+    cache_dir: where decoded crops are kept for the next run; None keeps nothing.
+    mean, std: of each channel, on images from 0 to 1; None takes those of the training split.
+    A source that makes its own data has a method `prepare(progress: bool)`, called before the first split.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        view: ClassificationView,
+        augmentation: Augmentation | None = None,
+        batch_size: int = 128,
+        eval_batch_size: int = 512,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: Path | None = None,
+        val_fraction: float = 0.0,
+        balanced: bool = False,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__()
+        if val_fraction and "val" in source.splits:
+            raise InputError(
+                f"data.val_fraction is {val_fraction}, but {source.name} has its own split 'val'",
+                fix="set data.val_fraction=0",
+            )
+        self.source = source
+        self.view = view
+        self.augmentation = augmentation
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.cache_dir = cache_dir
+        self.val_fraction = val_fraction
+        self.balanced = balanced
+        self.progress = progress
+        self._mean_std = (tuple(mean), tuple(std)) if mean is not None and std is not None else None
+        self._splits: dict[str, Split] = {}
+        self._prepared = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.source.classes
+
+    @property
+    def source_name(self) -> str:
+        return self.source.name
+
+    @property
+    def real(self) -> bool:
+        return self.source.real
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names that `split` knows."""
+        return (*self.source.splits, "val") if self.val_fraction else self.source.splits
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images of every split."""
+        return {name: len(self.split(name)) for name in self.splits}
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each channel, on images from 0 to 1: what batches are normalised by."""
+        return self._normalisation[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of each channel, as `mean`."""
+        return self._normalisation[1]
+
+    @functools.cached_property
+    def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return self._mean_std or channel_statistics(self.split("train").images)
+
+    def prepare_data(self) -> None:
+        """Let the source make what it needs, once."""
+        prepare = getattr(self.source, "prepare", None)
+        if prepare is not None and not self._prepared:
+            prepare(self.progress)
+        self._prepared = True
+
+    def split(self, name: str) -> Split:
+        """All images of a split, read once. Raises InputError for an unknown name or bad data."""
+        if name not in self.splits:
+            fix = "set data.val_fraction, such as 0.1" if name == "val" else None
+            raise InputError(
+                f"no split {name!r}", where=self.source.name, expected=" or ".join(self.splits), fix=fix
+            )
+        if name not in self._splits:
+            self.prepare_data()
+            if self.val_fraction and name in ("train", "val"):
+                whole = materialise(self.source, "train", self.view, self.cache_dir, self.progress)
+                train, val = divide_by_group(whole.groups, self.val_fraction, self.seed)
+                self._splits["train"], self._splits["val"] = whole.take(train), whole.take(val)
+            else:
+                self._splits[name] = materialise(self.source, name, self.view, self.cache_dir, self.progress)
+        return self._splits[name]
+
+    def train_dataloader(self) -> BatchLoader:
+        return BatchLoader(
+            self.split("train"),
+            self.batch_size,
+            self.mean,
+            self.std,
+            augmentation=self.augmentation,
+            shuffle=True,
+            balanced=self.balanced,
+            drop_last=True,
+            num_workers=self.num_workers,
+            seed=self.seed,
+        )
+
+    def val_dataloader(self) -> BatchLoader:
+        return self.loader("val")
+
+    def loader(self, split: str) -> BatchLoader:
+        """Batches of a split as it is: in order, without augmentation."""
+        return BatchLoader(self.split(split), self.eval_batch_size, self.mean, self.std)
+
+
+def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 (N, H, W, 3), on a scale from 0 to 1.
+
+    A constant channel gets the deviation 1, so that dividing by it is safe.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(3):
+        counts = torch.zeros(256, dtype=torch.float64)  # counted, not summed: exact for any number of pixels
+        for start in range(0, len(images), 4096):
+            counts += torch.bincount(images[start : start + 4096, ..., channel].flatten(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ levels)
+        means.append(mean)
+        deviations.append(float((share @ (levels - mean) ** 2).sqrt()) or 1.0)
+    return tuple(means), tuple(deviations)

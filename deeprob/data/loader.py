@@ -1,0 +1,181 @@
+"""Batches cut by index from a split in memory.
+
+A batch is a pure function of (seed, epoch, batch number): any number of workers and a resume give the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from deeprob.data.augment import Augmentation, augment, normalise, stream
+from deeprob.data.crops import Split
+from deeprob.errors import InputError
+
+
+class Batch(NamedTuple):
+    """One step's samples.
+
+    images: float32 (B, 3, H, W), normalised. labels: int64 (B,). indices: int64 (B,), positions in the split.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    indices: torch.Tensor
+
+
+class BatchLoader:
+    """Iterates over the batches of one epoch, then is ready for the next.
+
+    augmentation: None for images as they are.
+    shuffle: in an order drawn for each epoch; balanced: every class as often as any other, samples repeated.
+    drop_last: leave out a last batch that is not full (unless it is the only one).
+    num_workers: processes that make batches ahead; 0 makes them in this one, when they are asked for.
+
+    `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
+    between two steps and loaded again, the next iteration starts at the batch after.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        augmentation: Augmentation | None = None,
+        shuffle: bool = False,
+        balanced: bool = False,
+        drop_last: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}", expected="at least 1")
+        if num_workers < 0:
+            raise InputError(f"num_workers is {num_workers}", expected="0 or more")
+        if seed < 0:
+            raise InputError(f"seed is {seed}", expected="0 or more")
+        self.split = split
+        self.batch_size = batch_size
+        self.mean, self.std = mean, std
+        self.augmentation = augmentation
+        self.shuffle, self.balanced, self.drop_last = shuffle, balanced, drop_last
+        self.num_workers = num_workers
+        self.seed = seed
+        self._epoch = 0
+        self._given = 0  # batches of this epoch that an iteration has handed out
+        self._start = 0  # where the next iteration starts: not 0 only after a resume
+        self._order: tuple[int, torch.Tensor] | None = None
+        self._workers: _Workers | None = None
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.split), self.batch_size)
+        return full + (rest > 0 and not (self.drop_last and full > 0))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Give the batches of the epoch. The epoch is looked up at the first batch, not at this call."""
+        epoch, start = self._epoch, self._start
+        self._start = 0
+        for number, batch in enumerate(self._batches(epoch, start), start=start + 1):
+            self._given = number
+            yield batch
+        self.set_epoch(epoch + 1)
+
+    @property
+    def sampler(self) -> BatchLoader:
+        """Itself: where Lightning looks for `set_epoch`, which it calls at the start of each epoch."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make `epoch` the next one; a resumed position inside this same epoch stays."""
+        if epoch != self._epoch:
+            self._epoch, self._given, self._start = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Say which batch comes next."""
+        return {
+            "epoch": self._epoch,
+            "batches_given": self._given,
+            "num_samples": len(self.split),
+            "batch_size": self.batch_size,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the batches given. Raises InputError in the middle of an epoch over other data."""
+        epoch, given = int(state["epoch"]), int(state["batches_given"])
+        finished = given in (0, len(self))
+        for field, now in (("num_samples", len(self.split)), ("batch_size", self.batch_size)):
+            if not finished and state[field] != now:
+                raise InputError(
+                    f"the checkpoint was saved inside an epoch with {field} {state[field]}, now it is {now}",
+                    fix="resume with the same data and batch size",
+                )
+        self._epoch = epoch + (given > 0 and finished)
+        self._given = self._start = 0 if finished else given
+
+    def batch(self, epoch: int, number: int) -> Batch:
+        """Make batch `number` of an epoch."""
+        index = self._epoch_order(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        images = self.split.images.index_select(0, index)
+        if self.augmentation is None:
+            pixels = normalise(images, self.mean, self.std)
+        else:
+            # Stream 0 of the epoch is its order.
+            generator = stream(self.seed, epoch, 1 + number)
+            pixels = augment(images, self.augmentation, generator, self.mean, self.std)
+        return Batch(pixels, self.split.labels[index], index)
+
+    def _epoch_order(self, epoch: int) -> torch.Tensor:
+        """List the split's indices in the epoch's order, int64 (N,)."""
+        if self._order is None or self._order[0] != epoch:
+            generator = stream(self.seed, epoch, 0)
+            if self.balanced:
+                labels = self.split.labels
+                weights = 1 / torch.bincount(labels)[labels].double()
+                order = torch.multinomial(weights, len(labels), replacement=True, generator=generator)
+            elif self.shuffle:
+                order = torch.randperm(len(self.split), generator=generator)
+            else:
+                order = torch.arange(len(self.split))
+            self._order = epoch, order
+        return self._order[1]
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
+        if self.num_workers == 0:
+            return (self.batch(epoch, number) for number in range(start, len(self)))
+        if self._workers is None:
+            self._workers = _Workers(self)
+        return self._workers.run([(epoch, number) for number in range(start, len(self))])
+
+
+class _Workers:
+    """Processes that make batches ahead, kept from epoch to epoch."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self._schedule: list[tuple[int, int]] = []
+        self._loader: DataLoader[Batch] = DataLoader(
+            _BatchDataset(loader),
+            batch_size=None,
+            sampler=self._schedule,  # the indices are (epoch, number)
+            num_workers=loader.num_workers,
+            persistent_workers=True,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def run(self, schedule: list[tuple[int, int]]) -> Iterator[Batch]:
+        self._schedule[:] = schedule
+        return iter(self._loader)
+
+
+class _BatchDataset(Dataset[Batch]):
+    """Batches by (epoch, number), as a worker process sees them."""
+
+    def __init__(self, loader: BatchLoader) -> None:
+        self._loader = loader
+
+    def __getitem__(self, item: tuple[int, int]) -> Batch:
+        return self._loader.batch(*item)
