@@ -1,3 +1,3 @@
-"""Robot perception training with every gradient written by hand. See README.md; the rooms are listed there."""
+"""Robot perception training with every gradient written by hand. README.md lists the rooms."""
 
 __version__ = "0.1.0"

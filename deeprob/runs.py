@@ -1,16 +1,18 @@
-"""The run folder: the one place that knows its layout, how a run is found again, and how a file is written whole.
+"""The run folder: its layout, how a run is found again, and how a file is written whole.
 
-    runs/<experiment>/<run id>/
-        config.yaml overrides.txt environment.json     what was asked for, and where it ran
-        metrics.jsonl log.txt                          append-only, they survive a requeue
-        checkpoints/{last,best}.ckpt
-        results.json results_<split>.json predictions_<split>.npz report.html plots/
-        error.txt                                      only after a failure
+runs/<experiment>/<run id>/
+    config.yaml overrides.txt environment.json     what was asked for, and where it ran
+    training.json                                  what the training cost
+    metrics.jsonl log.txt                          append-only, they survive a requeue
+    checkpoints/{last,best}.ckpt
+    results.json results_<split>.json predictions_<split>.npz report.html plots/
+    error.txt                                      only after a failure
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
@@ -68,7 +70,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def new_run_id() -> str:
-    """DEEPROB_RUN_ID, or the scheduler's job (and array task), or the clock: a requeued job finds its own folder."""
+    """DEEPROB_RUN_ID, or the scheduler's job and task (a requeued job finds its folder), or the clock."""
     given = os.environ.get("DEEPROB_RUN_ID")
     if given:
         return given
@@ -87,7 +89,7 @@ class Run:
 
     @classmethod
     def create(cls, runs_dir: Path, experiment: str, run_id: str | None = None) -> Run:
-        """The folder of a new run, or of the same run before a requeue. An id from the clock is made unique."""
+        """The folder of a new run, or of the same run before a requeue; an id from the clock is unique."""
         if run_id is None:
             run_id = new_run_id()
             if not (os.environ.get("DEEPROB_RUN_ID") or os.environ.get("SLURM_JOB_ID")):
@@ -131,6 +133,10 @@ class Run:
         return self.path / "environment.json"
 
     @property
+    def training(self) -> Path:
+        return self.path / "training.json"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -165,6 +171,19 @@ class Run:
     def predictions(self, split: str) -> Path:
         return self.path / f"predictions_{split}.npz"
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises InputError where another process trains in it.
+
+        The kernel lets the lock go when its process ends, however that happens.
+        """
+        with open(self.path / ".lock", "w", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError("another process is training in this folder", where=self.path) from None
+            yield
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl in order; a row cut off by a kill is left out."""
         if not self.metrics.is_file():
@@ -176,7 +195,7 @@ class Run:
         return rows
 
     def read_results(self, split: str | None = None) -> Mapping[str, Any]:
-        """results.json as written. Raises InputError where the run was not evaluated or the file is broken."""
+        """results.json as written. Raises InputError where the run was not evaluated or the file broke."""
         path = self.results(split)
         try:
             results: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))

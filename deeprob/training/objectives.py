@@ -1,4 +1,4 @@
-"""Objectives: what a batch is trained for. An objective turns (model, batch) into a loss and named numbers."""
+"""Objectives: what a batch is trained for. An objective turns (model, batch) into a loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules as pure functions: progress of the training in [0, 1] -> factor on the base rate."""
+"""Learning-rate schedules as pure functions: progress of training in [0, 1] -> factor on the base rate."""
 
 from __future__ import annotations
 

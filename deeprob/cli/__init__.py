@@ -1,0 +1,61 @@
+"""The `deeprob` command: one verb, then Hydra overrides.
+
+Exit codes: 0 done, 1 the run failed, 2 the user's input is wrong, 130 stopped by Ctrl-C.
+Neither this module nor the help of a verb imports torch, lightning or Hydra, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+from deeprob.cli.help import VERBS, print_help, print_verb_help
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `deeprob <verb> [overrides]`; with None, the process's own arguments. Returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print_help()
+        return 0
+    if arguments[0] == "--version":
+        from deeprob import __version__
+
+        print(f"deeprob {__version__}")
+        return 0
+    if arguments[0] in ("-sc", "--shell-completion"):
+        from deeprob.cli.completion import complete
+
+        return complete(arguments[1:])
+    verb, *rest = arguments
+    if verb not in VERBS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(verb, VERBS, n=1)
+        hint = f"did you mean: deeprob {near[0]}?" if near else "list the verbs with: deeprob --help"
+        print(f"deeprob: no verb {verb!r}; expected one of {', '.join(VERBS)}; {hint}", file=sys.stderr)
+        return 2
+    if "-h" in rest or "--help" in rest:
+        print_verb_help(verb)
+        return 0
+    return run_verb(verb, rest)
+
+
+def run_verb(verb: str, rest: list[str]) -> int:
+    """Run one verb and turn what it raises into one line and an exit code."""
+    from deeprob.errors import InputError
+
+    try:
+        module = importlib.import_module(f"deeprob.cli.{verb}")
+        return int(module.main(rest))
+    except InputError as error:
+        print(f"deeprob {verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\ndeeprob {verb}: stopped; what was finished is kept", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader of a pipe went away, as in `deeprob info | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,99 @@
+"""Train, evaluate and report one experiment.
+
+usage: deeprob train experiment=<name> [key=value ...]
+       deeprob train -m experiment=<name> seed=0,1,2        several runs, one after the other
+       deeprob train run=<run folder> [key=value ...]       go on with a run that was interrupted
+
+The run folder runs/<experiment>/<run id>/ holds the config, metrics, checkpoints, results.json and report.html.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deeprob.errors import InputError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from deeprob.runs import Run
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb. Returns the exit code; raises InputError and KeyboardInterrupt."""
+    from deeprob.config import hydra_main
+
+    folder = next((a.removeprefix("run=") for a in arguments if a.startswith("run=")), None)
+    if folder is not None:
+        return resume(folder, [a for a in arguments if not a.startswith("run=")])
+    failures = []
+
+    def task(cfg: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        from deeprob.runs import Run
+
+        run = Run.create(Path(cfg.paths.runs_dir), cfg.name)
+        if run_one(cfg, run, list(HydraConfig.get().overrides.task)):
+            failures.append(run)
+
+    hydra_main("train", task, arguments)
+    return 1 if failures else 0
+
+
+def resume(folder: str, changes: list[str]) -> int:
+    """Go on with a run folder from its last checkpoint; `changes` are overrides of its config."""
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from deeprob.runs import Run
+    from deeprob.training.run import read_config
+
+    run = Run.find(folder)
+    cfg = read_config(run)
+    try:
+        merged = OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))
+    except OmegaConfBaseException as error:
+        raise InputError(
+            str(error).splitlines()[0], where=run.config, fix="only its own keys change"
+        ) from error
+    assert isinstance(merged, DictConfig)
+    before = run.overrides.read_text(encoding="utf-8").split("\n") if run.overrides.is_file() else []
+    return run_one(merged, run, [line for line in before if line] + changes)
+
+
+def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
+    """Train, evaluate and report in `run`'s folder. A failure is one line here and a traceback in error.txt."""
+    from rich.console import Console
+
+    from deeprob.runs import write_text
+
+    console = Console()
+    console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
+    started = time.monotonic()
+    try:
+        from deeprob.evaluation.evaluate import evaluate_run, print_results
+        from deeprob.evaluation.report import write_report
+        from deeprob.training.run import train
+
+        train(cfg, run, overrides)
+        evaluate_run(run, allowed=list(cfg.allowed_targets))
+        report = write_report(run)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; go on with: deeprob train run={run.path}", file=sys.stderr)
+        raise
+    except Exception as error:
+        write_text(run.error, traceback.format_exc())
+        if isinstance(error, InputError):
+            raise
+        line = " ".join(str(error).split()) or type(error).__name__
+        print(f"deeprob train: failed: {line} (traceback: {run.error})", file=sys.stderr)
+        return 1
+    print_results(run, console)
+    console.print(f"\n{time.monotonic() - started:.0f} s in all", highlight=False)
+    console.print(f"report  {report}", highlight=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,47 @@
+"""Settings of the data room, without heavy imports, so that Hydra can use them as schema."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+from deeprob.errors import InputError
+
+
+@dataclass  # not frozen: OmegaConf would make it read-only, and overrides could not reach it
+class Augmentation:
+    """How far each property of an image may be moved; 0 leaves it as it is.
+
+    flip: probability of a mirror image, left to right.
+    translate: largest shift, part of the side; rounded to whole pixels.
+    zoom, aspect: the scale, and the ratio of width to height, are log-uniform in [1 / (1 + x), 1 + x].
+    rotate: largest angle, radians.
+    brightness, contrast, saturation: factors are drawn from [1 - x, 1 + x].
+    hue: largest angle around the grey axis, radians.
+    blur: largest standard deviation of a Gaussian blur, pixels.
+    noise: largest standard deviation of Gaussian noise, where 1 is the range from black to white.
+    cutout: side of a square at a random place that is set to the mean colour, part of the side.
+    """
+
+    flip: float = 0.0
+    translate: float = 0.0
+    zoom: float = 0.0
+    aspect: float = 0.0
+    rotate: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    cutout: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = {"flip": 1.0, "translate": 1.0, "cutout": 1.0, "brightness": 1.0, "contrast": 1.0}
+        for field in fields(self):
+            value, limit = getattr(self, field.name), limits.get(field.name, math.inf)
+            if not (0 <= value <= limit and math.isfinite(value)):
+                raise InputError(
+                    f"augmentation.{field.name} is {value}",
+                    expected=f"0 to {limit:g}" if limit < math.inf else "0 or more",
+                )
