@@ -4,6 +4,12 @@ Constructors, parameter names and state dicts are torch.nn's: in a model, `torch
 `deeprob.layers`.
 """
 
+from .conv import Conv1d as Conv1d
+from .conv import Conv2d as Conv2d
+from .conv import conv1d as conv1d
+from .conv import conv2d as conv2d
+from .conv_transpose import ConvTranspose2d as ConvTranspose2d
+from .conv_transpose import conv_transpose2d as conv_transpose2d
 from .gates import Sigmoid as Sigmoid
 from .gates import Tanh as Tanh
 from .gates import add as add

@@ -3,11 +3,12 @@
 A new layer is one file beside `deeprob/layers/linear.py` and one entry in its family's list here.
 """
 
-from . import activation, dense, gates
+from . import activation, convolution, dense, gates
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
 LAYERS: list[Layer] = [
     *dense.LAYERS,
+    *convolution.LAYERS,
     *activation.LAYERS,
     *gates.LAYERS,
 ]

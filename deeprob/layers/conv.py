@@ -1,0 +1,229 @@
+"""Two-dimensional convolution (cross-correlation), and in one dimension as a map of height one.
+
+    y[n,o,p] = b[o] + sum_{c,k} W[o,c,k] x[n,c, s p + d k - a]      s stride, a padding, d dilation
+    x (N, C, H, W)   W (O, C/G, KH, KW)   b (O)   y (N, O, H', W')   G groups; p, k two-dimensional
+
+    dx = dy conv-transposed with W      every output sends its gradient back along the taps that read x
+    dW[o,c,k] = sum_{n,p} dy[n,o,p] x[n,c, s p + d k - a]
+              = x and dy with batch and channel swapped, convolved with stride and dilation swapped
+    db = sum of dy over n and p
+
+With stride 1 the transposed convolution is a plain one with the flipped kernel, as fast as a forward.
+Cost: forward 2 N O H' W' (C/G) KH KW FLOPs, backward twice that; saves x (W is a parameter).
+Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d as convolve
+from torch.nn.functional import conv_transpose2d as convolve_transposed
+
+from ._function import Function, expect, expect_alike
+from ._window import Pair, pair, single
+
+
+class Conv2dFunction(Function):
+    """The convolution above."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> Tensor:
+        return convolve(x, weight, bias, stride, padding, dilation, groups)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, _, *ctx.geometry = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias, *_ = ctx.needs_input_grad
+        dx = input_gradient(dy, weight, x.shape, *ctx.geometry) if need_x else None
+        dweight = weight_gradient(dy, x, weight.shape, *ctx.geometry) if need_weight else None
+        dbias = dy.sum((0, 2, 3)) if need_bias else None
+        return dx, dweight, dbias, None, None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Any, weight_dot: Any, bias_dot: Any, *_: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        y_dot: Any = 0 if x_dot is None else convolve(x_dot, weight, None, *ctx.geometry)
+        y_dot = y_dot if weight_dot is None else y_dot + convolve(x, weight_dot, None, *ctx.geometry)
+        return y_dot if bias_dot is None else y_dot + bias_dot[:, None, None]
+
+
+def input_gradient(
+    dy: Tensor, weight: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    """Return dx of the given shape (N, C, H, W) from dy (N, O, H', W')."""
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if max(stride) == 1 and groups == 1 and all(r >= a for r, a in zip(reach, padding, strict=True)):
+        margin = [r - a for r, a in zip(reach, padding, strict=True)]
+        return convolve(dy, weight.flip(2, 3).transpose(0, 1), None, 1, margin, dilation)
+    read = [
+        (o - 1) * s - 2 * a + r + 1 for o, s, a, r in zip(dy.shape[2:], stride, padding, reach, strict=True)
+    ]
+    unread = [size - r for size, r in zip(shape[2:], read, strict=True)]  # last rows that no window reached
+    return convolve_transposed(dy, weight, None, stride, padding, unread, groups, dilation)
+
+
+def weight_gradient(
+    dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    """Return dW of the given shape (O, C/G, KH, KW): the batch takes the place of the channels."""
+    num_samples = dy.shape[0]
+    if num_samples == 0:
+        return dy.new_zeros(shape)
+    _, per_group, *kernel = shape
+    grouped_x = x.reshape(num_samples, groups, per_group, *x.shape[2:])
+    swapped_x = grouped_x.permute(2, 1, 0, 3, 4).reshape(per_group, groups * num_samples, *x.shape[2:])
+    dweight = convolve(swapped_x, dy.transpose(0, 1), None, dilation, padding, stride, groups)
+    return dweight[:, :, : kernel[0], : kernel[1]].transpose(0, 1)
+
+
+class PadFunction(Function):
+    """Zeros around a map; the gradient is what lies inside."""
+
+    autocast_dtype = "widest"
+
+    @staticmethod
+    def forward(x: Tensor, left: int, right: int, top: int, bottom: int) -> Tensor:
+        return nn.functional.pad(x, (left, right, top, bottom))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, *ctx.margins = inputs
+        ctx.height, ctx.width = x.shape[-2:]
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        left, _, top, _ = ctx.margins
+        return dy[..., top : top + ctx.height, left : left + ctx.width], None, None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
+        return nn.functional.pad(x_dot, tuple(ctx.margins))
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlate x (N, C, H, W) or (C, H, W) with weight (O, C/groups, KH, KW); padding may be "same".
+
+    Raises ValueError where shapes, dtypes or devices do not fit.
+    """
+    name = "conv2d"
+    expect(weight.dim() == 4, name, "weight (O, C/groups, KH, KW)", weight)
+    if x.dim() == 3:
+        return conv2d(x[None], weight, bias, stride, padding, dilation, groups).squeeze(0)
+    channels = weight.shape[1] * groups
+    expect(
+        x.dim() == 4 and x.shape[1] == channels,
+        name,
+        f"x (N, {channels}, H, W) for weight {tuple(weight.shape)} and groups={groups}",
+        x,
+    )
+    expect(weight.shape[0] % groups == 0, name, f"weight ({groups} k, C/groups, KH, KW)", weight)
+    expect(bias is None or bias.shape == weight.shape[:1], name, f"bias ({weight.shape[0]},)", bias)
+    expect_alike(name, x=x, weight=weight, bias=bias)
+    stride, dilation = pair(stride), pair(dilation)
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    if padding == "same":
+        expect(max(stride) == 1, name, 'stride 1 with padding="same"', stride)
+        top, left = (r // 2 for r in reach)
+        if any(r % 2 for r in reach):  # an even window: the odd zero goes last
+            x = PadFunction.apply(x, left, reach[1] - left, top, reach[0] - top)
+            top = left = 0
+        padding = (top, left)
+    elif isinstance(padding, str):
+        expect(padding == "valid", name, 'padding "same", "valid" or numbers', repr(padding))
+        padding = 0
+    padding = pair(padding)
+    smallest = [max(1, r + 1 - 2 * a) for r, a in zip(reach, padding, strict=True)]
+    expect(
+        all(size >= s for size, s in zip(x.shape[2:], smallest, strict=True)),
+        name,
+        f"a map of at least {smallest[0]}x{smallest[1]} for the window",
+        f"{x.shape[2]}x{x.shape[3]}",
+    )
+    y: Tensor = Conv2dFunction.apply(x, weight, bias, stride, padding, dilation, groups)
+    return y
+
+
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlate x (N, C, L) or (C, L) with weight (O, C/groups, K): conv2d on maps of height one."""
+    expect(weight.dim() == 3, "conv1d", "weight (O, C/groups, K)", weight)
+    expect(x.dim() in (2, 3), "conv1d", "x (N, C, L) or (C, L)", x)
+    step, reach = (1, single(stride)), (1, single(dilation))
+    margin = padding if isinstance(padding, str) else (0, single(padding))
+    return conv2d(x.unsqueeze(-2), weight.unsqueeze(-2), bias, step, margin, reach, groups).squeeze(-2)
+
+
+class Conv2d(nn.Module):
+    """As torch.nn.Conv2d with zero padding, with the gradient above."""
+
+    spatial = 2
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair | str = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        expect(padding_mode == "zeros", name, 'padding_mode "zeros"', repr(padding_mode))
+        fits = in_channels % groups == 0 and out_channels % groups == 0
+        expect(fits, name, f"channels divisible by groups={groups}", f"{in_channels} to {out_channels}")
+        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        window = pair(kernel_size) if self.spatial == 2 else (single(kernel_size),)
+        bound = 1 / math.sqrt(max(1, in_channels // groups * math.prod(window)))  # kaiming_uniform(a=sqrt(5))
+        weight = torch.empty(out_channels, in_channels // groups, *window)
+        self.weight = nn.Parameter(weight.uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"padding={self.padding!r}, dilation={self.dilation}, groups={self.groups}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class Conv1d(Conv2d):
+    """As torch.nn.Conv1d with zero padding."""
+
+    spatial = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

@@ -1,0 +1,133 @@
+"""Transposed convolution: the adjoint of a convolution, as a layer.
+
+    y[n,o,q] = b[o] + sum over c, p, k with q = s p + d k - a of W[c,o,k] x[n,c,p]
+    x (N, C, H, W)   W (C, O/G, KH, KW)   b (O)   y (N, O, H', W')   s stride, a padding, d dilation, G groups
+
+    dx = dy convolved with W            the adjoint of the adjoint is the convolution itself
+    dW = as the convolution's, with x and dy in each other's place
+    db = sum of dy over the batch and the map
+
+Cost: forward 2 N C H W (O/G) KH KW FLOPs, backward twice that; saves x (W is a parameter).
+Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d as convolve
+from torch.nn.functional import conv_transpose2d as convolve_transposed
+
+from ._function import Function, expect, expect_alike
+from ._window import Pair, pair
+from .conv import weight_gradient
+
+
+class ConvTranspose2dFunction(Function):
+    """The transposed convolution above."""
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: Any,
+        padding: Any,
+        output_padding: Any,
+        groups: int,
+        dilation: Any,
+    ) -> Tensor:
+        return convolve_transposed(x, weight, bias, stride, padding, output_padding, groups, dilation)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, _, *ctx.geometry = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias, *_ = ctx.needs_input_grad
+        stride, padding, _, groups, dilation = ctx.geometry
+        dx = convolve(dy, weight, None, stride, padding, dilation, groups) if need_x else None
+        dweight = (
+            weight_gradient(x, dy, weight.shape, stride, padding, dilation, groups) if need_weight else None
+        )
+        dbias = dy.sum((0, 2, 3)) if need_bias else None
+        return dx, dweight, dbias, None, None, None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Any, weight_dot: Any, bias_dot: Any, *_: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        y_dot: Any = 0 if x_dot is None else convolve_transposed(x_dot, weight, None, *ctx.geometry)
+        if weight_dot is not None:
+            y_dot = y_dot + convolve_transposed(x, weight_dot, None, *ctx.geometry)
+        return y_dot if bias_dot is None else y_dot + bias_dot[:, None, None]
+
+
+def conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Tensor:
+    """Spread x (N, C, H, W) over weight (C, O/groups, KH, KW): the adjoint of conv2d with that weight.
+
+    Raises ValueError where shapes, dtypes or devices do not fit.
+    """
+    name = "conv_transpose2d"
+    expect(weight.dim() == 4, name, "weight (C, O/groups, KH, KW)", weight)
+    expect(x.dim() == 4 and x.shape[1] == weight.shape[0], name, f"x (N, {weight.shape[0]}, H, W)", x)
+    out_channels = weight.shape[1] * groups
+    expect(bias is None or bias.shape == (out_channels,), name, f"bias ({out_channels},)", bias)
+    expect_alike(name, x=x, weight=weight, bias=bias)
+    geometry = [pair(stride), pair(padding), pair(output_padding), groups, pair(dilation)]
+    y: Tensor = ConvTranspose2dFunction.apply(x, weight, bias, *geometry)
+    return y
+
+
+class ConvTranspose2d(nn.Module):
+    """As torch.nn.ConvTranspose2d, with the gradient above."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair = 0,
+        output_padding: Pair = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Pair = 1,
+    ) -> None:
+        super().__init__()
+        fits = in_channels % groups == 0 and out_channels % groups == 0
+        expect(
+            fits,
+            "ConvTranspose2d",
+            f"channels divisible by groups={groups}",
+            f"{in_channels} to {out_channels}",
+        )
+        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+        self.groups, self.dilation = groups, dilation
+        window = pair(kernel_size)
+        bound = 1 / math.sqrt(
+            max(1, out_channels // groups * math.prod(window))
+        )  # kaiming_uniform(a=sqrt(5))
+        weight = torch.empty(in_channels, out_channels // groups, *window)
+        self.weight = nn.Parameter(weight.uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        geometry = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+        return conv_transpose2d(x, self.weight, self.bias, *geometry)
+
+    def extra_repr(self) -> str:
+        return f"weight={tuple(self.weight.shape)}, stride={self.stride}, padding={self.padding}"
