@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 def majority(images: Tensor, labels: Tensor, queries: Tensor, num_classes: int, neighbours: int) -> Floats:
-    """Predict the class frequencies of the training set for every query, so always the most frequent class."""
+    """Predict the class frequencies of the training set for every query: always the most frequent class."""
     frequency = np.bincount(labels.cpu().numpy(), minlength=num_classes) / len(labels)
     return np.tile(frequency, (len(queries), 1))
 
@@ -38,7 +37,7 @@ BASELINES: Mapping[str, Callable[[Tensor, Tensor, Tensor, int, int], Floats]] = 
 def predict(
     name: str, images: Tensor, labels: Tensor, queries: Tensor, *, num_classes: int, neighbours: int = 5
 ) -> Floats:
-    """Class probabilities (M, C) of a baseline. Raises InputError for an unknown name or no training samples."""
+    """Class probabilities (M, C) of a baseline. Raises InputError where there is no such name or sample."""
     if name not in BASELINES:
         raise InputError(
             f"no baseline named {name!r}", where="evaluation.baselines", expected=", ".join(BASELINES)

@@ -1,0 +1,109 @@
+"""What each number means, where it comes from, and which way is better: the tables link here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Definition:
+    """title: how a table calls it; text: one or two sentences; higher_is_better: None where neither way is."""
+
+    title: str
+    text: str
+    source: str = ""
+    higher_is_better: bool | None = None
+
+
+DEFINITIONS: dict[str, Definition] = {
+    "top1_accuracy": Definition(
+        "Top-1 accuracy",
+        "Share of samples whose most probable class is their label.",
+        higher_is_better=True,
+    ),
+    "top5_accuracy": Definition(
+        "Top-5 accuracy",
+        "Share of samples whose label is among the five most probable classes.",
+        higher_is_better=True,
+    ),
+    "balanced_accuracy": Definition(
+        "Balanced accuracy",
+        "Mean over the classes of their recall, so that a rare class counts as much as a frequent one.",
+        "Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010",
+        higher_is_better=True,
+    ),
+    "macro_f1": Definition(
+        "Macro F1",
+        "Mean over the classes of F1, the harmonic mean of precision and recall.",
+        "Van Rijsbergen, Information Retrieval, 1979",
+        higher_is_better=True,
+    ),
+    "expected_calibration_error": Definition(
+        "Expected calibration error",
+        "Mean distance between confidence and accuracy over 15 bins of confidence, weighted by their "
+        "samples. 0 means that of the answers given with 80 % confidence, 80 % are right.",
+        "Guo et al., On calibration of modern neural networks, ICML 2017",
+        higher_is_better=False,
+    ),
+    "precision": Definition(
+        "Precision",
+        "Of the samples predicted as this class, the share that belongs to it.",
+        higher_is_better=True,
+    ),
+    "recall": Definition(
+        "Recall", "Of the samples of this class, the share predicted as it.", higher_is_better=True
+    ),
+    "f1": Definition("F1", "Harmonic mean of precision and recall: 2 P R / (P + R).", higher_is_better=True),
+    "ci95": Definition(
+        "95 % interval",
+        "Of a hundred test sets drawn like this one, about 95 would give an interval that holds the true "
+        "value. Bias-corrected accelerated bootstrap; whole independent units (frames, scenes) are drawn, "
+        "because samples of one unit resemble each other. Where every unit is right, the exact binomial "
+        "bound.",
+        "Efron, Better bootstrap confidence intervals, JASA 82, 1987",
+    ),
+    "n": Definition("n", "Number of samples behind the number."),
+    "difference": Definition(
+        "Difference",
+        "Model minus baseline on the same samples, its interval by resampling both together.",
+    ),
+    "p_value": Definition(
+        "p-value",
+        "Chance of a difference at least as large if the two did equally well, found by exchanging their "
+        "answers in random halves of the units; corrected for the number of comparisons in its table by "
+        "Holm's method.",
+        "Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6, 1979",
+    ),
+    "majority": Definition(
+        "Majority class", "A baseline that always answers the most frequent training class."
+    ),
+    "knn": Definition(
+        "k-nearest neighbours",
+        "A baseline that asks the k most similar training images, by Euclidean distance between raw "
+        "pixels, and takes their vote.",
+        "Cover and Hart, Nearest neighbor pattern classification, IEEE Trans. Information Theory 13, 1967",
+    ),
+    "parameters": Definition("Parameters", "Trainable numbers in the model.", higher_is_better=False),
+    "flops_per_sample": Definition(
+        "FLOPs per sample",
+        "Floating-point operations of one forward pass over one sample; a multiply-add counts as two.",
+        higher_is_better=False,
+    ),
+    "train_seconds": Definition(
+        "Training time", "Seconds spent in training, interruptions left out.", higher_is_better=False
+    ),
+    "samples_per_second": Definition(
+        "Training speed", "Samples trained on per second, validation included.", higher_is_better=True
+    ),
+    "peak_memory_bytes": Definition(
+        "Peak memory",
+        "Largest memory of the training process: on a GPU what its allocator held, otherwise resident "
+        "memory.",
+        higher_is_better=False,
+    ),
+}
+
+
+def title(name: str) -> str:
+    """How a table calls `name`; the name itself, with spaces, where nothing is defined."""
+    return DEFINITIONS[name].title if name in DEFINITIONS else name.replace("_", " ")

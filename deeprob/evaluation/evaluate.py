@@ -1,0 +1,199 @@
+"""Evaluation of a run from its folder alone: results.json and the predictions behind it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from deeprob.errors import InputError
+from deeprob.evaluation import baselines
+from deeprob.evaluation.metrics.classification import (
+    Classification,
+    Floats,
+    Integers,
+    class_metrics_of_sums,
+    metric_names,
+    metrics_of_sums,
+    sample_sums,
+    softmax,
+)
+from deeprob.evaluation.predictions import Predictions, most_telling, thumbnails
+from deeprob.evaluation.statistics import LEVEL, Intervals, bootstrap, sums_by_unit
+from deeprob.runs import Run, write_json
+
+SCHEMA = 1
+COST = ("parameters", "flops_per_sample", "train_seconds", "samples_per_second", "peak_memory_bytes")
+PER_CLASS = ("precision", "recall", "f1")
+
+
+def evaluate_run(
+    run: Run,
+    split: str | None = None,
+    checkpoint: str | None = None,
+    progress: bool = True,
+    allowed: list[str] | None = None,
+) -> dict[str, Any]:
+    """Evaluate a run on a split and write results.json (results_<split>.json for a split not judged by).
+
+    split, checkpoint: None takes what the run's config says. allowed: further packages its config may call.
+    Returns what was written. Raises InputError where the folder, the split or the checkpoint is not there.
+    """
+    from deeprob.training.run import load, read_config
+
+    judged_by = read_config(run).evaluation
+    split = split or str(judged_by.split)
+    checkpoint = checkpoint or str(judged_by.checkpoint)
+    console = Console(quiet=not progress)
+    experiment = load(run, checkpoint, allowed)
+    data = experiment.data
+    here = data.split(split)
+    if len(here.labels) == 0:
+        raise InputError(
+            f"split {split!r} has no samples", where=run.path, expected=f"one of {dict(data.sizes)}"
+        )
+    labels, units = here.labels.cpu().numpy(), here.units.cpu().numpy()
+    logits = experiment.predict(split, progress)
+    train = data.split("train")
+    of_baselines: dict[str, Floats] = {}
+    for name in judged_by.baselines:
+        with console.status(f"baseline {name}"):
+            of_baselines[name] = baselines.predict(
+                name,
+                train.images,
+                train.labels,
+                here.images,
+                num_classes=len(data.classes),
+                neighbours=judged_by.neighbours,
+            )
+    shown = most_telling(softmax(logits), labels)
+    pictures = thumbnails(here.images[shown].cpu().numpy())
+    predictions = Predictions(
+        logits, labels, units, list(here.keys), list(data.classes), of_baselines, pictures, shown
+    )
+    with console.status("intervals"):
+        measured = measure(predictions, samples=judged_by.bootstrap_samples, seed=judged_by.seed)
+    parameters = sum(p.numel() for p in experiment.model.parameters())
+    results = {
+        "schema": SCHEMA,
+        "run_id": run.run_id,
+        "experiment": run.experiment,
+        "task": "classification",
+        "split": split,
+        "checkpoint": checkpoint,
+        "seed": int(experiment.cfg.seed),
+        **measured,
+        "cost": {**dict.fromkeys(COST), "parameters": parameters, **_training_cost(run)},
+        "data": {
+            "source": data.source_name,
+            "real": bool(data.real),
+            **{k: int(v) for k, v in data.sizes.items()},
+        },
+    }
+    predictions.save(run, split)
+    write_json(run.results(None if split == judged_by.split else split), results)
+    return results
+
+
+def measure(predictions: Predictions, *, samples: int, seed: int) -> dict[str, Any]:
+    """Compute what follows from predictions: metrics, baselines, per class, confusion; NaN becomes None."""
+    classes = list(predictions.classes)
+    names = metric_names(len(classes))
+    labels, units = predictions.labels, predictions.units
+    sums = unit_sums(predictions.probabilities, labels, units)
+
+    def class_metrics(total: Floats) -> Floats:
+        values = class_metrics_of_sums(total)
+        return values.reshape(*values.shape[:-2], -1)
+
+    of_model = bootstrap(sums, metrics_of_sums, samples=samples, seed=seed)
+    of_classes = bootstrap(sums, class_metrics, samples=samples, seed=seed)
+    stream = Classification(len(classes))
+    stream.update(predictions.probabilities, labels)
+    support = stream.confusion.sum(axis=1)
+    per_class: dict[str, dict[str, Any]] = {
+        name: {"n": int(n)} for name, n in zip(classes, support, strict=True)
+    }
+    for i, metric in enumerate(PER_CLASS):
+        for j, name in enumerate(classes):
+            per_class[name][metric] = _entry(of_classes, i * len(classes) + j, int(support[j]))
+    of_baselines = {}
+    for name, probabilities in predictions.baselines.items():
+        baseline_sums = unit_sums(probabilities.astype(np.float64), labels, units)
+        intervals = bootstrap(baseline_sums, metrics_of_sums, samples=samples, seed=seed)
+        of_baselines[name] = _named(names, intervals, len(labels))
+    return {
+        "metrics": _named(names, of_model, len(labels)),
+        "baselines": of_baselines,
+        "per_class": per_class,
+        "confusion": stream.confusion.tolist(),
+        "interval": {
+            "method": "BCa bootstrap over independent units",
+            "level": LEVEL,
+            "samples": samples,
+            "units": int(sums.shape[0]),
+        },
+    }
+
+
+def unit_sums(probabilities: Floats, labels: Integers, units: NDArray[np.int64]) -> scipy.sparse.csr_array:
+    """Sums (U, S) of each independent unit, as the metrics and the bootstrap take them."""
+    return sums_by_unit(sample_sums(probabilities, labels), units)
+
+
+def print_results(run: Run, console: Console, split: str | None = None) -> None:
+    """Print results.json as a table: each metric with its interval, the model beside the baselines."""
+    results = run.read_results(split)
+    table = Table(
+        title=f"{results['experiment']}, {results['split']} split, {results['checkpoint']} checkpoint"
+    )
+    table.add_column("metric")
+    table.add_column("model", justify="right", style="bold")
+    table.add_column("95 % interval", justify="right")
+    for name in results["baselines"]:
+        table.add_column(name, justify="right", style="dim")
+    table.add_column("n", justify="right")
+    for metric, entry in results["metrics"].items():
+        beside = [_shown(b[metric]["value"]) for b in results["baselines"].values()]
+        low, high = entry["ci95"] or (None, None)
+        table.add_row(
+            metric, _shown(entry["value"]), f"{_shown(low)} .. {_shown(high)}", *beside, f"{entry['n']:,}"
+        )
+    console.print(table)
+
+
+def _training_cost(run: Run) -> dict[str, Any]:
+    """What training wrote down about its cost; nothing for a run that is still going or was stopped."""
+    path = run.training
+    if not path.is_file():
+        return {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"broken JSON ({error})", where=path, fix="train again") from None
+    return {name: known[name] for name in COST if name in known}
+
+
+def _named(names: tuple[str, ...], intervals: Intervals, count: int) -> dict[str, dict[str, Any]]:
+    return {name: _entry(intervals, i, count) for i, name in enumerate(names)}
+
+
+def _entry(intervals: Intervals, index: int, count: int) -> dict[str, Any]:
+    """One metric as results.json holds it; what is not defined is None."""
+    value, low, high = (float(ends[index]) for ends in (intervals.value, intervals.low, intervals.high))
+    known = math.isfinite(low) and math.isfinite(high)
+    return {
+        "value": value if math.isfinite(value) else None,
+        "ci95": [low, high] if known else None,
+        "n": count,
+    }
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
