@@ -4,7 +4,7 @@ usage: deeprob train experiment=<name> [key=value ...]
        deeprob train -m experiment=<name> seed=0,1,2        several runs, one after the other
        deeprob train run=<run folder> [key=value ...]       go on with a run that was interrupted
 
-The run folder runs/<experiment>/<run id>/ holds the config, metrics, checkpoints, results.json and report.html.
+The run folder runs/<experiment>/<run id>/ holds config, metrics, checkpoints, results.json, report.html.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def resume(folder: str, changes: list[str]) -> int:
 
 
 def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
-    """Train, evaluate and report in `run`'s folder. A failure is one line here and a traceback in error.txt."""
+    """Train, evaluate and report in `run`'s folder. A failure is one line, and a traceback in error.txt."""
     from rich.console import Console
 
     from deeprob.runs import write_text

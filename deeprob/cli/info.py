@@ -1,0 +1,161 @@
+"""Show versions, hardware, where data and runs live, and what is missing for what.
+
+usage: deeprob info [paths.data_dir=...] [paths.runs_dir=...]
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something optional: what for, whether it is there, and the command that brings it."""
+
+    what: str
+    purpose: str
+    present: bool
+    fix: str
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb. Returns 0 when every required package is installed, else 1."""
+    from deeprob.config import hydra_main
+
+    code = [0]
+
+    def task(cfg: DictConfig) -> None:
+        code[0] = show(cfg)
+
+    hydra_main("info", task, arguments)
+    return code[0]
+
+
+def show(cfg: DictConfig) -> int:
+    """Print the tables. Returns 1 where a required package is missing."""
+    from rich.console import Console
+
+    from deeprob import environment
+
+    console = Console()
+    facts = environment.describe()
+    missing = [name for name, version in facts["packages"].items() if version is None]
+    console.print(_machine_table(facts))
+    console.print(_package_table(facts["packages"]))
+    console.print(_folder_table(cfg))
+    _print_needs(console, needs(cfg))
+    for name in missing:
+        console.print(f"[red]missing[/red] {name}: pip install -c constraints.txt {name}")
+    return 1 if missing else 0
+
+
+def needs(cfg: DictConfig) -> list[Need]:
+    """What is optional, and whether this machine has it."""
+    import importlib.util
+
+    import torch
+
+    robocup = Path(cfg.paths.data_dir).expanduser() / "robocup_msl"
+    return [
+        Need(
+            "robocup_msl",
+            "real robot data: deeprob train experiment=robocup",
+            robocup.is_dir(),
+            f"clone github.com/andrepool/robocup_ml and put its frames at {robocup}, "
+            "or set paths.data_dir (or DEEPROB_DATA) to the folder above it",
+        ),
+        Need(
+            "CUDA GPU",
+            "faster training",
+            torch.cuda.is_available(),
+            "a driver and a CUDA build of torch: https://pytorch.org/get-started",
+        ),
+        Need(
+            "tensorboard",
+            "logger=tensorboard",
+            importlib.util.find_spec("tensorboard") is not None,
+            "pip install -c constraints.txt 'deeprob[tensorboard]'",
+        ),
+        Need("W&B login", "logger=wandb logger.offline=false", _wandb_key(), "wandb login"),
+        Need(
+            "C++ compiler",
+            "torch.compile",
+            shutil.which("g++") is not None,
+            "apt-get install g++",
+        ),
+        Need(
+            "sbatch",
+            "jobs on a SLURM cluster",
+            shutil.which("sbatch") is not None,
+            "log in to the cluster's login node",
+        ),
+    ]
+
+
+def _wandb_key() -> bool:
+    """Whether W&B could go online. The key itself is neither read further nor shown."""
+    import netrc
+    import os
+
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _machine_table(facts: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title="machine", title_justify="left", show_header=False)
+    gpus = ", ".join(facts["gpus"]) or "none"
+    table.add_row("deeprob", f"{facts['deeprob']}  commit {facts['commit'] or 'not a checkout'}")
+    table.add_row("python", f"{facts['python']} on {facts['platform']}")
+    table.add_row("cpu", f"{facts['cpu']}, {facts['cores']} cores, torch uses {facts['threads']} threads")
+    table.add_row("memory", f"{facts['memory_bytes'] / 2**30:.1f} GiB")
+    table.add_row("gpu", gpus)
+    return table
+
+
+def _package_table(packages: dict[str, str | None]) -> Any:
+    from rich.columns import Columns
+
+    return Columns([f"{name} {version or '[red]missing[/red]'}" for name, version in packages.items()])
+
+
+def _folder_table(cfg: DictConfig) -> Any:
+    from rich.table import Table
+
+    table = Table("folder", "path", "what is there", title="folders", title_justify="left")
+    for name, purpose in (("data_dir", "data sets"), ("runs_dir", "runs"), ("cache_dir", "renders and crops")):
+        path = Path(cfg.paths[name]).expanduser()
+        table.add_row(f"paths.{name}", str(path.resolve()), _content(path, purpose))
+    return table
+
+
+def _content(path: Path, purpose: str) -> str:
+    if not path.is_dir():
+        return f"not there yet ({purpose})"
+    if purpose == "runs":
+        return f"{len(list(path.glob('*/*/config.yaml')))} runs"
+    names = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    free = shutil.disk_usage(path).free / 2**30
+    return f"{' '.join(names) or 'empty'}; {free:.0f} GiB free"
+
+
+def _print_needs(console: Console, found: list[Need]) -> None:
+    from rich.table import Table
+
+    table = Table("optional", "for", "", title="what is there for what", title_justify="left")
+    for need in found:
+        state = "[green]there[/green]" if need.present else f"[yellow]missing[/yellow]  {need.fix}"
+        table.add_row(need.what, need.purpose, state)
+    console.print(table)
