@@ -4,12 +4,18 @@ Constructors, parameter names and state dicts are torch.nn's: in a model, `torch
 `deeprob.layers`.
 """
 
+from .attention import scaled_dot_product_attention as scaled_dot_product_attention
+from .batch_norm import BatchNorm1d as BatchNorm1d
+from .batch_norm import BatchNorm2d as BatchNorm2d
+from .batch_norm import batch_norm as batch_norm
 from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
 from .conv import conv1d as conv1d
 from .conv import conv2d as conv2d
 from .conv_transpose import ConvTranspose2d as ConvTranspose2d
 from .conv_transpose import conv_transpose2d as conv_transpose2d
+from .embedding import Embedding as Embedding
+from .embedding import embedding as embedding
 from .gates import Sigmoid as Sigmoid
 from .gates import Tanh as Tanh
 from .gates import add as add

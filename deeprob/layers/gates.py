@@ -131,7 +131,7 @@ class CopyFunction(Function):
         return dx, None
 
     @staticmethod
-    def tangent(ctx: Any, x_dot: Tensor, _: None) -> tuple[Tensor, ...]:
+    def tangent(ctx: Any, x_dot: Tensor, _: None) -> Any:
         return (x_dot,) * ctx.num_copies
 
 

@@ -3,14 +3,16 @@
 A new layer is one file beside `deeprob/layers/linear.py` and one entry in its family's list here.
 """
 
-from . import activation, convolution, dense, gates
+from . import activation, convolution, dense, gates, norm
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
 LAYERS: list[Layer] = [
     *dense.LAYERS,
     *convolution.LAYERS,
+    *norm.LAYERS,
     *activation.LAYERS,
     *gates.LAYERS,
+    *attention.LAYERS,
 ]
 
 __all__ = ["LAYERS", "Draw", "Layer", "ModuleSample", "Sample", "bench", "kink", "module", "real", "tiny"]
