@@ -6,7 +6,11 @@ uniformly; equal ends fix the value. The docstrings say which value switches a k
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from deeprob.errors import InputError
 
 
 @dataclass
@@ -131,3 +135,58 @@ class SimSettings:
     scene: SceneSettings = field(default_factory=SceneSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)
     look: LookSettings = field(default_factory=LookSettings)
+
+
+def check_settings(settings: SimSettings) -> None:
+    """Raise InputError for a value that no scene can have, naming the field."""
+    _check_ranges(settings, "sim")
+    scene, camera = settings.scene, settings.camera
+    _require(scene.objects[0] >= 1, "sim.scene.objects", scene.objects, "at least one object")
+    _require(all(side > 0 for side in scene.table), "sim.scene.table", scene.table, "two lengths above 0 m")
+    _require(scene.scale[0] > 0, "sim.scene.scale", scene.scale, "factors above 0")
+    _require(scene.attempts >= 1, "sim.scene.attempts", scene.attempts, "at least 1")
+    _require(
+        min(camera.width, camera.height) >= 8,
+        "sim.camera.width, height",
+        (camera.width, camera.height),
+        "at least 8 pixels",
+    )
+    _require(
+        max(camera.width, camera.height) <= 8192,
+        "sim.camera.width, height",
+        (camera.width, camera.height),
+        "at most 8192 pixels",
+    )
+    _require(camera.near > 0, "sim.camera.near", camera.near, "above 0 m")
+    _require(
+        camera.distance[0] > camera.near, "sim.camera.distance", camera.distance, "farther than camera.near"
+    )
+    _require(len(camera.K) in (0, 4), "sim.camera.K", camera.K, "fx, fy, cx, cy, or nothing")
+    _require(settings.views >= 1, "sim.views", settings.views, "at least 1")
+    _require(0 <= settings.min_visible <= 1, "sim.min_visible", settings.min_visible, "a share from 0 to 1")
+    _require(settings.seed >= 0, "sim.seed", settings.seed, "0 or more")
+    if camera.K:
+        from deeprob.geometry.camera import make_intrinsics
+
+        make_intrinsics(*camera.K)
+
+
+_NOT_RANGES = ("names", "table", "K")
+
+
+def _check_ranges(node: Any, where: str) -> None:
+    """Every list of two numbers is a range, and finite."""
+    for entry in fields(node):
+        value, name = getattr(node, entry.name), f"{where}.{entry.name}"
+        if is_dataclass(value):
+            _check_ranges(value, name)
+        elif isinstance(value, list) and entry.name not in _NOT_RANGES:
+            finite = len(value) == 2 and all(math.isfinite(end) for end in value)
+            _require(finite and value[0] <= value[1], name, value, "[low, high], low <= high")
+        elif isinstance(value, float):
+            _require(math.isfinite(value), name, value, "a finite number")
+
+
+def _require(good: bool, where: str, value: object, expected: str) -> None:
+    if not good:
+        raise InputError(f"{value} cannot be used", where=where, expected=expected)

@@ -1,0 +1,246 @@
+"""Triangle meshes: loading, checking, and the per-corner attributes that rendering needs."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.errors import InputError
+
+CREASE_DEGREES = 40.0  # faces that meet at a sharper angle keep an edge in the shading
+MESH_SUFFIXES = (".obj", ".ply", ".stl")
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles with attributes at their corners, so that a vertex can be shared across texture seams.
+
+    vertices: float64 (V, 3), metres, object frame. faces: int32 (F, 3), counter-clockwise seen from outside.
+    normals: float32 (F, 3, 3), unit, one per corner. colors: float32 (F, 3, 3), red, green, blue in 0..1.
+    uv: float32 (F, 3, 2), origin at the texture's lower left. face_texture: int32 (F,), index into textures, -1 none.
+    textures: uint8 (h, w, 3) each. closed: watertight with consistent winding, so back faces are never seen.
+    """
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int32]
+    normals: NDArray[np.float32]
+    colors: NDArray[np.float32]
+    uv: NDArray[np.float32]
+    face_texture: NDArray[np.int32]
+    textures: tuple[NDArray[np.uint8], ...]
+    closed: bool
+
+    @property
+    def extents(self) -> NDArray[np.float64]:
+        """Size along x, y and z in metres."""
+        return np.asarray(np.ptp(self.vertices, axis=0))
+
+    @property
+    def centre(self) -> NDArray[np.float64]:
+        """Middle of the bounding box."""
+        return np.asarray((self.vertices.min(axis=0) + self.vertices.max(axis=0)) / 2)
+
+    def transformed(self, T: NDArray[np.float64]) -> Mesh:
+        """The mesh under a similarity T (4, 4): a rotation, a uniform scale, a translation."""
+        scale = np.cbrt(np.linalg.det(T[:3, :3]))
+        normals = self.normals @ (T[:3, :3] / scale).T.astype(np.float32)
+        return replace(self, vertices=self.vertices @ T[:3, :3].T + T[:3, 3], normals=normals)
+
+
+def make_mesh(
+    vertices: NDArray[Any],
+    faces: NDArray[Any],
+    *,
+    color: tuple[float, float, float] = (0.7, 0.7, 0.7),
+    where: object = "mesh",
+) -> Mesh:
+    """A mesh of one colour from vertices (V, 3) and faces (F, 3). Raises InputError for geometry that cannot be used."""
+    corners = np.broadcast_to(np.asarray(color, np.float32), (len(faces), 3, 3)).copy()
+    return _assemble([(np.asarray(vertices), np.asarray(faces), corners, None, None)], where)
+
+
+def join_meshes(meshes: list[Mesh]) -> Mesh:
+    """One mesh that holds all of them."""
+    vertex_start = np.cumsum([0] + [len(mesh.vertices) for mesh in meshes])
+    texture_start = np.cumsum([0] + [len(mesh.textures) for mesh in meshes])
+    return Mesh(
+        vertices=np.concatenate([mesh.vertices for mesh in meshes]),
+        faces=np.concatenate([m.faces + n for m, n in zip(meshes, vertex_start, strict=False)]).astype(
+            np.int32
+        ),
+        normals=np.concatenate([mesh.normals for mesh in meshes]),
+        colors=np.concatenate([mesh.colors for mesh in meshes]),
+        uv=np.concatenate([mesh.uv for mesh in meshes]),
+        face_texture=np.concatenate(
+            [
+                np.where(m.face_texture < 0, -1, m.face_texture + n)
+                for m, n in zip(meshes, texture_start, strict=False)
+            ]
+        ).astype(np.int32),
+        textures=tuple(texture for mesh in meshes for texture in mesh.textures),
+        closed=all(mesh.closed for mesh in meshes),
+    )
+
+
+def load_mesh(path: Path, scale: float = 1.0) -> Mesh:
+    """Read an OBJ, PLY or STL file; coordinates are multiplied by `scale`.
+
+    Raises InputError, naming the file, where it is missing or unreadable, has no faces, refers to vertices that are
+    not there, holds a coordinate that is not finite, or names a texture that does not exist.
+    """
+    import trimesh
+
+    if path.suffix.lower() not in MESH_SUFFIXES:
+        raise InputError(
+            f"no mesh format that can be read ({path.suffix or 'no suffix'})",
+            where=path,
+            expected="OBJ, PLY or STL",
+        )
+    if not path.is_file():
+        raise InputError("no such mesh file", where=path)
+    if path.suffix.lower() == ".obj":
+        _check_textures(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scene = trimesh.load_scene(path, process=False)
+            parts = [_part(geometry) for geometry in scene.geometry.values() if hasattr(geometry, "faces")]
+    except Exception as error:  # trimesh raises whatever its parsers stumble over
+        raise InputError(
+            f"the mesh cannot be read ({error})", where=path, expected="a valid OBJ, PLY or STL file"
+        ) from error
+    parts = [(vertices * scale, *rest) for vertices, *rest in parts]
+    return _assemble(parts, path)
+
+
+def _part(geometry: Any) -> tuple[Any, ...]:
+    """Vertices, faces, corner colours, corner uv or None, texture or None of a trimesh geometry."""
+    vertices, faces = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces)
+    visual = geometry.visual
+    material = getattr(visual, "material", None)
+    uv, texture = getattr(visual, "uv", None), None
+    colors = np.full((len(faces), 3, 3), 0.7, np.float32)
+    if material is not None:
+        image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
+        if image is not None and uv is not None and max(image.size) > 2:
+            texture = np.asarray(image.convert("RGB"), np.uint8)
+            colors[:] = 1.0
+        else:
+            colors[:] = np.asarray(material.main_color[:3], np.float32) / 255
+    elif visual.kind == "vertex":
+        colors = np.asarray(visual.vertex_colors[:, :3], np.float32)[faces] / 255
+    elif visual.kind == "face":
+        colors[:] = np.asarray(visual.face_colors[:, None, :3], np.float32) / 255
+    corner_uv = np.asarray(uv, np.float32)[faces] if texture is not None else None
+    return vertices, faces, colors, corner_uv, texture
+
+
+def _check_textures(path: Path) -> None:
+    """Raise InputError where a material library of this OBJ names a picture that is not there."""
+    text = path.read_text(errors="replace")
+    libraries = [
+        line.split(maxsplit=1)[1].strip() for line in text.splitlines() if line.startswith("mtllib ")
+    ]
+    for library in libraries:
+        material = path.parent / library
+        if not material.is_file():
+            continue  # common in files from the net, and harmless: the mesh is drawn grey
+        for line in material.read_text(errors="replace").splitlines():
+            words = line.split()
+            if len(words) >= 2 and words[0] == "map_Kd" and not (path.parent / words[-1]).is_file():
+                raise InputError(
+                    f"the texture {words[-1]} does not exist",
+                    where=f"{material}: map_Kd",
+                    fix="put the picture beside the mesh, or delete that line",
+                )
+
+
+def _assemble(parts: list[tuple[Any, ...]], where: object) -> Mesh:
+    """Check the parts, merge equal vertices, and compute the corner normals."""
+    parts = [part for part in parts if len(part[1])]
+    if not parts:
+        raise InputError("the mesh has no faces", where=where, expected="at least one triangle")
+    vertices, faces, uvs, owners, textures, start = [], [], [], [], [], 0
+    for part_vertices, part_faces, _, uv, texture in parts:
+        if part_faces.min() < 0 or part_faces.max() >= len(part_vertices):
+            raise InputError(
+                f"a face names vertex {int(part_faces.max())} of {len(part_vertices)}",
+                where=where,
+                expected=f"indices from 0 to {len(part_vertices) - 1}",
+            )
+        owners.append(np.full(len(part_faces), len(textures) if texture is not None else -1, np.int32))
+        if texture is not None:
+            textures.append(texture)
+        vertices.append(part_vertices)
+        faces.append(part_faces + start)
+        uvs.append(np.zeros((len(part_faces), 3, 2), np.float32) if uv is None else uv)
+        start += len(part_vertices)
+    positions, corners = np.concatenate(vertices).astype(np.float64), np.concatenate(faces)
+    if not np.isfinite(positions).all():
+        row = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
+        raise InputError(
+            f"vertex {row} is not finite: {positions[row].tolist()}", where=where, expected="finite numbers"
+        )
+    positions, index = np.unique(positions, axis=0, return_inverse=True)
+    corners = index.reshape(-1)[corners].astype(np.int32)
+    closed, flip = _orientation(positions, corners)
+    keep = (
+        np.linalg.norm(_cross(positions, corners), axis=1) > 0
+    )  # the others cover no pixel and have no normal
+    if not keep.any():
+        raise InputError("every face of the mesh has zero area", where=where)
+    corners = corners[keep]
+    order = [0, 2, 1] if flip else [0, 1, 2]
+    corners = corners[:, order]
+    return Mesh(
+        vertices=positions,
+        faces=np.ascontiguousarray(corners),
+        normals=_corner_normals(positions, corners),
+        colors=np.ascontiguousarray(np.concatenate([part[2] for part in parts])[keep][:, order]),
+        uv=np.ascontiguousarray(np.concatenate(uvs)[keep][:, order]),
+        face_texture=np.concatenate(owners)[keep],
+        textures=tuple(textures),
+        closed=closed,
+    )
+
+
+def _cross(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Face normals (F, 3), twice the face's area long."""
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    return np.asarray(np.cross(b - a, c - a))
+
+
+def _orientation(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> tuple[bool, bool]:
+    """Whether the surface is closed with consistent winding, and whether it is wound inside out."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
+    forward, backward = (edges @ [len(vertices), 1], edges @ [1, len(vertices)])
+    closed = bool(np.array_equal(np.sort(forward), np.sort(backward)))
+    volume = float(np.einsum("ij,ij->", vertices[faces[:, 0]], _cross(vertices, faces)))
+    return closed, closed and volume < 0
+
+
+def _corner_normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Unit normals (F, 3, 3): at each corner the mean of the adjoining faces that meet at less than the crease angle."""
+    weighted = _cross(vertices, faces)
+    unit = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
+    owner = np.repeat(np.arange(len(faces)), 3)
+    corner = faces.reshape(-1)
+    order = np.argsort(corner, kind="stable")
+    start = np.searchsorted(corner[order], np.arange(len(vertices) + 1))
+    valence = np.diff(start)
+    # every pair (corner, face at the same vertex): for each corner, the run of faces that share its vertex
+    repeat = valence[corner]
+    left = np.repeat(np.arange(len(corner)), repeat)
+    step = np.arange(repeat.sum()) - np.repeat(np.cumsum(repeat) - repeat, repeat)
+    right = owner[order[np.repeat(start[corner], repeat) + step]]
+    smooth = np.einsum("ij,ij->i", unit[owner[left]], unit[right]) > np.cos(np.radians(CREASE_DEGREES))
+    total = np.empty((len(corner), 3))
+    for axis in range(3):
+        total[:, axis] = np.bincount(left[smooth], weighted[right[smooth], axis], minlength=len(corner))
+    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30)
+    return total.reshape(-1, 3, 3).astype(np.float32)

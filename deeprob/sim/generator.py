@@ -1,0 +1,67 @@
+"""One process's means to make scenes and views: objects, physics, renderer, in one place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from importlib import metadata
+
+import numpy as np
+
+from deeprob.sim.library import Library
+from deeprob.sim.look import draw_camera, draw_look
+from deeprob.sim.objects import ObjectModel, load_objects
+from deeprob.sim.physics import Scene, Simulator, scene_rng
+from deeprob.sim.render import POOL, Renderer, Rendering
+from deeprob.sim.settings import SimSettings
+
+VERSION = 1  # raise it whenever the same settings give other pictures: caches made before are then left alone
+_VIEW = 1 << 20  # keeps the random numbers of views apart from those of a scene's attempts
+_PIXEL_FREE = ("name", "train_scenes", "val_scenes", "test_scenes", "min_visible")
+
+
+class Generator:
+    """Makes the scenes and views of a data set, each a pure function of (settings, split, index, view)."""
+
+    def __init__(self, settings: SimSettings) -> None:
+        self.settings = settings
+        self.objects = load_objects(settings.objects)
+        self.library = Library(self.objects, settings.scene.table)
+        self.simulator = Simulator(self.objects, settings.scene)
+        camera = settings.camera
+        self.renderer = Renderer(self.library, camera.width, camera.height, camera.near, settings.seed)
+
+    def scene(self, split: str, index: int) -> Scene:
+        """The settled scene of this index."""
+        return self.simulator.settle(self.settings.seed, split, index)
+
+    def view(self, scene: Scene, split: str, index: int, view: int) -> Rendering:
+        """A picture of the scene with its own camera, light and colours."""
+        rng = scene_rng(self.settings.seed, split, index, _VIEW + view)
+        K, T_world_cam = draw_camera(self.settings.camera, scene, rng)
+        look = draw_look(self.settings.look, len(scene.models), POOL, rng)
+        return self.renderer.render(scene, K, T_world_cam, look)
+
+    def views(self, split: str, index: int) -> Iterator[tuple[Scene, Rendering]]:
+        """A scene and all its pictures."""
+        scene = self.scene(split, index)
+        for view in range(self.settings.views):
+            yield scene, self.view(scene, split, index, view)
+
+
+def fingerprint(settings: SimSettings, objects: Sequence[ObjectModel]) -> str:
+    """A hash of everything that determines the pictures: settings, object files, code version, physics version."""
+    relevant = {key: value for key, value in asdict(settings).items() if key not in _PIXEL_FREE}
+    digest = hashlib.sha256(json.dumps([VERSION, metadata.version("pybullet"), relevant]).encode())
+    for model in objects:
+        for part in (
+            model.mesh.vertices,
+            model.mesh.faces,
+            model.mesh.colors,
+            model.mesh.uv,
+            *model.mesh.textures,
+        ):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,119 @@
+"""All objects of a data set packed into flat arrays for the rasteriser."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.geometry.mesh import Mesh
+from deeprob.sim.objects import ObjectModel
+from deeprob.sim.raster import Meshes
+from deeprob.sim.shade import LEVELS
+from deeprob.sim.textures import flatten
+
+TEXTURE_LIMIT = 512  # texels a side
+CASTER_CELLS = 16  # shadows are thrown by meshes of this resolution along the longest side
+
+
+@dataclass(frozen=True)
+class Casters:
+    """Coarse meshes that throw the shadows, packed like Meshes; points is scratch, (most vertices, 3)."""
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int32]
+    vertex_start: NDArray[np.int64]
+    face_start: NDArray[np.int64]
+    points: NDArray[np.float64]
+
+
+class Library:
+    """The objects, packed. centre, color (M, 3), radius, vertex_count, textured (M,); table: its half extents."""
+
+    def __init__(self, objects: Sequence[ObjectModel], table: Sequence[float]) -> None:
+        meshes = [model.mesh for model in objects]
+        self.objects = tuple(objects)
+        self.table = tuple(table)
+        self.centre = np.stack([mesh.centre for mesh in meshes])
+        self.radius = np.array([model.radius for model in objects])
+        self.vertex_count = np.array([len(mesh.vertices) for mesh in meshes])
+        self.color = np.stack(
+            [np.maximum(mesh.colors.reshape(-1, 3).mean(axis=0, dtype=np.float64), 0.05) for mesh in meshes]
+        )
+        self.textured = np.array([bool((mesh.face_texture >= 0).any()) for mesh in meshes])
+        self.meshes = _pack(meshes)
+        self.casters = _pack_casters(meshes)
+
+
+def _starts(counts: list[int]) -> NDArray[np.int64]:
+    return np.cumsum([0, *counts], dtype=np.int64)
+
+
+def _pack(meshes: Sequence[Mesh]) -> Meshes:
+    textures, first = [], []
+    for mesh in meshes:
+        first.append(len(textures))
+        textures.extend(_power_of_two(texture) for texture in mesh.textures)
+    texels, mips = flatten(textures, LEVELS)
+    texture = [
+        np.where(m.face_texture < 0, -1, m.face_texture + n) for m, n in zip(meshes, first, strict=True)
+    ]
+    return Meshes(
+        vertices=np.concatenate([mesh.vertices for mesh in meshes]),
+        faces=np.concatenate([mesh.faces for mesh in meshes]),
+        normals=np.concatenate([mesh.normals for mesh in meshes]),
+        colors=np.concatenate([mesh.colors for mesh in meshes]),
+        uv=np.concatenate([mesh.uv for mesh in meshes]),
+        texture=np.concatenate(texture).astype(np.int32),
+        texel_density=np.concatenate([_density(m, t, mips) for m, t in zip(meshes, texture, strict=True)]),
+        vertex_start=_starts([len(mesh.vertices) for mesh in meshes]),
+        face_start=_starts([len(mesh.faces) for mesh in meshes]),
+        cull=np.array([mesh.closed for mesh in meshes]),
+        texels=texels,
+        mips=mips,
+    )
+
+
+def _power_of_two(texture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The texture at the nearest powers of two, so that every halving is exact."""
+    import cv2
+
+    height, width = (min(TEXTURE_LIMIT, 1 << round(float(np.log2(side)))) for side in texture.shape[:2])
+    if (height, width) == texture.shape[:2]:
+        return texture
+    return np.asarray(cv2.resize(texture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _density(mesh: Mesh, texture: NDArray[np.int64], mips: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Texels a metre on each face: the root of its area in texels over its area."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    side = mips[np.maximum(texture, 0), 0][:, [2, 1]]
+    (su, sv), (tu, tv) = ((mesh.uv[:, k] - mesh.uv[:, 0]).T * side.T for k in (1, 2))
+    return np.sqrt(np.abs(su * tv - sv * tu) / area).astype(np.float32)
+
+
+def _pack_casters(meshes: Sequence[Mesh]) -> Casters:
+    coarse = [_coarse(mesh) for mesh in meshes]
+    counts = [len(vertices) for vertices, _ in coarse]
+    return Casters(
+        vertices=np.concatenate([vertices for vertices, _ in coarse]),
+        faces=np.concatenate([faces for _, faces in coarse]),
+        vertex_start=_starts(counts),
+        face_start=_starts([len(faces) for _, faces in coarse]),
+        points=np.empty((max(counts), 3)),
+    )
+
+
+def _coarse(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Vertex clustering (Rossignac and Borrel, 1993): vertices of one grid cell become their mean."""
+    low, cell = mesh.vertices.min(axis=0), mesh.extents.max() / CASTER_CELLS
+    cells = np.floor((mesh.vertices - low) / cell).astype(np.int64)
+    _, index, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    index = index.reshape(-1)
+    vertices = np.stack([np.bincount(index, mesh.vertices[:, k]) / count for k in range(3)], axis=1)
+    faces = np.sort(index[mesh.faces], axis=1)
+    kept = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2])
+    return vertices, np.unique(faces[kept], axis=0).astype(np.int32)

@@ -1,0 +1,182 @@
+"""Settled scenes: PyBullet drops objects on a table until they rest.
+
+A scene is a pure function of (settings, seed, split, index). Keeping bodies loaded leaks solver and broadphase state
+from one scene into the next, so every attempt starts with resetSimulation and fresh bodies.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.errors import InputError
+from deeprob.geometry.rotation import quaternion_to_matrix, random_quaternion
+from deeprob.geometry.transform import invert_transform, make_transform
+from deeprob.sim.capture import captured, import_pybullet
+from deeprob.sim.objects import ObjectModel
+from deeprob.sim.settings import SceneSettings
+
+STEP = 1 / 120  # seconds; coarser steps let objects sink into each other by a centimetre
+SOLVER_ITERATIONS = 10
+MIN_SECONDS = 0.25  # nothing is at rest in the moment it is let go
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects at rest. models: int64 (n,), class ids; scale float64 (n,); T_world_obj float64 (n, 4, 4), rigid.
+
+    The object's points in the world are T_world_obj @ (scale * mesh vertices).
+    """
+
+    key: str
+    models: NDArray[np.int64]
+    scale: NDArray[np.float64]
+    T_world_obj: NDArray[np.float64]
+
+
+def scene_rng(seed: int, split: str, index: int, *more: int) -> np.random.Generator:
+    """The random numbers of one scene (or of one view of it): the same for any worker, order or restart."""
+    return np.random.default_rng([seed, zlib.crc32(split.encode()), index, *more])
+
+
+class Simulator:
+    """A PyBullet client that settles scenes. One per process."""
+
+    def __init__(self, objects: Sequence[ObjectModel], settings: SceneSettings) -> None:
+        self.objects, self.settings = objects, settings
+        self.bullet = import_pybullet()
+        with captured() as chatter:
+            self.client = self.bullet.connect(self.bullet.DIRECT)
+        if self.client < 0:
+            raise RuntimeError(f"PyBullet does not start: {chatter.text}")
+
+    def close(self) -> None:
+        """Disconnect the client."""
+        if self.client >= 0:
+            self.bullet.disconnect(physicsClientId=self.client)
+            self.client = -1
+
+    def settle(self, seed: int, split: str, index: int) -> Scene:
+        """The scene of this index. Raises InputError where none could be placed in `attempts` tries."""
+        reason = ""
+        for attempt in range(self.settings.attempts):
+            rng = scene_rng(seed, split, index, attempt)
+            scene, reason = self._attempt(rng, f"{split}/{index:06d}")
+            if scene is not None:
+                return scene
+        raise InputError(
+            f"no scene could be placed in {self.settings.attempts} attempts: {reason}",
+            where=f"scene {split}/{index}",
+            fix="lower sim.scene.objects, or raise sim.scene.spread, sim.scene.table or sim.scene.attempts",
+        )
+
+    def _attempt(self, rng: np.random.Generator, key: str) -> tuple[Scene | None, str]:
+        """One try: the scene, or None and why it was rejected."""
+        settings, p, client = self.settings, self.bullet, self.client
+        count = int(rng.integers(settings.objects[0], settings.objects[1] + 1))
+        models = rng.integers(len(self.objects), size=count)
+        scale = rng.uniform(*settings.scale, size=count)
+        p.resetSimulation(physicsClientId=client)
+        p.setTimeStep(STEP, physicsClientId=client)
+        p.setPhysicsEngineParameter(
+            numSolverIterations=SOLVER_ITERATIONS, deterministicOverlappingPairs=1, physicsClientId=client
+        )
+        p.setGravity(0, 0, -9.81, physicsClientId=client)
+        half = [*settings.table, 0.05]
+        table = p.createCollisionShape(p.GEOM_BOX, halfExtents=half, physicsClientId=client)
+        ground = p.createMultiBody(0, table, -1, [0, 0, -half[2]], physicsClientId=client)
+        p.changeDynamics(ground, -1, lateralFriction=0.8, physicsClientId=client)
+        bodies, frames, placed = [], [], []
+        for model, factor in zip(models, scale, strict=True):
+            hull = self.objects[model].hull * factor
+            q = random_quaternion(rng)
+            R = quaternion_to_matrix(q)
+            turned = hull @ R.T
+            middle = (turned.max(axis=0) + turned.min(axis=0)) / 2
+            radius = float(np.linalg.norm((turned - middle)[:, :2], axis=1).max())
+            xy, bottom = _free_place(rng, radius, placed, settings.spread)
+            height = float(np.ptp(turned[:, 2]))
+            placed.append((xy, radius, bottom + height))
+            origin = np.array([xy[0] - middle[0], xy[1] - middle[1], bottom - turned[:, 2].min()])
+            centre = (hull.max(axis=0) + hull.min(axis=0)) / 2
+            bodies.append(self._drop(hull - centre, origin + R @ centre, q))
+            frames.append(make_transform(t=centre))
+        if not self._rest(bodies):
+            return None, f"it was still moving after {settings.max_seconds} s"
+        poses = np.stack(
+            [self._pose(body) @ invert_transform(T) for body, T in zip(bodies, frames, strict=True)]
+        )
+        if not np.isfinite(poses).all():
+            return None, "an object flew off"
+        if (np.abs(poses[:, :2, 3]) > settings.table).any() or (poses[:, 2, 3] < -0.02).any():
+            return None, "an object fell off the table"
+        contacts = p.getContactPoints(physicsClientId=client)
+        if min((contact[8] for contact in contacts), default=0.0) < -settings.max_penetration:
+            return None, f"objects overlap by more than {1000 * settings.max_penetration:g} mm"
+        return Scene(key, models, scale, poses), ""
+
+    def _drop(self, hull: NDArray[np.float64], centre: NDArray[np.float64], q: NDArray[np.float64]) -> int:
+        """Create a body from a hull around its centre of mass, which is the frame that PyBullet places and reports."""
+        p, client = self.bullet, self.client
+        shape = p.createCollisionShape(p.GEOM_MESH, vertices=hull.tolist(), physicsClientId=client)
+        volume = float(np.prod(np.ptp(hull, axis=0)))
+        body: int = p.createMultiBody(
+            baseMass=max(1e-3, 300 * volume),  # kilograms: a third of water fills the bounding box
+            baseCollisionShapeIndex=shape,
+            basePosition=centre.tolist(),
+            baseOrientation=[*q[1:], q[0]],
+            physicsClientId=client,
+        )
+        p.changeDynamics(
+            body,
+            -1,
+            lateralFriction=0.8,
+            rollingFriction=0.002,
+            spinningFriction=0.002,
+            linearDamping=0.1,
+            angularDamping=0.3,
+            physicsClientId=client,
+        )
+        return body
+
+    def _rest(self, bodies: list[int]) -> bool:
+        """Step until every body is slow; False where time ran out."""
+        p, client = self.bullet, self.client
+        for step in range(int(self.settings.max_seconds / STEP)):
+            p.stepSimulation(physicsClientId=client)
+            if step * STEP < MIN_SECONDS or step % 6:
+                continue
+            if all(self._speed(body) < self.settings.rest_speed for body in bodies):
+                return True
+        return False
+
+    def _speed(self, body: int) -> float:
+        """Metres a second of the body's fastest point, about: its centre's speed plus its turning 5 cm away."""
+        linear, angular = self.bullet.getBaseVelocity(body, physicsClientId=self.client)
+        return float(np.linalg.norm(linear) + 0.05 * np.linalg.norm(angular))
+
+    def _pose(self, body: int) -> NDArray[np.float64]:
+        """T_world_inertial of a body."""
+        position, (x, y, z, w) = self.bullet.getBasePositionAndOrientation(body, physicsClientId=self.client)
+        return make_transform(quaternion_to_matrix([w, x, y, z]), position)
+
+
+def _free_place(
+    rng: np.random.Generator,
+    radius: float,
+    placed: list[tuple[NDArray[np.float64], float, float]],
+    spread: float,
+) -> tuple[NDArray[np.float64], float]:
+    """Where to let an object go: beside the others where a try finds room, else above those it would hit."""
+    gap = 0.004
+    for _ in range(20):
+        angle, distance = rng.uniform(0, 2 * np.pi), spread * np.sqrt(rng.uniform())
+        xy = distance * np.array([np.cos(angle), np.sin(angle)])
+        below = [top for other, size, top in placed if np.linalg.norm(xy - other) < radius + size]
+        if not below:
+            return xy, gap
+    return xy, max(below) + gap

@@ -1,0 +1,252 @@
+"""Scene, camera and look in; picture and every label out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.data.frame import Frame, Instance
+from deeprob.errors import InputError
+from deeprob.geometry.camera import Array
+from deeprob.geometry.transform import invert_transform
+from deeprob.sim import raster
+from deeprob.sim import shade as shading
+from deeprob.sim.library import Library
+from deeprob.sim.look import Look
+from deeprob.sim.physics import Scene
+from deeprob.sim.textures import flatten, procedural
+
+POOL = 24  # procedural textures a renderer draws from
+TEXTURE_SIZE = 512  # texels a side, over one metre of table
+NOISE_TILE = 1 << 17
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """One picture with its labels; instances are 0..n-1 in the scene's order.
+
+    image uint8 (H, W, 3); depth_m float32 (H, W), 0 = nothing; owner uint8 (H, W), the instance that a pixel shows,
+    raster.NOBODY for none; cover uint32 (H, W), bit i: inside instance i's silhouette; visible, amodal int64 (n, 5):
+    pixels, left, top, right, bottom (inclusive); area int64 (n,): pixels of the whole silhouette, also outside the
+    picture (within one picture's size on each side); K (3, 3), T_world_cam (4, 4).
+    """
+
+    image: NDArray[np.uint8]
+    depth_m: NDArray[np.float32]
+    owner: NDArray[np.uint8]
+    cover: NDArray[np.uint32]
+    visible: NDArray[np.int64]
+    amodal: NDArray[np.int64]
+    area: NDArray[np.int64]
+    K: Array
+    T_world_cam: Array
+
+    @property
+    def visible_fraction(self) -> Array:
+        """Visible pixels over all pixels of each silhouette (n,), 0 for one that lies wholly outside."""
+        return np.asarray(self.visible[:, 0] / np.maximum(self.area, 1))
+
+
+class Renderer:
+    """Renders scenes of one set of objects at one size; buffers and textures are made once."""
+
+    def __init__(self, library: Library, width: int, height: int, near: float, texture_seed: int) -> None:
+        self.library, self.width, self.height, self.near = library, width, height, near
+        rng = np.random.default_rng([texture_seed, 7])
+        pool = [procedural(rng, TEXTURE_SIZE) for _ in range(POOL)]
+        self.texels, self.mips = flatten(pool, shading.LEVELS)
+        side = max(width, height)
+        self.backgrounds = [procedural(rng, side)[:height, :width] for _ in range(POOL // 4)]
+        self.noise = rng.standard_normal(NOISE_TILE).astype(np.float32)
+        self.shadow = np.empty((128 if max(width, height) <= 256 else 256,) * 2, np.float32)
+        self._buffers = raster.make_buffers(height, width, 0, 0)
+
+    def render(self, scene: Scene, K: Array, T_world_cam: Array, look: Look) -> Rendering:
+        """The picture of a scene. Raises InputError for more instances than a picture can label."""
+        count = len(scene.models)
+        if count > raster.MAX_INSTANCES:
+            raise InputError(
+                f"{count} objects in one scene",
+                where="sim.scene.objects",
+                expected=f"at most {raster.MAX_INSTANCES}",
+            )
+        meshes = self.library.meshes
+        buffers = self._room(scene)
+        T_cam_obj = invert_transform(T_world_cam) @ scene.T_world_obj
+        similarity = T_cam_obj[:, :3].copy()
+        similarity[:, :, :3] *= scene.scale[:, None, None]
+        P = np.ascontiguousarray(K @ similarity)
+        raster.rasterize(meshes, scene.models, P, self.near, count, buffers)
+        image = np.empty((self.height, self.width, 3), np.uint8)
+        depth = np.empty((self.height, self.width), np.float32)
+        visible = np.empty((count, 5), np.int64)
+        self._shade(scene, K, T_world_cam, look, buffers, image, depth, visible)
+        amodal = buffers.amodal[:count].copy()
+        area = amodal[:, 0].copy()
+        for i in self._touching_the_border(amodal, T_cam_obj, scene):
+            area[i] = self._whole_area(int(scene.models[i]), P[i], buffers)
+        return Rendering(
+            image, depth, buffers.owner.copy(), buffers.cover.copy(), visible, amodal, area, K, T_world_cam
+        )
+
+    def _room(self, scene: Scene) -> raster.Buffers:
+        """Buffers that this scene fits in."""
+        vertices = int(self.library.vertex_count[scene.models].sum())
+        if len(self._buffers.points) < vertices or len(self._buffers.start) < len(scene.models):
+            self._buffers = raster.make_buffers(self.height, self.width, len(scene.models), vertices)
+        return self._buffers
+
+    def _shade(
+        self,
+        scene: Scene,
+        K: Array,
+        T_world_cam: Array,
+        look: Look,
+        buffers: raster.Buffers,
+        image: NDArray[np.uint8],
+        depth: NDArray[np.float32],
+        visible: NDArray[np.int64],
+    ) -> None:
+        """Colour the rasterised pixels, then blur and noise."""
+        import cv2
+
+        rotation = scene.T_world_obj[:, :3, :3]
+        eye = T_world_cam[:3, 3]
+        to_eye = eye - scene.T_world_obj[:, :3, 3]
+        to_eye /= np.linalg.norm(to_eye, axis=1, keepdims=True)
+        half = to_eye + look.to_light
+        half /= np.linalg.norm(half, axis=1, keepdims=True) + 1e-12
+        tint = np.where(
+            np.isnan(look.recolor) | self.library.textured[scene.models, None],
+            look.tint,
+            look.recolor / self.library.color[scene.models],
+        )
+        shift = look.background_shift % [self.height, self.width]
+        background = np.roll(self.backgrounds[look.background % len(self.backgrounds)], shift, axis=(0, 1))
+        shading.shade(
+            self.library.meshes,
+            buffers,
+            float(K[0, 0]),
+            eye,
+            T_world_cam[:3, :3] @ np.linalg.inv(K),
+            scene.scale,
+            np.einsum("nji,j->ni", rotation, look.to_light),
+            np.einsum("nji,nj->ni", rotation, half),
+            tint,
+            self._light(scene, look),
+            shading.Surface(
+                np.asarray(self.library.table, np.float64),
+                self.texels,
+                self.mips[look.table],
+                float(TEXTURE_SIZE),
+                look.table_turn,
+                look.table_tint,
+            ),
+            np.asarray(background * look.background_tint, np.float32),
+            image,
+            depth,
+            visible,
+        )
+        if look.blur > 0.2:  # a narrower lens moves no grey level
+            cv2.GaussianBlur(image, (0, 0), look.blur, dst=image)
+        if look.noise > 0:
+            shading.add_noise(image, look.noise, self.noise, look.seed)
+
+    def _light(self, scene: Scene, look: Look) -> shading.Lighting:
+        """The lamp, with a shadow map that spans the objects."""
+        up = np.array([1.0, 0.0, 0.0]) if abs(look.to_light[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
+        across = np.cross(up, look.to_light)
+        across /= np.linalg.norm(across)
+        frame = np.stack([across, np.cross(look.to_light, across), look.to_light])
+        size = len(self.shadow)
+        centres = np.einsum(
+            "nij,nj->ni",
+            scene.T_world_obj[:, :3, :3],
+            self.library.centre[scene.models] * scene.scale[:, None],
+        )
+        spots = (centres + scene.T_world_obj[:, :3, 3]) @ frame[:2].T
+        radius = (self.library.radius[scene.models] * scene.scale)[:, None]
+        low, high = (spots - radius).min(axis=0), (spots + radius).max(axis=0)
+        texel = float((high - low).max()) / (size - 3)
+        to_shadow = np.zeros((3, 4))
+        to_shadow[:2, :3] = frame[:2] / texel
+        to_shadow[:2, 3] = 1 - low / texel
+        to_shadow[2, :3] = frame[2]
+        if look.shadow_strength > 0:
+            casters = self.library.casters
+            A = to_shadow[:, :3] @ scene.T_world_obj[:, :3]
+            A[:, :, :3] *= scene.scale[:, None, None]
+            A[:, :, 3] += to_shadow[:, 3]
+            shading.shadow_map(
+                casters.vertices,
+                casters.faces,
+                casters.vertex_start,
+                casters.face_start,
+                scene.models,
+                np.ascontiguousarray(A),
+                casters.points,
+                self.shadow,
+            )
+        return shading.Lighting(
+            look.ambient,
+            look.diffuse,
+            look.specular,
+            float(look.to_light[2]),
+            look.shadow_strength,
+            0.003 + 1.5 * texel,
+            self.shadow,
+            to_shadow,
+            look.gain,
+            look.offset,
+        )
+
+    def _touching_the_border(self, amodal: NDArray[np.int64], T_cam_obj: Array, scene: Scene) -> list[int]:
+        """The instances whose silhouette may go on outside the picture."""
+        inside = (
+            (amodal[:, 1] > 0)
+            & (amodal[:, 2] > 0)
+            & (amodal[:, 3] < self.width - 1)
+            & (amodal[:, 4] < self.height - 1)
+        )
+        return [int(i) for i in np.flatnonzero((amodal[:, 0] > 0) & ~inside)]
+
+    def _whole_area(self, model: int, P: Array, buffers: raster.Buffers) -> int:
+        """Pixels of a silhouette on a canvas of three by three pictures around this one."""
+        canvas = np.empty((3 * self.height, 3 * self.width), np.uint8)
+        return int(
+            raster.silhouette_area(
+                self.library.meshes, model, P, self.near, buffers.points, canvas, -self.width, -self.height
+            )
+        )
+
+
+def to_frame(rendering: Rendering, scene: Scene, *, source: str, key: str, min_visible: float) -> Frame:
+    """The Frame of a rendering; instances less visible than `min_visible` have no label."""
+    T_cam_world = invert_transform(rendering.T_world_cam)
+    fractions = rendering.visible_fraction
+    instances = []
+    for i in range(len(scene.models)):
+        pixels, left, top, right, bottom = rendering.visible[i]
+        if pixels == 0 or fractions[i] < min_visible:
+            continue
+        instances.append(
+            Instance(
+                class_id=int(scene.models[i]),
+                box_xyxy=np.array([left - 0.5, top - 0.5, right + 0.5, bottom + 0.5]),
+                mask=rendering.owner == i,
+                amodal_mask=(rendering.cover >> np.uint32(i)) & np.uint32(1) == 1,
+                T_cam_obj=T_cam_world @ scene.T_world_obj[i],
+                visible_fraction=float(fractions[i]),
+            )
+        )
+    return Frame(
+        image=rendering.image,
+        depth_m=rendering.depth_m,
+        K=rendering.K,
+        instances=tuple(instances),
+        source=source,
+        key=key,
+        group=scene.key,
+    )

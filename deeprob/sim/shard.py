@@ -1,0 +1,70 @@
+"""Rendered views on disk: a few scenes a file, written whole or not at all, the same bytes every time."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deeprob.errors import InputError
+from deeprob.runs import atomic_file
+from deeprob.sim.physics import Scene
+from deeprob.sim.render import Rendering
+
+DEPTH_STEP = 1e-4  # metres: depth on disk is rounded to a tenth of a millimetre, as in BOP data sets
+_FAR = 65535  # the largest depth that fits, 6.5 m
+
+
+def write_shard(path: Path, views: Iterable[tuple[Scene, Rendering]]) -> None:
+    """Write these views to `path`, an .npz file; equal views give equal bytes."""
+    pairs = list(views)
+    scenes, renderings = [scene for scene, _ in pairs], [rendering for _, rendering in pairs]
+    depth = np.stack([rendering.depth_m for rendering in renderings])
+    arrays: dict[str, Any] = {
+        "image": np.stack([rendering.image for rendering in renderings]),
+        "depth": np.minimum(np.rint(depth / DEPTH_STEP), _FAR).astype(np.uint16),
+        "owner": np.stack([rendering.owner for rendering in renderings]),
+        "cover": np.stack([rendering.cover for rendering in renderings]),
+        "K": np.stack([rendering.K for rendering in renderings]),
+        "T_world_cam": np.stack([rendering.T_world_cam for rendering in renderings]),
+        "key": np.array([scene.key for scene in scenes]),
+        "count": np.array([len(scene.models) for scene in scenes]),
+        "models": np.concatenate([scene.models for scene in scenes]),
+        "scale": np.concatenate([scene.scale for scene in scenes]),
+        "T_world_obj": np.concatenate([scene.T_world_obj for scene in scenes]),
+        "visible": np.concatenate([rendering.visible for rendering in renderings]),
+        "amodal": np.concatenate([rendering.amodal for rendering in renderings]),
+        "area": np.concatenate([rendering.area for rendering in renderings]),
+    }
+    with atomic_file(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")  # its fixed date keeps the bytes the same
+            entry.compress_type = zipfile.ZIP_STORED if name == "image" else zipfile.ZIP_DEFLATED
+            entry._compresslevel = 1  # type: ignore[attr-defined]  # the public argument exists from Python 3.13 only
+            with archive.open(entry, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array)
+
+
+def read_shard(path: Path) -> list[tuple[Scene, Rendering]]:
+    """The views of a shard. Raises InputError where the file is missing or damaged."""
+    try:
+        with np.load(path) as archive:
+            a = {name: archive[name] for name in archive.files}
+        ends = np.cumsum(a["count"])
+        views = []
+        for n, end in enumerate(ends):
+            of = slice(end - a["count"][n], end)
+            scene = Scene(str(a["key"][n]), a["models"][of], a["scale"][of], a["T_world_obj"][of])
+            depth = (a["depth"][n] * DEPTH_STEP).astype(np.float32)
+            labels = (a["visible"][of], a["amodal"][of], a["area"][of], a["K"][n], a["T_world_cam"][n])
+            views.append((scene, Rendering(a["image"][n], depth, a["owner"][n], a["cover"][n], *labels)))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(
+            f"the rendered scenes cannot be read ({error})",
+            where=path,
+            fix="delete the file, it is rendered again",
+        ) from error
+    return views

@@ -1,0 +1,118 @@
+"""Procedural pictures for tables and backgrounds: a fixed pool for a seed, so that memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+Field = NDArray[np.float32]
+
+
+def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> Field:
+    """A field (size, size) of mean 0 and deviation 1 that repeats at its borders, with about `cells` bumps a side."""
+    import cv2
+
+    grid = rng.normal(size=(cells, cells)).astype(np.float32)
+    margin = 3
+    grid = np.pad(grid, margin, mode="wrap")
+    scale = size / cells
+    zoomed = cv2.resize(grid, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    start = round(margin * scale)
+    field = zoomed[start : start + size, start : start + size]
+    return np.asarray((field - field.mean()) / (field.std() + 1e-6), np.float32)
+
+
+def _colors(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """Colours (count, 3), 0..255: any hue, mostly muted, neither black nor white."""
+    value = rng.uniform(60, 225, (count, 1))
+    return np.asarray(np.clip(value + rng.normal(0, 28, (count, 3)), 15, 245))
+
+
+def _mix(
+    share: NDArray[np.float32], first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`first` where share is 0, `second` where it is 1."""
+    return np.asarray(first + np.clip(share, 0, 1)[..., None] * (second - first))
+
+
+def _plain(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    return np.broadcast_to(_colors(rng, 1)[0], (size, size, 3))
+
+
+def _clouds(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    a, b = _colors(rng, 2)
+    field = smooth_noise(rng, size, int(rng.integers(3, 9))) + 0.5 * smooth_noise(
+        rng, size, int(rng.integers(12, 40))
+    )
+    return _mix(0.5 + 0.35 * field, a, b)
+
+
+def _checks(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    a, b = _colors(rng, 2)
+    row = (np.arange(size) * 2 * int(rng.integers(3, 14)) // size) % 2
+    return _mix((row[:, None] ^ row[None, :]).astype(np.float32), a, b)
+
+
+def _wood(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    a, b = _colors(rng, 2)
+    across = np.linspace(0, 1, size, endpoint=False)[:, None]
+    warp = 0.02 * smooth_noise(rng, size, 4) + 0.004 * smooth_noise(rng, size, 16)
+    rings = np.sin(2 * np.pi * int(rng.integers(6, 30)) * (across + warp))
+    return _mix((0.5 + 0.3 * rings + 0.1 * smooth_noise(rng, size, 64)).astype(np.float32), a, b)
+
+
+def _speckle(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+    a, b = _colors(rng, 2)
+    field = smooth_noise(rng, size, int(rng.integers(40, 128)))
+    return _mix((field > rng.uniform(0.3, 1.5)).astype(np.float32), a, b)
+
+
+PATTERNS: tuple[Callable[[np.random.Generator, int], NDArray[np.float64]], ...] = (
+    _plain,
+    _clouds,
+    _checks,
+    _wood,
+    _speckle,
+)
+
+
+def procedural(rng: np.random.Generator, size: int) -> Picture:
+    """A repeating picture (size, size, 3) of a random kind: plain, clouds, checks, wood or speckle, with fine grain."""
+    pattern = PATTERNS[rng.integers(len(PATTERNS))](rng, size)
+    grain = rng.uniform(0, 6) * smooth_noise(rng, size, size // 4)[..., None]
+    return np.asarray(np.clip(pattern + grain, 0, 255), np.uint8)
+
+
+def halvings(picture: Picture, levels: int) -> list[Picture]:
+    """The picture and its `levels` - 1 successive halvings (area means), never below one texel."""
+    import cv2
+
+    pictures = [np.ascontiguousarray(picture)]
+    for _ in range(levels - 1):
+        height, width = pictures[-1].shape[:2]
+        pictures.append(
+            np.asarray(
+                cv2.resize(
+                    pictures[-1], (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA
+                )
+            )
+        )
+    return pictures
+
+
+def flatten(pictures: list[Picture], levels: int) -> tuple[Picture, NDArray[np.int64]]:
+    """All halvings of all pictures as texels (T, 3), and mips (pictures, levels, 3): first texel, height, width."""
+    texels, mips, start = (
+        [np.zeros((1, 3), np.uint8)],
+        np.zeros((max(1, len(pictures)), levels, 3), np.int64),
+        1,
+    )
+    for number, picture in enumerate(pictures):
+        for level, smaller in enumerate(halvings(picture, levels)):
+            mips[number, level] = start, *smaller.shape[:2]
+            texels.append(smaller.reshape(-1, 3))
+            start += smaller.shape[0] * smaller.shape[1]
+    return np.concatenate(texels), mips
