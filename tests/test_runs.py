@@ -1,0 +1,117 @@
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from deeprob.errors import InputError
+from deeprob.runs import Run, atomic_file, new_run_id, write_json, write_text
+
+
+def test_a_file_appears_whole(tmp_path):
+    write_text(tmp_path / "deep" / "a.txt", "whole")
+    assert (tmp_path / "deep" / "a.txt").read_text() == "whole"
+    assert os.listdir(tmp_path / "deep") == ["a.txt"]
+
+
+def test_a_failure_while_writing_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="disk"), atomic_file(path) as file:
+        file.write("half of the n")
+        raise RuntimeError("disk")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"value": 1})
+    program = (
+        "import os, pathlib, signal\n"
+        "from deeprob.runs import atomic_file\n"
+        f"with atomic_file(pathlib.Path({str(path)!r})) as file:\n"
+        "    file.write('half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert json.loads(path.read_text()) == {"value": 1}
+
+
+def test_files_follow_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a.txt", "x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o640
+
+
+def test_nan_is_refused_in_json(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_two_runs_of_the_same_second_get_their_own_folders(tmp_path):
+    paths = {Run.create(tmp_path, "e", None).path for _ in range(3)}
+    assert len(paths) == 3
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"DEEPROB_RUN_ID": "mine", "SLURM_JOB_ID": "7"}, "mine"),
+        ({"SLURM_JOB_ID": "7"}, "7"),
+        ({"SLURM_JOB_ID": "8", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "7_3"),
+    ],
+)
+def test_a_requeued_job_finds_its_own_folder(tmp_path, monkeypatch, environment, expected):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert new_run_id() == expected
+    first, again = Run.create(tmp_path, "e"), Run.create(tmp_path, "e")
+    assert first.path == again.path == tmp_path / "e" / expected
+
+
+def test_a_missing_run_folder_is_one_clear_line(tmp_path):
+    with pytest.raises(InputError, match="no such run folder; list them with"):
+        Run.find(tmp_path / "nothing")
+
+
+def test_a_folder_without_config_is_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"config\.yaml is missing"):
+        Run.find(tmp_path)
+
+
+def test_a_row_cut_off_by_a_kill_is_left_out(tmp_path):
+    run = Run(tmp_path)
+    run.metrics.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    assert run.read_metrics() == [{"step": 1}, {"step": 2}]
+
+
+def test_results_that_are_not_there_name_the_command_that_makes_them(tmp_path):
+    with pytest.raises(InputError, match="deeprob evaluate run="):
+        Run(tmp_path).read_results()
+
+
+def test_broken_results_are_named(tmp_path):
+    Run(tmp_path).results().write_text("{")
+    with pytest.raises(InputError, match=r"results\.json: broken JSON"):
+        Run(tmp_path).read_results()
+
+
+def test_the_second_process_in_a_folder_is_refused(tmp_path):
+    run = Run(tmp_path)
+    program = (
+        "import pathlib\nfrom deeprob.runs import Run\n"
+        f"with Run(pathlib.Path({str(tmp_path)!r})).locked(): print('in')\n"
+    )
+    with run.locked():
+        inside = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    after = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "another process is training in this folder" in inside.stderr
+    assert after.stdout == "in\n"
