@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningDataModule
 
-from deeprob.data.augment import Augmentation
 from deeprob.data.crops import Split, divide_by_group, materialise
 from deeprob.data.frame import Source
 from deeprob.data.loader import BatchLoader
+from deeprob.data.settings import Augmentation
 from deeprob.data.views import ClassificationView
 from deeprob.errors import InputError
 

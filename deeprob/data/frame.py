@@ -35,7 +35,7 @@ class Frame:
     """One picture, real or simulated; code downstream never asks which.
 
     image: uint8 (H, W, 3), RGB.
-    K: float64 (3, 3), intrinsics; an integer coordinate is a pixel's centre. None where the camera is not known.
+    K: float64 (3, 3), intrinsics; an integer coordinate is a pixel's centre. None where it is not known.
     depth_m: float32 (H, W), metres along the optical axis, 0 = no reading.
     source, key: the data set, and the file or seed inside it that this frame came from.
     group: the independent unit it belongs to (a recording session, a scene); frames of one group never

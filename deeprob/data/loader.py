@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from deeprob.data.augment import Augmentation, augment, normalise, stream
+from deeprob.data.augment import augment, normalise, stream
 from deeprob.data.crops import Split
+from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 
 
@@ -27,17 +28,8 @@ class Batch(NamedTuple):
     indices: torch.Tensor
 
 
-class BatchLoader:
-    """Iterates over the batches of one epoch, then is ready for the next.
-
-    augmentation: None for images as they are.
-    shuffle: in an order drawn for each epoch; balanced: every class as often as any other, samples repeated.
-    drop_last: leave out a last batch that is not full (unless it is the only one).
-    num_workers: processes that make batches ahead; 0 makes them in this one, when they are asked for.
-
-    `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
-    between two steps and loaded again, the next iteration starts at the batch after.
-    """
+class Batches(Dataset[Batch]):
+    """The batches of a split, as a function of (epoch, number)."""
 
     def __init__(
         self,
@@ -45,89 +37,35 @@ class BatchLoader:
         batch_size: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
-        *,
-        augmentation: Augmentation | None = None,
-        shuffle: bool = False,
-        balanced: bool = False,
-        drop_last: bool = False,
-        num_workers: int = 0,
-        seed: int = 0,
+        augmentation: Augmentation | None,
+        shuffle: bool,
+        balanced: bool,
+        drop_last: bool,
+        seed: int,
     ) -> None:
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}", expected="at least 1")
-        if num_workers < 0:
-            raise InputError(f"num_workers is {num_workers}", expected="0 or more")
-        if seed < 0:
-            raise InputError(f"seed is {seed}", expected="0 or more")
         self.split = split
         self.batch_size = batch_size
         self.mean, self.std = mean, std
         self.augmentation = augmentation
         self.shuffle, self.balanced, self.drop_last = shuffle, balanced, drop_last
-        self.num_workers = num_workers
         self.seed = seed
-        self._epoch = 0
-        self._given = 0  # batches of this epoch that an iteration has handed out
-        self._start = 0  # where the next iteration starts: not 0 only after a resume
         self._order: tuple[int, torch.Tensor] | None = None
-        self._workers: _Workers | None = None
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.split), self.batch_size)
         return full + (rest > 0 and not (self.drop_last and full > 0))
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Give the batches of the epoch. The epoch is looked up at the first batch, not at this call."""
-        epoch, start = self._epoch, self._start
-        self._start = 0
-        for number, batch in enumerate(self._batches(epoch, start), start=start + 1):
-            self._given = number
-            yield batch
-        self.set_epoch(epoch + 1)
-
-    @property
-    def sampler(self) -> BatchLoader:
-        """Itself: where Lightning looks for `set_epoch`, which it calls at the start of each epoch."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` the next one; a resumed position inside this same epoch stays."""
-        if epoch != self._epoch:
-            self._epoch, self._given, self._start = epoch, 0, 0
-
-    def state_dict(self) -> dict[str, int]:
-        """Say which batch comes next."""
-        return {
-            "epoch": self._epoch,
-            "batches_given": self._given,
-            "num_samples": len(self.split),
-            "batch_size": self.batch_size,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the batches given. Raises InputError in the middle of an epoch over other data."""
-        epoch, given = int(state["epoch"]), int(state["batches_given"])
-        finished = given in (0, len(self))
-        for field, now in (("num_samples", len(self.split)), ("batch_size", self.batch_size)):
-            if not finished and state[field] != now:
-                raise InputError(
-                    f"the checkpoint was saved inside an epoch with {field} {state[field]}, now it is {now}",
-                    fix="resume with the same data and batch size",
-                )
-        self._epoch = epoch + (given > 0 and finished)
-        self._given = self._start = 0 if finished else given
-
-    def batch(self, epoch: int, number: int) -> Batch:
-        """Make batch `number` of an epoch."""
-        index = self._epoch_order(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
-        images = self.split.images.index_select(0, index)
+    def __getitem__(self, item: tuple[int, int]) -> Batch:
+        epoch, number = item
+        indices = self._epoch_order(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        images = self.split.images.index_select(0, indices)
         if self.augmentation is None:
             pixels = normalise(images, self.mean, self.std)
         else:
             # Stream 0 of the epoch is its order.
             generator = stream(self.seed, epoch, 1 + number)
             pixels = augment(images, self.augmentation, generator, self.mean, self.std)
-        return Batch(pixels, self.split.labels[index], index)
+        return Batch(pixels, self.split.labels[indices], indices)
 
     def _epoch_order(self, epoch: int) -> torch.Tensor:
         """List the split's indices in the epoch's order, int64 (N,)."""
@@ -144,38 +82,106 @@ class BatchLoader:
             self._order = epoch, order
         return self._order[1]
 
-    def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
-        if self.num_workers == 0:
-            return (self.batch(epoch, number) for number in range(start, len(self)))
-        if self._workers is None:
-            self._workers = _Workers(self)
-        return self._workers.run([(epoch, number) for number in range(start, len(self))])
 
+class BatchLoader:
+    """Iterates over the batches of one epoch, then over those of the next.
 
-class _Workers:
-    """Processes that make batches ahead, kept from epoch to epoch."""
+    augmentation: None for images as they are.
+    shuffle: in an order drawn for each epoch; balanced: every class as often as any other, samples repeated.
+    drop_last: leave out a last batch that is not full (unless it is the only one).
+    num_workers: processes that make batches ahead; 0 makes them in this one, when they are asked for.
 
-    def __init__(self, loader: BatchLoader) -> None:
+    `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
+    between two steps and loaded again, the next iteration starts at the batch after.
+    """
+
+    batch_sampler = None  # Lightning looks at it wherever it finds a `sampler`
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        augmentation: Augmentation | None = None,
+        shuffle: bool = False,
+        balanced: bool = False,
+        drop_last: bool = False,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        for field, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if value < least:
+                raise InputError(f"{field} is {value}", expected=f"{least} or more")
+        self.batches = Batches(split, batch_size, mean, std, augmentation, shuffle, balanced, drop_last, seed)
+        self.num_workers = num_workers
+        self._epoch = 0
+        self._given = 0  # batches of this epoch that an iteration has handed out
+        self._start = 0  # where the next iteration starts: not 0 only after a resume
         self._schedule: list[tuple[int, int]] = []
-        self._loader: DataLoader[Batch] = DataLoader(
-            _BatchDataset(loader),
-            batch_size=None,
-            sampler=self._schedule,  # the indices are (epoch, number)
-            num_workers=loader.num_workers,
-            persistent_workers=True,
-            pin_memory=torch.cuda.is_available(),
-        )
+        self._workers: DataLoader[Batch] | None = None
 
-    def run(self, schedule: list[tuple[int, int]]) -> Iterator[Batch]:
-        self._schedule[:] = schedule
-        return iter(self._loader)
+    def __len__(self) -> int:
+        return len(self.batches)
 
+    def __iter__(self) -> Iterator[Batch]:
+        """Give the batches of the epoch. The epoch is looked up at the first batch, not at this call."""
+        if self._given and not self._start:
+            self.set_epoch(self._epoch + 1)
+        start, self._start = self._start, 0
+        self._schedule[:] = [(self._epoch, number) for number in range(start, len(self))]
+        for given, batch in enumerate(self._run_schedule(), start=start + 1):
+            self._given = given
+            yield batch
 
-class _BatchDataset(Dataset[Batch]):
-    """Batches by (epoch, number), as a worker process sees them."""
+    @property
+    def sampler(self) -> BatchLoader:
+        """Itself: where Lightning looks for `set_epoch`, which it calls at the start of each epoch."""
+        return self
 
-    def __init__(self, loader: BatchLoader) -> None:
-        self._loader = loader
+    def set_epoch(self, epoch: int) -> None:
+        """Make `epoch` the next one, from its start; a resumed position inside this same epoch stays."""
+        if epoch != self._epoch or not self._start:
+            self._epoch, self._given, self._start = epoch, 0, 0
 
-    def __getitem__(self, item: tuple[int, int]) -> Batch:
-        return self._loader.batch(*item)
+    def state_dict(self) -> dict[str, int]:
+        """Say which batch comes next."""
+        return {
+            "epoch": self._epoch,
+            "batches_given": self._given,
+            "num_samples": len(self.batches.split),
+            "batch_size": self.batches.batch_size,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the batches given. Raises InputError in the middle of an epoch over other data."""
+        epoch, given = int(state["epoch"]), int(state["batches_given"])
+        finished = given in (0, len(self))
+        now = self.state_dict()
+        for field in ("num_samples", "batch_size"):
+            if not finished and state[field] != now[field]:
+                raise InputError(
+                    f"the checkpoint was saved inside an epoch with {field} {state[field]}, not {now[field]}",
+                    fix="resume with the same data and batch size",
+                )
+        self._epoch = epoch + (given > 0 and finished)
+        self._given = self._start = 0 if finished else given
+
+    def _run_schedule(self) -> Iterator[Batch]:
+        if self.num_workers == 0:
+            return map(self.batches.__getitem__, list(self._schedule))
+        if self._workers is None:
+            self._workers = DataLoader(
+                self.batches,
+                batch_size=None,
+                sampler=self._schedule,
+                num_workers=self.num_workers,
+                persistent_workers=True,
+                pin_memory=torch.cuda.is_available(),
+            )
+        return iter(self._workers)

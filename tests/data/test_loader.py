@@ -1,0 +1,151 @@
+import itertools
+
+import pytest
+import torch
+
+from deeprob.data.augment import Augmentation, normalise
+from deeprob.data.crops import Split
+from deeprob.data.loader import Batch, BatchLoader
+from deeprob.errors import InputError
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+STRONG = Augmentation(flip=0.5, rotate=0.2, brightness=0.3, noise=0.1)
+
+
+def split(size: int = 23) -> Split:
+    images = torch.randint(
+        0, 256, (size, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    zeros = torch.zeros(size, dtype=torch.int64)
+    labels = (torch.arange(size) % 7 == 0).long()
+    return Split(images, labels, zeros, zeros, ("all",), tuple(map(str, range(size))))
+
+
+def training(size: int = 23, **options) -> BatchLoader:
+    return BatchLoader(split(size), 5, MEAN, STD, **{"augmentation": STRONG, "shuffle": True} | options)
+
+
+def same(first: list[Batch], second: list[Batch]) -> bool:
+    return len(first) == len(second) and all(
+        torch.equal(x, y) for a, b in zip(first, second, strict=True) for x, y in zip(a, b, strict=True)
+    )
+
+
+def test_evaluation_goes_through_the_split_in_order_as_it_is() -> None:
+    data = split()
+    batches = list(BatchLoader(data, 5, MEAN, STD))
+    assert [len(b.labels) for b in batches] == [5, 5, 5, 5, 3]
+    assert torch.cat([b.indices for b in batches]).tolist() == list(range(23))
+    assert torch.equal(torch.cat([b.labels for b in batches]), data.labels)
+    assert torch.equal(torch.cat([b.images for b in batches]), normalise(data.images, MEAN, STD))
+
+
+def test_shuffling_gives_each_sample_once_in_another_order_each_epoch() -> None:
+    loader = training()
+    orders = [torch.cat([b.indices for b in loader]).tolist() for _ in range(3)]
+    assert all(sorted(order) == list(range(23)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+
+
+def test_labels_and_images_belong_to_the_indices() -> None:
+    data = split()
+    batch = next(iter(BatchLoader(data, 5, MEAN, STD, shuffle=True)))
+    assert torch.equal(batch.labels, data.labels[batch.indices])
+    assert torch.equal(batch.images, normalise(data.images[batch.indices], MEAN, STD))
+
+
+@pytest.mark.parametrize(("size", "length"), [(23, 4), (25, 5), (3, 1)])
+def test_dropping_the_last_keeps_full_batches_or_the_only_one(size: int, length: int) -> None:
+    loader = training(size, drop_last=True)
+    assert len(loader) == len(list(loader)) == length
+
+
+def test_same_seed_same_batches_other_seed_others() -> None:
+    first, again, other = (list(training(seed=s)) for s in (0, 0, 1))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_epochs_augment_the_same_sample_differently() -> None:
+    loader = training(augmentation=STRONG, shuffle=False)
+    assert not same(list(loader), list(loader))
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_number_of_workers_does_not_change_a_bit(num_workers: int) -> None:
+    alone, together = training(), training(num_workers=num_workers)
+    for _ in range(2):
+        assert same(list(alone), list(together))
+
+
+def test_workers_survive_an_iteration_that_is_left_early() -> None:
+    alone, together = training(), training(num_workers=2)
+    next(iter(together))
+    together.set_epoch(1)
+    alone.set_epoch(1)
+    assert same(list(alone), list(together))
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("given", [0, 1, 3, 5])
+def test_resume_goes_on_with_the_next_batch(given: int, num_workers: int) -> None:
+    whole = training()
+    expected = list(whole) + list(whole)
+    interrupted = training()
+    list(itertools.islice(iter(interrupted), given))
+    resumed = training(num_workers=num_workers)
+    resumed.load_state_dict(interrupted.state_dict())
+    rest = list(resumed)
+    if given == 5:
+        assert same(rest, expected[5:])
+    else:
+        assert same(rest + list(resumed), expected[given:])
+
+
+def test_each_iteration_is_a_new_epoch_also_after_one_left_early() -> None:
+    left, whole = training(), training()
+    next(iter(left))
+    list(whole)
+    assert same(list(left), list(whole))
+
+
+def test_setting_an_epoch_starts_it_anew() -> None:
+    loader = training()
+    first = list(loader)
+    loader.set_epoch(0)
+    assert same(list(loader), first)
+
+
+def test_setting_the_same_epoch_keeps_a_resumed_position_and_another_drops_it() -> None:
+    loader = training()
+    state = {"epoch": 2, "batches_given": 3, "num_samples": 23, "batch_size": 5}
+    loader.load_state_dict(state)
+    loader.set_epoch(2)
+    assert len(list(loader)) == 2
+    loader.load_state_dict(state)
+    loader.set_epoch(4)
+    assert len(list(loader)) == 5
+
+
+def test_resume_inside_an_epoch_over_other_data_is_refused() -> None:
+    interrupted = training()
+    next(iter(interrupted))
+    with pytest.raises(InputError, match="num_samples 23, not 24"):
+        training(24).load_state_dict(interrupted.state_dict())
+
+
+def test_balanced_batches_hold_each_class_about_equally_often() -> None:
+    labels = torch.cat([b.labels for b in training(700, balanced=True)])
+    assert len(labels) == 700
+    assert 280 < labels.sum() < 420  # 100 of the 700 samples are of this class
+
+
+@pytest.mark.parametrize(("option", "value"), [("num_workers", -1), ("seed", -1)])
+def test_impossible_options_are_refused_by_name(option: str, value: int) -> None:
+    with pytest.raises(InputError, match=option):
+        training(**{option: value})
+
+
+def test_batch_size_of_zero_is_refused() -> None:
+    with pytest.raises(InputError, match="batch_size is 0"):
+        BatchLoader(split(), 0, MEAN, STD)
