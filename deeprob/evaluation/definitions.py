@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Definition:
-    """title: how a table calls it; text: one or two sentences; higher_is_better: None where neither way is."""
+    """title: how a table calls it; text: what it says; higher_is_better: None where neither way is."""
 
     title: str
     text: str

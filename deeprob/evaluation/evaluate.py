@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,15 @@ from deeprob.evaluation.metrics.classification import (
     softmax,
 )
 from deeprob.evaluation.predictions import Predictions, most_telling, thumbnails
-from deeprob.evaluation.statistics import LEVEL, Intervals, bootstrap, sums_by_unit
+from deeprob.evaluation.statistics import (
+    LEVEL,
+    Difference,
+    Intervals,
+    bootstrap,
+    holm,
+    paired_difference,
+    sums_by_unit,
+)
 from deeprob.runs import Run, write_json
 
 SCHEMA = 1
@@ -123,14 +132,18 @@ def measure(predictions: Predictions, *, samples: int, seed: int) -> dict[str, A
     for i, metric in enumerate(PER_CLASS):
         for j, name in enumerate(classes):
             per_class[name][metric] = _entry(of_classes, i * len(classes) + j, int(support[j]))
-    of_baselines = {}
+    of_baselines, differences = {}, {}
     for name, probabilities in predictions.baselines.items():
         baseline_sums = unit_sums(probabilities.astype(np.float64), labels, units)
         intervals = bootstrap(baseline_sums, metrics_of_sums, samples=samples, seed=seed)
         of_baselines[name] = _named(names, intervals, len(labels))
+        differences[name] = paired_difference(
+            sums, baseline_sums, metrics_of_sums, samples=samples, seed=seed
+        )
     return {
         "metrics": _named(names, of_model, len(labels)),
         "baselines": of_baselines,
+        "differences": _differences(names, differences),
         "per_class": per_class,
         "confusion": stream.confusion.tolist(),
         "interval": {
@@ -147,9 +160,13 @@ def unit_sums(probabilities: Floats, labels: Integers, units: NDArray[np.int64])
     return sums_by_unit(sample_sums(probabilities, labels), units)
 
 
-def print_results(run: Run, console: Console, split: str | None = None) -> None:
-    """Print results.json as a table: each metric with its interval, the model beside the baselines."""
-    results = run.read_results(split)
+def print_results(run: Run, console: Console) -> None:
+    """Print results.json of a run as a table."""
+    print_table(run.read_results(), console)
+
+
+def print_table(results: Mapping[str, Any], console: Console) -> None:
+    """Print results, each metric with its interval, the model beside the baselines."""
     table = Table(
         title=f"{results['experiment']}, {results['split']} split, {results['checkpoint']} checkpoint"
     )
@@ -184,15 +201,37 @@ def _named(names: tuple[str, ...], intervals: Intervals, count: int) -> dict[str
     return {name: _entry(intervals, i, count) for i, name in enumerate(names)}
 
 
+def _differences(names: tuple[str, ...], found: dict[str, Difference]) -> dict[str, Any]:
+    """Differences to every baseline as results.json holds them, their p-values corrected together."""
+    adjusted = iter(holm(np.array([p for difference in found.values() for p in difference.p_value])).tolist())
+    return {
+        baseline: {
+            name: {
+                "value": _finite(difference.value[i]),
+                "ci95": _ends(difference.low[i], difference.high[i]),
+                "p_value": _finite(next(adjusted)),
+            }
+            for i, name in enumerate(names)
+        }
+        for baseline, difference in found.items()
+    }
+
+
 def _entry(intervals: Intervals, index: int, count: int) -> dict[str, Any]:
     """One metric as results.json holds it; what is not defined is None."""
-    value, low, high = (float(ends[index]) for ends in (intervals.value, intervals.low, intervals.high))
-    known = math.isfinite(low) and math.isfinite(high)
     return {
-        "value": value if math.isfinite(value) else None,
-        "ci95": [low, high] if known else None,
+        "value": _finite(intervals.value[index]),
+        "ci95": _ends(intervals.low[index], intervals.high[index]),
         "n": count,
     }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _ends(low: float, high: float) -> list[float] | None:
+    return [float(low), float(high)] if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _shown(value: float | None) -> str:

@@ -1,0 +1,34 @@
+"""Evaluate a run folder again, on any split and with any of its checkpoints.
+
+usage: deeprob evaluate run=<run folder> [split=val] [checkpoint=last]
+
+Writes results.json (results_<split>.json for a split that the experiment is not judged by) and the
+predictions behind it. `deeprob report run=<run folder>` then writes the report again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb. Returns the exit code; raises InputError and KeyboardInterrupt."""
+    from deeprob.config import hydra_main
+
+    hydra_main("evaluate", evaluate, arguments)
+    return 0
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Evaluate the run that `cfg` names, and print its table."""
+    from rich.console import Console
+
+    from deeprob.evaluation.evaluate import evaluate_run, print_table
+    from deeprob.runs import Run
+
+    run = Run.find(cfg.run)
+    results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=list(cfg.allowed_targets))
+    print_table(results, Console())

@@ -1,0 +1,240 @@
+"""report.html of a run: one self-contained file, from the run folder alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.errors import InputError
+from deeprob.evaluation import figures, pages
+from deeprob.evaluation.definitions import title
+from deeprob.evaluation.metrics.classification import reliability, sample_sums
+from deeprob.evaluation.predictions import Predictions
+from deeprob.runs import Run, write_text
+
+MATRIX_CLASSES = 25  # more than these do not fit on a page: the most frequent confusions stand for them
+CONTENTS = (
+    ("results", "Results"),
+    ("learning", "Learning curves"),
+    ("errors", "Where it errs"),
+    ("calibration", "Calibration"),
+    ("samples", "Samples"),
+    ("cost", "Data and cost"),
+    ("reproduce", "Reproduce"),
+    ("definitions", "Definitions"),
+)
+
+
+def write_report(run: Run, split: str | None = None) -> Path:
+    """Write report.html and plots/*.svg from results.json (results_<split>.json), and return its path.
+
+    Raises InputError where the run was not evaluated, or what evaluation wrote is missing or broken.
+    """
+    results = run.read_results(split)
+    _check(run, results)
+    predictions = Predictions.load(run, results["split"])
+    curves = figures.learning_curves(run.read_metrics())
+    sums = np.asarray(sample_sums(predictions.probabilities, predictions.labels).sum(axis=0))
+    diagram = figures.reliability_diagram(*reliability(sums))
+    comparison = _comparison(results)
+    samples = _samples(predictions)
+    context = {
+        "results": results,
+        "abstract": _abstract(results),
+        "headline": [
+            m for m in ("top1_accuracy", "balanced_accuracy", "macro_f1") if m in results["metrics"]
+        ],
+        "contents": [c for c in CONTENTS if c[0] != "learning" or curves],
+        "comparison": comparison,
+        "curves": curves,
+        "curve_captions": {name: _curve_caption(name) for name in curves},
+        "classes": predictions.classes,
+        "matrix": _matrix(results["confusion"]),
+        "confusions": _confusions(results["confusion"], predictions.classes),
+        "reliability": diagram,
+        "wrong": [s for s in samples if s["label"] != s["predicted"]],
+        "right": [s for s in samples if s["label"] == s["predicted"]],
+        "num_wrong": int((predictions.predicted != predictions.labels).sum()),
+        "sizes": {k: v for k, v in results["data"].items() if k not in ("source", "real")},
+        "cost": _cost(results["cost"]),
+        "commands": _commands(run, results),
+        "config": _text(run.config),
+        "folder": run.path,
+        **_machine(run),
+    }
+    names = {
+        *results["metrics"],
+        *results["baselines"],
+        *results["cost"],
+        "precision",
+        "recall",
+        "f1",
+        "ci95",
+        "n",
+    }
+    if results.get("differences"):
+        names |= {"difference", "p_value"}
+    write_text(run.report, pages.render("run.html.j2", names, context))
+    drawings = {**curves, "reliability": diagram, **({"baselines": comparison} if comparison else {})}
+    for name, drawing in drawings.items():
+        write_text(run.plots / f"{name.replace('/', '-')}.svg", figures.standalone(drawing) + "\n")
+    return run.report
+
+
+def _check(run: Run, results: Mapping[str, Any]) -> None:
+    """Refuse results of another schema or with a part missing, before a template stumbles over it."""
+    if results.get("schema") != 1:
+        raise InputError(f"schema {results.get('schema')}", where=run.results(), expected="schema 1")
+    needed = {
+        "metrics",
+        "baselines",
+        "differences",
+        "per_class",
+        "confusion",
+        "cost",
+        "data",
+        "split",
+        "interval",
+    }
+    missing = sorted(needed - set(results))
+    if missing:
+        raise InputError(
+            f"without {', '.join(missing)}", where=run.results(), fix=f"run: deeprob evaluate run={run.path}"
+        )
+
+
+def _abstract(results: Mapping[str, Any]) -> str:
+    """Say the result in words, against the best baseline."""
+    entry = results["metrics"]["top1_accuracy"]
+    interval = entry["ci95"]
+    share = 100 * entry["value"]
+    text = f"On the {results['split']} split the model is right on {share:.1f} % of {entry['n']:,} samples"
+    if interval:
+        text += f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
+    baselines = {name: b["top1_accuracy"]["value"] for name, b in results["baselines"].items()}
+    if baselines:
+        best = max(baselines, key=lambda name: baselines[name])
+        gain = 100 * (entry["value"] - baselines[best])
+        side = "above" if gain >= 0 else "below"
+        text += f", {abs(gain):.1f} points {side} the best baseline"
+        text += f" ({title(best)}, {100 * baselines[best]:.1f} %)"
+    kind = "from a real robot" if results["data"]["real"] else "simulated"
+    return f"{text}. The images are {kind}: {results['data']['source']}."
+
+
+def _comparison(results: Mapping[str, Any]) -> str:
+    """Draw the model's top-1 accuracy beside the baselines'."""
+    if not results["baselines"]:
+        return ""
+    entry = results["metrics"]["top1_accuracy"]
+    rows = [("model", entry["value"], entry["ci95"])]
+    rows += [
+        (title(name), b["top1_accuracy"]["value"], b["top1_accuracy"]["ci95"])
+        for name, b in results["baselines"].items()
+    ]
+    return figures.intervals_chart(rows, "top-1 accuracy", name="baselines")
+
+
+def _curve_caption(name: str) -> str:
+    return {
+        "loss": "The objective, averaged over each epoch; each step's value in the background.",
+        "top1_accuracy": "Top-1 accuracy, on augmented images in training.",
+        "gradient_norm": "Length of the gradient of all parameters, before any clipping.",
+    }.get(name, name.replace("_", " ").capitalize() + ".")
+
+
+def _matrix(confusion: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]] | None:
+    """Cells with their share of the row, or None where there are too many classes for a table."""
+    if len(confusion) > MATRIX_CLASSES:
+        return None
+    return [
+        [{"count": c, "share": c / max(sum(row), 1), "diagonal": i == j} for j, c in enumerate(row)]
+        for i, row in enumerate(confusion)
+    ]
+
+
+def _confusions(confusion: Sequence[Sequence[int]], classes: Sequence[str], most: int = 5) -> str:
+    """Name the most frequent confusions in one sentence."""
+    pairs = [(c, i, j) for i, row in enumerate(confusion) for j, c in enumerate(row) if i != j and c]
+    total = sum(c for c, _, _ in pairs)
+    if not total:
+        return ""
+    pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
+    named = [f"{classes[i]} taken for {classes[j]} ({c:,})" for c, i, j in pairs[:most]]
+    share = sum(c for c, _, _ in pairs[:most]) / total
+    return f"The most frequent of {total:,} errors: {', '.join(named)}; together {100 * share:.0f} % of all."
+
+
+def _samples(predictions: Predictions) -> list[dict[str, Any]]:
+    """The samples that evaluation chose to show, as the template takes them."""
+    shown = []
+    for index, picture in zip(predictions.shown, predictions.thumbnails, strict=True):
+        label, predicted = int(predictions.labels[index]), int(predictions.predicted[index])
+        shown.append(
+            {
+                "image": _data_uri(picture),
+                "key": predictions.keys[index],
+                "label": predictions.classes[label],
+                "predicted": predictions.classes[predicted],
+                "confidence": float(predictions.probabilities[index, predicted]),
+                "of_label": float(predictions.probabilities[index, label]),
+            }
+        )
+    return shown
+
+
+def _data_uri(picture: NDArray[np.uint8]) -> str:
+    """An RGB image uint8 (h, w, 3) as a PNG inside its own address."""
+    ok, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not ok:
+        raise InputError(f"a thumbnail of shape {picture.shape} cannot be encoded", where="predictions")
+    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+
+
+def _cost(cost: Mapping[str, Any]) -> dict[str, str]:
+    """What is known of the cost, with units."""
+    shown = {
+        "parameters": ("{:,.0f}", 1),
+        "flops_per_sample": ("{:,.1f} M", 1e-6),
+        "train_seconds": ("{:,.1f} s", 1),
+        "samples_per_second": ("{:,.0f} / s", 1),
+        "peak_memory_bytes": ("{:,.0f} MiB", 2**-20),
+    }
+    known = {name: cost[name] for name in shown if cost.get(name) is not None}
+    return {name: shown[name][0].format(value * shown[name][1]) for name, value in known.items()}
+
+
+def _commands(run: Run, results: Mapping[str, Any]) -> list[str]:
+    """The commands that make this run again."""
+    overrides = [line for line in _text(run.overrides).splitlines() if line]
+    return [
+        " ".join(["deeprob train", *map(shlex.quote, overrides)]),
+        f"deeprob evaluate run={shlex.quote(str(run.path))} split={results['split']}",
+        f"deeprob report run={shlex.quote(str(run.path))}",
+    ]
+
+
+def _machine(run: Run) -> dict[str, Any]:
+    """environment.json as text, and one line about the machine."""
+    text = _text(run.environment)
+    if not text:
+        return {"environment": "", "machine": ""}
+    try:
+        facts = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"broken JSON ({error})", where=run.environment) from None
+    processor = ", ".join(facts.get("gpus") or []) or f"{facts.get('cpu')}, {facts.get('threads')} threads"
+    return {"environment": text, "machine": f"Measured on {processor}."}
+
+
+def _text(path: Path) -> str:
+    """What a file holds, nothing where there is none."""
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,0 +1,72 @@
+"""A run folder as training and evaluation leave it, made in milliseconds without either."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeprob.evaluation.evaluate import measure
+from deeprob.evaluation.predictions import Predictions, most_telling, thumbnails
+from deeprob.runs import Run, write_json
+
+CLASSES = ("banana", "cracker box", "mug", "<b>odd & name</b>")
+
+
+def make_predictions(seed: int = 0, count: int = 240, skill: float = 2.0, data_seed: int = 0) -> Predictions:
+    """A model that is right on most samples; the same `data_seed` gives the same samples."""
+    data = np.random.default_rng(data_seed)
+    labels = data.integers(len(CLASSES), size=count)
+    images = data.integers(256, size=(count, 8, 8, 3), dtype=np.uint8)
+    rng = np.random.default_rng([seed, data_seed])
+    logits = rng.normal(size=(count, len(CLASSES))).astype(np.float32)
+    logits[np.arange(count), labels] += skill
+    chance = np.full((count, len(CLASSES)), 1 / len(CLASSES))
+    plain = Predictions(logits, labels, np.arange(count) // 6, [], CLASSES)
+    shown = most_telling(plain.probabilities, labels)
+    keys = [f"scene {i // 6} box {i % 6}" for i in range(count)]
+    return Predictions(
+        *(logits, labels, plain.units, keys, CLASSES, {"majority": chance}, thumbnails(images[shown]), shown)
+    )
+
+
+def write_run(path: Path, predictions: Predictions, seed: int = 0, experiment: str | None = None) -> Run:
+    """Put everything that a finished run holds, but checkpoints, into `path`."""
+    path.mkdir(parents=True)
+    run = Run(path)
+    run.config.write_text("name: demo\nseed: 0\nevaluation:\n  split: test\n")
+    run.overrides.write_text("experiment=demo\nname='two words'\n")
+    run.environment.write_text(json.dumps({"cpu": "Example CPU", "threads": 2, "gpus": []}))
+    rows = []
+    for epoch in range(4):
+        for step in range(5):
+            rows.append({"step": epoch * 5 + step, "train/loss_step": 2 / (epoch + 1) + 0.05 * step})
+        rows.append({"step": epoch * 5 + 4, "epoch": epoch, "val/loss": 1.8 / (epoch + 1)})
+        rows.append({"step": epoch * 5 + 4, "epoch": epoch, "train/top1_accuracy": 0.5 + 0.1 * epoch})
+    run.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predictions.save(run, "test")
+    results = {
+        "schema": 1,
+        "run_id": run.run_id,
+        "experiment": experiment or run.experiment,
+        "task": "classification",
+        "split": "test",
+        "checkpoint": "best",
+        "seed": seed,
+        **measure(predictions, samples=200, seed=0),
+        "cost": {
+            "parameters": 12345,
+            "flops_per_sample": 2.5e6,
+            "train_seconds": 31.5,
+            "samples_per_second": 800.0,
+            "peak_memory_bytes": None,
+        },
+        "data": {"source": "demo scenes", "real": False, "train": 900, "val": 100, "test": len(predictions.labels)},
+    }
+    write_json(run.results(), results)
+    return run
+
+
+@pytest.fixture
+def finished_run(tmp_path: Path) -> Run:
+    return write_run(tmp_path / "runs" / "demo" / "20260101-120000", make_predictions())
