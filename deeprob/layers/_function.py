@@ -23,8 +23,8 @@ class Function(torch.autograd.Function):
     another branch may share it.
 
     Under autocast, inputs are cast to `autocast_dtype` (None: autocast's own, for matrix products and
-    convolutions; float32 for losses and norms; "widest" for what only joins its inputs) and the operation
-    runs with autocast off, so that backward sees one dtype.
+    convolutions; float32 for losses; "widest" for what only joins its inputs; "unchanged") and the
+    operation runs with autocast off, so that backward sees one dtype.
 
     `torch.func` transforms work. `torch.compile` works because `tangent` becomes `jvp` only on a subclass
     made for forward mode: a compiled graph may not contain a custom jvp.
@@ -43,10 +43,11 @@ class Function(torch.autograd.Function):
     def apply(cls, *inputs: Any) -> Any:
         device = next((i.device.type for i in inputs if isinstance(i, Tensor)), "cpu")
         if torch.is_autocast_enabled(device):
-            dtype = cls._dtype_under_autocast(device, inputs)
-            cast = [i.to(dtype) if _is_castable(i) else i for i in inputs]
+            if cls.autocast_dtype != "unchanged":
+                dtype = cls._dtype_under_autocast(device, inputs)
+                inputs = tuple(i.to(dtype) if _is_castable(i) else i for i in inputs)
             with torch.autocast(device, enabled=False):
-                return cls.apply(*cast)
+                return cls.apply(*inputs)
         if torch.compiler.is_compiling():
             return super().apply(*inputs)  # type: ignore[no-untyped-call]
         if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
@@ -111,7 +112,9 @@ def expect(fits: bool, layer: str, expected: str, got: object) -> None:
 
 def expect_alike(layer: str, **tensors: Tensor | None) -> None:
     """Raise ValueError unless the tensors that are given share one floating dtype and one device."""
-    first_name, first = next((name, t) for name, t in tensors.items() if t is not None)
+    first_name, first = next(((name, t) for name, t in tensors.items() if t is not None), ("", None))
+    if first is None:
+        return
     if not first.is_floating_point():
         raise ValueError(f"{layer}: expected {first_name} of a floating dtype, got {first.dtype}")
     for name, t in tensors.items():

@@ -3,7 +3,7 @@
 A new layer is one file beside `deeprob/layers/linear.py` and one entry in its family's list here.
 """
 
-from . import activation, convolution, dense, gates, norm
+from . import activation, attention, convolution, dense, gates, norm
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
 LAYERS: list[Layer] = [

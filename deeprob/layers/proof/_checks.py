@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -16,6 +16,7 @@ from ._measure import (
     TOLERANCE,
     Case,
     RefutedError,
+    against_torch,
     agree,
     compare,
     differentiable,
@@ -35,17 +36,7 @@ def matches_torch(case: Case, dtype: torch.dtype) -> float:
     for x, dx in zip([x for x in inputs if x is not None and x.requires_grad], ours[1], strict=True):
         if dx is not None and (dx.shape != x.shape or dx.dtype != x.dtype):
             raise RefutedError(f"gradient {dx.dtype} {tuple(dx.shape)} of input {x.dtype} {tuple(x.shape)}")
-    theirs = run(layer.reference, case, draw_inputs(case, dtype))
-    for y, t in zip(ours[0], theirs[0], strict=True):
-        if y.dtype != t.dtype:
-            raise RefutedError(f"output {y.dtype}, torch's {t.dtype}")
-    if dtype == torch.float64:
-        return agree(ours, theirs, TOLERANCE[dtype])
-    # Rounding is judged against the same inputs in float64: as good as torch's own, or within the tolerance.
-    exact_inputs = track(layer, [x.double() if x is not None and x.dtype == dtype else x for x in inputs])
-    exact = run(layer.reference, case, exact_inputs)
-    bound = max(TOLERANCE[dtype], 2 * agree(theirs, exact, float("inf")))
-    return agree(ours, exact, bound)
+    return against_torch(case, inputs)
 
 
 def first_derivative(case: Case) -> float:
@@ -146,9 +137,7 @@ def memory_layouts(case: Case) -> float:
         for i in differentiable(layer, plain):
             for variant in layouts_of(plain[i].detach()):  # type: ignore[union-attr]
                 inputs = track(layer, [variant if j == i else x for j, x in enumerate(plain)])
-                reference = track(layer, [variant.contiguous() if j == i else x for j, x in enumerate(plain)])
-                ours, theirs = run(layer.call, case, inputs), run(layer.reference, case, reference)
-                largest = max(largest, agree(ours, theirs, TOLERANCE[dtype]))
+                largest = max(largest, against_torch(case, inputs))
     return largest
 
 
@@ -170,28 +159,22 @@ def layouts_of(x: Tensor) -> Iterator[Tensor]:
 
 def upstream_is_respected(case: Case) -> float:
     """Check expanded and channels_last upstream gradients, and that a shared one is not written to."""
-    layer, sample = case
     largest = 0.0
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def shared(outputs: Sequence[Tensor]) -> list[Tensor]:
+        upstream = [channels_last(u) for u in upstream_like(outputs)]
+        seen.extend((u, u.clone()) for u in upstream)
+        return upstream
+
+    def expanded(outputs: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.full((), 0.5, dtype=y.dtype).expand_as(y) for y in outputs]
+
     for dtype in (torch.float64, torch.float32):
-        inputs = draw_inputs(case, dtype)
-        wanted = [x for x in inputs if x is not None and x.requires_grad]
-        outputs = outputs_of(layer.call, sample, inputs)
-        expected_outputs = outputs_of(layer.reference, sample, inputs)
-        for upstream in (
-            [torch.ones((), dtype=dtype).expand_as(y) for y in outputs],
-            upstream_like(outputs),
-            [channels_last(u) for u in upstream_like(outputs)],
-        ):
-            before = [u.clone() for u in upstream]
-            gradients = torch.autograd.grad(outputs, wanted, upstream, retain_graph=True, allow_unused=True)
-            expected = torch.autograd.grad(
-                expected_outputs, wanted, upstream, retain_graph=True, allow_unused=True
-            )
-            largest = max(largest, compare(gradients, expected, TOLERANCE[dtype], "gradient of input"))
-            if not all(torch.equal(u, b) for u, b in zip(upstream, before, strict=True)):
-                raise RefutedError(
-                    "the backward wrote into the upstream gradient, which another branch may share"
-                )
+        for upstream in (shared, expanded):
+            largest = max(largest, against_torch(case, draw_inputs(case, dtype), upstream))
+    if not all(torch.equal(u, before) for u, before in seen):
+        raise RefutedError("the backward wrote into the upstream gradient, which another branch may share")
     return largest
 
 
