@@ -14,6 +14,10 @@ from .conv import conv1d as conv1d
 from .conv import conv2d as conv2d
 from .conv_transpose import ConvTranspose2d as ConvTranspose2d
 from .conv_transpose import conv_transpose2d as conv_transpose2d
+from .cross_entropy import CrossEntropyLoss as CrossEntropyLoss
+from .cross_entropy import cross_entropy as cross_entropy
+from .dropout import Dropout as Dropout
+from .dropout import dropout as dropout
 from .embedding import Embedding as Embedding
 from .embedding import embedding as embedding
 from .gates import Sigmoid as Sigmoid
@@ -27,8 +31,16 @@ from .gates import mul as mul
 from .gates import reciprocal as reciprocal
 from .gates import sigmoid as sigmoid
 from .gates import tanh as tanh
+from .hinge import MultiMarginLoss as MultiMarginLoss
+from .hinge import multi_margin_loss as multi_margin_loss
 from .linear import Linear as Linear
 from .linear import linear as linear
 from .matmul import matmul as matmul
+from .pool import AdaptiveAvgPool2d as AdaptiveAvgPool2d
+from .pool import AvgPool2d as AvgPool2d
+from .pool import MaxPool2d as MaxPool2d
+from .pool import adaptive_avg_pool2d as adaptive_avg_pool2d
+from .pool import avg_pool2d as avg_pool2d
+from .pool import max_pool2d as max_pool2d
 from .relu import ReLU as ReLU
 from .relu import relu as relu

@@ -3,13 +3,15 @@
 A new layer is one file beside `deeprob/layers/linear.py` and one entry in its family's list here.
 """
 
-from . import activation, attention, convolution, dense, gates, norm
+from . import activation, attention, classification, convolution, dense, gates, norm, pooling
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
 LAYERS: list[Layer] = [
     *dense.LAYERS,
     *convolution.LAYERS,
     *norm.LAYERS,
+    *pooling.LAYERS,
+    *classification.LAYERS,
     *activation.LAYERS,
     *gates.LAYERS,
     *attention.LAYERS,

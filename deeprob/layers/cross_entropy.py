@@ -1,0 +1,168 @@
+"""Softmax cross-entropy with class indices.
+
+    p_c = exp(x_c) / sum_j exp(x_j)
+    q_c = w_c ((1 - e) [c = t] + e / C),    Q = sum_c q_c        t target, e label smoothing, w class weights
+    loss_n = - sum_c q_c log p_c
+
+    dx_c = dloss (Q p_c - q_c)              with w = 1 and e = 0: what was predicted less what was true
+
+    x (N, C, ...)   t (N, ...) a class or ignore_index (loss and gradient zero)   w (C)
+    mean: sum_n loss_n / sum_n w_t          over the targets not ignored, as in torch
+
+Cost: one exponential an entry; saves p and t.
+p leaves the Function as a second output, so that the second derivative reaches it: the derivative
+of softmax is dx_c = p_c (dp_c - sum_j p_j dp_j).
+Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3; Szegedy et al. (2016), section 7.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._function import Function, expect, expect_alike, may_overwrite
+
+
+class CrossEntropyFunction(Function):
+    """Losses a sample, zero where the target is ignored, and the probabilities."""
+
+    autocast_dtype = torch.float32
+
+    @staticmethod
+    def forward(
+        x: Tensor, target: Tensor, valid: Tensor | None, weight: Tensor | None, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        p = x.softmax(1)
+        # log of the normaliser, read off at the largest entry, where the probability cannot underflow
+        log_sum = x.amax(1) - p.amax(1).log()
+        loss = log_sum - x.gather(1, target[:, None]).squeeze(1)
+        if weight is not None:
+            loss = loss * weight[target]
+        if smoothing:
+            everywhere = log_sum[:, None] - x
+            everywhere = (everywhere if weight is None else everywhere * per_class(weight, x)).mean(1)
+            loss = (1 - smoothing) * loss + smoothing * everywhere
+        return loss if valid is None else loss * valid, p
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        _, target, valid, weight, ctx.smoothing = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(target, valid, weight, output[1])
+        ctx.save_for_forward(target, valid, weight, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, dloss: Tensor | None, dp: Tensor | None) -> Any:
+        target, valid, weight, p = ctx.saved_tensors
+        dx = None
+        if dloss is not None:
+            dloss = dloss if valid is None else dloss * valid
+            dx = loss_gradient(dloss[:, None], target, weight, p, ctx.smoothing)
+        if dp is not None:
+            through_p = softmax_gradient(dp, p)
+            dx = through_p if dx is None else dx + through_p
+        return dx, None, None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
+        target, valid, weight, p = ctx.saved_tensors
+        one = torch.ones_like(p[:, :1])
+        loss_dot = (loss_gradient(one, target, weight, p, ctx.smoothing) * x_dot).sum(1)
+        return loss_dot if valid is None else loss_dot * valid, softmax_gradient(x_dot, p)
+
+
+def loss_gradient(
+    dloss: Tensor, target: Tensor, weight: Tensor | None, p: Tensor, smoothing: float
+) -> Tensor:
+    """Return dloss (Q p - q), dloss (N, 1, ...)."""
+    hard = (
+        torch.full_like(dloss, 1 - smoothing) if weight is None else (1 - smoothing) * weight[target][:, None]
+    )
+    mass = hard
+    if smoothing:
+        mass = hard + (smoothing if weight is None else smoothing * weight.mean())
+    dx = p * (dloss * mass)
+    if smoothing:
+        share = dloss * (smoothing / p.shape[1])
+        dx = dx - (share if weight is None else share * per_class(weight, p))
+    if may_overwrite(dloss):
+        return dx.scatter_add_(1, target[:, None], -dloss * hard)
+    return dx.scatter_add(1, target[:, None], -dloss * hard)
+
+
+def softmax_gradient(dp: Tensor, p: Tensor) -> Tensor:
+    """Return p (dp - sum_j p_j dp_j), the classes on axis 1: softmax's derivative, which is symmetric."""
+    return p * (dp - (p * dp).sum(1, keepdim=True))
+
+
+def per_class(weight: Tensor, x: Tensor) -> Tensor:
+    """Shape weight (C) to broadcast over x (N, C, ...)."""
+    return weight.reshape(1, -1, *[1] * (x.dim() - 2))
+
+
+def cross_entropy(
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Return the loss of logits x (N, C, ...) or (C) for class indices target (N, ...) or ().
+
+    Raises ValueError where shapes or dtypes do not fit, or a target is no class and not ignore_index.
+    """
+    name = "cross_entropy"
+    if x.dim() == 1:
+        single = cross_entropy(x[None], target[None], weight, ignore_index, reduction, label_smoothing)
+        return single.squeeze(0) if reduction == "none" else single
+    expect(x.dim() >= 2, name, "x (N, C, ...)", x)
+    expect_alike(name, x=x)
+    check_target(name, x, target, ignore_index)
+    expect(weight is None or weight.shape == x.shape[1:2], name, f"weight ({x.shape[1]},)", weight)
+    expect(reduction in ("mean", "sum", "none"), name, 'reduction "mean", "sum" or "none"', repr(reduction))
+    expect(0 <= label_smoothing <= 1, name, "label_smoothing between 0 and 1", label_smoothing)
+    valid = target != ignore_index
+    target = torch.where(valid, target, 0)
+    loss: Tensor = CrossEntropyFunction.apply(x, target, valid, weight, label_smoothing)[0]
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return loss.sum()
+    counted = valid if weight is None else weight[target] * valid
+    return loss.sum() / counted.sum()
+
+
+def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None = None) -> None:
+    """Raise ValueError unless target (N, ...) holds classes of x (N, C, ...), or ignore_index."""
+    shape = (x.shape[0], *x.shape[2:])
+    expect(target.shape == shape, name, f"target {shape} for x {tuple(x.shape)}", target)
+    expect(target.dtype == torch.int64, name, "target of class indices, torch.int64", target.dtype)
+    expect(target.device == x.device, name, f"target on {x.device}", target.device)
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return  # the values are not known yet
+    wrong = (target < 0) | (target >= x.shape[1])
+    if ignore_index is not None:
+        wrong &= target != ignore_index
+    if bool(wrong.any()):
+        expect(False, name, f"classes 0 to {x.shape[1] - 1} as target", int(target[wrong][0]))
+
+
+class CrossEntropyLoss(nn.Module):
+    """As torch.nn.CrossEntropyLoss with class indices."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return cross_entropy(x, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
