@@ -13,7 +13,7 @@ Array = NDArray[np.float64]
 
 
 def make_intrinsics(fx: float, fy: float, cx: float, cy: float) -> Array:
-    """K (3, 3) in pixels. Raises InputError for a focal length that is not positive or a value that is not finite."""
+    """K (3, 3) in pixels. Raises InputError for focal lengths not above 0 and values that are not finite."""
     if not np.all(np.isfinite([fx, fy, cx, cy])) or fx <= 0 or fy <= 0:
         raise InputError(
             f"bad intrinsics fx={fx} fy={fy} cx={cx} cy={cy}",
@@ -43,7 +43,7 @@ def project_points(K: Array, points_cam: ArrayLike) -> Array:
 
 
 def look_at(eye: ArrayLike, target: ArrayLike, roll: float = 0.0) -> Array:
-    """T_world_cam (4, 4) of a camera at `eye` that looks at `target`, world z up; `roll` radians about its axis."""
+    """T_world_cam (4, 4) of a camera at `eye` looking at `target`, world z up, rolled by `roll` radians."""
     eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
     forward = target - eye
     distance = np.linalg.norm(forward)

@@ -22,8 +22,9 @@ class Mesh:
 
     vertices: float64 (V, 3), metres, object frame. faces: int32 (F, 3), counter-clockwise seen from outside.
     normals: float32 (F, 3, 3), unit, one per corner. colors: float32 (F, 3, 3), red, green, blue in 0..1.
-    uv: float32 (F, 3, 2), origin at the texture's lower left. face_texture: int32 (F,), index into textures, -1 none.
-    textures: uint8 (h, w, 3) each. closed: watertight with consistent winding, so back faces are never seen.
+    uv: float32 (F, 3, 2), origin at the texture's lower left. face_texture: int32 (F,), index into textures,
+    -1 none. textures: uint8 (h, w, 3) each. closed: watertight with consistent winding, so back faces are
+    never seen.
     """
 
     vertices: NDArray[np.float64]
@@ -59,7 +60,7 @@ def make_mesh(
     color: tuple[float, float, float] = (0.7, 0.7, 0.7),
     where: object = "mesh",
 ) -> Mesh:
-    """A mesh of one colour from vertices (V, 3) and faces (F, 3). Raises InputError for geometry that cannot be used."""
+    """A mesh of one colour from vertices (V, 3) and faces (F, 3). Raises InputError for unusable geometry."""
     corners = np.broadcast_to(np.asarray(color, np.float32), (len(faces), 3, 3)).copy()
     return _assemble([(np.asarray(vertices), np.asarray(faces), corners, None, None)], where)
 
@@ -90,8 +91,8 @@ def join_meshes(meshes: list[Mesh]) -> Mesh:
 def load_mesh(path: Path, scale: float = 1.0) -> Mesh:
     """Read an OBJ, PLY or STL file; coordinates are multiplied by `scale`.
 
-    Raises InputError, naming the file, where it is missing or unreadable, has no faces, refers to vertices that are
-    not there, holds a coordinate that is not finite, or names a texture that does not exist.
+    Raises InputError, naming the file, where it is missing or unreadable, has no faces, refers to vertices
+    that are not there, holds a coordinate that is not finite, or names a texture that does not exist.
     """
     import trimesh
 
@@ -165,7 +166,8 @@ def _assemble(parts: list[tuple[Any, ...]], where: object) -> Mesh:
     parts = [part for part in parts if len(part[1])]
     if not parts:
         raise InputError("the mesh has no faces", where=where, expected="at least one triangle")
-    vertices, faces, uvs, owners, textures, start = [], [], [], [], [], 0
+    vertices, faces, uvs, owners, start = [], [], [], [], 0
+    textures: list[NDArray[np.uint8]] = []
     for part_vertices, part_faces, _, uv, texture in parts:
         if part_faces.min() < 0 or part_faces.max() >= len(part_vertices):
             raise InputError(
@@ -225,7 +227,7 @@ def _orientation(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> tup
 
 
 def _corner_normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Unit normals (F, 3, 3): at each corner the mean of the adjoining faces that meet at less than the crease angle."""
+    """Unit normals (F, 3, 3): at each corner the mean of the adjoining faces that make no crease with it."""
     weighted = _cross(vertices, faces)
     unit = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
     owner = np.repeat(np.arange(len(faces)), 3)

@@ -9,7 +9,7 @@ Array = NDArray[np.float64]
 
 
 def quaternion_to_matrix(q: ArrayLike) -> Array:
-    """The rotation matrix (3, 3) of a quaternion (w, x, y, z); its length does not matter, zero is refused."""
+    """The rotation matrix (3, 3) of a quaternion (w, x, y, z) of any length but zero (ValueError)."""
     q = np.asarray(q, np.float64)
     length = np.linalg.norm(q)
     if not np.isfinite(length) or length < 1e-12:

@@ -1,8 +1,9 @@
-"""PyBullet talks on stdout and stderr from C: keep it from the terminal, and keep it for the error message."""
+"""PyBullet talks on stdout and stderr from C: kept from the terminal, and kept for the error message."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 import tempfile
@@ -44,5 +45,5 @@ def import_pybullet() -> ModuleType:
     """The pybullet module, imported without its line on stderr."""
     if "pybullet" not in sys.modules:
         with captured():
-            import pybullet
+            return importlib.import_module("pybullet")
     return sys.modules["pybullet"]

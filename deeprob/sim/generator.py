@@ -52,7 +52,7 @@ class Generator:
 
 
 def fingerprint(settings: SimSettings, objects: Sequence[ObjectModel]) -> str:
-    """A hash of everything that determines the pictures: settings, object files, code version, physics version."""
+    """A hash of everything that determines the pictures: settings, objects, code version, physics version."""
     relevant = {key: value for key, value in asdict(settings).items() if key not in _PIXEL_FREE}
     digest = hashlib.sha256(json.dumps([VERSION, metadata.version("pybullet"), relevant]).encode())
     for model in objects:

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeprob.geometry.mesh import Mesh
+from deeprob.sim.kernel import F32, I64, U8
 from deeprob.sim.objects import ObjectModel
 from deeprob.sim.raster import Meshes
 from deeprob.sim.shade import LEVELS
+from deeprob.sim.shadow import pack_casters
 from deeprob.sim.textures import flatten
 
 TEXTURE_LIMIT = 512  # texels a side
-CASTER_CELLS = 16  # shadows are thrown by meshes of this resolution along the longest side
-
-
-@dataclass(frozen=True)
-class Casters:
-    """Coarse meshes that throw the shadows, packed like Meshes; points is scratch, (most vertices, 3)."""
-
-    vertices: NDArray[np.float64]
-    faces: NDArray[np.int32]
-    vertex_start: NDArray[np.int64]
-    face_start: NDArray[np.int64]
-    points: NDArray[np.float64]
 
 
 class Library:
-    """The objects, packed. centre, color (M, 3), radius, vertex_count, textured (M,); table: its half extents."""
+    """The objects, packed: centre, color (M, 3), radius, vertex_count, textured (M,); the table's half."""
 
     def __init__(self, objects: Sequence[ObjectModel], table: Sequence[float]) -> None:
         meshes = [model.mesh for model in objects]
         self.objects = tuple(objects)
-        self.table = tuple(table)
+        self.table = np.asarray(table, np.float64)
         self.centre = np.stack([mesh.centre for mesh in meshes])
         self.radius = np.array([model.radius for model in objects])
         self.vertex_count = np.array([len(mesh.vertices) for mesh in meshes])
@@ -44,15 +32,16 @@ class Library:
         )
         self.textured = np.array([bool((mesh.face_texture >= 0).any()) for mesh in meshes])
         self.meshes = _pack(meshes)
-        self.casters = _pack_casters(meshes)
+        self.casters = pack_casters(meshes)
 
 
-def _starts(counts: list[int]) -> NDArray[np.int64]:
+def _starts(counts: list[int]) -> I64:
     return np.cumsum([0, *counts], dtype=np.int64)
 
 
 def _pack(meshes: Sequence[Mesh]) -> Meshes:
-    textures, first = [], []
+    textures: list[U8] = []
+    first = []
     for mesh in meshes:
         first.append(len(textures))
         textures.extend(_power_of_two(texture) for texture in mesh.textures)
@@ -61,7 +50,7 @@ def _pack(meshes: Sequence[Mesh]) -> Meshes:
         np.where(m.face_texture < 0, -1, m.face_texture + n) for m, n in zip(meshes, first, strict=True)
     ]
     return Meshes(
-        vertices=np.concatenate([mesh.vertices for mesh in meshes]),
+        vertices=np.ascontiguousarray(np.concatenate([mesh.vertices for mesh in meshes]).T),
         faces=np.concatenate([mesh.faces for mesh in meshes]),
         normals=np.concatenate([mesh.normals for mesh in meshes]),
         colors=np.concatenate([mesh.colors for mesh in meshes]),
@@ -76,7 +65,7 @@ def _pack(meshes: Sequence[Mesh]) -> Meshes:
     )
 
 
-def _power_of_two(texture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _power_of_two(texture: U8) -> U8:
     """The texture at the nearest powers of two, so that every halving is exact."""
     import cv2
 
@@ -86,34 +75,10 @@ def _power_of_two(texture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(texture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _density(mesh: Mesh, texture: NDArray[np.int64], mips: NDArray[np.int64]) -> NDArray[np.float32]:
+def _density(mesh: Mesh, texture: I64, mips: I64) -> F32:
     """Texels a metre on each face: the root of its area in texels over its area."""
     a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     side = mips[np.maximum(texture, 0), 0][:, [2, 1]]
     (su, sv), (tu, tv) = ((mesh.uv[:, k] - mesh.uv[:, 0]).T * side.T for k in (1, 2))
-    return np.sqrt(np.abs(su * tv - sv * tu) / area).astype(np.float32)
-
-
-def _pack_casters(meshes: Sequence[Mesh]) -> Casters:
-    coarse = [_coarse(mesh) for mesh in meshes]
-    counts = [len(vertices) for vertices, _ in coarse]
-    return Casters(
-        vertices=np.concatenate([vertices for vertices, _ in coarse]),
-        faces=np.concatenate([faces for _, faces in coarse]),
-        vertex_start=_starts(counts),
-        face_start=_starts([len(faces) for _, faces in coarse]),
-        points=np.empty((max(counts), 3)),
-    )
-
-
-def _coarse(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Vertex clustering (Rossignac and Borrel, 1993): vertices of one grid cell become their mean."""
-    low, cell = mesh.vertices.min(axis=0), mesh.extents.max() / CASTER_CELLS
-    cells = np.floor((mesh.vertices - low) / cell).astype(np.int64)
-    _, index, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    index = index.reshape(-1)
-    vertices = np.stack([np.bincount(index, mesh.vertices[:, k]) / count for k in range(3)], axis=1)
-    faces = np.sort(index[mesh.faces], axis=1)
-    kept = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2])
-    return vertices, np.unique(faces[kept], axis=0).astype(np.int32)
+    return np.asarray(np.sqrt(np.abs(su * tv - sv * tu) / area), np.float32)

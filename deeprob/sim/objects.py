@@ -27,7 +27,7 @@ class ObjectModel:
 
     @cached_property
     def hull(self) -> NDArray[np.float64]:
-        """Points (N, 3) whose convex hull is the object's collision shape: its extremes in evenly spread directions."""
+        """Points (N, 3) whose convex hull is the collision shape: extremes in evenly spread directions."""
         spiral = np.arange(4 * HULL_POINTS) + 0.5
         height = 1 - 2 * spiral / len(spiral)
         angle = np.pi * (1 + 5**0.5) * spiral  # the golden spiral over the sphere
@@ -44,7 +44,7 @@ class ObjectModel:
 
 @dataclass(frozen=True)
 class _Everyday:
-    """A model that ships with PyBullet: its file, its largest side in metres, whether y is up in the file, its colour."""
+    """A model that ships with PyBullet: file, largest side in metres, whether y is up in the file, colour."""
 
     path: str
     size: float

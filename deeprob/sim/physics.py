@@ -1,7 +1,7 @@
 """Settled scenes: PyBullet drops objects on a table until they rest.
 
-A scene is a pure function of (settings, seed, split, index). Keeping bodies loaded leaks solver and broadphase state
-from one scene into the next, so every attempt starts with resetSimulation and fresh bodies.
+A scene is a pure function of (settings, seed, split, index). Keeping bodies loaded leaks solver and
+broadphase state from one scene into the next, so every attempt starts with resetSimulation and fresh bodies.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MIN_SECONDS = 0.25  # nothing is at rest in the moment it is let go
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects at rest. models: int64 (n,), class ids; scale float64 (n,); T_world_obj float64 (n, 4, 4), rigid.
+    """Objects at rest: models int64 (n,), class ids; scale float64 (n,); T_world_obj float64 (n, 4, 4).
 
     The object's points in the world are T_world_obj @ (scale * mesh vertices).
     """
@@ -79,7 +79,7 @@ class Simulator:
         settings, p, client = self.settings, self.bullet, self.client
         count = int(rng.integers(settings.objects[0], settings.objects[1] + 1))
         models = rng.integers(len(self.objects), size=count)
-        scale = rng.uniform(*settings.scale, size=count)
+        scale = rng.uniform(settings.scale[0], settings.scale[1], count)
         p.resetSimulation(physicsClientId=client)
         p.setTimeStep(STEP, physicsClientId=client)
         p.setPhysicsEngineParameter(
@@ -90,7 +90,8 @@ class Simulator:
         table = p.createCollisionShape(p.GEOM_BOX, halfExtents=half, physicsClientId=client)
         ground = p.createMultiBody(0, table, -1, [0, 0, -half[2]], physicsClientId=client)
         p.changeDynamics(ground, -1, lateralFriction=0.8, physicsClientId=client)
-        bodies, frames, placed = [], [], []
+        bodies, frames = [], []
+        placed: list[tuple[NDArray[np.float64], float, float]] = []
         for model, factor in zip(models, scale, strict=True):
             hull = self.objects[model].hull * factor
             q = random_quaternion(rng)
@@ -120,7 +121,7 @@ class Simulator:
         return Scene(key, models, scale, poses), ""
 
     def _drop(self, hull: NDArray[np.float64], centre: NDArray[np.float64], q: NDArray[np.float64]) -> int:
-        """Create a body from a hull around its centre of mass, which is the frame that PyBullet places and reports."""
+        """Create a body from a hull around its centre of mass, the frame that PyBullet places and reports."""
         p, client = self.bullet, self.client
         shape = p.createCollisionShape(p.GEOM_MESH, vertices=hull.tolist(), physicsClientId=client)
         volume = float(np.prod(np.ptp(hull, axis=0)))
@@ -155,7 +156,7 @@ class Simulator:
         return False
 
     def _speed(self, body: int) -> float:
-        """Metres a second of the body's fastest point, about: its centre's speed plus its turning 5 cm away."""
+        """Metres a second of about its fastest point: the centre's speed plus its turning 5 cm away."""
         linear, angular = self.bullet.getBaseVelocity(body, physicsClientId=self.client)
         return float(np.linalg.norm(linear) + 0.05 * np.linalg.norm(angular))
 

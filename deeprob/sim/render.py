@@ -16,6 +16,7 @@ from deeprob.sim import shade as shading
 from deeprob.sim.library import Library
 from deeprob.sim.look import Look
 from deeprob.sim.physics import Scene
+from deeprob.sim.shadow import NOTHING, shadow_map
 from deeprob.sim.textures import flatten, procedural
 
 POOL = 24  # procedural textures a renderer draws from
@@ -27,10 +28,11 @@ NOISE_TILE = 1 << 17
 class Rendering:
     """One picture with its labels; instances are 0..n-1 in the scene's order.
 
-    image uint8 (H, W, 3); depth_m float32 (H, W), 0 = nothing; owner uint8 (H, W), the instance that a pixel shows,
-    raster.NOBODY for none; cover uint32 (H, W), bit i: inside instance i's silhouette; visible, amodal int64 (n, 5):
-    pixels, left, top, right, bottom (inclusive); area int64 (n,): pixels of the whole silhouette, also outside the
-    picture (within one picture's size on each side); K (3, 3), T_world_cam (4, 4).
+    image uint8 (H, W, 3); depth_m float32 (H, W), 0 = nothing; owner uint8 (H, W), the instance that a pixel
+    shows, raster.NOBODY for none; cover uint32 (H, W), bit i: inside instance i's silhouette; visible, amodal
+    int64 (n, 5): pixels, left, top, right, bottom (inclusive); area int64 (n,): pixels of the whole
+    silhouette, also outside the picture (within one picture's size on each side); K (3, 3), T_world_cam (4,
+    4).
     """
 
     image: NDArray[np.uint8]
@@ -114,40 +116,32 @@ class Renderer:
 
         rotation = scene.T_world_obj[:, :3, :3]
         eye = T_world_cam[:3, 3]
-        to_eye = eye - scene.T_world_obj[:, :3, 3]
-        to_eye /= np.linalg.norm(to_eye, axis=1, keepdims=True)
-        half = to_eye + look.to_light
+        ray = T_world_cam[:3, :3] @ np.linalg.inv(K)
+        half = eye - scene.T_world_obj[:, :3, 3]
+        half = half / np.linalg.norm(half, axis=1, keepdims=True) + look.to_light
         half /= np.linalg.norm(half, axis=1, keepdims=True) + 1e-12
         tint = np.where(
             np.isnan(look.recolor) | self.library.textured[scene.models, None],
             look.tint,
             look.recolor / self.library.color[scene.models],
         )
-        shift = look.background_shift % [self.height, self.width]
-        background = np.roll(self.backgrounds[look.background % len(self.backgrounds)], shift, axis=(0, 1))
-        shading.shade(
-            self.library.meshes,
-            buffers,
-            float(K[0, 0]),
-            eye,
-            T_world_cam[:3, :3] @ np.linalg.inv(K),
-            scene.scale,
-            np.einsum("nji,j->ni", rotation, look.to_light),
-            np.einsum("nji,nj->ni", rotation, half),
-            tint,
-            self._light(scene, look),
-            shading.Surface(
-                np.asarray(self.library.table, np.float64),
-                self.texels,
-                self.mips[look.table],
-                float(TEXTURE_SIZE),
-                look.table_turn,
-                look.table_tint,
-            ),
-            np.asarray(background * look.background_tint, np.float32),
-            image,
-            depth,
-            visible,
+        bodies = shading.Bodies(
+            scene.scale, look.to_light @ rotation, np.einsum("nji,nj->ni", rotation, half), tint
+        )
+        light = self._light(scene, look)
+        table = shading.Surface(
+            self.library.table,
+            self.texels,
+            self.mips[look.table],
+            look.table_turn * TEXTURE_SIZE,
+            look.table_tint,
+            self.backgrounds[look.background % len(self.backgrounds)],
+            look.background_shift,
+            look.background_tint,
+        )
+        shading.shade_table(eye, ray, table, light, buffers, image, depth)
+        shading.shade_objects(
+            self.library.meshes, buffers, float(K[0, 0]), eye, ray, bodies, light, image, depth, visible
         )
         if look.blur > 0.2:  # a narrower lens moves no grey level
             cv2.GaussianBlur(image, (0, 0), look.blur, dst=image)
@@ -175,20 +169,12 @@ class Renderer:
         to_shadow[:2, 3] = 1 - low / texel
         to_shadow[2, :3] = frame[2]
         if look.shadow_strength > 0:
-            casters = self.library.casters
             A = to_shadow[:, :3] @ scene.T_world_obj[:, :3]
             A[:, :, :3] *= scene.scale[:, None, None]
             A[:, :, 3] += to_shadow[:, 3]
-            shading.shadow_map(
-                casters.vertices,
-                casters.faces,
-                casters.vertex_start,
-                casters.face_start,
-                scene.models,
-                np.ascontiguousarray(A),
-                casters.points,
-                self.shadow,
-            )
+            shadow_map(self.library.casters, scene.models, A, self.shadow)
+        else:
+            self.shadow[:] = NOTHING
         return shading.Lighting(
             look.ambient,
             look.diffuse,

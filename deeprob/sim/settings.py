@@ -35,13 +35,12 @@ class SceneSettings:
     """How objects come to lie where they lie.
 
     objects: fewest and most objects in a scene.
-    table: half width and half depth of the table top, metres; the table is centred on the origin, its top is z = 0.
-    spread: objects are dropped within this distance of the centre, metres.
-    scale: range of a factor on every object's size, 1 is its true size.
-    max_seconds: simulated time within which a scene must come to rest.
-    rest_speed: at rest means every object is slower than this, metres a second.
-    max_penetration: a scene whose objects overlap more than this is rejected, metres.
-    attempts: a scene that was rejected so often is given up with an error.
+    table: half width and half depth of the table top, metres; the table is centred on the origin, its top is
+    z = 0. spread: objects are dropped within this distance of the centre, metres. scale: range of a factor on
+    every object's size, 1 is its true size. max_seconds: simulated time within which a scene must come to
+    rest. rest_speed: at rest means every object is slower than this, metres a second. max_penetration: a
+    scene whose objects overlap more than this is rejected, metres. attempts: a scene that was rejected so
+    often is given up with an error.
     """
 
     objects: list[int] = field(default_factory=lambda: [4, 8])
@@ -66,11 +65,11 @@ class CameraSettings:
     near: nothing closer is seen, metres.
     """
 
-    width: int = 160
-    height: int = 160
+    width: int = 192
+    height: int = 192
     field_of_view: list[float] = field(default_factory=lambda: [38.0, 50.0])
     K: list[float] = field(default_factory=list)
-    distance: list[float] = field(default_factory=lambda: [0.55, 0.85])
+    distance: list[float] = field(default_factory=lambda: [0.45, 0.7])
     elevation: list[float] = field(default_factory=lambda: [25.0, 70.0])
     azimuth: list[float] = field(default_factory=lambda: [0.0, 360.0])
     roll: list[float] = field(default_factory=lambda: [-8.0, 8.0])
@@ -104,12 +103,12 @@ class LookSettings:
     light_tint: float = 0.08
     shadows: bool = True
     shadow_strength: list[float] = field(default_factory=lambda: [0.4, 0.9])
-    tint: float = 0.2
-    recolour: float = 0.5
+    tint: float = 0.15
+    recolour: float = 0.15
     table_textures: str = "random"
     backgrounds: str = "random"
     blur: list[float] = field(default_factory=lambda: [0.0, 0.7])
-    noise: list[float] = field(default_factory=lambda: [1.0, 6.0])
+    noise: list[float] = field(default_factory=lambda: [0.0, 4.0])
     exposure: list[float] = field(default_factory=lambda: [0.85, 1.15])
     contrast: list[float] = field(default_factory=lambda: [0.85, 1.15])
 
@@ -126,11 +125,11 @@ class SimSettings:
 
     name: str = "everyday"
     seed: int = 0
-    train_scenes: int = 240
+    train_scenes: int = 400
     val_scenes: int = 40
     test_scenes: int = 80
     views: int = 4
-    min_visible: float = 0.3
+    min_visible: float = 0.5
     objects: ObjectSettings = field(default_factory=ObjectSettings)
     scene: SceneSettings = field(default_factory=SceneSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)

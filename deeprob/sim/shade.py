@@ -1,8 +1,9 @@
 """Shading: from what each pixel shows to its colour, its depth and the labels, in numba.
 
-Lambert and Blinn-Phong terms of one distant lamp, ambient light, a shadow map with four-tap percentage-closer
-filtering (Reeves, Salesin and Cook, 1987), textures from halved pictures. The table is never rasterised: a ray
-meets the plane z = 0 in closed form.
+Lambert and Blinn-Phong terms of one distant lamp, ambient light, a shadow map, textures from successive
+halvings. The table is never rasterised: with q(u, v) = -ray_z / eye_z its inverse depth is affine in the
+pixel, and so is everything on it times q (a homography). The half vector is constant over an object: lamp and
+eye are far from it.
 """
 
 from __future__ import annotations
@@ -10,131 +11,82 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-from deeprob.sim.raster import NOBODY, _edges
+from deeprob.sim.kernel import F32, F64, I64, U8, U32, inlined, kernel
+from deeprob.sim.raster import NOBODY, Buffers, Meshes, edges
+from deeprob.sim.shadow import lit
 
-LEVELS = 6  # halvings kept of each texture
+LEVELS = 6  # sizes kept of each texture
 
 
 class Surface(NamedTuple):
-    """The table top: half extents (2,) in metres, 0 for none, and its texture.
+    """The table top and what lies behind it.
 
-    texels uint8 (T, 3), mips int64 (LEVELS, 3): first texel, height, width; texels a metre; turn: float64 (2, 3), from
-    a point of the table to texture coordinates in metres; tint float64 (3,).
+    half (2,): half extents in metres, 0 for no table. texels uint32 (T,), mips int64 (LEVELS, 3): as in
+    Meshes, one texture. turn (2, 3): from a point (x, y, 1) of the table to texels. tint (3,). background
+    uint8 (H, W, 3), repeated from `shift` (2,), times background_tint (3,).
     """
 
-    half: NDArray[np.float64]
-    texels: NDArray[np.uint8]
-    mips: NDArray[np.int64]
-    density: float
-    turn: NDArray[np.float64]
-    tint: NDArray[np.float64]
+    half: F64
+    texels: U32
+    mips: I64
+    turn: F64
+    tint: F64
+    background: U8
+    shift: I64
+    background_tint: F64
 
 
 class Lighting(NamedTuple):
     """One lamp and its shadows.
 
-    ambient, diffuse float64 (3,); specular; up: the lamp's share on a horizontal surface (n . l of the table);
-    strength: what a shadow takes; bias metres; shadow float32 (S, S): the height towards the lamp of what it meets;
-    to_shadow float64 (3, 4): world point to shadow pixel and height. gain, offset: exposure and contrast.
+    ambient, diffuse (3,); specular; up: the share of the lamp that meets a horizontal surface; strength: what
+    a shadow takes; bias metres; shadow float32 (S, S), to_shadow (3, 4): world point to shadow pixel and
+    height; gain, offset: exposure and contrast.
     """
 
-    ambient: NDArray[np.float64]
-    diffuse: NDArray[np.float64]
+    ambient: F64
+    diffuse: F64
     specular: float
     up: float
     strength: float
     bias: float
-    shadow: NDArray[np.float32]
-    to_shadow: NDArray[np.float64]
+    shadow: F32
+    to_shadow: F64
     gain: float
     offset: float
 
 
-@njit(cache=True, error_model="numpy")
-def shadow_map(vertices, faces, vertex_start, face_start, models, A, points, out):
-    """The height towards the lamp of the nearest surface in each shadow pixel; A (n, 3, 4) maps object to shadow."""
-    size = out.shape[0]
-    out[:] = -1e30
-    for i in range(len(models)):
-        model, M = models[i], A[i]
-        first = vertex_start[model]
-        for k in range(vertex_start[model + 1] - first):
-            x, y, z = vertices[first + k, 0], vertices[first + k, 1], vertices[first + k, 2]
-            for row in range(3):
-                points[k, row] = M[row, 0] * x + M[row, 1] * y + M[row, 2] * z + M[row, 3]
-        for f in range(face_start[model], face_start[model + 1]):
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            ua, va, ub, vb, uc, vc = (
-                points[a, 0],
-                points[a, 1],
-                points[b, 0],
-                points[b, 1],
-                points[c, 0],
-                points[c, 1],
-            )
-            area = (ub - ua) * (vc - va) - (uc - ua) * (vb - va)
-            if area == 0.0:
-                continue
-            x0, x1 = int(max(0, np.ceil(min(ua, ub, uc)))), int(min(size - 1, np.floor(max(ua, ub, uc))))
-            y0, y1 = int(max(0, np.ceil(min(va, vb, vc)))), int(min(size - 1, np.floor(max(va, vb, vc))))
-            ha, hb, hc = points[a, 2], points[b, 2], points[c, 2]
-            for y in range(y0, y1 + 1):
-                for x in range(x0, x1 + 1):
-                    wb = ((x - ua) * (vc - va) - (uc - ua) * (y - va)) / area
-                    wc = ((ub - ua) * (y - va) - (x - ua) * (vb - va)) / area
-                    if wb < 0.0 or wc < 0.0 or wb + wc > 1.0:
-                        continue
-                    height = ha + wb * (hb - ha) + wc * (hc - ha)
-                    out[y, x] = max(out[y, x], height)
+class Bodies(NamedTuple):
+    """The instances: scale (n,); to_light, to_half (n, 3), unit, in each object's frame; tint (n, 3)."""
+
+    scale: F64
+    to_light: F64
+    to_half: F64
+    tint: F64
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _lit(light, x, y, z):
-    """Share of the lamp that reaches a world point, 0..1."""
-    M, shadow = light.to_shadow, light.shadow
-    u = M[0, 0] * x + M[0, 1] * y + M[0, 2] * z + M[0, 3]
-    v = M[1, 0] * x + M[1, 1] * y + M[1, 2] * z + M[1, 3]
-    size = shadow.shape[0]
-    if not (u >= 0.0 and v >= 0.0 and u < size - 1 and v < size - 1):
-        return 1.0
-    height = M[2, 0] * x + M[2, 1] * y + M[2, 2] * z + M[2, 3] + light.bias
-    j, i = int(u), int(v)
-    s, t = u - j, v - i
-    lit = 0.0
-    if shadow[i, j] <= height:
-        lit += (1.0 - s) * (1.0 - t)
-    if shadow[i, j + 1] <= height:
-        lit += s * (1.0 - t)
-    if shadow[i + 1, j] <= height:
-        lit += (1.0 - s) * t
-    if shadow[i + 1, j + 1] <= height:
-        lit += s * t
-    return lit
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def _texel(texels, mips, level, s, t):
+@inlined
+def _texel(texels: U32, mips: I64, level: int, s: float, t: float) -> tuple[float, float, float]:
     """Bilinear colour, 0..255, at (s, t) in texels of level 0, repeating, t downwards."""
     first, height, width = mips[level, 0], mips[level, 1], mips[level, 2]
     shrink = 1.0 / (1 << level)
     s, t = s * shrink - 0.5, t * shrink - 0.5
-    j, i = np.floor(s), np.floor(t)
-    s, t = s - j, t - i
-    j0, i0 = int(j) % width, int(i) % height
-    j1, i1 = j0 + 1 if j0 + 1 < width else 0, i0 + 1 if i0 + 1 < height else 0
+    sf, tf = np.floor(s), np.floor(t)
+    s, t = s - sf, t - tf
+    j0, i0 = np.int64(sf) & (width - 1), np.int64(tf) & (height - 1)
+    j1, i1 = (j0 + 1) & (width - 1), (i0 + 1) & (height - 1)
     a, b = first + i0 * width, first + i1 * width
-    p, q, r, w = (1 - s) * (1 - t), s * (1 - t), (1 - s) * t, s * t
-    red = p * texels[a + j0, 0] + q * texels[a + j1, 0] + r * texels[b + j0, 0] + w * texels[b + j1, 0]
-    green = p * texels[a + j0, 1] + q * texels[a + j1, 1] + r * texels[b + j0, 1] + w * texels[b + j1, 1]
-    blue = p * texels[a + j0, 2] + q * texels[a + j1, 2] + r * texels[b + j0, 2] + w * texels[b + j1, 2]
+    p, q, r, w = texels[a + j0], texels[a + j1], texels[b + j0], texels[b + j1]
+    wp, wq, wr, ww = (1.0 - s) * (1.0 - t), s * (1.0 - t), (1.0 - s) * t, s * t
+    red = wp * (p & 255) + wq * (q & 255) + wr * (r & 255) + ww * (w & 255)
+    green = wp * (p >> 8 & 255) + wq * (q >> 8 & 255) + wr * (r >> 8 & 255) + ww * (w >> 8 & 255)
+    blue = wp * (p >> 16 & 255) + wq * (q >> 16 & 255) + wr * (r >> 16 & 255) + ww * (w >> 16 & 255)
     return red, green, blue
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _level(texels_per_pixel):
+@inlined
+def _level(texels_per_pixel: float) -> int:
     """The halving whose texels are about as large as a pixel."""
     level = 0
     while texels_per_pixel > 1.5 and level < LEVELS - 1:
@@ -143,75 +95,116 @@ def _level(texels_per_pixel):
     return level
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def _grey(value):
-    """A colour value as uint8, clipped."""
-    return np.uint8(min(max(value + 0.5, 0.0), 255.0))
+@inlined
+def _grey(value: float) -> np.uint8:
+    """A colour value as uint8, clipped and rounded."""
+    return np.uint8(min(max(value, 0.0), 255.0) + 0.5)
 
 
-@njit(cache=True, error_model="numpy")
-def shade(
-    meshes,
-    buffers,
-    focal,
-    eye,
-    ray,
-    scale,
-    to_light,
-    to_half,
-    tint,
-    light,
-    table,
-    background,
-    image,
-    depth,
-    visible,
-):
-    """Write image uint8 (H, W, 3), depth float32 (H, W) and visible int64 (n, 5): pixels, left, top, right, bottom.
+@inlined
+def _half_line(at_zero: float, slope: float, x0: float, x1: float) -> tuple[float, float]:
+    """The part of [x0, x1] where at_zero + slope x >= 0; empty is x0 > x1."""
+    if slope == 0.0:
+        return (x0, x1) if at_zero >= 0.0 else (1.0, 0.0)
+    root = -at_zero / slope
+    return (max(x0, root), x1) if slope > 0.0 else (x0, min(x1, root))
 
-    eye (3,), ray (3, 3): a world ray is ray @ (u, v, 1), of unit length along the optical axis; scale (n,); to_light
-    and to_half (n, 3): unit directions in each object's frame; tint (n, 3). Pixels that show no instance become NOBODY's.
+
+@kernel
+def shade_table(
+    eye: F64, ray: F64, table: Surface, light: Lighting, buffers: Buffers, image: U8, depth: F32
+) -> None:
+    """Draw the table and the background wherever no object is nearer; those pixels become NOBODY's.
+
+    eye (3,), ray (3, 3): world ray = ray @ (u, v, 1), of unit length along the optical axis.
     """
+    owner, inverse_depth = buffers.owner, buffers.inverse_depth
+    height, width = owner.shape
+    gain, offset = light.gain, light.offset
+    q = -ray[2] / eye[2]  # inverse depth of the plane z = 0
+    X, Y = ray[0] + eye[0] * q, ray[1] + eye[1] * q  # times the depth: the point on the plane
+    S = table.turn[0, 0] * X + table.turn[0, 1] * Y + table.turn[0, 2] * q
+    T = table.turn[1, 0] * X + table.turn[1, 1] * Y + table.turn[1, 2] * q
+    M = light.to_shadow
+    U = M[0, 0] * X + M[0, 1] * Y + M[0, 3] * q
+    V = M[1, 0] * X + M[1, 1] * Y + M[1, 3] * q
+    H = M[2, 0] * X + M[2, 1] * Y + (M[2, 3] + light.bias) * q
+    ambient, lamp = table.tint * light.ambient * gain, table.tint * light.diffuse * (gain * light.up)
+    full, dark = ambient + lamp, ambient + lamp * (1.0 - light.strength)
+    behind = table.background_tint * gain
+    per_pixel = np.sqrt(abs(S[0] * T[1] - S[1] * T[0]))  # texels a pixel over squared depth, see below
+    tiles_high, tiles_wide = table.background.shape[0], table.background.shape[1]
+    for y in range(height):
+        rest = q[1] * y + q[2]
+        xr, yr = X[1] * y + X[2], Y[1] * y + Y[2]
+        a, b = _half_line(rest, q[0], 0.0, width - 1.0)
+        a, b = _half_line(table.half[0] * rest - xr, table.half[0] * q[0] - X[0], a, b)
+        a, b = _half_line(table.half[0] * rest + xr, table.half[0] * q[0] + X[0], a, b)
+        a, b = _half_line(table.half[1] * rest - yr, table.half[1] * q[0] - Y[0], a, b)
+        a, b = _half_line(table.half[1] * rest + yr, table.half[1] * q[0] + Y[0], a, b)
+        first, last = (int(np.ceil(a)), int(np.floor(b))) if a <= b else (width, -1)
+        sr, tr, ur, vr, hr = (
+            S[1] * y + S[2],
+            T[1] * y + T[2],
+            U[1] * y + U[2],
+            V[1] * y + V[2],
+            H[1] * y + H[2],
+        )
+        middle = 1.0 / (rest + q[0] * 0.5 * (a + b)) if a <= b else 1.0
+        level = _level(per_pixel * middle)
+        start, high, wide = table.mips[level, 0], table.mips[level, 1] - 1, table.mips[level, 2] - 1
+        shrink = 1.0 / (1 << level)
+        row = (y + table.shift[0]) % tiles_high
+        for x in range(width):
+            if first <= x <= last:
+                inverse = rest + q[0] * x
+                if owner[y, x] != NOBODY and inverse_depth[y, x] >= inverse:
+                    continue
+                z = 1.0 / inverse
+                s, t = (sr + S[0] * x) * (z * shrink), (tr + T[0] * x) * (z * shrink)
+                i, j = np.int64(np.floor(t)) & high, np.int64(np.floor(s)) & wide
+                texel = table.texels[start + i * (wide + 1) + j]
+                share = lit(light.shadow, (ur + U[0] * x) * z, (vr + V[0] * x) * z, (hr + H[0] * x) * z)
+                for k in range(3):
+                    strength = dark[k] + share * (full[k] - dark[k])
+                    image[y, x, k] = _grey((texel >> (8 * k) & 255) * strength + offset)
+                owner[y, x] = NOBODY
+                depth[y, x] = z
+            elif owner[y, x] == NOBODY:
+                depth[y, x] = 0.0
+                column = (x + table.shift[1]) % tiles_wide
+                for k in range(3):
+                    image[y, x, k] = _grey(table.background[row, column, k] * behind[k] + offset)
+
+
+@kernel
+def shade_objects(
+    meshes: Meshes,
+    buffers: Buffers,
+    focal: float,
+    eye: F64,
+    ray: F64,
+    bodies: Bodies,
+    light: Lighting,
+    image: U8,
+    depth: F32,
+    visible: I64,
+) -> None:
+    """Colour the pixels that show an instance; visible (n, 5): their number, left, top, right, bottom."""
     owner, points = buffers.owner, buffers.points
     height, width = owner.shape
+    gain, offset, M = light.gain, light.offset, light.to_shadow
     for i in range(len(visible)):
         visible[i, 0], visible[i, 1], visible[i, 2], visible[i, 3], visible[i, 4] = 0, width, height, -1, -1
-    gain, offset = light.gain, light.offset
+    S, base = np.empty((3, 3)), np.empty(3)  # shadow pixel and height = S (u, v, 1) z + base
+    for k in range(3):
+        S[k] = M[k, 0] * ray[0] + M[k, 1] * ray[1] + M[k, 2] * ray[2]
+        base[k] = M[k, 0] * eye[0] + M[k, 1] * eye[1] + M[k, 2] * eye[2] + M[k, 3]
     for y in range(height):
         for x in range(width):
-            dx = ray[0, 0] * x + ray[0, 1] * y + ray[0, 2]
-            dy = ray[1, 0] * x + ray[1, 1] * y + ray[1, 2]
-            dz = ray[2, 0] * x + ray[2, 1] * y + ray[2, 2]
             i = owner[y, x]
-            inverse = buffers.inverse_depth[y, x]
-            table_z = -eye[2] / dz
-            tx, ty = eye[0] + table_z * dx, eye[1] + table_z * dy
-            on_table = table_z > 0.0 and abs(tx) <= table.half[0] and abs(ty) <= table.half[1]
-            if on_table and (i == NOBODY or table_z * inverse < 1.0):
-                owner[y, x] = NOBODY
-                depth[y, x] = table_z
-                lit = light.up * (1.0 - light.strength * (1.0 - _lit(light, tx, ty, 0.0)))
-                s = (table.turn[0, 0] * tx + table.turn[0, 1] * ty + table.turn[0, 2]) * table.density
-                t = (table.turn[1, 0] * tx + table.turn[1, 1] * ty + table.turn[1, 2]) * table.density
-                level = _level(table.density * table_z / focal)
-                red, green, blue = _texel(table.texels, table.mips, level, s, t)
-                image[y, x, 0] = _grey(
-                    red * table.tint[0] * (light.ambient[0] + lit * light.diffuse[0]) * gain + offset
-                )
-                image[y, x, 1] = _grey(
-                    green * table.tint[1] * (light.ambient[1] + lit * light.diffuse[1]) * gain + offset
-                )
-                image[y, x, 2] = _grey(
-                    blue * table.tint[2] * (light.ambient[2] + lit * light.diffuse[2]) * gain + offset
-                )
-                continue
             if i == NOBODY:
-                depth[y, x] = 0.0
-                for k in range(3):
-                    image[y, x, k] = _grey(background[y, x, k] * gain + offset)
                 continue
-            z = 1.0 / inverse
-            depth[y, x] = z
             if i < len(visible):
                 seen = visible[i]
                 seen[0] += 1
@@ -220,65 +213,74 @@ def shade(
             f = buffers.face[y, x]
             start = buffers.start[i]
             a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
-            ax, ay, az, bx, by, bz, cx, cy, cz, det = _edges(points, a, b, c)
+            ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
             wa, wb, wc = ax * x + ay * y + az, bx * x + by * y + bz, cx * x + cy * y + cz
-            share = 1.0 / (wa + wb + wc)
-            wa, wb, wc = wa * share, wb * share, wc * share
-            n = meshes.normals[f]
+            z = 1.0 / (wa + wb + wc)
+            wa, wb, wc = wa * z, wb * z, wc * z
+            depth[y, x] = z
+            n, color, light_dir, half = (
+                meshes.normals[f],
+                meshes.colors[f],
+                bodies.to_light[i],
+                bodies.to_half[i],
+            )
             nx = wa * n[0, 0] + wb * n[1, 0] + wc * n[2, 0]
             ny = wa * n[0, 1] + wb * n[1, 1] + wc * n[2, 1]
             nz = wa * n[0, 2] + wb * n[1, 2] + wc * n[2, 2]
             unit = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
             if det > 0.0:
                 unit = -unit  # the back of an open surface
-            lamp = max(0.0, (nx * to_light[i, 0] + ny * to_light[i, 1] + nz * to_light[i, 2]) * unit)
+            lamp = (nx * light_dir[0] + ny * light_dir[1] + nz * light_dir[2]) * unit
             shine = 0.0
             if lamp > 0.0:
-                open_share = 1.0 - light.strength * (
-                    1.0 - _lit(light, eye[0] + z * dx, eye[1] + z * dy, eye[2] + z * dz)
-                )
-                lamp *= open_share
-                shine = max(0.0, (nx * to_half[i, 0] + ny * to_half[i, 1] + nz * to_half[i, 2]) * unit)
+                u = base[0] + z * (S[0, 0] * x + S[0, 1] * y + S[0, 2])
+                v = base[1] + z * (S[1, 0] * x + S[1, 1] * y + S[1, 2])
+                h = base[2] + z * (S[2, 0] * x + S[2, 1] * y + S[2, 2]) + light.bias
+                reached = 1.0 - light.strength * (1.0 - lit(light.shadow, u, v, h))
+                lamp *= reached
+                shine = max(0.0, (nx * half[0] + ny * half[1] + nz * half[2]) * unit)
                 shine *= shine
                 shine *= shine
                 shine *= shine
                 shine *= shine  # the 16th power
-                shine *= 255.0 * light.specular * open_share
-            color = meshes.colors[f]
+                shine *= 255.0 * light.specular * reached
+            else:
+                lamp = 0.0
             red = wa * color[0, 0] + wb * color[1, 0] + wc * color[2, 0]
             green = wa * color[0, 1] + wb * color[1, 1] + wc * color[2, 1]
             blue = wa * color[0, 2] + wb * color[1, 2] + wc * color[2, 2]
+            r, g, q = 255.0, 255.0, 255.0
             texture = meshes.texture[f]
             if texture >= 0:
                 uv, mips = meshes.uv[f], meshes.mips[texture]
                 s = (wa * uv[0, 0] + wb * uv[1, 0] + wc * uv[2, 0]) * mips[0, 2]
                 t = (1.0 - (wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1])) * mips[0, 1]
-                level = _level(meshes.texel_density[f] * z / (focal * scale[i]))
+                level = _level(meshes.texel_density[f] * z / (focal * bodies.scale[i]))
                 r, g, q = _texel(meshes.texels, mips, level, s, t)
-                red, green, blue = red * r, green * g, blue * q
-            else:
-                red, green, blue = red * 255.0, green * 255.0, blue * 255.0
-            red = red * tint[i, 0] * (light.ambient[0] + lamp * light.diffuse[0]) + shine
-            green = green * tint[i, 1] * (light.ambient[1] + lamp * light.diffuse[1]) + shine
-            blue = blue * tint[i, 2] * (light.ambient[2] + lamp * light.diffuse[2]) + shine
+            tint = bodies.tint[i]
+            red = red * r * tint[0] * (light.ambient[0] + lamp * light.diffuse[0]) + shine
+            green = green * g * tint[1] * (light.ambient[1] + lamp * light.diffuse[1]) + shine
+            blue = blue * q * tint[2] * (light.ambient[2] + lamp * light.diffuse[2]) + shine
             image[y, x, 0] = _grey(red * gain + offset)
             image[y, x, 1] = _grey(green * gain + offset)
             image[y, x, 2] = _grey(blue * gain + offset)
 
 
-@njit(cache=True, error_model="numpy")
-def add_noise(image, sigma, tile, seed):
-    """Add `sigma` times the standard normal numbers of `tile` (a power of two long) to a uint8 picture, in place.
+@kernel
+def add_noise(image: U8, sigma: float, tile: F32, seed: int) -> None:
+    """Add `sigma` times the standard normal numbers of `tile` (2^n of them) to a picture, in place.
 
-    Each row starts at its own place in the tile, by a linear congruential step (Knuth's multiplier) from `seed`.
+    Each row starts at its own place in the tile, given by a linear congruential step from `seed` (Knuth's
+    MMIX).
     """
-    height, width, _ = image.shape
+    height, width, channels = image.shape
+    count = width * channels
+    flat = image.reshape(height, count)
     mask = len(tile) - 1
     state = np.uint64(seed)
     for y in range(height):
         state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-        at = np.int64(state >> np.uint64(40))
-        for x in range(width):
-            for k in range(3):
-                image[y, x, k] = _grey(image[y, x, k] + sigma * tile[at & mask])
-                at += 1
+        start = np.int64(state >> np.uint64(40)) & mask
+        row = flat[y]
+        for k in range(count):
+            row[k] = _grey(row[k] + sigma * tile[(start + k) & mask])

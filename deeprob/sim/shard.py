@@ -39,13 +39,11 @@ def write_shard(path: Path, views: Iterable[tuple[Scene, Rendering]]) -> None:
         "amodal": np.concatenate([rendering.amodal for rendering in renderings]),
         "area": np.concatenate([rendering.area for rendering in renderings]),
     }
-    with atomic_file(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_file(path, "wb") as file, zipfile.ZipFile(file, "w", compresslevel=1) as archive:
         for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy")  # its fixed date keeps the bytes the same
-            entry.compress_type = zipfile.ZIP_STORED if name == "image" else zipfile.ZIP_DEFLATED
-            entry._compresslevel = 1  # type: ignore[attr-defined]  # the public argument exists from Python 3.13 only
-            with archive.open(entry, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array)
+            archive.compression = zipfile.ZIP_STORED if name == "image" else zipfile.ZIP_DEFLATED
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:  # dated 1980: the same bytes
+                np.lib.format.write_array(member, array)  # type: ignore[no-untyped-call]
 
 
 def read_shard(path: Path) -> list[tuple[Scene, Rendering]]:

@@ -1,4 +1,4 @@
-"""PyBullet scenes as a data source: rendered once in parallel, cached on disk, read like any other data set."""
+"""PyBullet scenes as a data source: rendered once in parallel, cached on disk, read like any data set."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class _Shard:
 class PyBulletSource:
     """Simulated scenes with every label, as a Source (deeprob.data.frame).
 
-    settings: what to simulate. cache_dir: rendered scenes are kept below it, in a folder named by everything that
-    determines the pictures, and used again. workers: processes that render; 0 renders in this process.
+    settings: what to simulate. cache_dir: rendered scenes are kept below it, in a folder named by everything
+    that determines the pictures, and used again. workers: processes that render; 0 renders in this process.
     """
 
     real = False

@@ -12,7 +12,7 @@ Field = NDArray[np.float32]
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> Field:
-    """A field (size, size) of mean 0 and deviation 1 that repeats at its borders, with about `cells` bumps a side."""
+    """A field (size, size), mean 0, deviation 1, that repeats at its borders, about `cells` bumps a side."""
     import cv2
 
     grid = rng.normal(size=(cells, cells)).astype(np.float32)
@@ -39,7 +39,7 @@ def _mix(
 
 
 def _plain(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
-    return np.broadcast_to(_colors(rng, 1)[0], (size, size, 3))
+    return np.tile(_colors(rng, 1), (size, size, 1))
 
 
 def _clouds(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -47,7 +47,7 @@ def _clouds(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     field = smooth_noise(rng, size, int(rng.integers(3, 9))) + 0.5 * smooth_noise(
         rng, size, int(rng.integers(12, 40))
     )
-    return _mix(0.5 + 0.35 * field, a, b)
+    return _mix(np.asarray(0.5 + 0.35 * field, np.float32), a, b)
 
 
 def _checks(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
@@ -80,7 +80,7 @@ PATTERNS: tuple[Callable[[np.random.Generator, int], NDArray[np.float64]], ...] 
 
 
 def procedural(rng: np.random.Generator, size: int) -> Picture:
-    """A repeating picture (size, size, 3) of a random kind: plain, clouds, checks, wood or speckle, with fine grain."""
+    """A repeating picture (size, size, 3) of a random kind, with fine grain."""
     pattern = PATTERNS[rng.integers(len(PATTERNS))](rng, size)
     grain = rng.uniform(0, 6) * smooth_noise(rng, size, size // 4)[..., None]
     return np.asarray(np.clip(pattern + grain, 0, 255), np.uint8)
@@ -103,16 +103,20 @@ def halvings(picture: Picture, levels: int) -> list[Picture]:
     return pictures
 
 
-def flatten(pictures: list[Picture], levels: int) -> tuple[Picture, NDArray[np.int64]]:
-    """All halvings of all pictures as texels (T, 3), and mips (pictures, levels, 3): first texel, height, width."""
+def flatten(pictures: list[Picture], levels: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """All halvings of all pictures, whose sides are powers of two.
+
+    Returns texels uint32 (T,), red in the lowest byte, and mips int64 (pictures, levels, 3): first texel,
+    height, width.
+    """
     texels, mips, start = (
-        [np.zeros((1, 3), np.uint8)],
+        [np.zeros((1, 4), np.uint8)],
         np.zeros((max(1, len(pictures)), levels, 3), np.int64),
         1,
     )
     for number, picture in enumerate(pictures):
         for level, smaller in enumerate(halvings(picture, levels)):
             mips[number, level] = start, *smaller.shape[:2]
-            texels.append(smaller.reshape(-1, 3))
+            texels.append(np.dstack([smaller, np.zeros_like(smaller[..., :1])]).reshape(-1, 4))
             start += smaller.shape[0] * smaller.shape[1]
-    return np.concatenate(texels), mips
+    return np.ascontiguousarray(np.concatenate(texels)).view("<u4").reshape(-1).astype(np.uint32), mips
