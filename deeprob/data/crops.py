@@ -103,6 +103,8 @@ def divide_by_group(groups: torch.Tensor, fraction: float, seed: int) -> tuple[t
 
 def _read_crops(source: Source, split: str, view: ClassificationView, progress: bool) -> Split:
     frames = source.frames(split)
+    # Frames of one simulated scene share their objects; those of a real session lie apart in time.
+    unit_is_group = getattr(source, "unit", "frame" if source.real else "group") == "group"
     images: list[NDArray[np.uint8]] = []
     labels: list[NDArray[np.int64]] = []
     keys: list[str] = []
@@ -117,8 +119,7 @@ def _read_crops(source: Source, split: str, view: ClassificationView, progress: 
             if frame is None:
                 continue
             crops, classes, names = view.crops(frame)
-            # Frames of one simulated scene share their objects; those of a real session lie apart in time.
-            unit = frame.key if source.real else frame.group
+            unit = frame.group if unit_is_group else frame.key
             images.append(crops)
             labels.append(classes)
             keys += names

@@ -9,28 +9,21 @@ Format: https://pjreddie.com/darknet/yolo/
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
 
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.reading import (
-    IMAGE_SUFFIXES,
-    Frames,
-    OnBadSample,
-    find_images,
-    fingerprint,
-    read_image,
-    read_text,
-)
+from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, find_images, read_image, read_text
+from deeprob.data.source import FileSource
 from deeprob.errors import InputError
 
 BORDER_TOLERANCE = 1.0  # pixels that a box may lie outside the image before it is an error: tools round
 
 
-class DarknetSource:
+class DarknetSource(FileSource[Path]):
     """Images with boxes under `root`, split by folder.
 
     splits: for each split, patterns over the images' folders relative to root, such as ["2019*", "2022*"].
@@ -38,8 +31,6 @@ class DarknetSource:
     A frame's group is its folder (the recording session); its key is the image's path relative to root.
     Raises InputError where root or the names file is missing, a split matches no image, or two share one.
     """
-
-    real = True
 
     def __init__(
         self,
@@ -49,40 +40,26 @@ class DarknetSource:
         on_bad_sample: OnBadSample = "error",
         name: str | None = None,
     ) -> None:
-        self.root = Path(root).expanduser()
-        self.name = name or self.root.name
-        self.on_bad_sample = on_bad_sample
-        self.skipped: list[str] = []
-        if not self.root.is_dir():
-            raise InputError(
-                "no such folder", where=self.root, fix="set data.root, or paths.data_dir above it"
-            )
+        super().__init__(root, name, on_bad_sample)
         self.classes = _read_names(self.root / names_file)
         self.splits = tuple(splits)
         self._images = _split_by_folder(self.root, splits)
 
-    def frames(self, split: str) -> Frames[Path]:
-        return Frames(self._paths(split), self._read, self.on_bad_sample, self.skipped)
-
-    def fingerprint(self, split: str) -> str:
-        """Name the split's content: another name when any of its files changes."""
-        images = self._paths(split)
-        return fingerprint(self.classes, *images, *map(label_path, images))
-
-    def _paths(self, split: str) -> list[Path]:
-        if split not in self._images:
-            raise InputError(f"no split {split!r}", where=self.root, expected=" or ".join(self._images))
+    def items(self, split: str) -> list[Path]:
         return self._images[split]
 
-    def _read(self, path: Path) -> Frame:
-        lines = read_text(label_path(path)).splitlines()
-        image = read_image(path)
+    def files(self, item: Path) -> Iterable[Path]:
+        return item, label_path(item)
+
+    def read(self, item: Path) -> Frame:
+        lines = read_text(label_path(item)).splitlines()
+        image = read_image(item)
         instances = [
-            _parse_box(line, f"{label_path(path)} line {number}", image.shape[:2], len(self.classes))
+            _parse_box(line, f"{label_path(item)} line {number}", image.shape[:2], len(self.classes))
             for number, line in enumerate(lines, start=1)
             if line.strip()
         ]
-        relative = path.relative_to(self.root)
+        relative = item.relative_to(self.root)
         return Frame(
             image=image,
             instances=tuple(instances),
