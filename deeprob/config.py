@@ -95,7 +95,7 @@ class PyBulletSettings:
     """See deeprob.sim.source.PyBulletSource."""
 
     _target_: str = "deeprob.sim.source.PyBulletSource"
-    settings: SimSettings = II("data.sim")
+    settings: SimSettings = II("data.sim")  # noqa: RUF009  a string, immutable
     cache_dir: str = "${data.root}"
     workers: int = 2
 
@@ -358,7 +358,10 @@ def register() -> None:
     for group, schemas in SCHEMA.items():
         for name, schema in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=schema)
-    store.store(name="local", node={})  # stands in where the user has no configs/local.yaml
+    if (CONFIG_DIR / "local.yaml").is_file():
+        store.repo.pop("local.yaml", None)
+    else:  # stands in where the user has no file of their own
+        store.store(name="local", node={})
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
@@ -430,7 +433,7 @@ def build(leaf: Mapping[str, Any] | DictConfig, allowed: Sequence[str] = (), **a
 
 
 def _typed(target: str, leaf: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
-    """The arguments in a leaf, as the schema of its target types them: config.yaml of a run holds bare dicts."""
+    """The arguments in a leaf as its target's schema types them: config.yaml of a run holds bare dicts."""
     schema = next((s for g in SCHEMA.values() for s in g.values() if vars(s).get("_target_") == target), None)
     bare = OmegaConf.to_container(leaf, resolve=True) if isinstance(leaf, DictConfig) else dict(leaf)
     assert isinstance(bare, dict)

@@ -51,9 +51,10 @@ def resume(folder: str, changes: list[str]) -> int:
     from omegaconf.errors import OmegaConfBaseException
 
     from deeprob.runs import Run
-    from deeprob.training.run import read_config
 
     run = Run.find(folder)
+    from deeprob.training.run import read_config
+
     cfg = read_config(run)
     try:
         merged = OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import resource
 import sys
 import warnings
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -23,8 +24,8 @@ from torch import nn
 
 from deeprob import environment
 from deeprob.config import build
-from deeprob.data.augment import Augmentation
 from deeprob.data.datamodule import PerceptionData
+from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 from deeprob.runs import Run, write_json, write_text
 from deeprob.training.callbacks import AtomicCheckpointIO, Cost, EpochLines, RandomState
@@ -77,7 +78,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
         resume = run.checkpoint("last") if run.checkpoint("last").is_file() else None
         record = JsonlLogger(run)
         if resume is not None:
-            record.forget_after(torch.load(resume, weights_only=True, map_location="cpu")["global_step"])
+            record.forget_after(_read_checkpoint(resume)["global_step"])
         cost = Cost()
         trainer = make_trainer(cfg, run, record, cost)
         try:
@@ -103,13 +104,13 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
     data.prepare_data()
     data.setup("fit")
     model = make_model(cfg, data)
+    weights = {k.removeprefix("model."): v for k, v in _read_checkpoint(path)["state_dict"].items()}
     try:
-        state = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
-        model.load_state_dict({k.removeprefix("model."): v for k, v in state.items()})
-    except (RuntimeError, EOFError, KeyError, OSError) as error:
-        raise InputError(f"checkpoint cannot be read ({error})", where=path) from error
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"weights do not fit the run's config ({error})", where=path) from error
     device = torch.device("cuda" if _wants_cuda(cfg) else "cpu")
-    return Experiment(cfg, data, model.to(device, memory_format=_memory_format(cfg)).eval(), device)
+    return Experiment(cfg, data, _arrange(model.to(device), cfg).eval(), device)
 
 
 def read_config(run: Run) -> DictConfig:
@@ -123,6 +124,19 @@ def read_config(run: Run) -> DictConfig:
     cfg.allowed_targets = []  # a file must not let in its own code
     OmegaConf.set_struct(cfg, True)
     return cfg
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, tensors and plain containers only: one that would run code is refused."""
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        content["state_dict"], content["global_step"]
+    except (RuntimeError, EOFError, KeyError, TypeError, OSError, pickle.UnpicklingError) as error:
+        reason = next(
+            (line for line in str(error).splitlines() if "GLOBAL" in line), str(error).split("\n")[0]
+        )
+        raise InputError(f"checkpoint cannot be read ({reason})", where=path) from error
+    return cast("dict[str, Any]", content)
 
 
 def make_data(cfg: DictConfig) -> PerceptionData:
@@ -139,6 +153,7 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         cache_dir=Path(cfg.paths.cache_dir) / "crops",
         val_fraction=data.val_fraction,
         balanced=data.balanced,
+        progress=sys.stdout.isatty(),
     )
 
 
@@ -151,7 +166,7 @@ def make_model(cfg: DictConfig, data: PerceptionData) -> nn.Module:
 def make_module(cfg: DictConfig, model: nn.Module) -> PerceptionModule:
     """The Lightning module that trains `model` as the config says."""
     return PerceptionModule(
-        model.to(memory_format=_memory_format(cfg)),
+        _arrange(model, cfg),
         objective=build(cfg.objective, cfg.allowed_targets),
         optimizer=lambda groups: build(cfg.optim.optimizer, cfg.allowed_targets, params=groups),
         schedule=build(cfg.optim.schedule, cfg.allowed_targets),
@@ -164,15 +179,11 @@ def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> 
     """A Lightning trainer that writes into the run folder and nowhere else."""
     trainer = cfg.trainer
     on_terminal = sys.stdout.isatty()
-    checkpoints = ModelCheckpoint(
-        dirpath=run.checkpoints,
-        filename="best",
-        monitor=trainer.monitor,
-        mode=trainer.mode,
-        save_last=True,
-        enable_version_counter=False,
-    )
-    callbacks: list[pl.Callback] = [checkpoints, RandomState(), cost]
+    place: dict[str, Any] = {"dirpath": run.checkpoints, "enable_version_counter": False}
+    best = ModelCheckpoint(filename="best", monitor=trainer.monitor, mode=trainer.mode, **place)
+    # Not `save_last`: that writes only in an epoch that was also the best.
+    last = ModelCheckpoint(filename="last", **place)
+    callbacks: list[pl.Callback] = [best, last, RandomState(), cost]
     callbacks.append(RichProgressBar() if on_terminal else EpochLines())
     if trainer.patience:
         callbacks.append(EarlyStopping(trainer.monitor, mode=trainer.mode, patience=trainer.patience))
@@ -250,6 +261,10 @@ def _peak_memory() -> int:
 
 def _memory_format(cfg: DictConfig) -> torch.memory_format:
     return torch.channels_last if cfg.trainer.channels_last else torch.contiguous_format
+
+
+def _arrange(model: nn.Module, cfg: DictConfig) -> nn.Module:
+    return model.to(memory_format=_memory_format(cfg))  # type: ignore[call-overload,no-any-return]
 
 
 def _wants_cuda(cfg: DictConfig) -> bool:

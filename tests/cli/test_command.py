@@ -1,0 +1,82 @@
+import subprocess
+import sys
+
+import pytest
+
+from deeprob.cli import main
+from deeprob.cli.help import VERBS
+
+
+def run(*arguments, **options):
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([verb, "--help"] for verb in VERBS)])
+def test_help_imports_nothing_heavy(arguments):
+    done = run("-X", "importtime", "-m", "deeprob", *arguments)
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert not imported & {"torch", "lightning", "hydra", "omegaconf", "numpy", "pybullet", "wandb"}
+    assert "deeprob" in done.stdout
+
+
+def test_the_help_of_a_verb_lists_the_choices_of_its_groups(capsys):
+    assert main(["train", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "experiment  quickstart robocup" in shown
+    assert "resnet_small" in shown
+
+
+def test_a_misspelt_verb_is_refused_with_the_nearest(capsys):
+    assert main(["trian"]) == 2
+    assert "did you mean: deeprob train?" in capsys.readouterr().err
+
+
+def test_a_misspelt_key_is_one_line_and_exit_code_2(capsys):
+    assert main(["train", "experiment=quickstart", "sede=1"]) == 2
+    error = capsys.readouterr().err
+    assert error == "deeprob train: configs/train.yaml: no key 'sede'; did you mean seed?\n"
+
+
+def test_every_verb_has_its_file_and_script():
+    from pathlib import Path
+
+    root = Path(__file__).resolve().parents[2]
+    for verb in VERBS:
+        assert (root / "deeprob" / "cli" / f"{verb}.py").is_file()
+        assert f'main(["{verb}"' in (root / "scripts" / f"{verb}.py").read_text()
+
+
+def test_the_composed_config_can_be_shown(capsys):
+    assert main(["train", "experiment=robocup", "--cfg", "job"]) == 0
+    assert "name: robocup" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("deeprob tr", "train"),
+        ("deeprob train experiment=", "experiment=quickstart"),
+        ("deeprob train experiment=quickstart mod", "model="),
+    ],
+)
+def test_the_shell_completes_verbs_and_keys(line, expected, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_LINE", line)
+    assert main(["-sc", "query=bash"]) == 0
+    assert expected in capsys.readouterr().out.split()
+
+
+def test_a_run_folder_that_is_not_there_is_exit_code_2(capsys):
+    assert main(["train", "run=runs/none/such"]) == 2
+    assert "no such run folder" in capsys.readouterr().err
+
+
+def test_info_names_what_is_missing_and_what_to_do(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("WANDB_API_KEY", "not-a-real-key-000")
+    assert main(["info", f"paths.data_dir={tmp_path}"]) == 0
+    shown = capsys.readouterr().out
+    assert "torch 2." in shown
+    assert "set paths.data_dir" in shown
+    assert "not-a-real-key" not in shown

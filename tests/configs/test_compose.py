@@ -1,0 +1,140 @@
+"""Every root with every option of every group composes, and what is misspelt is refused with the nearest name."""
+
+import re
+
+import pytest
+from omegaconf import OmegaConf
+
+from deeprob.config import CONFIG_DIR, SCHEMA, build, compose, flatten, options
+from deeprob.errors import InputError
+
+GROUPS = ["data", "model", "objective", "optim", "trainer", "logger", "paths"]
+ROOTS = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "local")
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_composes_and_resolves(experiment):
+    cfg = compose("train", [f"experiment={experiment}"])
+    assert cfg.name == experiment
+    OmegaConf.resolve(cfg)
+
+
+@pytest.mark.parametrize(
+    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
+)
+def test_every_option_of_every_group_composes(group, option):
+    cfg = compose("train", ["experiment=quickstart", f"{group}={option}"])
+    OmegaConf.resolve(cfg)
+
+
+@pytest.mark.parametrize("ablation", options("ablation"))
+def test_every_variant_of_every_ablation_composes(ablation):
+    cfg = compose("ablate", [f"ablation={ablation}"])
+    base = [f"experiment={cfg.ablation.experiment}", *cfg.ablation.overrides]
+    for overrides in cfg.ablation.variants.values():
+        compose("train", [*base, *overrides])
+
+
+def test_every_root_has_a_schema():
+    assert set(ROOTS) <= set(SCHEMA["root"])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.widht=8", "no key 'model.widht'; did you mean model.width?"),
+        ("modle=resnet18", "no key 'modle'; did you mean model?"),
+        ("model=resnet81", "no model named 'resnet81'; expected resnet18 .*did you mean resnet18?"),
+        ("optim.momentum=0.5", "no key 'optim.momentum'; valid: decay_norm_and_bias optimizer schedule"),
+        ("seed=first", "Value 'first' of type 'str' could not be converted to Integer"),
+        ("trainer.max_epochs=", "could not be converted"),
+        ("data.augmentation.flip=often", "could not be converted to Float"),
+        ("model=[", "no viable alternative"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
+    with pytest.raises(InputError) as error:
+        compose("train", ["experiment=quickstart", override])
+    assert re.search(said.replace("?", r"\?"), str(error.value)), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_training_without_experiment_lists_them():
+    with pytest.raises(InputError, match="experiment=quickstart"):
+        compose("train", [])
+
+
+def test_seed_zero_is_a_seed():
+    assert compose("train", ["experiment=quickstart", "seed=0"]).seed == 0
+
+
+def test_the_users_own_file_overrides_the_defaults(tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(CONFIG_DIR, tmp_path / "configs")
+    (tmp_path / "configs" / "local.yaml").write_text("paths:\n  runs_dir: /scratch/mine\n")
+    monkeypatch.setattr("deeprob.config.CONFIG_DIR", tmp_path / "configs")
+    assert compose("train", ["experiment=quickstart"]).paths.runs_dir == "/scratch/mine"
+    assert compose("train", ["experiment=quickstart", "paths.runs_dir=here"]).paths.runs_dir == "here"
+
+
+def test_a_file_cannot_let_in_its_own_code(tmp_path, monkeypatch):
+    import shutil
+
+    shutil.copytree(CONFIG_DIR, tmp_path / "configs")
+    (tmp_path / "configs" / "local.yaml").write_text("allowed_targets: [os]\n")
+    monkeypatch.setattr("deeprob.config.CONFIG_DIR", tmp_path / "configs")
+    with pytest.raises(InputError, match="on the command line only"):
+        compose("train", ["experiment=quickstart"])
+    assert compose("train", ["experiment=quickstart", "allowed_targets=[mine]"]).allowed_targets == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("os.system", "outside the packages that a config may call"),
+        ("deeprobable.Thing", "outside the packages"),
+        ("deeprob.runs.os.system", "cannot be imported|may not be called"),
+        ("deeprob.runs.Path", "may not be called"),
+        ("deeprob.runs.write_text", "may not be called"),
+        ("deeprob.training.schedules.Cosinus", "cannot be imported"),
+    ],
+)
+def test_a_leaf_calls_nothing_but_our_classes(target, said):
+    with pytest.raises(InputError, match=said):
+        build({"_target_": target})
+
+
+def test_a_users_own_package_is_let_in_by_name(tmp_path, monkeypatch):
+    (tmp_path / "my_package.py").write_text("def make(size):\n    return size * 2\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    leaf = {"_target_": "my_package.make", "size": 21}
+    with pytest.raises(InputError, match=r"allowed_targets=\[my_package\]"):
+        build(leaf)
+    assert build(leaf, allowed=["my_package"]) == 42
+
+
+def test_a_wrong_argument_of_a_leaf_is_one_line():
+    with pytest.raises(InputError, match=r"schedules\.Cosine"):
+        build({"_target_": "deeprob.training.schedules.Cosine", "warm_up": 3})
+
+
+def test_leaves_agree_with_the_classes_they_configure():
+    """The schema repeats constructors' parameters; here the two are held together."""
+    import importlib
+    import inspect
+
+    given_at_run_time = {"num_classes", "params"}
+    for schemas in SCHEMA.values():
+        for schema in schemas.values():
+            target = vars(schema).get("_target_")
+            if not target or target.startswith(("torch.", "lightning.")):
+                continue
+            module, _, name = target.rpartition(".")
+            parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+            keys = {key for key in schema.__dataclass_fields__ if key != "_target_"}
+            assert keys == set(parameters) - given_at_run_time, target
+
+
+def test_flatten_puts_dots_between_the_levels():
+    assert flatten(OmegaConf.create({"a": {"b": 1}, "c": 2})) == {"a.b": 1, "c": 2}
