@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 18  # entries of P in a block: 1 MB in float32
+BLOCK = 1 << 17  # entries of P in a block: 512 KB in float32
 
 
 @dataclass(frozen=True)

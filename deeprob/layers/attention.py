@@ -127,8 +127,12 @@ def attend_backward(
     else:
         kept = keep(seed, p, options, block)
         dv, dp = (p * kept).mT @ dy, dp * kept
-    ds = p * (dp - (p * dp).sum(-1, keepdim=True))
-    return options.scale * (ds @ k), options.scale * (ds.mT @ q), dv, ds
+    mean = (p * dp).sum(-1, keepdim=True)
+    if not may_overwrite(dy):
+        ds = p * (dp - mean)
+        return options.scale * (ds @ k), options.scale * (ds.mT @ q), dv, ds
+    ds = dp.sub_(mean).mul_(p)  # the same, in the buffers at hand
+    return (ds @ k).mul_(options.scale), (ds.mT @ q).mul_(options.scale), dv, ds
 
 
 def weights(q: Tensor, k: Tensor, mask: Tensor | None, options: Options, block: Block) -> Tensor:

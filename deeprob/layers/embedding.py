@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, may_overwrite
+from ._values import expect_indices
 
 
 class EmbeddingFunction(Function):
@@ -69,14 +70,6 @@ def embedding(indices: Tensor, weight: Tensor, padding_idx: int | None = None) -
     expect_indices("embedding", indices, num_rows)
     y: Tensor = EmbeddingFunction.apply(indices.reshape(-1), weight, padding_idx)
     return y.view(*indices.shape, weight.shape[1])
-
-
-def expect_indices(layer: str, indices: Tensor, num_rows: int) -> None:
-    """Raise ValueError unless all lie in [0, num_rows). Checked in eager CPU code, where reading is free."""
-    readable = indices.device.type == "cpu" and not torch.compiler.is_compiling()
-    if readable and not torch._C._are_functorch_transforms_active() and indices.numel():
-        low, high = (int(i) for i in torch.aminmax(indices))
-        expect(low >= 0 and high < num_rows, layer, f"indices in [0, {num_rows})", f"{low} to {high}")
 
 
 class Embedding(nn.Module):

@@ -3,7 +3,18 @@
 A new layer is one file beside `deeprob/layers/linear.py` and one entry in its family's list here.
 """
 
-from . import activation, attention, classification, convolution, dense, gates, norm, pooling
+from . import (
+    activation,
+    attention,
+    classification,
+    contrastive,
+    convolution,
+    dense,
+    element_losses,
+    gates,
+    norm,
+    pooling,
+)
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
 LAYERS: list[Layer] = [
@@ -15,6 +26,8 @@ LAYERS: list[Layer] = [
     *activation.LAYERS,
     *gates.LAYERS,
     *attention.LAYERS,
+    *element_losses.LAYERS,
+    *contrastive.LAYERS,
 ]
 
 __all__ = ["LAYERS", "Draw", "Layer", "ModuleSample", "Sample", "bench", "kink", "module", "real", "tiny"]

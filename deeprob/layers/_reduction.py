@@ -1,0 +1,26 @@
+"""How a loss is reduced over its elements: "mean", "sum" or "none", as in torch."""
+
+from typing import Literal
+
+from torch import Tensor
+
+from ._function import expect
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def reduce(loss: Tensor, reduction: Reduction) -> Tensor:
+    """Return the mean () or the sum () of the elements, or the elements."""
+    if reduction == "none":
+        return loss
+    return loss.mean() if reduction == "mean" else loss.sum()
+
+
+def per_element(dy: Tensor, reduction: Reduction, count: int) -> Tensor:
+    """Return the gradient of each of `count` elements: dy, a mean's divided by their number. Broadcasts."""
+    return dy / max(count, 1) if reduction == "mean" else dy
+
+
+def expect_reduction(layer: str, reduction: str) -> None:
+    """Raise ValueError for any other word."""
+    expect(reduction in ("mean", "sum", "none"), layer, "reduction 'mean', 'sum' or 'none'", repr(reduction))
