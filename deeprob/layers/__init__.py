@@ -51,11 +51,15 @@ from .pool import MaxPool2d as MaxPool2d
 from .pool import adaptive_avg_pool2d as adaptive_avg_pool2d
 from .pool import avg_pool2d as avg_pool2d
 from .pool import max_pool2d as max_pool2d
+from .pose_losses import add_loss as add_loss
+from .pose_losses import add_s_loss as add_s_loss
 from .regression_losses import MSELoss as MSELoss
 from .regression_losses import SmoothL1Loss as SmoothL1Loss
 from .regression_losses import mse_loss as mse_loss
 from .regression_losses import smooth_l1_loss as smooth_l1_loss
 from .relu import ReLU as ReLU
 from .relu import relu as relu
+from .rotation import quaternion_to_matrix as quaternion_to_matrix
+from .rotation import rotation_6d_to_matrix as rotation_6d_to_matrix
 from .vicreg import vicreg_covariance as vicreg_covariance
 from .vicreg import vicreg_variance as vicreg_variance

@@ -14,6 +14,7 @@ from . import (
     gates,
     norm,
     pooling,
+    pose,
 )
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
@@ -28,6 +29,7 @@ LAYERS: list[Layer] = [
     *attention.LAYERS,
     *element_losses.LAYERS,
     *contrastive.LAYERS,
+    *pose.LAYERS,
 ]
 
 __all__ = ["LAYERS", "Draw", "Layer", "ModuleSample", "Sample", "bench", "kink", "module", "real", "tiny"]
