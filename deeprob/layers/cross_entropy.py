@@ -12,7 +12,7 @@
 Cost: one exponential an entry; saves p and t.
 p leaves the Function as a second output, so that the second derivative reaches it: the derivative
 of softmax is dx_c = p_c (dp_c - sum_j p_j dp_j).
-Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3; Szegedy et al. (2016), section 7.
+Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 6.2.2.3; Szegedy et al. (2016), section 7.
 """
 
 from typing import Any

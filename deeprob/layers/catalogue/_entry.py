@@ -115,7 +115,8 @@ class Layer:
     constants: positions of floating inputs that get no gradient (class weights, running statistics);
     batched: positions whose first axis is the batch: may be empty, and is mapped over by vmap;
     rejects: inputs (and options) that must raise a ValueError saying what was expected and what was got;
-    autocast: whether torch's reference under autocast gives the same output dtype as ours.
+    autocast: whether torch's reference under autocast gives the same output dtype as ours;
+    maps: whether the input is a map (N, C, H, W), to be timed in channels_last too.
     """
 
     name: str
@@ -127,3 +128,4 @@ class Layer:
     constants: tuple[int, ...] = ()
     batched: tuple[int, ...] = (0,)
     autocast: bool = True
+    maps: bool = False

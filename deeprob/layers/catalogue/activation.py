@@ -10,6 +10,7 @@ LAYERS = [
         "relu",
         relu,
         F.relu,
+        maps=True,
         samples=[
             tiny("matrix", lambda d: [d.nonzero(3, 7)]),
             tiny("map", lambda d: [d.nonzero(2, 3, 5, 3)]),

@@ -23,6 +23,7 @@ LAYERS = [
         "conv2d",
         conv2d,
         F.conv2d,
+        maps=True,
         samples=[
             tiny("3x3", maps(2, 3, 5, 4, weight=(4, 3, 3, 3)), padding=1),
             tiny(
@@ -85,6 +86,7 @@ LAYERS = [
         conv2d,
         F.conv2d,
         constants=(0,),  # nobody differentiates the pictures
+        maps=True,
         samples=[
             tiny("3x3", maps(2, 3, 5, 4, weight=(4, 3, 3, 3)), padding=1),
             bench("3 to 64 ch 32 px", maps(32, 3, 32, 32, weight=(64, 3, 3, 3), bias=False), padding=1),
@@ -101,6 +103,7 @@ LAYERS = [
         "conv1d",
         conv1d,
         F.conv1d,
+        maps=True,
         samples=[
             tiny("stride 2", maps(2, 3, 9, weight=(4, 3, 3)), stride=2, padding=1),
             tiny("groups, dilation 2", maps(2, 4, 8, weight=(6, 2, 3), bias=False), groups=2, dilation=2),
@@ -119,6 +122,7 @@ LAYERS = [
         "conv_transpose2d",
         conv_transpose2d,
         F.conv_transpose2d,
+        maps=True,
         samples=[
             tiny("2x2, stride 2", transposed(2, 3, 3, 4, weight=(3, 2, 2, 2), bias=2), stride=2),
             tiny(

@@ -11,6 +11,7 @@ LAYERS = [
         batch_norm,
         F.batch_norm,
         constants=(1, 2),
+        maps=True,
         samples=[
             tiny("training, map", lambda d: [d(3, 4, 3, 2), None, None, d(4), d(4)], training=True),
             tiny("training, rows", lambda d: [d(7, 5), None, None, d(5), d(5)], training=True),

@@ -10,6 +10,7 @@ LAYERS = [
         "max_pool2d",
         max_pool2d,
         F.max_pool2d,
+        maps=True,
         samples=[
             tiny("2x2", lambda d: [d.distinct(2, 3, 5, 4)], kernel_size=2),
             tiny("3x3, stride 2", lambda d: [d.distinct(2, 2, 5, 7)], kernel_size=3, stride=2, padding=1),
@@ -39,6 +40,7 @@ LAYERS = [
         "avg_pool2d",
         avg_pool2d,
         F.avg_pool2d,
+        maps=True,
         samples=[
             tiny("2x2", lambda d: [d(2, 3, 5, 4)], kernel_size=2),
             tiny("3x3, padded", lambda d: [d(2, 2, 5, 7)], kernel_size=3, stride=2, padding=1),
@@ -62,6 +64,7 @@ LAYERS = [
         "adaptive_avg_pool2d",
         adaptive_avg_pool2d,
         F.adaptive_avg_pool2d,
+        maps=True,
         samples=[
             tiny("global", lambda d: [d(2, 3, 5, 4)], output_size=1),
             tiny("bins that overlap", lambda d: [d(2, 3, 5, 4)], output_size=(3, 2)),

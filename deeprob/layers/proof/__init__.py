@@ -5,6 +5,7 @@ The contract test and `deeprob gradcheck` run these checks over the catalogue.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan, nan
 
 import torch
 
@@ -49,14 +50,17 @@ CHECKS = [
 
 
 def prove(layer: Layer, check: Check) -> float:
-    """Run one check over the layer's samples: the largest error. Raises RefutedError, naming the sample."""
-    largest = 0.0
+    """Run one check over the layer's samples: the largest error, nan where the check only says yes or no.
+
+    Raises RefutedError, naming the sample.
+    """
+    errors = []
     for sample in check.samples(layer):
         try:
-            largest = max(largest, check.run((layer, sample)))
+            errors.append(check.run((layer, sample)))
         except Exception as mistake:
             raise RefutedError(f"{layer.name}, {sample.name}, {check.name}: {mistake}") from mistake
-    return largest
+    return max((e for e in errors if not isnan(e)), default=nan)
 
 
 __all__ = [

@@ -1,0 +1,105 @@
+"""Time every layer of the catalogue against torch.nn on shapes of real models: one process's rows, as JSON.
+
+    python benchmarks/layers.py rows.json [budget_seconds] [layer,layer]
+
+`deeprob benchmark layers` runs this several times and joins the rows.
+"""
+
+import json
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import gemm_peak_gflops, peak_bytes, ratio, saved_bytes, seconds_interleaved
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from deeprob.layers.catalogue import LAYERS, Draw, Layer, Sample
+
+
+def main() -> None:
+    """Measure every bench sample in every layout, and write the rows."""
+    out, budget = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
+    chosen = set(sys.argv[3].split(",")) if len(sys.argv) > 3 and sys.argv[3] else None
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    peak = gemm_peak_gflops()
+    rows = []
+    for layer in LAYERS:
+        if chosen is None or layer.name in chosen:
+            for sample in layer.samples:
+                if sample.size == "bench":
+                    rows += [
+                        measure(layer, sample, layout, budget, peak) for layout in layouts(layer, sample)
+                    ]
+    out.write_text(json.dumps({"gemm_peak_gflops": peak, "rows": rows}))
+
+
+def layouts(layer: Layer, sample: Sample) -> Iterator[str]:
+    """Yield the layouts to try: channels_last too where the input is a map."""
+    x = sample.inputs(Draw(dtype=torch.float32))[0]
+    yield "NCHW"
+    if layer.maps and x is not None and x.dim() == 4:
+        yield "channels_last"
+
+
+def measure(layer: Layer, sample: Sample, layout: str, budget: float, peak: float) -> dict[str, Any]:
+    """Compare one layer with torch's: forward and backward in float32, one thread."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    inputs = [arrange(x, layout) for x in sample.inputs(Draw(dtype=torch.float32, device=device))]
+    for i, x in enumerate(inputs):
+        if x is not None and x.is_floating_point() and i not in layer.constants:
+            inputs[i] = x.requires_grad_()
+    wanted = [x for x in inputs if x is not None and x.requires_grad]
+    parameters = [x for i, x in enumerate(inputs) if x is not None and i > 0]
+    steps = {}
+    for name, function in (("ours", layer.call), ("torch", layer.reference)):
+        y = function(*inputs, **sample.options)
+        upstream = torch.randn_like(y) if isinstance(y, Tensor) else [torch.randn_like(part) for part in y]
+        steps[name] = step(function, sample, inputs, wanted, upstream)
+    times = seconds_interleaved(steps, 200, budget)
+    with FlopCounterMode(display=False) as counter:
+        steps["torch"]()
+    seconds = {name: statistics.median(t) for name, t in times.items()}
+    saved = {
+        name: saved_bytes(lambda f=function: f(*inputs, **sample.options), parameters)
+        for name, function in (("ours", layer.call), ("torch", layer.reference))
+    }
+    peaks = {name: peak_bytes(step) for name, step in steps.items()}
+    return {
+        "layer": layer.name,
+        "shape": sample.name,
+        "layout": layout,
+        "seconds": seconds["ours"],
+        "torch_seconds": seconds["torch"],
+        "time_ratio": ratio(times, "ours", "torch"),
+        "saved_bytes": saved["ours"],
+        "torch_saved_bytes": saved["torch"],
+        "peak_bytes": peaks["ours"],
+        "torch_peak_bytes": peaks["torch"],
+        "gemm_share": counter.get_total_flops() / seconds["ours"] / 1e9 / peak,
+    }
+
+
+def arrange(x: Tensor | None, layout: str) -> Tensor | None:
+    """Store maps in the layout."""
+    if x is None or x.dim() != 4 or layout == "NCHW":
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def step(function: Any, sample: Sample, inputs: Any, wanted: list[Tensor], upstream: Any) -> Any:
+    """Make a forward and backward of one function."""
+
+    def run() -> None:
+        y = function(*inputs, **sample.options)
+        torch.autograd.grad(y, wanted, upstream)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

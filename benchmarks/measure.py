@@ -1,0 +1,76 @@
+"""Side by side, in one process: the seconds, saved bytes and allocator's peak of one step."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Step = Callable[[], Any]
+
+
+def seconds_interleaved(steps: dict[str, Step], repeats: int, budget: float) -> dict[str, list[float]]:
+    """Time the steps in turn, A B A B: at most `repeats` rounds or `budget` seconds, five rounds at least."""
+    for step in steps.values():  # caches, lazy compilation
+        step()
+        step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    end = time.perf_counter() + budget
+    for done in range(repeats):
+        if done >= 5 and time.perf_counter() > end:
+            break
+        for name, step in steps.items():
+            begin = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - begin)
+    return times
+
+
+def ratio(times: dict[str, list[float]], ours: str, theirs: str) -> float:
+    """Return the ratio of medians."""
+    return statistics.median(times[ours]) / statistics.median(times[theirs])
+
+
+def saved_bytes(forward: Step, free: Iterable[Tensor] = ()) -> int:
+    """Count the bytes a forward keeps for its backward, each storage once, less the `free` tensors'."""
+    known = {t.untyped_storage().data_ptr() for t in free}
+    sizes: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        if storage.data_ptr() not in known:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        output = forward()  # kept until the end: a freed storage would be counted again
+    del output
+    return sum(sizes.values())
+
+
+def peak_bytes(step: Step) -> int:
+    """Return the highest sum of what the step allocates through torch at any moment."""
+    with torch.autograd.profiler.profile(profile_memory=True) as profile:
+        step()
+    events = [e for e in profile.kineto_results.events() if e.name() == "[memory]"]
+    total = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        total += event.nbytes()
+        peak = max(peak, total)
+    return peak
+
+
+def gemm_peak_gflops(size: int = 768, repeats: int = 20) -> float:
+    """Measure the best float32 matrix product of this machine, by torch.mm and by the fast linear layer."""
+    from deeprob.layers.linear import matmul_transposed
+
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    best = float("inf")
+    for product in (lambda: a @ b, lambda: matmul_transposed(a, b)):
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            product()
+            best = min(best, time.perf_counter() - begin)
+    return 2 * size**3 / best / 1e9

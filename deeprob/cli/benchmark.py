@@ -1,0 +1,207 @@
+"""`deeprob benchmark`: time the layers, and whole models, against torch.nn on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+from deeprob.cli.gradcheck import parse_options
+from deeprob.errors import InputError
+from deeprob.runs import write_text
+
+KINDS = ("layers", "models")
+SLOW_ENOUGH = 100e-6  # seconds of torch.nn below which a ratio says more about Python than about the layer
+
+
+def main(args: list[str]) -> int:
+    """Run `layers` and `models` (default: layers); options quick=true, only=conv2d,relu, rounds=3, out=folder.
+
+    Returns 0, or 1 when a measuring process failed. Raises InputError for arguments it cannot use.
+    """
+    kinds = [a for a in args if a in KINDS] or ["layers"]
+    options = parse_options(
+        [a for a in args if a not in KINDS], ("quick", "only", "out", "rounds"), "benchmark"
+    )
+    quick = options.get("quick", "false").lower()
+    if quick not in ("true", "false"):
+        raise InputError(f"cannot use quick={options['quick']}", where="benchmark", expected="true or false")
+    rounds = options.get("rounds", "1" if quick == "true" else "3")
+    if not rounds.isdecimal() or int(rounds) < 1:
+        raise InputError(f"cannot use rounds={rounds}", where="benchmark", expected="a number from 1")
+    budget = 0.2 if quick == "true" else 1.0
+    out = Path(options.get("out", "runs/benchmark"))
+    out.mkdir(parents=True, exist_ok=True)
+    for kind in kinds:
+        results = [measure(kind, budget, options.get("only", "")) for _ in range(int(rounds))]
+        failed = [r for r in results if isinstance(r, str)]
+        if failed:
+            print(f"deeprob benchmark: {kind}: {failed[0]}", file=sys.stderr)
+            return 1
+        report(kind, join([r for r in results if isinstance(r, dict)]), out)
+    return 0
+
+
+def measure(kind: str, budget: float, only: str) -> dict[str, Any] | str:
+    """Measure in a fresh process, pinned to one core: the rows, or the last line of what went wrong."""
+    script = folder() / f"{kind}.py"
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = Path(temporary) / "rows.json"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        command = [sys.executable, str(script), str(rows), str(budget), only]
+        done = subprocess.run(
+            pinned() + command, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip() and "USDT" not in line]
+            return lines[-1] if lines else f"exit code {done.returncode}"
+        result: dict[str, Any] = json.loads(rows.read_text())
+        return result
+
+
+def folder() -> Path:
+    """Find the scripts: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parents[1]
+    return next(
+        f for f in (package.parent / "benchmarks", package / "benchmarks") if (f / "layers.py").is_file()
+    )
+
+
+def pinned() -> list[str]:
+    """Return the command that keeps a process on one core, where there is one."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    core = max(os.sched_getaffinity(0))
+    return (
+        ["taskset", "-c", str(core)] if any(Path(p, "taskset").exists() for p in os.get_exec_path()) else []
+    )
+
+
+def join(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Join the rounds: medians of every number, and the spread of the time ratio."""
+    rows = []
+    for same in zip(*(r["rows"] for r in results), strict=True):
+        row = dict(same[0])
+        for name, value in same[0].items():
+            if isinstance(value, int | float):
+                row[name] = statistics.median(r[name] for r in same)
+        ratios = [r["time_ratio"] for r in same]
+        row["time_ratio_range"] = [min(ratios), max(ratios)]
+        rows.append(row)
+    peak = statistics.median(r["gemm_peak_gflops"] for r in results)
+    return {"schema": 1, "machine": machine(), "rounds": len(results), "gemm_peak_gflops": peak, "rows": rows}
+
+
+def machine() -> dict[str, Any]:
+    """Describe what it ran on."""
+    from importlib.metadata import version
+
+    model = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
+        ]
+        model = names[0] if names else model
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "threads": 1,
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def geometric_mean(values: list[float]) -> float:
+    """Return exp of the mean logarithm."""
+    return exp(sum(map(log, values)) / len(values)) if values else float("nan")
+
+
+def share(ours: float, theirs: float) -> str:
+    """Show a ratio of bytes; nothing against nothing is a dash."""
+    return f"{ours / theirs:.2f}" if theirs else ("-" if not ours else "new")
+
+
+def report(kind: str, result: dict[str, Any], out: Path) -> None:
+    """Print the table; write JSON, markdown and a figure."""
+    from rich.console import Console
+    from rich.table import Table
+
+    header = ["layer", "shape", "layout", "torch ms", "time", "saved", "peak", "of GEMM peak"]
+    lines = []
+    for row in result["rows"]:
+        lines.append(
+            [
+                row["layer"],
+                row["shape"],
+                row["layout"],
+                f"{row['torch_seconds'] * 1e3:.2f}",
+                f"{row['time_ratio']:.2f}",
+                share(row["saved_bytes"], row["torch_saved_bytes"]),
+                share(row["peak_bytes"], row["torch_peak_bytes"]),
+                f"{row['gemm_share']:.2f}" if row.get("gemm_share") else "-",
+            ]
+        )
+    table = Table(*header, title=f"{kind}: ours over torch.nn, medians; below 1 is faster or smaller")
+    for line in lines:
+        table.add_row(*line)
+    console = Console()
+    console.print(table)
+    ratios = [row["time_ratio"] for row in result["rows"] if row["torch_seconds"] > SLOW_ENOUGH]
+    result["summary"] = {
+        "rows_counted": len(ratios),
+        "time_ratio_geometric_mean": geometric_mean(ratios),
+        "time_ratio_worst": max(ratios, default=float("nan")),
+    }
+    summary = (
+        f"{len(ratios)} rows where torch.nn takes over 100 us: geometric mean "
+        f"{result['summary']['time_ratio_geometric_mean']:.2f}, worst {result['summary']['time_ratio_worst']:.2f}"
+    )
+    console.print(summary)
+    about = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
+    about += f"; GEMM {result['gemm_peak_gflops']:.0f} GFLOP/s"
+    markdown = [
+        f"# {kind}: ours over torch.nn",
+        "",
+        f"Machine: {about}; GEMM {result['gemm_peak_gflops']:.0f} GFLOP/s.",
+        "",
+    ]
+    markdown += [
+        f"Forward and backward, float32; medians of {result['rounds']} fresh processes. {summary}.",
+        "",
+    ]
+    markdown += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    markdown += ["| " + " | ".join(line) + " |" for line in lines]
+    write_text(out / f"{kind}.json", json.dumps(result, indent=1) + "\n")
+    write_text(out / f"{kind}.md", "\n".join(markdown) + "\n")
+    draw(result, out / f"{kind}.png")
+    console.print(f"written to {out}/{kind}.json, .md and .png")
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Draw one bar a row, sorted by time ratio."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = sorted(result["rows"], key=lambda row: row["time_ratio"])
+    figure, axes = plt.subplots(figsize=(9, 1 + 0.17 * len(rows)), layout="constrained")
+    ratios = [row["time_ratio"] for row in rows]
+    axes.barh(range(len(rows)), ratios, color=["#2a7f62" if r <= 1 else "#c8553d" for r in ratios])
+    names = [f"{row['layer']}, {row['shape']}, {row['layout']}" for row in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=6)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.set_xlabel("time over torch.nn's, forward and backward")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
