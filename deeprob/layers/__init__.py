@@ -35,6 +35,10 @@ from .gates import mul as mul
 from .gates import reciprocal as reciprocal
 from .gates import sigmoid as sigmoid
 from .gates import tanh as tanh
+from .gelu import GELU as GELU
+from .gelu import SiLU as SiLU
+from .gelu import gelu as gelu
+from .gelu import silu as silu
 from .giou import GeneralizedBoxIoULoss as GeneralizedBoxIoULoss
 from .giou import generalized_box_iou_loss as generalized_box_iou_loss
 from .hinge import MultiMarginLoss as MultiMarginLoss
@@ -57,9 +61,15 @@ from .regression_losses import MSELoss as MSELoss
 from .regression_losses import SmoothL1Loss as SmoothL1Loss
 from .regression_losses import mse_loss as mse_loss
 from .regression_losses import smooth_l1_loss as smooth_l1_loss
+from .relu import LeakyReLU as LeakyReLU
 from .relu import ReLU as ReLU
+from .relu import leaky_relu as leaky_relu
 from .relu import relu as relu
 from .rotation import quaternion_to_matrix as quaternion_to_matrix
 from .rotation import rotation_6d_to_matrix as rotation_6d_to_matrix
+from .softmax import LogSoftmax as LogSoftmax
+from .softmax import Softmax as Softmax
+from .softmax import log_softmax as log_softmax
+from .softmax import softmax as softmax
 from .vicreg import vicreg_covariance as vicreg_covariance
 from .vicreg import vicreg_variance as vicreg_variance

@@ -1,4 +1,4 @@
-"""Rectified linear unit.
+"""Rectified linear units.
 
     y = max(0, x)        any shape
 
@@ -42,10 +42,46 @@ class ReLUFunction(Function):
         return y.sign() * x_dot
 
 
+class LeakyReLUFunction(Function):
+    """y = x where x > 0, else a x: dx = dy, else a dy. Saves x."""
+
+    autocast_dtype = "widest"
+
+    @staticmethod
+    def forward(x: Tensor, slope: float) -> Tensor:
+        return nn.functional.leaky_relu(x, slope)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.slope = inputs
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (x,) = ctx.saved_tensors
+        gate = x.sign().clamp_min(0)  # at x = 0 the leak wins, as in torch
+        if may_overwrite(dy):
+            return gate.mul_(1 - ctx.slope).add_(ctx.slope).mul_(dy), None
+        return (gate * (1 - ctx.slope) + ctx.slope) * dy, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Tensor, _: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return (x.sign().clamp_min(0) * (1 - ctx.slope) + ctx.slope) * x_dot
+
+
 def relu(x: Tensor) -> Tensor:
     """max(0, x), elementwise, any shape. Raises ValueError where x is not floating."""
     expect_alike("relu", x=x)
     y: Tensor = ReLUFunction.apply(x)
+    return y
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """X where positive, else negative_slope x, elementwise. Raises ValueError where x is not floating."""
+    expect_alike("leaky_relu", x=x)
+    y: Tensor = LeakyReLUFunction.apply(x, negative_slope)
     return y
 
 
@@ -57,3 +93,17 @@ class ReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return relu(x)
+
+
+class LeakyReLU(nn.Module):
+    """As torch.nn.LeakyReLU; `inplace` is accepted and ignored: nothing is overwritten."""
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        super().__init__()
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"

@@ -1,0 +1,122 @@
+"""Softmax and its logarithm, along one axis.
+
+    softmax       y_i = exp(x_i) / sum_j exp(x_j)      dx_i = y_i (dy_i - sum_j y_j dy_j)
+    log_softmax   y_i = x_i - log sum_j exp(x_j)       dx_i = dy_i - exp(y_i) sum_j dy_j
+
+The Jacobians, diag(y) - y y^T and 1 - 1 exp(y)^T, are never formed: a dot product along the axis is enough.
+Cost: one exponential an element each way (softmax: forward only); saves y.
+Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 6.2.2.3.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._function import Function, expect, expect_alike, may_overwrite
+
+
+class SoftmaxFunction(Function):
+    """The softmax above."""
+
+    autocast_dtype = torch.float32
+
+    @staticmethod
+    def forward(x: Tensor, dim: int) -> Tensor:
+        return x.softmax(dim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.dim = inputs[1]
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (y,) = ctx.saved_tensors
+        return through_softmax(y, dy, ctx.dim), None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Tensor, _: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return through_softmax(y, x_dot, ctx.dim)  # the Jacobian is symmetric
+
+
+class LogSoftmaxFunction(Function):
+    """The logarithm of the softmax above."""
+
+    autocast_dtype = torch.float32
+
+    @staticmethod
+    def forward(x: Tensor, dim: int) -> Tensor:
+        return x.log_softmax(dim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.dim = inputs[1]
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (y,) = ctx.saved_tensors
+        total = dy.sum(ctx.dim, keepdim=True)
+        if may_overwrite(dy):
+            return y.exp().mul_(total).neg_().add_(dy), None
+        return dy - y.exp() * total, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Tensor, _: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return x_dot - (y.exp() * x_dot).sum(ctx.dim, keepdim=True)
+
+
+def through_softmax(y: Tensor, dy: Tensor, dim: int) -> Tensor:
+    """Return y (dy - sum_j y_j dy_j)."""
+    product = y * dy
+    total = product.sum(dim, keepdim=True)
+    if may_overwrite(dy):
+        return product.addcmul_(y, total, value=-1)
+    return product - y * total
+
+
+def softmax(x: Tensor, dim: int) -> Tensor:
+    """Return positive weights of sum one along `dim`. Raises ValueError where there is no such axis."""
+    check("softmax", x, dim)
+    y: Tensor = SoftmaxFunction.apply(x, dim)
+    return y
+
+
+def log_softmax(x: Tensor, dim: int) -> Tensor:
+    """Return the logarithm of softmax, same shape. Raises ValueError where there is no such axis."""
+    check("log_softmax", x, dim)
+    y: Tensor = LogSoftmaxFunction.apply(x, dim)
+    return y
+
+
+def check(name: str, x: Tensor, dim: int) -> None:
+    """Raise ValueError unless x is floating and has the axis."""
+    expect_alike(name, x=x)
+    rank = max(1, x.dim())
+    expect(-rank <= dim < rank, name, f"dim from {-rank} to {rank - 1}", dim)
+
+
+class Softmax(nn.Module):
+    """As torch.nn.Softmax."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return softmax(x, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class LogSoftmax(Softmax):
+    """As torch.nn.LogSoftmax."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return log_softmax(x, self.dim)
