@@ -14,8 +14,9 @@ from deeprob.sim.library import Library
 from deeprob.sim.look import draw_camera, draw_look
 from deeprob.sim.objects import ObjectModel, load_objects
 from deeprob.sim.physics import Scene, Simulator, scene_rng
-from deeprob.sim.render import POOL, Renderer, Rendering
+from deeprob.sim.render import Renderer, Rendering
 from deeprob.sim.settings import SimSettings
+from deeprob.sim.textures import POOL
 
 VERSION = 1  # raise it whenever the same settings give other pictures: caches made before are then left alone
 _VIEW = 1 << 20  # keeps the random numbers of views apart from those of a scene's attempts

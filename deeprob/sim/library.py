@@ -10,9 +10,8 @@ from deeprob.geometry.mesh import Mesh
 from deeprob.sim.kernel import F32, I64, U8
 from deeprob.sim.objects import ObjectModel
 from deeprob.sim.raster import Meshes
-from deeprob.sim.shade import LEVELS
 from deeprob.sim.shadow import pack_casters
-from deeprob.sim.textures import flatten
+from deeprob.sim.textures import LEVELS, flatten
 
 TEXTURE_LIMIT = 512  # texels a side
 

@@ -64,7 +64,7 @@ def draw_look(settings: LookSettings, instances: int, pool: int, rng: np.random.
         ambient=draw(rng, settings.ambient) * lamp,
         diffuse=draw(rng, settings.diffuse) * lamp,
         specular=draw(rng, settings.specular),
-        shadow_strength=draw(rng, settings.shadow_strength) if settings.shadows else 0.0,
+        shadow_strength=settings.shadows * draw(rng, settings.shadow_strength),  # drawn in any case
         tint=1 + settings.tint * rng.uniform(-1, 1, (instances, 3)),
         recolor=np.where(keeps[:, None], np.nan, hue),
         table=int(rng.integers(pool)),

@@ -106,8 +106,7 @@ class Simulator:
             centre = (hull.max(axis=0) + hull.min(axis=0)) / 2
             bodies.append(self._drop(hull - centre, origin + R @ centre, q))
             frames.append(make_transform(t=centre))
-        if not self._rest(bodies):
-            return None, f"it was still moving after {settings.max_seconds} s"
+        rested = self._rest(bodies)
         poses = np.stack(
             [self._pose(body) @ invert_transform(T) for body, T in zip(bodies, frames, strict=True)]
         )
@@ -115,6 +114,8 @@ class Simulator:
             return None, "an object flew off"
         if (np.abs(poses[:, :2, 3]) > settings.table).any() or (poses[:, 2, 3] < -0.02).any():
             return None, "an object fell off the table"
+        if not rested:
+            return None, f"it was still moving after {settings.max_seconds:g} s"
         contacts = p.getContactPoints(physicsClientId=client)
         if min((contact[8] for contact in contacts), default=0.0) < -settings.max_penetration:
             return None, f"objects overlap by more than {1000 * settings.max_penetration:g} mm"

@@ -17,10 +17,8 @@ from deeprob.sim.library import Library
 from deeprob.sim.look import Look
 from deeprob.sim.physics import Scene
 from deeprob.sim.shadow import NOTHING, shadow_map
-from deeprob.sim.textures import flatten, procedural
+from deeprob.sim.textures import TEXTURE_SIZE, TexturePool
 
-POOL = 24  # procedural textures a renderer draws from
-TEXTURE_SIZE = 512  # texels a side, over one metre of table
 NOISE_TILE = 1 << 17
 
 
@@ -56,12 +54,8 @@ class Renderer:
 
     def __init__(self, library: Library, width: int, height: int, near: float, texture_seed: int) -> None:
         self.library, self.width, self.height, self.near = library, width, height, near
-        rng = np.random.default_rng([texture_seed, 7])
-        pool = [procedural(rng, TEXTURE_SIZE) for _ in range(POOL)]
-        self.texels, self.mips = flatten(pool, shading.LEVELS)
-        side = max(width, height)
-        self.backgrounds = [procedural(rng, side)[:height, :width] for _ in range(POOL // 4)]
-        self.noise = rng.standard_normal(NOISE_TILE).astype(np.float32)
+        self.pool = TexturePool(texture_seed, max(width, height))
+        self.noise = np.random.default_rng(NOISE_TILE).standard_normal(NOISE_TILE, np.float32)
         self.shadow = np.empty((128 if max(width, height) <= 256 else 256,) * 2, np.float32)
         self._buffers = raster.make_buffers(height, width, 0, 0)
 
@@ -131,11 +125,10 @@ class Renderer:
         light = self._light(scene, look)
         table = shading.Surface(
             self.library.table,
-            self.texels,
-            self.mips[look.table],
+            *self.pool.table(look.table),
             look.table_turn * TEXTURE_SIZE,
             look.table_tint,
-            self.backgrounds[look.background % len(self.backgrounds)],
+            self.pool.background(look.background)[: self.height, : self.width],
             look.background_shift,
             look.background_tint,
         )

@@ -43,7 +43,7 @@ class SceneSettings:
     often is given up with an error.
     """
 
-    objects: list[int] = field(default_factory=lambda: [4, 8])
+    objects: list[int] = field(default_factory=lambda: [3, 6])
     table: list[float] = field(default_factory=lambda: [0.6, 0.6])
     spread: float = 0.2
     scale: list[float] = field(default_factory=lambda: [0.85, 1.15])
@@ -69,7 +69,7 @@ class CameraSettings:
     height: int = 192
     field_of_view: list[float] = field(default_factory=lambda: [38.0, 50.0])
     K: list[float] = field(default_factory=list)
-    distance: list[float] = field(default_factory=lambda: [0.45, 0.7])
+    distance: list[float] = field(default_factory=lambda: [0.4, 0.6])
     elevation: list[float] = field(default_factory=lambda: [25.0, 70.0])
     azimuth: list[float] = field(default_factory=lambda: [0.0, 360.0])
     roll: list[float] = field(default_factory=lambda: [-8.0, 8.0])
@@ -129,7 +129,7 @@ class SimSettings:
     val_scenes: int = 40
     test_scenes: int = 80
     views: int = 4
-    min_visible: float = 0.5
+    min_visible: float = 0.6
     objects: ObjectSettings = field(default_factory=ObjectSettings)
     scene: SceneSettings = field(default_factory=SceneSettings)
     camera: CameraSettings = field(default_factory=CameraSettings)

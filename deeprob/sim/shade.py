@@ -15,8 +15,7 @@ import numpy as np
 from deeprob.sim.kernel import F32, F64, I64, U8, U32, inlined, kernel
 from deeprob.sim.raster import NOBODY, Buffers, Meshes, edges
 from deeprob.sim.shadow import lit
-
-LEVELS = 6  # sizes kept of each texture
+from deeprob.sim.textures import LEVELS
 
 
 class Surface(NamedTuple):

@@ -7,6 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+POOL = 24  # textures to draw from
+TEXTURE_SIZE = 512  # texels a side, over one metre of table
+LEVELS = 6  # sizes kept of each texture
 Picture = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
@@ -84,6 +87,29 @@ def procedural(rng: np.random.Generator, size: int) -> Picture:
     pattern = PATTERNS[rng.integers(len(PATTERNS))](rng, size)
     grain = rng.uniform(0, 6) * smooth_noise(rng, size, size // 4)[..., None]
     return np.asarray(np.clip(pattern + grain, 0, 255), np.uint8)
+
+
+class TexturePool:
+    """POOL textures for tables and as many for backgrounds, each made when it is first asked for."""
+
+    def __init__(self, seed: int, background_size: int) -> None:
+        self._seed, self._size = seed, background_size
+        self._tables: dict[int, tuple[NDArray[np.uint32], NDArray[np.int64]]] = {}
+        self._backgrounds: dict[int, Picture] = {}
+
+    def table(self, number: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Texels (T,) and mips (LEVELS, 3) of a table's texture."""
+        if number not in self._tables:
+            picture = procedural(np.random.default_rng([self._seed, 1, number]), TEXTURE_SIZE)
+            texels, mips = flatten([picture], LEVELS)
+            self._tables[number] = texels, mips[0]
+        return self._tables[number]
+
+    def background(self, number: int) -> Picture:
+        """A background (size, size, 3)."""
+        if number not in self._backgrounds:
+            self._backgrounds[number] = procedural(np.random.default_rng([self._seed, 2, number]), self._size)
+        return self._backgrounds[number]
 
 
 def halvings(picture: Picture, levels: int) -> list[Picture]:

@@ -1,0 +1,113 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from deeprob.geometry.camera import project_points
+from deeprob.geometry.transform import invert_transform, transform_points
+from deeprob.sim.generator import Generator
+from deeprob.sim.raster import NOBODY
+from deeprob.sim.render import to_frame
+from deeprob.sim.settings import LookSettings
+
+from .conftest import small
+
+
+def amodal(view, i):
+    return view.cover >> np.uint32(i) & 1 == 1
+
+
+def test_visible_pixels_lie_inside_the_silhouette(views):
+    for scene, view in views:
+        for i in range(len(scene.models)):
+            assert amodal(view, i)[view.owner == i].all()
+
+
+def test_counts_and_boxes_agree_with_the_masks(views):
+    for scene, view in views:
+        for i in range(len(scene.models)):
+            for mask, row in ((view.owner == i, view.visible[i]), (amodal(view, i), view.amodal[i])):
+                assert row[0] == mask.sum()
+                if row[0]:
+                    y, x = np.nonzero(mask)
+                    assert row[1:].tolist() == [x.min(), y.min(), x.max(), y.max()]
+
+
+def test_an_object_alone_inside_the_picture_is_wholly_visible(views):
+    found = 0
+    for scene, view in views:
+        for i in range(len(scene.models)):
+            if (view.owner == i)[amodal(view, i)].all() and view.area[i] == view.amodal[i, 0] > 0:
+                assert view.visible_fraction[i] == 1
+                found += 1
+    assert found
+
+
+def test_projected_vertices_span_the_silhouette(generator, views):
+    for scene, view in views:
+        T_cam_world = invert_transform(view.T_world_cam)
+        for i, model in enumerate(scene.models):
+            if view.area[i] != view.amodal[i, 0] or not view.area[i]:
+                continue
+            points = scene.scale[i] * generator.objects[model].mesh.vertices
+            pixels = project_points(view.K, transform_points(T_cam_world @ scene.T_world_obj[i], points))
+            left, top, right, bottom = view.amodal[i, 1:]  # a slender tip may pass between pixel centres
+            assert (pixels.min(axis=0) > [left - 3, top - 3]).all()
+            assert (pixels.max(axis=0) < [right + 3, bottom + 3]).all()
+
+
+def test_depth_of_the_table_is_the_plane_z_0(views):
+    _, view = views[0]
+    v, u = np.nonzero((view.owner == NOBODY) & (view.depth_m > 0))
+    rays = np.stack([u, v, np.ones_like(u)], axis=1) @ np.linalg.inv(view.K).T
+    points = transform_points(view.T_world_cam, rays * view.depth_m[v, u, None])
+    np.testing.assert_allclose(points[:, 2], 0, atol=1e-6)
+
+
+def test_a_frame_leaves_out_what_is_hardly_visible(views):
+    for scene, view in views:
+        frame = to_frame(view, scene, source="sim", key="k", min_visible=0.9)
+        assert all(instance.visible_fraction >= 0.9 for instance in frame.instances)
+        assert len(frame.instances) == (view.visible_fraction >= 0.9).sum()
+
+
+def test_boxes_enclose_the_visible_pixels_to_their_outer_edges(views):
+    scene, view = views[0]
+    for instance in to_frame(view, scene, source="sim", key="k", min_visible=0.1).instances:
+        y, x = np.nonzero(instance.mask)
+        assert instance.box_xyxy.tolist() == [x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5]
+
+
+def test_a_view_is_the_same_whatever_was_rendered_before(generator):
+    scene = generator.scene("train", 0)
+    first = generator.view(scene, "train", 0, 1)
+    generator.view(generator.scene("train", 2), "train", 2, 0)
+    np.testing.assert_array_equal(generator.view(scene, "train", 0, 1).image, first.image)
+
+
+def test_shadows_darken_the_table_and_nothing_else():
+    plain = LookSettings(
+        noise=[0, 0], blur=[0, 0], specular=[0, 0], shadow_strength=[0.9, 0.9], light_elevation=[40, 40]
+    )
+    lit, shaded = (
+        Generator(small(look=dataclasses.replace(plain, shadows=shadows))) for shadows in (False, True)
+    )
+    scene = lit.scene("train", 0)
+    a, b = (generator.view(scene, "train", 0, 0) for generator in (lit, shaded))
+    table = (a.owner == NOBODY) & (a.depth_m > 0)
+    darker = (b.image.astype(int) - a.image).sum(axis=2)
+    assert (darker <= 0).all()
+    assert (darker[table] < -20).mean() > 0.02
+    assert (darker[(a.owner == NOBODY) & (a.depth_m == 0)] == 0).all()
+
+
+@pytest.mark.parametrize("knob", ["noise", "blur"])
+def test_a_sensor_knob_can_be_switched_off(knob):
+    off = LookSettings(noise=[0, 0], blur=[0, 0])
+    on = dataclasses.replace(off, **{knob: [2.0, 2.0]})
+    plain, changed = Generator(small(look=off)), Generator(small(look=on))
+    scene = plain.scene("train", 0)
+    a, b = (generator.view(scene, "train", 0, 0) for generator in (plain, changed))
+    assert (a.image != b.image).any()
+    np.testing.assert_array_equal(a.owner, b.owner)
+    np.testing.assert_array_equal(a.image, plain.view(scene, "train", 0, 0).image)
