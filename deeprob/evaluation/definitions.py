@@ -74,6 +74,20 @@ DEFINITIONS: dict[str, Definition] = {
         "Holm's method.",
         "Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6, 1979",
     ),
+    "std": Definition("Standard deviation", "Spread of the metric between seeds, with n - 1 in the divisor."),
+    "over_seeds": Definition(
+        "Difference over seeds",
+        "Variant minus base, the mean over runs paired by seed and tested on the same samples. The "
+        "interval adds what varies between seeds (Student's distribution, wide for two or three seeds) and"
+        " what varies between test units (bootstrap).",
+        "Howe, Approximate confidence limits on the mean of X + Y, JASA 69, 1974",
+    ),
+    "p_value_over_seeds": Definition(
+        "p (Holm)",
+        "Smallest level at which the interval leaves 0 out, corrected for the number of rows by Holm's "
+        "method.",
+        "Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6, 1979",
+    ),
     "majority": Definition(
         "Majority class", "A baseline that always answers the most frequent training class."
     ),

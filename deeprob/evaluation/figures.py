@@ -46,18 +46,19 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
                 continue
             stage, _, name = key.partition("/") if key.startswith(("train/", "val/")) else ("", "", key)
             quantity = name.removesuffix("_epoch").removesuffix("_step")
-            label = f"{stage}, each step" if name.endswith("_step") else stage
+            label = "each step" if name.endswith("_step") else stage
             points = panels.setdefault(quantity, {}).setdefault(label, [])
             points.append((x_of_step * (row["step"] + 1), float(value)))  # type: ignore[attr-defined]
     figures = {}
-    for quantity, series in panels.items():
+    for quantity in sorted(panels, key=lambda q: (q != "loss", len(panels[q]) < 2, q)):
+        series = panels[quantity]
         title = quantity.replace("_", " ").replace("lr-", "learning rate, ")
         figure, axes = _figure()
-        for label in sorted(series, key=lambda name: ("step" not in name, name)):
+        for label in sorted(series, key=lambda name: (name != "each step", name)):
             points = sorted(series[label])
             xs, ys = [x for x, _ in points], [y for _, y in points]
             colour = SERIES[1] if label == "val" else SERIES[0]
-            faint = "each step" in label
+            faint = label == "each step"
             axes.plot(
                 *(xs, ys),
                 color=colour,
@@ -167,7 +168,16 @@ def _style(axes: Axes) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    axes.legend(  # above the drawing, where it hides nothing
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=3,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=9,
+        borderaxespad=0.2,
+        handlelength=1.4,
+    )
 
 
 def _svg(figure: Figure, name: str, description: str) -> str:

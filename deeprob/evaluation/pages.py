@@ -34,7 +34,7 @@ def render(template: str, terms: Iterable[str], context: Mapping[str, Any]) -> s
 
 def fixed(value: float | None, digits: int = 3) -> str:
     """A number with so many decimals; a dash where it is not known."""
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 3) -> str:

@@ -48,6 +48,7 @@ def write_report(run: Run, split: str | None = None) -> Path:
     samples = _samples(predictions)
     context = {
         "results": results,
+        "split_name": _split_name(results),
         "abstract": _abstract(results),
         "headline": [
             m for m in ("top1_accuracy", "balanced_accuracy", "macro_f1") if m in results["metrics"]
@@ -116,7 +117,9 @@ def _abstract(results: Mapping[str, Any]) -> str:
     entry = results["metrics"]["top1_accuracy"]
     interval = entry["ci95"]
     share = 100 * entry["value"]
-    text = f"On the {results['split']} split the model is right on {share:.1f} % of {entry['n']:,} samples"
+    text = (
+        f"On the {_split_name(results)} split the model is right on {share:.1f} % of {entry['n']:,} samples"
+    )
     if interval:
         text += f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
     baselines = {name: b["top1_accuracy"]["value"] for name, b in results["baselines"].items()}
@@ -128,6 +131,11 @@ def _abstract(results: Mapping[str, Any]) -> str:
         text += f" ({title(best)}, {100 * baselines[best]:.1f} %)"
     kind = "from a real robot" if results["data"]["real"] else "simulated"
     return f"{text}. The images are {kind}: {results['data']['source']}."
+
+
+def _split_name(results: Mapping[str, Any]) -> str:
+    name = str(results["split"])
+    return "validation" if name == "val" else name
 
 
 def _comparison(results: Mapping[str, Any]) -> str:

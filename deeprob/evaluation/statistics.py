@@ -11,7 +11,8 @@ Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -199,3 +200,69 @@ def _bca(value: Floats, resampled: Floats, acceleration: Floats) -> tuple[Floats
             ends.append(at_left + (position - left) * (at_right - at_left))
     known = (count > 0) & np.isfinite(value)
     return np.where(known, ends[0], np.nan), np.where(known, ends[1], np.nan)
+
+
+@dataclass(frozen=True)
+class SeedDifference:
+    """Mean difference over seeds, its standard error, 95 % interval and two-sided p-value."""
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    p_value: float
+
+
+def difference_over_seeds(
+    pairs: Sequence[tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]],
+    statistic: Statistic,
+    metric: int,
+    *,
+    same_units: bool,
+    samples: int = 2000,
+    seed: int = 0,
+) -> SeedDifference:
+    """Compare two ways of training from one pair of runs a seed: sums (U, S) of the first and of the second.
+
+    Two things vary: the training (between seeds, S - 1 degrees of freedom) and the test set (between units,
+    by bootstrap). Each enters the interval with its own variance and Student quantile: half^2 = sum_i t_i^2
+    v_i (Howe, Approximate confidence limits on the mean of X + Y, JASA 69, 1974), which with two seeds is
+    wide, as it must be. metric: column of `statistic`. same_units: all seeds were tested on the same units.
+    With one seed the training's share is not known and is left out.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import t as student
+
+    def of_pair(both: Floats) -> Floats:
+        half = both.shape[-1] // 2
+        return (statistic(both[..., :half]) - statistic(both[..., half:]))[..., metric]
+
+    joined = [scipy.sparse.csr_array(scipy.sparse.hstack(pair, format="csr")) for pair in pairs]
+    found = np.array([float(of_pair(_total(both))) for both in joined])
+    num_seeds, num_units = len(pairs), min(both.shape[0] for both in joined)
+    resampled = [  # the same seed draws the same units in every pair
+        np.concatenate(
+            [of_pair(total) for total in _resampled_totals(both, samples, seed if same_units else seed + i)]
+        )
+        for i, both in enumerate(joined)
+    ]
+    of_units = float(np.var(np.mean(resampled, axis=0)))
+    of_seeds = float(np.var(found, ddof=1)) / num_seeds if num_seeds > 1 else 0.0
+    value, variance = float(found.mean()), of_units + of_seeds
+    if variance == 0:
+        return SeedDifference(value, 0.0, value, value, 1.0 if value == 0 else 0.0)
+
+    def reach(tail: float) -> float:
+        seeds = float(student.isf(tail, num_seeds - 1)) ** 2 * of_seeds if of_seeds else 0.0
+        return math.sqrt(seeds + float(student.isf(tail, max(num_units - 1, 1))) ** 2 * of_units)
+
+    half = reach((1 - LEVEL) / 2)
+    # The smallest level whose interval leaves 0 out; below 1e-12 nothing is told apart.
+    smallest = 1e-12
+    if value == 0:
+        p_value = 1.0
+    elif reach(smallest) <= abs(value):
+        p_value = 2 * smallest
+    else:
+        p_value = 2 * float(brentq(lambda tail: reach(tail) - abs(value), smallest, 0.5, xtol=1e-14))
+    return SeedDifference(value, math.sqrt(variance), value - half, value + half, p_value)

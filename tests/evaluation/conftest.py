@@ -61,7 +61,13 @@ def write_run(path: Path, predictions: Predictions, seed: int = 0, experiment: s
             "samples_per_second": 800.0,
             "peak_memory_bytes": None,
         },
-        "data": {"source": "demo scenes", "real": False, "train": 900, "val": 100, "test": len(predictions.labels)},
+        "data": {
+            "source": "demo scenes",
+            "real": False,
+            "train": 900,
+            "val": 100,
+            "test": len(predictions.labels),
+        },
     }
     write_json(run.results(), results)
     return run

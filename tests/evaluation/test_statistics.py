@@ -5,7 +5,13 @@ import pytest
 import scipy.sparse
 import scipy.stats
 
-from deeprob.evaluation.statistics import bootstrap, holm, paired_difference, sums_by_unit
+from deeprob.evaluation.statistics import (
+    bootstrap,
+    difference_over_seeds,
+    holm,
+    paired_difference,
+    sums_by_unit,
+)
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
@@ -134,3 +140,53 @@ def test_holm_follows_the_worked_example():
 
 def test_holm_never_exceeds_one():
     assert holm(np.array([0.6, 0.7])).tolist() == [1, 1]
+
+
+def simulated_pairs(rng: np.random.Generator, num_seeds: int, spread: float) -> list[tuple]:
+    """Runs that are right where a unit's hardness lies below their skill; true difference 0.0625."""
+    hardness = rng.random(150)
+
+    def run(skill: float) -> scipy.sparse.csr_array:
+        return rows_of((0.8 * hardness + 0.2 * rng.random(150) < skill + spread * rng.normal()).astype(float))
+
+    return [(run(0.52), run(0.47)) for _ in range(num_seeds)]
+
+
+@pytest.mark.parametrize(("num_seeds", "spread"), [(2, 0.06), (3, 0.03), (5, 0.03)])
+def test_interval_over_seeds_covers_the_truth(num_seeds, spread):
+    rng, trials = np.random.default_rng(9), 300
+    covered = 0
+    for trial in range(trials):
+        pairs = simulated_pairs(rng, num_seeds, spread)
+        found = difference_over_seeds(pairs, ratio, 0, same_units=True, samples=200, seed=trial)
+        covered += found.low <= 0.0625 <= found.high
+    assert 0.93 <= covered / trials <= 0.99
+
+
+def test_p_value_over_seeds_agrees_with_the_interval():
+    found = difference_over_seeds(
+        simulated_pairs(np.random.default_rng(1), 3, 0.02), ratio, 0, same_units=True
+    )
+    assert (found.p_value < 0.05) == (not found.low <= 0 <= found.high)
+
+
+def test_one_seed_leaves_the_spread_of_training_out():
+    pairs = simulated_pairs(np.random.default_rng(2), 1, 0.0)
+    found = difference_over_seeds(pairs, ratio, 0, same_units=True, samples=4000)
+    paired = paired_difference(*pairs[0], ratio, samples=4000)
+    assert found.value == pytest.approx(paired.value[0])
+    assert found.low == pytest.approx(paired.low[0], abs=0.01)
+
+
+def test_runs_that_are_equal_do_not_differ_over_seeds():
+    rows = rows_of(np.random.default_rng(3).integers(2, size=40).astype(float))
+    found = difference_over_seeds([(rows, rows), (rows, rows)], ratio, 0, same_units=True)
+    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+
+
+def test_seeds_tested_on_other_units_are_resampled_apart():
+    pairs = simulated_pairs(np.random.default_rng(4), 2, 0.0)
+    together = difference_over_seeds(pairs, ratio, 0, same_units=True)
+    apart = difference_over_seeds(pairs, ratio, 0, same_units=False)
+    assert together.value == apart.value
+    assert together.standard_error != apart.standard_error

@@ -1,0 +1,121 @@
+"""A comparison of runs as markdown, CSV, LaTeX and a terminal's table: the same columns everywhere."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from deeprob.evaluation.comparison import Row
+from deeprob.evaluation.definitions import title
+from deeprob.evaluation.pages import fixed, p_value, signed
+
+LATEX = str.maketrans(
+    {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "−": "$-$", "–": "--", "±": r"$\pm$"}
+)
+
+
+def headings(metric: str) -> list[str]:
+    """The column names."""
+    return [
+        "variant",
+        title(metric),
+        "seeds",
+        "difference",
+        "95 % interval",
+        "p (Holm)",
+        "seconds",
+        "parameters",
+        "n",
+    ]
+
+
+def cells(row: Row) -> list[str]:
+    """A row as text: mean ± standard deviation over the seeds, the difference to the base, the cost."""
+    value = fixed(row.mean, 4) + (f" ± {row.std:.4f}" if row.std is not None else "")
+    d = row.difference
+    return [
+        row.name,
+        value,
+        str(len(row.values)),
+        signed(d.value, 4) if d else "–",
+        f"{signed(d.low, 4)} to {signed(d.high, 4)}" if d else "–",
+        p_value(d.p_value) if d else "–",
+        f"{row.seconds:,.1f}" if row.seconds is not None else "–",
+        f"{row.parameters:,.0f}" if row.parameters is not None else "–",
+        f"{row.num_samples:,}" if row.num_samples else "–",
+    ]
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """One line for each run that failed."""
+    return [f"{row.name}: {error}" for row in rows for error in row.errors]
+
+
+def markdown(rows: Sequence[Row], metric: str) -> str:
+    """A GitHub-flavoured table, failed runs listed below."""
+    columns = headings(metric)
+    lines = [_joined(columns), _joined(["---"] + ["---:"] * (len(columns) - 1))]
+    lines += [_joined([cell.replace("|", "\\|") for cell in cells(row)]) for row in rows]
+    failed = failures(rows)
+    if failed:
+        lines += ["", "Failed:", "", *(f"- {line}" for line in failed)]
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(rows: Sequence[Row], metric: str) -> str:
+    """Unrounded numbers, one line a row; empty where not known."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        [
+            "variant",
+            metric,
+            "std",
+            "seeds",
+            "difference",
+            "low",
+            "high",
+            "p_holm",
+            "seconds",
+            "parameters",
+            "n",
+            "error",
+        ]
+    )
+    for row in rows:
+        d = row.difference
+        writer.writerow(
+            [row.name, row.mean, row.std, " ".join(map(str, row.values))]
+            + ([d.value, d.low, d.high, d.p_value] if d else [None] * 4)
+            + [row.seconds, row.parameters, row.num_samples or None, "; ".join(row.errors)]
+        )
+    return file.getvalue()
+
+
+def latex(rows: Sequence[Row], metric: str) -> str:
+    """A booktabs tabular."""
+    columns = headings(metric)
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}", r"\toprule", _row(columns), r"\midrule"]
+    lines += [_row(cells(row)) for row in rows]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def rich_table(rows: Sequence[Row], metric: str, heading: str) -> Table:
+    """The table for a terminal."""
+    table = Table(title=heading)
+    for i, name in enumerate(headings(metric)):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*cells(row), style="red" if row.errors and not row.values else None)
+    return table
+
+
+def _joined(texts: Sequence[str]) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+def _row(texts: Sequence[str]) -> str:
+    return " & ".join(text.translate(LATEX) for text in texts) + r" \\"
