@@ -10,6 +10,7 @@ Format: https://github.com/thodan/bop_toolkit/blob/master/docs/bop_datasets_form
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -213,7 +214,7 @@ def _read_scene(scene: Path, labels: bool) -> tuple[dict[str, Any], Any, Any]:
     return (
         as_object(read_json(camera), camera, "the file"),
         as_object(read_json(gt), gt, "the file") if labels else None,
-        as_object(read_json(info), info, "the file") if labels and info.is_file() else None,
+        as_object(read_json(info), info, "the file") if labels and os.path.lexists(info) else None,
     )
 
 

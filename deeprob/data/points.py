@@ -1,0 +1,221 @@
+"""Point clouds: read from files, or cut from a frame with depth."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.data.frame import Frame, Instance
+from deeprob.data.reading import OnBadSample, read_bytes, read_text
+from deeprob.errors import InputError
+
+Points = NDArray[np.float64]
+SUFFIXES = (".xyz", ".ply", ".npy")
+MAX_POINTS = 2**26
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Points of one object.
+
+    points: float64 (N, 3), metres. normals: float64 (N, 3), unit, or None. class_id: index into the classes.
+    source, key, group: as a Frame's.
+    """
+
+    points: Points
+    class_id: int
+    source: str
+    key: str
+    group: str
+    normals: Points | None = None
+
+
+class PointsSource:
+    """One cloud in a file for each object; its class is the file's name without suffix.
+
+    splits: for each split, patterns over file names relative to root. Each split may name the same objects.
+    """
+
+    real = True
+
+    def __init__(
+        self,
+        root: Path,
+        splits: Mapping[str, Sequence[str]],
+        on_bad_sample: OnBadSample = "error",
+        name: str | None = None,
+    ) -> None:
+        self.root = Path(root).expanduser()
+        if not self.root.is_dir():
+            raise InputError(
+                "no such folder", where=self.root, fix="set data.root, or paths.data_dir above it"
+            )
+        self.name = name or self.root.name
+        self.on_bad_sample = on_bad_sample
+        self.skipped: list[str] = []
+        self.splits = tuple(splits)
+        files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        self.classes = tuple(sorted({path.stem for path in files}))
+        self._files = {
+            split: [
+                path
+                for path in files
+                if any(fnmatchcase(path.relative_to(self.root).as_posix(), p) for p in patterns)
+            ]
+            for split, patterns in splits.items()
+        }
+        for split, found in self._files.items():
+            if not found:
+                raise InputError(
+                    f"split {split!r} has no point clouds",
+                    where=self.root,
+                    expected=f"files {', '.join(SUFFIXES)}",
+                )
+
+    def clouds(self, split: str) -> list[Cloud]:
+        """Read the clouds of a split. Raises InputError for an unknown split, or a bad file not skipped."""
+        if split not in self._files:
+            raise InputError(f"no split {split!r}", where=self.root, expected=" or ".join(self._files))
+        clouds = []
+        for path in self._files[split]:
+            try:
+                points, normals = read_points(path)
+            except InputError as error:
+                if self.on_bad_sample == "error":
+                    raise
+                if str(error) not in self.skipped:
+                    self.skipped.append(str(error))
+                continue
+            key = path.relative_to(self.root).as_posix()
+            clouds.append(Cloud(points, self.classes.index(path.stem), self.name, key, path.stem, normals))
+        return clouds
+
+
+def read_points(path: Path) -> tuple[Points, Points | None]:
+    """Read points (N, 3), and normals (N, 3) where the file has them, from .xyz text, .ply or .npy.
+
+    A row is x y z in metres, or x y z nx ny nz. Raises InputError for a missing, broken or empty file,
+    for a row of another length, and for a value that is not finite.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".xyz":
+        rows = _read_xyz(path)
+    elif suffix == ".npy":
+        rows = _read_npy(path)
+    elif suffix == ".ply":
+        rows = _read_ply(path)
+    else:
+        raise InputError(f"no point cloud format {suffix!r}", where=path, expected=" or ".join(SUFFIXES))
+    if rows.ndim != 2 or rows.shape[1] not in (3, 6) or not len(rows):
+        raise InputError(f"an array of shape {rows.shape}", where=path, expected="(N, 3) or (N, 6), N > 0")
+    bad = np.flatnonzero(~np.isfinite(rows).all(1))
+    if len(bad):
+        raise InputError(f"point {bad[0]} is not finite", where=path)
+    normals = None
+    if rows.shape[1] == 6:
+        lengths = np.linalg.norm(rows[:, 3:], axis=1, keepdims=True)
+        if (lengths < 1e-9).any():
+            raise InputError(f"the normal of point {int(lengths.argmin())} has no length", where=path)
+        normals = rows[:, 3:] / lengths
+    return rows[:, :3].copy(), normals
+
+
+def cloud_from_depth(frame: Frame, instance: Instance | None = None) -> Points:
+    """Turn depth readings into points in camera axes, float64 (N, 3), metres; or those of an instance alone.
+
+    X = z K^-1 (u, v, 1) for each pixel u, v with a reading z. Raises InputError without depth, K or mask.
+    """
+    if frame.depth_m is None or frame.K is None:
+        raise InputError("the frame has no depth or no camera matrix", where=frame.key)
+    seen = frame.depth_m > 0
+    if instance is not None:
+        if instance.mask is None:
+            raise InputError("the instance has no mask", where=frame.key)
+        seen &= instance.mask
+    v, u = np.nonzero(seen)
+    z = frame.depth_m[v, u].astype(np.float64)
+    return np.asarray(z[:, None] * (np.stack([u, v, np.ones_like(u)], axis=1) @ np.linalg.inv(frame.K).T))
+
+
+def sample_points(count: int, num_points: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Choose `num_points` of `count` points: no repeats where there are enough, else all at least once."""
+    if count < 1:
+        raise InputError("a cloud without points cannot be sampled")
+    repeats = [rng.permutation(count) for _ in range(-(-num_points // count))]
+    return np.concatenate(repeats)[:num_points] if repeats else np.empty(0, np.int64)
+
+
+def estimate_normals(points: Points, neighbours: int = 16) -> Points:
+    """Fit a plane to each point's neighbours: unit normals (N, 3), away from the cloud's centre.
+
+    The normal is the direction of least variance: the covariance's eigenvector of the smallest eigenvalue.
+    """
+    from scipy.spatial import cKDTree
+
+    _, index = cKDTree(points).query(points, k=min(neighbours, len(points)))
+    near = points[index.reshape(len(points), -1)]
+    centred = near - near.mean(1, keepdims=True)
+    normals = np.linalg.eigh(np.einsum("nki,nkj->nij", centred, centred))[1][:, :, 0]
+    outwards = ((points - points.mean(0)) * normals).sum(1, keepdims=True)
+    return np.asarray(np.where(outwards < 0, -normals, normals))
+
+
+def _read_xyz(path: Path) -> Points:
+    lines = [line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise InputError("no points", where=path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return np.loadtxt(io.StringIO("\n".join(lines)), dtype=np.float64, ndmin=2)
+    except (ValueError, Warning) as error:
+        raise InputError(f"no table of numbers ({error})", where=path, expected="x y z a line") from None
+
+
+def _read_npy(path: Path) -> Points:
+    content = io.BytesIO(read_bytes(path))
+    try:
+        # The header is looked at first: it may claim an array of objects, or one that fills the memory.
+        version = np.lib.format.read_magic(content)  # type: ignore[no-untyped-call]
+        reader = "read_array_header_1_0" if version == (1, 0) else "read_array_header_2_0"
+        shape, _, dtype = getattr(np.lib.format, reader)(content)
+        if dtype.kind not in "fiu" or math.prod(shape) > 6 * MAX_POINTS:
+            raise InputError(f"an array {shape} of {dtype}", where=path, expected="(N, 3) of numbers")
+        content.seek(0)
+        return np.asarray(np.load(content, allow_pickle=False), np.float64)
+    except InputError:
+        raise
+    except Exception as error:  # a broken header raises errors of many kinds
+        raise InputError(f"broken array file ({error})", where=path) from None
+
+
+def _read_ply(path: Path) -> Points:
+    from trimesh.exchange.ply import load_ply
+
+    content = read_bytes(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = load_ply(io.BytesIO(content))
+        points = np.asarray(loaded["vertices"], np.float64)
+        declared = loaded["metadata"]["_ply_raw"]["vertex"]["length"]
+        if len(points) != declared:
+            raise InputError(
+                f"{len(points)} vertices", where=path, expected=f"{declared}, as the header says"
+            )
+        normals = loaded.get("vertex_normals")
+        return (
+            points if normals is None else np.concatenate([points, np.asarray(normals, np.float64)], axis=1)
+        )
+    except InputError:
+        raise
+    except Exception as error:  # trimesh raises whatever its parser stumbles over
+        raise InputError(f"broken PLY file ({error})", where=path) from None
