@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -167,10 +168,9 @@ def print_results(run: Run, console: Console) -> None:
 
 def print_table(results: Mapping[str, Any], console: Console) -> None:
     """Print results, each metric with its interval, the model beside the baselines."""
-    table = Table(
-        title=f"{results['experiment']}, {results['split']} split, {results['checkpoint']} checkpoint"
-    )
-    table.add_column("metric")
+    heading = f"{results['experiment']}, {results['split']} split, {results['checkpoint']} checkpoint"
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("metric", no_wrap=True)
     table.add_column("model", justify="right", style="bold")
     table.add_column("95 % interval", justify="right")
     for name in results["baselines"]:

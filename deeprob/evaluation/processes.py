@@ -20,6 +20,7 @@ from rich.table import Table
 
 from deeprob.runs import Run
 
+COMMAND = (sys.executable, "-m", "deeprob", "train")
 OUTPUT = "output.txt"  # what the process printed, in its run folder
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 60.0  # for a run to write its checkpoint after Ctrl-C
@@ -100,7 +101,7 @@ class _State:
         self._output = open(run.path / OUTPUT, "wb")  # noqa: SIM115  closed when the process ends
         self._since = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "deeprob", "train", *self.job.overrides],
+            [*COMMAND, *self.job.overrides],
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,

@@ -57,7 +57,8 @@ def bootstrap(
     """95 % BCa intervals of every metric of `statistic` by resampling the units, the rows of sums (U, S).
 
     proportions: the metrics lie in 0..1. Where one is exactly 0 or 1 in every resample, a bootstrap knows no
-    spread; its inner end is then Clopper and Pearson's exact bound for U of U units, 0.025^(1/U).
+    spread; its inner end is then Clopper and Pearson's exact bound for n of n units, 0.025^(1/n), n counting
+    the units that bear on the metric (those that hold a class, for its recall).
     """
     num_units = sums.shape[0]
     value = statistic(_total(sums))
@@ -68,10 +69,11 @@ def bootstrap(
     low, high = _bca(value, resampled, _acceleration(sums, statistic))
     if not proportions:
         return Intervals(value, low, high)
-    tail = ((1 - LEVEL) / 2) ** (1 / num_units)
     constant = np.nanmin(resampled, axis=0, initial=np.inf) == np.nanmax(resampled, axis=0, initial=-np.inf)
-    low = np.where(constant & (value == 1), tail, low)
-    high = np.where(constant & (value == 0), 1 - tail, high)
+    perfect, hopeless = constant & (value == 1), constant & (value == 0)
+    if perfect.any() or hopeless.any():
+        tail = ((1 - LEVEL) / 2) ** (1 / np.maximum(_units_with(sums, statistic), 1))
+        low, high = np.where(perfect, tail, low), np.where(hopeless, 1 - tail, high)
     return Intervals(value, low, high)
 
 
@@ -166,6 +168,13 @@ def _exchanged_totals(
         yield np.concatenate([total_a + moved, total_b - moved], axis=1)
 
 
+def _units_with(sums: scipy.sparse.csr_array, statistic: Statistic) -> NDArray[np.int64]:
+    """Count the units on which each metric (M,) is defined by themselves."""
+    rows = _rows_in_a_chunk(1, sums.shape[1])
+    parts = [np.isfinite(statistic(sums[i : i + rows].toarray())) for i in range(0, sums.shape[0], rows)]
+    return np.asarray(np.concatenate(parts).sum(axis=0))
+
+
 def _acceleration(sums: scipy.sparse.csr_array, statistic: Statistic) -> Floats:
     """BCa's acceleration (M,) from leaving out one unit at a time."""
     total = _total(sums)
@@ -173,8 +182,9 @@ def _acceleration(sums: scipy.sparse.csr_array, statistic: Statistic) -> Floats:
     left_out = np.concatenate(
         [statistic(total - sums[i : i + rows].toarray()) for i in range(0, sums.shape[0], rows)]
     )
+    count = np.maximum(np.isfinite(left_out).sum(axis=0), 1)
+    deviation = np.nansum(left_out, axis=0) / count - left_out
     with np.errstate(invalid="ignore", divide="ignore"):
-        deviation = np.nanmean(left_out, axis=0) - left_out if len(left_out) else left_out
         skew = np.nansum(deviation**3, axis=0) / (6 * np.nansum(deviation**2, axis=0) ** 1.5)
     return np.asarray(np.nan_to_num(skew))
 

@@ -13,7 +13,9 @@ from deeprob.evaluation.definitions import title
 from deeprob.evaluation.pages import fixed, p_value, signed
 
 LATEX = str.maketrans(
-    {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "−": "$-$", "–": "--", "±": r"$\pm$"}
+    {c: f"\\{c}" for c in "&%$#_{}"}
+    | {c: f"${c}$" for c in "<>|"}
+    | {"\\": r"\textbackslash{}", "−": "$-$", "–": "--", "±": r"$\pm$"}
 )
 
 

@@ -13,7 +13,9 @@ from deeprob.runs import Run, write_json
 CLASSES = ("banana", "cracker box", "mug", "<b>odd & name</b>")
 
 
-def make_predictions(seed: int = 0, count: int = 240, skill: float = 2.0, data_seed: int = 0) -> Predictions:
+def predictions_of_a_model(
+    seed: int = 0, count: int = 240, skill: float = 2.0, data_seed: int = 0
+) -> Predictions:
     """A model that is right on most samples; the same `data_seed` gives the same samples."""
     data = np.random.default_rng(data_seed)
     labels = data.integers(len(CLASSES), size=count)
@@ -30,7 +32,7 @@ def make_predictions(seed: int = 0, count: int = 240, skill: float = 2.0, data_s
     )
 
 
-def write_run(path: Path, predictions: Predictions, seed: int = 0, experiment: str | None = None) -> Run:
+def run_folder(path: Path, predictions: Predictions, seed: int = 0, experiment: str | None = None) -> Run:
     """Put everything that a finished run holds, but checkpoints, into `path`."""
     path.mkdir(parents=True)
     run = Run(path)
@@ -74,5 +76,15 @@ def write_run(path: Path, predictions: Predictions, seed: int = 0, experiment: s
 
 
 @pytest.fixture
+def make_predictions():
+    return predictions_of_a_model
+
+
+@pytest.fixture
+def write_run():
+    return run_folder
+
+
+@pytest.fixture
 def finished_run(tmp_path: Path) -> Run:
-    return write_run(tmp_path / "runs" / "demo" / "20260101-120000", make_predictions())
+    return run_folder(tmp_path / "runs" / "demo" / "20260101-120000", predictions_of_a_model())

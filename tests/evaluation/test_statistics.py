@@ -82,6 +82,17 @@ def test_all_units_wrong_is_no_certainty():
     assert (interval.low[0], interval.high[0]) == (0, pytest.approx(exact.high, rel=1e-12))
 
 
+def test_the_exact_bound_counts_the_units_that_bear_on_the_metric():
+    def share_of_rare(sums: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(sums[..., 1:] > 0, sums[..., :1] / sums[..., 1:], np.nan)
+
+    sums = np.zeros((400, 2))
+    sums[:30] = 1  # thirty units hold the rare class, all of them right
+    interval = bootstrap(scipy.sparse.csr_array(sums), share_of_rare)
+    assert interval.low[0] == pytest.approx(scipy.stats.binomtest(30, 30).proportion_ci().low, rel=1e-12)
+
+
 def test_one_unit_has_no_interval():
     interval = bootstrap(rows_of(np.array([0.5])), ratio)
     assert interval.value[0] == 0.5
