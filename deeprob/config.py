@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import II, MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from deeprob.data.settings import Augmentation
@@ -50,6 +50,7 @@ class ViewSettings:
     margin: float = 0.0
     min_pixels: float = 6.0
     min_visible_fraction: float = 0.0
+    square: bool = False
 
 
 @dataclass
@@ -95,7 +96,7 @@ class PyBulletSettings:
     """See deeprob.sim.source.PyBulletSource."""
 
     _target_: str = "deeprob.sim.source.PyBulletSource"
-    settings: SimSettings = II("data.sim")  # noqa: RUF009  a string, immutable
+    settings: SimSettings = MISSING
     cache_dir: str = "${data.root}"
     workers: int = 2
 
@@ -349,6 +350,13 @@ SCHEMA: dict[str, dict[str, type]] = {
 }
 """Group -> name -> dataclass; in YAML `/schema/<group>: <name>`."""
 
+LEAVES: dict[str, type] = {
+    vars(schema)["_target_"]: schema
+    for schema in list(globals().values())
+    if isinstance(schema, type) and "_target_" in vars(schema)
+}
+"""Target -> the dataclass of its arguments."""
+
 
 def register() -> None:
     """Make the schema known to Hydra."""
@@ -434,14 +442,13 @@ def build(leaf: Mapping[str, Any] | DictConfig, allowed: Sequence[str] = (), **a
 
 def _typed(target: str, leaf: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
     """The arguments in a leaf as its target's schema types them: config.yaml of a run holds bare dicts."""
-    schema = next((s for g in SCHEMA.values() for s in g.values() if vars(s).get("_target_") == target), None)
     bare = OmegaConf.to_container(leaf, resolve=True) if isinstance(leaf, DictConfig) else dict(leaf)
     assert isinstance(bare, dict)
     bare.pop("_target_")
-    if schema is None:
+    if target not in LEAVES:
         return cast("dict[str, Any]", bare)
     try:
-        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), bare))
+        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(LEAVES[target]), bare))
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0], where=f"config of {target}") from error
     return {key: value for key, value in vars(typed).items() if key != "_target_"}

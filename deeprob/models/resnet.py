@@ -1,6 +1,6 @@
 """Residual networks.
 
-    block:  y = relu(F(x) + S(x))      F: two 3x3 convolutions with batch norm; S: identity, or a 1x1 projection
+    block:  y = relu(F(x) + S(x))    F: two 3x3 convolutions with batch norm; S: identity, or a 1x1 projection
 
 The shortcut is an add gate: backward it hands dy to both branches unchanged, so a gradient reaches the first
 layer without passing through a single weight (He et al., Deep Residual Learning, 2015, equation 2).
@@ -95,7 +95,7 @@ class ResNet(nn.Module):
         self._initialise(norm)
 
     def _initialise(self, norm: bool) -> None:
-        """Normal, variance 2 / fan out (He et al., Delving Deep into Rectifiers, 2015); blocks start as identity."""
+        """Normal, variance 2 / fan out (He et al., Delving Deep, 2015); blocks start as the identity."""
         for name, parameter in self.named_parameters():
             if parameter.dim() == 4:
                 nn.init.kaiming_normal_(parameter, mode="fan_out", nonlinearity="relu")
