@@ -49,8 +49,8 @@ class BasicBlock(nn.Module):
 class ResNet(nn.Module):
     """A residual network of basic blocks: images (N, in_channels, H, W) -> logits (N, num_classes).
 
-    blocks: number of blocks in each stage; the second and later stages halve the resolution and double the width.
-    width: channels of the first stage.
+    blocks: number of blocks in each stage; each stage after the first halves the resolution and doubles the
+        width. width: channels of the first stage.
     stem: "small" is one 3x3 convolution for images of 32 to 64 px; "imagenet" a 7x7 of stride 2 and a pool.
     norm: batch norm after every convolution. Without it the last convolution of each block starts at zero, so
         that a deep network starts as the identity (Zhang et al., Fixup, 2019, first rule).
