@@ -41,9 +41,17 @@ from .gelu import gelu as gelu
 from .gelu import silu as silu
 from .giou import GeneralizedBoxIoULoss as GeneralizedBoxIoULoss
 from .giou import generalized_box_iou_loss as generalized_box_iou_loss
+from .group_norm import GroupNorm as GroupNorm
+from .group_norm import group_norm as group_norm
 from .hinge import MultiMarginLoss as MultiMarginLoss
 from .hinge import multi_margin_loss as multi_margin_loss
+from .interpolate import Upsample as Upsample
+from .interpolate import interpolate as interpolate
 from .l2_regularizer import l2_regularizer as l2_regularizer
+from .layer_norm import LayerNorm as LayerNorm
+from .layer_norm import RMSNorm as RMSNorm
+from .layer_norm import layer_norm as layer_norm
+from .layer_norm import rms_norm as rms_norm
 from .linear import Linear as Linear
 from .linear import linear as linear
 from .matmul import matmul as matmul

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, may_overwrite
+from . import kernels
+from ._function import Function, expect, expect_alike, is_plain, may_overwrite
 
 
 class BatchNormFunction(Function):
-    """The normalisation above. Takes mu and r as found by `moments`; their gradients are part of dx."""
+    """The normalisation above. Takes mu and var as found by `moments`; their gradients are part of dx."""
 
     autocast_dtype = "unchanged"
 
@@ -38,7 +39,7 @@ class BatchNormFunction(Function):
     ) -> Tensor:
         scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
         shift = -mean * scale if bias is None else bias - mean * scale
-        return (x * per_channel(scale, x) + per_channel(shift, x)).to(x.dtype)
+        return affine(x, scale, shift)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -53,21 +54,22 @@ class BatchNormFunction(Function):
         if ctx.training and not may_overwrite(dy):
             mean, var = moments(x)  # as functions of x, so that the second derivative sees them
         rstd = (var + ctx.eps).rsqrt()
-        h = (x - per_channel(mean, x)) * per_channel(rstd, x)
-        dweight, dbias = over_batch(dy * h).sum(1), over_batch(dy).sum(1)
+        dbias, dot = sum_and_dot(dy, x, mean)
+        dweight = dot * rstd
         dx = None
         if ctx.needs_input_grad[0]:
-            centred = dy
+            # w r (dy - mean(dy) - h mean(dy h)), gathered into a dy + b x + c with one number a channel each
+            a = rstd if weight is None else rstd * weight
             if ctx.training:
-                m = x.numel() // x.shape[1]
-                centred = dy - per_channel(dbias / m, x) - h * per_channel(dweight / m, x)
-            scale = rstd if weight is None else rstd * weight
-            dx = (centred * per_channel(scale, x)).to(x.dtype)
-        need_weight, need_bias = ctx.needs_input_grad[1:3]
+                m = x.numel() // max(1, x.shape[1])
+                b = -a * rstd * dweight / max(1, m)
+                dx = combine(dy, x, a, b, -a * dbias / max(1, m) - b * mean)
+            else:
+                dx = affine(dy, a, torch.zeros_like(a))
         return (
             dx,
-            dweight.to(weight.dtype) if need_weight else None,
-            dbias.to(ctx.bias_dtype) if need_bias else None,
+            dweight.to(weight.dtype) if ctx.needs_input_grad[1] else None,
+            dbias.to(ctx.bias_dtype) if ctx.needs_input_grad[2] else None,
             *[None] * 4,
         )
 
@@ -99,8 +101,74 @@ def over_batch(x: Tensor) -> Tensor:
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance (C) of x (N, C, ...)."""
+    if (views := planes_or_rows(x)) is not None:
+        ((v,), planes) = views
+        count = x.numel() // x.shape[1]
+        centre = v[0, :, 0].clone() if planes else v[0].clone()  # near the mean: squares lose no digits
+        total, square = torch.zeros(2, x.shape[1], dtype=torch.float64)
+        loop = kernels.plane_sums if planes else kernels.row_sums
+        kernels.run(loop, x.shape[1], v, centre, total, square, grain=GRAIN)
+        offset = total / count
+        return (centre + offset).float(), (square / count - offset * offset).clamp_min_(0).float()
     var, mean = torch.var_mean(over_batch(x), 1, correction=0)
     return mean, var
+
+
+def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sum(dy) and sum(dy (x - mu)), each (C)."""
+    if (views := planes_or_rows(dy, x)) is not None:
+        arrays, planes = views
+        total, dot = torch.zeros(2, x.shape[1], dtype=torch.float64)
+        loop = kernels.plane_dots if planes else kernels.row_dots
+        kernels.run(loop, x.shape[1], *arrays, mean, total, dot, grain=GRAIN)
+        return total.float(), dot.float()
+    rows = over_batch(dy)
+    return rows.sum(1), (rows * (over_batch(x) - mean[:, None])).sum(1)
+
+
+def affine(x: Tensor, a: Tensor, c: Tensor) -> Tensor:
+    """Return a x + c, one number a channel each, in x's dtype."""
+    if is_plain(a, c) and (views := planes_or_rows(x, y := torch.empty_like(x))) is not None:
+        (source, target), planes = views
+        loop = kernels.plane_affine if planes else kernels.row_affine
+        kernels.run(loop, num_rows(source, planes), source, a, c, target)
+        return y
+    return (x * per_channel(a, x) + per_channel(c, x)).to(x.dtype)
+
+
+def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Return a dy + b x + c, one number a channel each, in x's dtype."""
+    if (views := planes_or_rows(dy, x, dx := torch.empty_like(x))) is not None:
+        (upstream, source, target), planes = views
+        loop = kernels.plane_combine if planes else kernels.row_combine
+        kernels.run(loop, num_rows(source, planes), upstream, source, a, b, c, target)
+        return dx
+    return (dy * per_channel(a, x) + x * per_channel(b, x) + per_channel(c, x)).to(x.dtype)
+
+
+def planes_or_rows(*tensors: Tensor) -> tuple[list[Tensor], bool] | None:
+    """View all as planes (N, C, M) or all as rows (N M, C), and say whether it is planes.
+
+    None where the CPU's loops cannot or need not run.
+    """
+    x = tensors[0]
+    if x.numel() < LOOP_FROM or not is_plain(*tensors):
+        return None
+    if x.dim() > 2 and all(t.is_contiguous() for t in tensors):
+        return [t.view(*t.shape[:2], -1) for t in tensors], True
+    innermost = [t.movedim(1, -1) for t in tensors]
+    if all(t.is_contiguous() for t in innermost):
+        return [t.view(-1, x.shape[1]) for t in innermost], False
+    return None
+
+
+def num_rows(view: Tensor, planes: bool) -> int:
+    """Return what affine and combine loop over: planes, or rows."""
+    return view.shape[0] * view.shape[1] if planes else view.shape[0]
+
+
+LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
+GRAIN = 16  # channels a thread: one cache line of float32
 
 
 def batch_norm(
@@ -127,8 +195,8 @@ def batch_norm(
         m = x.numel() // max(1, x.shape[1])
         expect(m != 1, name, "more than one value per channel in training", x)
         with torch.no_grad():
-            mean, var = moments(x)
-            if running_mean is not None and running_var is not None and m > 0:
+            mean, var = moments(x) if m else x.new_ones(2, x.shape[1])  # of no entries there are none
+            if running_mean is not None and running_var is not None and m:
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
                 running_var.lerp_((var * (m / (m - 1))).to(running_var.dtype), momentum)
     else:

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 
 from ..batch_norm import batch_norm
+from ..group_norm import group_norm
+from ..layer_norm import layer_norm, rms_norm
 from ._entry import Layer, bench, module, real, tiny
 
 LAYERS = [
@@ -38,6 +40,68 @@ LAYERS = [
             (lambda d: [d(1, 4), None, None, d(4), d(4)], {"training": True}),
             (lambda d: [d(3, 4), None, None, d(3), d(3)], {"training": True}),
             (lambda d: [d(3, 4), None, None, d(4), d(4)], {}),
+        ],
+    ),
+    Layer(
+        "layer_norm",
+        lambda x, w, b, shape, eps=1e-5: layer_norm(x, shape, w, b, eps),
+        lambda x, w, b, shape, eps=1e-5: F.layer_norm(x, shape, w, b, eps),
+        samples=[
+            tiny("rows", lambda d: [d(5, 7), d(7), d(7)], shape=(7,)),
+            tiny("no affine", lambda d: [d(3, 4), None, None], shape=(4,)),
+            tiny("no bias, two axes", lambda d: [d(2, 3, 4), d(3, 4), None], shape=(3, 4), eps=1e-2),
+            real("tokens", lambda d: [d(4, 17, 48), d(48), d(48)], shape=(48,)),
+            real("far from zero", lambda d: [d(70, 48) + 20, d(48), d(48)], shape=(48,)),
+            bench("tokens 32x65x192", lambda d: [d(32, 65, 192), d(192), d(192)], shape=(192,)),
+            bench("tokens 8x197x768", lambda d: [d(8, 197, 768), d(768), d(768)], shape=(768,)),
+        ],
+        modules=[
+            module("LayerNorm", lambda d: [d(2, 3, 5)], 5),
+            module("LayerNorm", lambda d: [d(2, 3, 5)], (3, 5), 1e-3, bias=False),
+            module("LayerNorm", lambda d: [d(2, 3, 5)], 5, elementwise_affine=False),
+        ],
+        rejects=[
+            (lambda d: [d(2, 5), None, None], {"shape": (4,)}),
+            (lambda d: [d(2, 5), d(4), None], {"shape": (5,)}),
+        ],
+    ),
+    Layer(
+        "rms_norm",
+        lambda x, w, shape, eps=None: rms_norm(x, shape, w, eps),
+        lambda x, w, shape, eps=None: F.rms_norm(x, shape, w, eps),
+        autocast=False,
+        samples=[
+            tiny("rows", lambda d: [d(5, 7), d(7)], shape=(7,)),
+            tiny("no weight, eps", lambda d: [d(3, 4), None], shape=(4,), eps=1e-2),
+            real("tokens", lambda d: [d(4, 17, 48), d(48)], shape=(48,)),
+            bench("tokens 32x65x192", lambda d: [d(32, 65, 192), d(192)], shape=(192,)),
+            bench("tokens 8x197x768", lambda d: [d(8, 197, 768), d(768)], shape=(768,)),
+        ],
+        modules=[
+            module("RMSNorm", lambda d: [d(2, 3, 5)], 5),
+            module("RMSNorm", lambda d: [d(2, 5)], (5,), 1e-3),
+        ],
+        rejects=[(lambda d: [d(2, 5), d(4)], {"shape": (5,)})],
+    ),
+    Layer(
+        "group_norm",
+        lambda x, w, b, groups, eps=1e-5: group_norm(x, groups, w, b, eps),
+        lambda x, w, b, groups, eps=1e-5: F.group_norm(x, groups, w, b, eps),
+        maps=True,
+        samples=[
+            tiny("two groups", lambda d: [d(2, 4, 3, 2), d(4), d(4)], groups=2),
+            tiny("one group, no affine", lambda d: [d(2, 3, 5), None, None], groups=1, eps=1e-2),
+            tiny("every channel", lambda d: [d(2, 3, 4), d(3), None], groups=3),
+            real("map", lambda d: [d(4, 16, 6, 5), d(16), d(16)], groups=4),
+            bench("8 groups, 64 ch 32 px", lambda d: [d(32, 64, 32, 32), d(64), d(64)], groups=8),
+        ],
+        modules=[
+            module("GroupNorm", lambda d: [d(2, 4, 3, 3)], 2, 4),
+            module("GroupNorm", lambda d: [d(2, 4, 5)], 4, 4, 1e-3, affine=False),
+        ],
+        rejects=[
+            (lambda d: [d(2, 4, 3), None, None], {"groups": 3}),
+            (lambda d: [d(2, 4, 3), d(3), None], {"groups": 2}),
         ],
     ),
 ]

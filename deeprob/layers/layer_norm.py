@@ -1,0 +1,239 @@
+"""Normalisation of each row: layer norm and root-mean-square norm.
+
+    layer_norm   y = w h + b,  h = (x - mu) r,  r = 1 / sqrt(var + eps)      mu, var of the row
+                 dx = r (k - mean(k) - h mean(k h)),  k = w dy
+    rms_norm     y = w h,      h = x r,         r = 1 / sqrt(mean(x^2) + eps)
+                 dx = r (k - h mean(k h)),        k = w dy
+
+    dw = sum over rows of dy h,  db = sum over rows of dy
+    x (..., D), a row is its last axes of shape w; means run over the row
+
+Cost: two passes over x forward, two over x and dy backward; saves x and a number or two a row.
+Source: Ba, Kiros and Hinton, Layer normalization (2016); Zhang and Sennrich, RMSNorm (2019).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import kernels
+from ._function import Function, expect, expect_alike, is_plain
+
+
+class LayerNormFunction(Function):
+    """Layer norm of rows x (R, D)."""
+
+    autocast_dtype = torch.float32
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+        if is_contiguous_and_plain(x, weight, bias):
+            y = torch.empty_like(x)
+            kernels.run(kernels.layer_norm, len(x), x, ones(weight, x), zeros(bias, x), eps, y)
+            return y
+        h, _ = standardise(x, eps)
+        h = h if weight is None else h * weight
+        return h if bias is None else h + bias
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, _, ctx.eps = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, need_bias, _ = ctx.needs_input_grad
+        if is_contiguous_and_plain(x, weight, dy):
+            dx, parts = torch.empty_like(x), torch.zeros(kernels.count_parts(len(x)), 2, x.shape[1])
+            kernels.run(
+                kernels.layer_norm_gradient, len(x), dy, x, ones(weight, x), ctx.eps, dx, parts, kernels.PART
+            )
+            dweight, dbias = parts.sum(0)
+            return (
+                dx if need_x else None,
+                dweight if need_weight else None,
+                dbias if need_bias else None,
+                None,
+            )
+        h, rstd = standardise(x, ctx.eps)
+        k = dy if weight is None else dy * weight
+        dx = rstd * (k - k.mean(1, keepdim=True) - h * (k * h).mean(1, keepdim=True))
+        dweight = (dy * h).sum(0) if need_weight else None
+        return dx if need_x else None, dweight, dy.sum(0) if need_bias else None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Any, weight_dot: Any, bias_dot: Any, _: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        h, rstd = standardise(x, ctx.eps)
+        y_dot = torch.zeros_like(x)
+        if x_dot is not None:
+            y_dot = rstd * (x_dot - x_dot.mean(1, keepdim=True) - h * (x_dot * h).mean(1, keepdim=True))
+            y_dot = y_dot if weight is None else y_dot * weight
+        y_dot = y_dot if weight_dot is None else y_dot + h * weight_dot
+        return y_dot if bias_dot is None else y_dot + bias_dot
+
+
+class RMSNormFunction(Function):
+    """Root-mean-square norm of rows x (R, D)."""
+
+    autocast_dtype = torch.float32
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+        if is_contiguous_and_plain(x, weight):
+            y = torch.empty_like(x)
+            kernels.run(kernels.rms_norm, len(x), x, ones(weight, x), eps, y)
+            return y
+        h = x * inverse_rms(x, eps)
+        return h if weight is None else h * weight
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, ctx.eps = inputs
+        ctx.save_for_backward(x, weight)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        x, weight = ctx.saved_tensors
+        need_x, need_weight, _ = ctx.needs_input_grad
+        if is_contiguous_and_plain(x, weight, dy):
+            dx, parts = torch.empty_like(x), torch.zeros(kernels.count_parts(len(x)), x.shape[1])
+            kernels.run(
+                kernels.rms_norm_gradient, len(x), dy, x, ones(weight, x), ctx.eps, dx, parts, kernels.PART
+            )
+            return dx if need_x else None, parts.sum(0) if need_weight else None, None
+        rstd = inverse_rms(x, ctx.eps)
+        h = x * rstd
+        k = dy if weight is None else dy * weight
+        dx = rstd * (k - h * (k * h).mean(1, keepdim=True))
+        return dx if need_x else None, (dy * h).sum(0) if need_weight else None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Any, weight_dot: Any, _: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        rstd = inverse_rms(x, ctx.eps)
+        h = x * rstd
+        y_dot = torch.zeros_like(x)
+        if x_dot is not None:
+            y_dot = rstd * (x_dot - h * (x_dot * h).mean(1, keepdim=True))
+            y_dot = y_dot if weight is None else y_dot * weight
+        return y_dot if weight_dot is None else y_dot + h * weight_dot
+
+
+def standardise(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return h = (x - mu) r and r (R, 1) of rows x (R, D)."""
+    centred = x - x.mean(1, keepdim=True)
+    rstd = ((centred * centred).mean(1, keepdim=True) + eps).rsqrt()
+    return centred * rstd, rstd
+
+
+def inverse_rms(x: Tensor, eps: float) -> Tensor:
+    """Return r = 1 / sqrt(mean(x^2) + eps), (R, 1), of rows x (R, D)."""
+    return ((x * x).mean(1, keepdim=True) + eps).rsqrt()
+
+
+def is_contiguous_and_plain(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether the CPU's loops can run on these."""
+    return (
+        is_plain(x, *others) and all(t is None or t.is_contiguous() for t in (x, *others)) and x.numel() > 0
+    )
+
+
+def ones(weight: Tensor | None, x: Tensor) -> Tensor:
+    """Return the weight, or ones in its place."""
+    return x.new_ones(x.shape[1]) if weight is None else weight
+
+
+def zeros(bias: Tensor | None, x: Tensor) -> Tensor:
+    """Return the bias, or zeros in its place."""
+    return x.new_zeros(x.shape[1]) if bias is None else bias
+
+
+def layer_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise x (..., *normalized_shape) over its last axes; weight and bias have normalized_shape.
+
+    Raises ValueError where shapes, dtypes or devices do not fit.
+    """
+    rows = as_rows("layer_norm", x, normalized_shape, weight, bias)
+    flat = [None if v is None else v.reshape(-1) for v in (weight, bias)]
+    y: Tensor = LayerNormFunction.apply(rows, *flat, eps)
+    return y.reshape(x.shape)
+
+
+def rms_norm(
+    x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """Scale x (..., *normalized_shape) to root mean square one over its last axes; eps None is the dtype's.
+
+    Raises ValueError where shapes, dtypes or devices do not fit.
+    """
+    rows = as_rows("rms_norm", x, normalized_shape, weight, None)
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    y: Tensor = RMSNormFunction.apply(rows, None if weight is None else weight.reshape(-1), eps)
+    return y.reshape(x.shape)
+
+
+def as_rows(
+    name: str, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None
+) -> Tensor:
+    """View x as rows (R, D), having checked the shapes."""
+    shape = tuple(normalized_shape)
+    expect(
+        len(shape) > 0 and x.shape[-len(shape) :] == shape, name, f"x (..., {', '.join(map(str, shape))})", x
+    )
+    expect(weight is None or weight.shape == shape, name, f"weight {shape}", weight)
+    expect(bias is None or bias.shape == shape, name, f"bias {shape}", bias)
+    expect_alike(name, x=x, weight=weight, bias=bias)
+    return x.reshape(-1, torch.Size(shape).numel())
+
+
+class LayerNorm(nn.Module):
+    """As torch.nn.LayerNorm."""
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape, self.eps = shape, eps
+        self.weight = nn.Parameter(torch.ones(shape)) if elementwise_affine else None
+        self.bias = nn.Parameter(torch.zeros(shape)) if elementwise_affine and bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
+
+
+class RMSNorm(nn.Module):
+    """As torch.nn.RMSNorm."""
+
+    def __init__(
+        self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True
+    ) -> None:
+        super().__init__()
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.normalized_shape, self.eps = shape, eps
+        self.weight = nn.Parameter(torch.ones(shape)) if elementwise_affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
