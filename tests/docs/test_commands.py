@@ -1,0 +1,51 @@
+"""Every command that a document shows is one that the program accepts."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from deeprob.cli.help import VERBS
+from deeprob.config import SCHEMA, compose
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+DOCUMENTS = [*TEXTS, *sorted((ROOT / "configs").rglob("*.yaml"))]
+
+
+def commands():
+    for document in DOCUMENTS:
+        if document.name == "local.yaml":
+            continue
+        for line in document.read_text(encoding="utf-8").splitlines():
+            match = re.match(r"\s*(?:# |\$ )?(deeprob [a-z]+( .*)?)$", line)
+            if match:
+                command = re.split(r"\s{2,}#|\s#\s", match[1])[0].strip()
+                yield pytest.param(command, id=f"{document.relative_to(ROOT)}: {command}")
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_a_documented_command_is_accepted(command):
+    verb, *arguments = shlex.split(command)[1:]
+    assert verb in VERBS
+    overrides = [a for a in arguments if not a.startswith("-")]
+    if verb not in SCHEMA["root"] or (verb == "train" and overrides[0].startswith("run=")):
+        return  # gradcheck and benchmark have no config; a resumed run brings its own
+    compose(verb, [o for o in overrides if "," not in o or "-m" not in arguments])
+
+
+def test_the_map_of_the_house_names_every_room():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for room in (p for p in (ROOT / "deeprob").iterdir() if (p / "__init__.py").is_file()):
+        assert f"`deeprob/{room.name}/`" in text
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 150
+
+
+def test_every_link_into_the_repository_leads_somewhere():
+    for document in TEXTS:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
