@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from deeprob.data.settings import Augmentation
 
+_BLOCK_PIXELS = 2**16  # samples are worked on in blocks whose planes stay in the cache
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
@@ -52,24 +53,28 @@ def augment(
     a = augmentation
     # Rows: flip, x, y, zoom, aspect, angle, brightness, contrast, saturation, hue, blur, noise, cutout y, x.
     draws = 2 * torch.rand((14, batch), generator=generator) - 1
-    planes = images.permute(0, 3, 1, 2).contiguous().float()
     flips = draws[0] < 2 * a.flip - 1
-    if a.translate or a.zoom or a.aspect or a.rotate:
-        planes = _warp(planes, _affine(draws[1:6], a, flips, height, width))
-    elif a.flip:
-        planes[flips] = planes[flips].flip(3)
-    if a.blur:
-        planes = _blur(planes, a.blur * draws[10].abs(), a.blur)
-    planes = _recolour(planes, draws[6:10], a, mean, std)
-    if a.noise:
-        # Scaled by each channel's std: the noise is defined on images from 0 to 1, and these are normalised.
-        deviation = a.noise * draws[11].abs().view(-1, 1, 1, 1) / torch.tensor(std).view(1, 3, 1, 1)
-        planes.addcmul_(torch.randn(planes.shape, generator=generator), deviation)
-    if a.cutout:
-        inside_y = _interval(draws[12], a.cutout, height)
-        inside_x = _interval(draws[13], a.cutout, width)
-        planes.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
-    return planes
+    affine = _affine(draws[1:6], a, flips, height, width)
+    matrix, lift = _colour_map(draws[6:10], a)
+    cut_y, cut_x = _interval(draws[12], a.cutout, height), _interval(draws[13], a.cutout, width)
+    out = torch.empty(batch, 3, height, width)
+    block = max(1, _BLOCK_PIXELS // max(height * width, 1))
+    for part in (slice(start, start + block) for start in range(0, batch, block)):
+        planes = images[part].permute(0, 3, 1, 2).contiguous().float()
+        if a.translate or a.zoom or a.aspect or a.rotate:
+            planes = _warp(planes, affine[part])
+        elif a.flip:
+            planes[flips[part]] = planes[flips[part]].flip(3)
+        if a.blur:
+            planes = _blur(planes, a.blur * draws[10, part].abs(), a.blur)
+        _recolour(planes, matrix[part], lift[part], mean, std, out[part])
+        if a.noise:
+            # By each channel's std: the noise is defined on images from 0 to 1, and these are normalised.
+            deviation = a.noise * draws[11, part].abs().view(-1, 1, 1, 1) / torch.tensor(std).view(1, 3, 1, 1)
+            out[part].addcmul_(torch.randn(planes.shape, generator=generator), deviation)
+        if a.cutout:
+            out[part].masked_fill_((cut_y[part, :, None] & cut_x[part, None, :])[:, None], 0.0)
+    return out
 
 
 def _affine(
@@ -88,14 +93,14 @@ def _affine(
 
 def _warp(planes: torch.Tensor, affine: torch.Tensor) -> torch.Tensor:
     """Sample (B, 3, H, W) at the affine image of each pixel; outside, the border is repeated."""
-    batch, _, height, width = planes.shape
+    height, width = planes.shape[2:]
     x = torch.arange(width) - (width - 1) / 2
     y = torch.arange(height) - (height - 1) / 2
-    grid = torch.empty(batch, height, width, 2)
-    for axis, side in enumerate((width, height)):  # grid_sample counts a side from -1 to 1
-        along_x, along_y, shift = (affine[:, axis] * (2 / side)).unbind(1)
-        rows = along_y[:, None] * y + shift[:, None]
-        torch.add(rows[:, :, None], (along_x[:, None] * x)[:, None, :], out=grid[..., axis])
+    # grid_sample counts each side from -1 to 1.
+    along_x, along_y, shift = (affine * torch.tensor([[2 / width], [2 / height]])).unbind(2)
+    columns = along_x[:, :, None] * x
+    rows = along_y[:, :, None] * y + shift[:, :, None]
+    grid = (columns[:, :, None, :] + rows[:, :, :, None]).permute(0, 2, 3, 1)
     return F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -116,32 +121,34 @@ def _blur(planes: torch.Tensor, sigma: torch.Tensor, largest: float) -> torch.Te
     return planes
 
 
-def _recolour(
-    planes: torch.Tensor,
-    draws: torch.Tensor,
-    a: Augmentation,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-) -> torch.Tensor:
-    """Map colours from 0..255 to normalised ones, clipped to black and white."""
+def _colour_map(draws: torch.Tensor, a: Augmentation) -> tuple[torch.Tensor, torch.Tensor]:
+    """Build each sample's colour matrix (B, 3, 3), and the part of its mean grey to add, (B,)."""
     brightness, contrast = 1 + a.brightness * draws[0], 1 + a.contrast * draws[1]
     saturation, angle = (1 + a.saturation * draws[2])[:, None, None], (a.hue * draws[3])[:, None, None]
-    grey = torch.tensor(_GREY)
-    saturate = saturation * torch.eye(3) + (1 - saturation) * grey.expand(3, 3)
+    saturate = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(_GREY).expand(3, 3)
     cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
     turn = torch.cos(angle) * torch.eye(3) + (1 - torch.cos(angle)) / 3 + torch.sin(angle) * cross
-    matrix = (brightness * contrast / 255)[:, None, None] * (turn @ saturate)
-    mean_grey = (planes.mean((2, 3)) * grey).sum(1) / 255
-    offset = brightness * (1 - contrast) * mean_grey
-    out = torch.empty_like(planes)
+    return (brightness * contrast)[:, None, None] * (turn @ saturate), brightness * (1 - contrast)
+
+
+def _recolour(
+    planes: torch.Tensor,
+    matrix: torch.Tensor,
+    lift: torch.Tensor,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    out: torch.Tensor,
+) -> None:
+    """Map colours from 0..255 to normalised ones, clipped to black and white, into `out`."""
+    offset = lift * (planes.mean((2, 3)) * torch.tensor(_GREY)).sum(1) / 255
+    rows = (matrix / (255 * torch.tensor(std)[:, None]))[..., None, None]
+    offsets = ((offset[:, None] - torch.tensor(mean)) / torch.tensor(std))[..., None, None]
     # Channel by channel, for a matrix product may round in another order where there are more threads.
     for channel in range(3):
-        row = (matrix[:, channel] / std[channel])[:, :, None, None]
-        torch.mul(planes[:, 0], row[:, 0], out=out[:, channel])
-        out[:, channel].addcmul_(planes[:, 1], row[:, 1]).addcmul_(planes[:, 2], row[:, 2])
-        out[:, channel].add_(((offset - mean[channel]) / std[channel])[:, None, None])
-        out[:, channel].clamp_(-mean[channel] / std[channel], (1 - mean[channel]) / std[channel])
-    return out
+        target, row = out[:, channel], rows[:, channel]
+        torch.addcmul(offsets[:, channel], planes[:, 0], row[:, 0], out=target)
+        target.addcmul_(planes[:, 1], row[:, 1]).addcmul_(planes[:, 2], row[:, 2])
+        target.clamp_(-mean[channel] / std[channel], (1 - mean[channel]) / std[channel])
 
 
 def _interval(draws: torch.Tensor, part: float, size: int) -> torch.Tensor:
