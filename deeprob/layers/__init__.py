@@ -24,6 +24,12 @@ from .dropout import Dropout as Dropout
 from .dropout import dropout as dropout
 from .embedding import Embedding as Embedding
 from .embedding import embedding as embedding
+from .fused import LinearReLU as LinearReLU
+from .fused import PointMLPMax as PointMLPMax
+from .fused import add_relu as add_relu
+from .fused import linear_cross_entropy as linear_cross_entropy
+from .fused import linear_relu as linear_relu
+from .fused import point_mlp_max as point_mlp_max
 from .gates import Sigmoid as Sigmoid
 from .gates import Tanh as Tanh
 from .gates import add as add
