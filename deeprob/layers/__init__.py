@@ -47,6 +47,7 @@ from .gelu import gelu as gelu
 from .gelu import silu as silu
 from .giou import GeneralizedBoxIoULoss as GeneralizedBoxIoULoss
 from .giou import generalized_box_iou_loss as generalized_box_iou_loss
+from .grid_sample import grid_sample as grid_sample
 from .group_norm import GroupNorm as GroupNorm
 from .group_norm import group_norm as group_norm
 from .hinge import MultiMarginLoss as MultiMarginLoss

@@ -16,6 +16,7 @@ from . import (
     norm,
     pooling,
     pose,
+    sampling,
 )
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
@@ -32,6 +33,7 @@ LAYERS: list[Layer] = [
     *element_losses.LAYERS,
     *contrastive.LAYERS,
     *pose.LAYERS,
+    *sampling.LAYERS,
 ]
 
 __all__ = ["LAYERS", "Draw", "Layer", "ModuleSample", "Sample", "bench", "kink", "module", "real", "tiny"]
