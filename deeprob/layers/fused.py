@@ -17,7 +17,7 @@ Source: Qi et al., PointNet (2017), eq. 1; Wijmans et al., Cut your losses (2024
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ._function import Function, expect, expect_alike, may_overwrite
 from .cross_entropy import check_target
@@ -125,7 +125,7 @@ class LinearCrossEntropyFunction(Function):
         need_x, need_weight, *_ = ctx.needs_input_grad
         if not may_overwrite(dloss):  # as functions of x and W, at the price of all logits at once
             p = (x @ weight.t()).softmax(1)
-            q = (p - nn.functional.one_hot(target, len(weight))) * valid[:, None]
+            q = p.scatter_add(1, target[:, None], -torch.ones_like(p[:, :1])) * valid[:, None]
             dx, dweight = q @ weight, q.t() @ x
         if not len(x):
             return dx, dweight, None, None, None  # the mean of nothing has an infinite upstream gradient
