@@ -88,22 +88,22 @@ class BulletRenderer:
             self._load(scene)
         self._paint(scene, look)
         image, depth, owner = self._shoot(K, T_world_cam, look, self.width, self.height)
-        count = len(scene.models)
+        count = scene.labelled
         cover = np.zeros((self.height, self.width), np.uint32)
-        visible, amodal = np.zeros((2, count, 5), np.int64)
-        area = np.zeros(count, np.int64)
+        visible, amodal, whole = np.zeros((3, count, 5), np.int64)
+        corner = np.array([0, self.width, self.height, self.width, self.height])
         wide = K + np.array([[0, 0, self.width], [0, 0, self.height], [0, 0, 0]])
         for i in range(count):
             self._show(scene, (i,))
             _, _, alone = self._shoot(K, T_world_cam, look, self.width, self.height)
             cover |= (alone == i).astype(np.uint32) << np.uint32(i)
             visible[i], amodal[i] = _count(owner == i), _count(alone == i)
-            area[i] = amodal[i, 0]
-            if area[i] and _touches(amodal[i], self.width, self.height):
+            whole[i] = amodal[i]
+            if whole[i, 0] and _touches(amodal[i], self.width, self.height):
                 _, _, around = self._shoot(wide, T_world_cam, look, 3 * self.width, 3 * self.height)
-                area[i] = int((around == i).sum())
+                whole[i] = np.asarray(_count(around == i)) - corner
         self._show(scene, range(count))
-        return Rendering(image, depth, owner, cover, visible, amodal, area, K, T_world_cam)
+        return Rendering(image, depth, owner, cover, visible, amodal, whole, K, T_world_cam)
 
     def _load(self, scene: Scene) -> None:
         """Put the scene's objects, without physics, and the table's box into an empty client."""
@@ -178,12 +178,12 @@ class BulletRenderer:
         seg = np.asarray(seg, np.int32).reshape(height, width)
         depth = np.where((seg >= 0) & (z < 0.999999), FAR * self.near / (FAR - (FAR - self.near) * z), 0.0)
         image = np.ascontiguousarray(np.asarray(rgba, np.uint8).reshape(height, width, 4)[..., :3])
-        return image, depth.astype(np.float32), self._owners(seg)
+        return image, depth.astype(np.float32), self._owners(seg, self._scene.labelled if self._scene else 0)
 
-    def _owners(self, seg: I32) -> U8:
+    def _owners(self, seg: I32, labelled: int) -> U8:
         """Instance of each pixel from PyBullet's body ids."""
         table = np.full(max([*self._bodies, self._table, 0]) + 2, NOBODY, np.uint8)
-        table[self._bodies] = np.arange(len(self._bodies))
+        table[self._bodies[:labelled]] = np.arange(labelled)
         return np.asarray(table[np.where(seg >= 0, seg & ((1 << 24) - 1), len(table) - 1)])
 
 

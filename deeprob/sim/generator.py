@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
+from deeprob.sim.bullet import BulletRenderer
+from deeprob.sim.fixtures import fixture_mesh
 from deeprob.sim.library import Library
 from deeprob.sim.look import draw_camera, draw_look
 from deeprob.sim.objects import ObjectModel, load_objects
 from deeprob.sim.physics import Scene, Simulator, scene_rng
 from deeprob.sim.render import Renderer, Rendering
-from deeprob.sim.settings import SimSettings
-from deeprob.sim.textures import POOL
+from deeprob.sim.settings import ObjectSettings, SimSettings
 
-VERSION = 1  # raise it whenever the same settings give other pictures: caches made before are then left alone
+VERSION = 2  # raise it whenever the same settings give other pictures: caches made before are then left alone
+DISTRACTORS = 40  # shapes to draw distractors from
 _VIEW = 1 << 20  # keeps the random numbers of views apart from those of a scene's attempts
 _PIXEL_FREE = ("name", "train_scenes", "val_scenes", "test_scenes", "min_visible")
 
@@ -29,10 +32,15 @@ class Generator:
     def __init__(self, settings: SimSettings) -> None:
         self.settings = settings
         self.objects = load_objects(settings.objects)
-        self.library = Library(self.objects, settings.scene.table)
-        self.simulator = Simulator(self.objects, settings.scene)
-        camera = settings.camera
-        self.renderer = Renderer(self.library, camera.width, camera.height, camera.near, settings.seed)
+        distractors = ObjectSettings(folder="random_urdfs", limit=DISTRACTORS)
+        others = load_objects(distractors) if settings.scene.distractors[1] else ()
+        self.simulator = Simulator(self.objects, settings.scene, others)
+        boxes = self.simulator.place.boxes
+        fixture = (ObjectModel("fixture", fixture_mesh(boxes), Path()),) if boxes else ()
+        self.library = Library((*self.objects, *others, *fixture), settings.scene.table)
+        self.renderer = make_renderer(settings, self.library)
+        turntable = settings.scene.arrangement == "turntable" and settings.camera.path == "shell"
+        self.camera = replace(settings.camera, path="orbit") if turntable else settings.camera
 
     def scene(self, split: str, index: int) -> Scene:
         """The settled scene of this index."""
@@ -41,15 +49,27 @@ class Generator:
     def view(self, scene: Scene, split: str, index: int, view: int) -> Rendering:
         """A picture of the scene with its own camera, light and colours."""
         rng = scene_rng(self.settings.seed, split, index, _VIEW + view)
-        K, T_world_cam = draw_camera(self.settings.camera, scene, rng)
-        look = draw_look(self.settings.look, len(scene.models), POOL, rng)
-        return self.renderer.render(scene, K, T_world_cam, look)
+        turn = view / self.settings.views
+        radius = self.library.radius[scene.models] * scene.scale
+        K, T_world_cam = draw_camera(self.camera, scene, radius, rng, turn)
+        look = draw_look(self.settings.look, len(scene.models), rng)
+        shift = np.zeros((3, 3))
+        shift[:2, 2] = self.camera.pixel_center
+        return replace(self.renderer.render(scene, K - shift, T_world_cam, look), K=K)
 
     def views(self, split: str, index: int) -> Iterator[tuple[Scene, Rendering]]:
         """A scene and all its pictures."""
         scene = self.scene(split, index)
         for view in range(self.settings.views):
             yield scene, self.view(scene, split, index, view)
+
+
+def make_renderer(settings: SimSettings, library: Library) -> Renderer | BulletRenderer:
+    """The renderer that the settings ask for."""
+    camera = settings.camera
+    if settings.renderer == "ours":
+        return Renderer(library, camera.width, camera.height, camera.near, settings.look, settings.seed)
+    return BulletRenderer(library, camera.width, camera.height, camera.near, egl=settings.renderer == "egl")
 
 
 def fingerprint(settings: SimSettings, objects: Sequence[ObjectModel]) -> str:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.errors import InputError
 from deeprob.geometry.camera import Array, intrinsics_from_fov, look_at, make_intrinsics
 from deeprob.sim.physics import Scene
 from deeprob.sim.settings import CameraSettings, LookSettings
+from deeprob.sim.textures import POOL
+
+CAMERA_ATTEMPTS = 20
 
 
 def draw(rng: np.random.Generator, ends: list[float]) -> float:
@@ -45,11 +52,15 @@ class Look:
     noise: float
     gain: float
     offset: float
+    saturation: float
+    depth_noise: float
+    depth_disparity: float
+    depth_holes: int
     seed: int
 
 
-def draw_look(settings: LookSettings, instances: int, pool: int, rng: np.random.Generator) -> Look:
-    """A look for a scene of so many instances, with textures from a pool of this size."""
+def draw_look(settings: LookSettings, instances: int, rng: np.random.Generator) -> Look:
+    """A look for a scene of so many instances."""
     azimuth = rng.uniform(0, 2 * np.pi)
     elevation = np.radians(draw(rng, settings.light_elevation))
     flat = np.cos(elevation)
@@ -67,32 +78,79 @@ def draw_look(settings: LookSettings, instances: int, pool: int, rng: np.random.
         shadow_strength=settings.shadows * draw(rng, settings.shadow_strength),  # drawn in any case
         tint=1 + settings.tint * rng.uniform(-1, 1, (instances, 3)),
         recolor=np.where(keeps[:, None], np.nan, hue),
-        table=int(rng.integers(pool)),
+        table=int(rng.integers(POOL)),
         table_turn=np.array([[c, -s, rng.uniform(0, 1)], [s, c, rng.uniform(0, 1)]]),
         table_tint=1 + settings.tint * rng.uniform(-1, 1, 3),
-        background=int(rng.integers(pool)),
+        background=int(rng.integers(POOL)),
         background_shift=rng.integers(0, 1 << 16, 2),
         background_tint=rng.uniform(0.5, 1.1) * (1 + settings.tint * rng.uniform(-1, 1, 3)),
         blur=draw(rng, settings.blur),
         noise=draw(rng, settings.noise),
         gain=float(contrast * exposure),
         offset=float(128 * (1 - contrast)),
+        saturation=draw(rng, settings.saturation),
+        depth_noise=settings.depth_noise,
+        depth_disparity=settings.depth_disparity,
+        depth_holes=settings.depth_holes,
         seed=int(rng.integers(1 << 62)),
     )
 
 
-def draw_camera(settings: CameraSettings, scene: Scene, rng: np.random.Generator) -> tuple[Array, Array]:
-    """K (3, 3) and T_world_cam (4, 4) on the shell around the scene's centre."""
+def draw_camera(
+    settings: CameraSettings, scene: Scene, radius: Array, rng: np.random.Generator, turn: float
+) -> tuple[Array, Array]:
+    """K (3, 3) and T_world_cam (4, 4).
+
+    radius (n,): of the instances, metres; the camera stays out of them. turn: where on an orbit this view
+    lies, 0..1. Raises InputError where no place outside the objects is found.
+    """
     if settings.K:
         K = make_intrinsics(*settings.K)
     else:
         K = intrinsics_from_fov(settings.width, settings.height, draw(rng, settings.field_of_view))
-    target = scene.T_world_obj[:, :3, 3].mean(axis=0) + settings.look_at_jitter * rng.uniform(-1, 1, 3)
-    distance = draw(rng, settings.distance)
-    elevation, azimuth = (
-        np.radians(draw(rng, settings.elevation)),
-        np.radians(draw(rng, settings.azimuth)),
+    for _ in range(CAMERA_ATTEMPTS):
+        if settings.path in ("shell", "orbit"):
+            T_world_cam = _on_the_shell(settings, scene, rng, turn if settings.path == "orbit" else None)
+        else:
+            poses = read_poses(Path(settings.path))
+            T_world_cam = poses[round(turn * len(poses)) % len(poses)]
+        distance = np.linalg.norm(scene.T_world_obj[:, :3, 3] - T_world_cam[:3, 3], axis=1)
+        if T_world_cam[2, 3] > settings.near and (distance > radius + settings.near)[: scene.loose].all():
+            return K, T_world_cam
+    raise InputError(
+        "the camera is inside an object or below the table",
+        where=f"{scene.key}, sim.camera",
+        expected="a distance larger than the objects and an elevation above 0",
     )
+
+
+def _on_the_shell(
+    settings: CameraSettings, scene: Scene, rng: np.random.Generator, turn: float | None
+) -> Array:
+    target = scene.T_world_obj[: scene.labelled, :3, 3].mean(axis=0) + settings.look_at_jitter * rng.uniform(
+        -1, 1, 3
+    )
+    distance = draw(rng, settings.distance)
+    elevation, azimuth = np.radians(draw(rng, settings.elevation)), np.radians(draw(rng, settings.azimuth))
+    if turn is not None:
+        azimuth = 2 * np.pi * turn
     flat = distance * np.cos(elevation)
     eye = target + np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), distance * np.sin(elevation)])
-    return K, look_at(eye, target, np.radians(draw(rng, settings.roll)))
+    return look_at(eye, target, np.radians(draw(rng, settings.roll)))
+
+
+@functools.lru_cache(maxsize=4)
+def read_poses(path: Path) -> Array:
+    """T_world_cam (N, 4, 4) from a JSON file. Raises InputError where they are no rigid transforms."""
+    try:
+        poses = np.asarray(json.loads(path.read_text(encoding="utf-8")), np.float64)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"camera poses cannot be read ({error})", where=path, expected="a JSON list"
+        ) from error
+    if poses.ndim != 3 or poses.shape[1:] != (4, 4) or not len(poses) or not np.isfinite(poses).all():
+        raise InputError("no list of 4x4 matrices of finite numbers", where=path)
+    R = poses[:, :3, :3]
+    if not np.allclose(R @ R.transpose(0, 2, 1), np.eye(3), atol=1e-4) or (np.linalg.det(R) < 0).any():
+        raise InputError("a camera pose is no rotation and translation", where=path, expected="T_world_cam")
+    return poses

@@ -17,11 +17,14 @@ from deeprob.errors import InputError
 from deeprob.geometry.rotation import quaternion_to_matrix, random_quaternion
 from deeprob.geometry.transform import invert_transform, make_transform
 from deeprob.sim.capture import captured, import_pybullet
+from deeprob.sim.fixtures import Box, find_place
 from deeprob.sim.objects import ObjectModel
 from deeprob.sim.settings import SceneSettings
 
 STEP = 1 / 120  # seconds; coarser steps let objects sink into each other by a centimetre
 SOLVER_ITERATIONS = 10
+GAP = 0.004  # metres an object is let go above what it falls on
+PLACE_ATTEMPTS = 20
 MIN_SECONDS = 0.25  # nothing is at rest in the moment it is let go
 
 
@@ -29,13 +32,16 @@ MIN_SECONDS = 0.25  # nothing is at rest in the moment it is let go
 class Scene:
     """Objects at rest: models int64 (n,), class ids; scale float64 (n,); T_world_obj float64 (n, 4, 4).
 
-    The object's points in the world are T_world_obj @ (scale * mesh vertices).
+    The object's points in the world are T_world_obj @ (scale * mesh vertices). The first `labelled` of them
+    are objects of a class, the first `loose` move; the others are distractors, and furniture.
     """
 
     key: str
     models: NDArray[np.int64]
     scale: NDArray[np.float64]
     T_world_obj: NDArray[np.float64]
+    labelled: int
+    loose: int
 
 
 def scene_rng(seed: int, split: str, index: int, *more: int) -> np.random.Generator:
@@ -44,10 +50,17 @@ def scene_rng(seed: int, split: str, index: int, *more: int) -> np.random.Genera
 
 
 class Simulator:
-    """A PyBullet client that settles scenes. One per process."""
+    """A PyBullet client that settles scenes. One per process.
 
-    def __init__(self, objects: Sequence[ObjectModel], settings: SceneSettings) -> None:
-        self.objects, self.settings = objects, settings
+    objects: of the classes. distractors: shapes of no class. Scene.models counts them in this order,
+    furniture last.
+    """
+
+    def __init__(
+        self, objects: Sequence[ObjectModel], settings: SceneSettings, distractors: Sequence[ObjectModel] = ()
+    ) -> None:
+        self.objects, self.distractors, self.settings = tuple(objects), tuple(distractors), settings
+        self.place = find_place(settings.arrangement, settings.spread, settings.table)
         self.bullet = import_pybullet()
         with captured() as chatter:
             self.client = self.bullet.connect(self.bullet.DIRECT)
@@ -77,29 +90,28 @@ class Simulator:
     def _attempt(self, rng: np.random.Generator, key: str) -> tuple[Scene | None, str]:
         """One try: the scene, or None and why it was rejected."""
         settings, p, client = self.settings, self.bullet, self.client
-        count = int(rng.integers(settings.objects[0], settings.objects[1] + 1))
-        models = rng.integers(len(self.objects), size=count)
-        scale = rng.uniform(settings.scale[0], settings.scale[1], count)
+        models, labelled = self._cast(rng)
+        scale = rng.uniform(settings.scale[0], settings.scale[1], len(models))
         p.resetSimulation(physicsClientId=client)
         p.setTimeStep(STEP, physicsClientId=client)
         p.setPhysicsEngineParameter(
             numSolverIterations=SOLVER_ITERATIONS, deterministicOverlappingPairs=1, physicsClientId=client
         )
         p.setGravity(0, 0, -9.81, physicsClientId=client)
-        half = [*settings.table, 0.05]
-        table = p.createCollisionShape(p.GEOM_BOX, halfExtents=half, physicsClientId=client)
-        ground = p.createMultiBody(0, table, -1, [0, 0, -half[2]], physicsClientId=client)
-        p.changeDynamics(ground, -1, lateralFriction=0.8, physicsClientId=client)
+        self._fix(Box((0.0, 0.0, -0.05), (settings.table[0], settings.table[1], 0.05)))
+        for box in self.place.boxes:
+            self._fix(box)
         bodies, frames = [], []
         placed: list[tuple[NDArray[np.float64], float, float]] = []
+        everything = self.objects + self.distractors
         for model, factor in zip(models, scale, strict=True):
-            hull = self.objects[model].hull * factor
+            hull = everything[model].hull * factor
             q = random_quaternion(rng)
             R = quaternion_to_matrix(q)
             turned = hull @ R.T
             middle = (turned.max(axis=0) + turned.min(axis=0)) / 2
             radius = float(np.linalg.norm((turned - middle)[:, :2], axis=1).max())
-            xy, bottom = _free_place(rng, radius, placed, settings.spread)
+            xy, bottom = self._free_place(rng, radius, placed)
             height = float(np.ptp(turned[:, 2]))
             placed.append((xy, radius, bottom + height))
             origin = np.array([xy[0] - middle[0], xy[1] - middle[1], bottom - turned[:, 2].min()])
@@ -112,14 +124,37 @@ class Simulator:
         )
         if not np.isfinite(poses).all():
             return None, "an object flew off"
-        if (np.abs(poses[:, :2, 3]) > settings.table).any() or (poses[:, 2, 3] < -0.02).any():
-            return None, "an object fell off the table"
+        if (np.abs(poses[:, :2, 3]) > self.place.limit).any() or (poses[:, 2, 3] < -0.02).any():
+            return None, f"an object fell off the {self.place.name}"
         if not rested:
             return None, f"it was still moving after {settings.max_seconds:g} s"
         contacts = p.getContactPoints(physicsClientId=client)
         if min((contact[8] for contact in contacts), default=0.0) < -settings.max_penetration:
             return None, f"objects overlap by more than {1000 * settings.max_penetration:g} mm"
-        return Scene(key, models, scale, poses), ""
+        if self.place.boxes:
+            models = np.append(models, len(everything))
+            scale, poses = np.append(scale, 1.0), np.concatenate([poses, np.eye(4)[None]])
+        return Scene(key, models, scale, poses, labelled, len(bodies)), ""
+
+    def _cast(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], int]:
+        """Which objects are in a scene, and how many of them are of a class."""
+        settings, kinds = self.settings, len(self.objects)
+        count = int(rng.integers(settings.objects[0], settings.objects[1] + 1))
+        if settings.arrangement == "turntable":
+            count = 1
+        models = rng.integers(kinds, size=count) if settings.repeats else rng.permutation(kinds)[:count]
+        extra = (
+            int(rng.integers(settings.distractors[0], settings.distractors[1] + 1)) if self.distractors else 0
+        )
+        others = kinds + rng.integers(max(1, len(self.distractors)), size=extra)
+        return np.concatenate([models, others]).astype(np.int64), len(models)
+
+    def _fix(self, box: Box) -> None:
+        """Put a box that does not move into the world."""
+        p, client = self.bullet, self.client
+        shape = p.createCollisionShape(p.GEOM_BOX, halfExtents=list(box.half), physicsClientId=client)
+        body = p.createMultiBody(0, shape, -1, list(box.centre), physicsClientId=client)
+        p.changeDynamics(body, -1, lateralFriction=0.8, physicsClientId=client)
 
     def _drop(self, hull: NDArray[np.float64], centre: NDArray[np.float64], q: NDArray[np.float64]) -> int:
         """Create a body from a hull around its centre of mass, the frame that PyBullet places and reports."""
@@ -166,19 +201,19 @@ class Simulator:
         position, (x, y, z, w) = self.bullet.getBasePositionAndOrientation(body, physicsClientId=self.client)
         return make_transform(quaternion_to_matrix([w, x, y, z]), position)
 
-
-def _free_place(
-    rng: np.random.Generator,
-    radius: float,
-    placed: list[tuple[NDArray[np.float64], float, float]],
-    spread: float,
-) -> tuple[NDArray[np.float64], float]:
-    """Where to let an object go: beside the others where a try finds room, else above those it would hit."""
-    gap = 0.004
-    for _ in range(20):
-        angle, distance = rng.uniform(0, 2 * np.pi), spread * np.sqrt(rng.uniform())
-        xy = distance * np.array([np.cos(angle), np.sin(angle)])
-        below = [top for other, size, top in placed if np.linalg.norm(xy - other) < radius + size]
-        if not below:
-            return xy, gap
-    return xy, max(below) + gap
+    def _free_place(
+        self, rng: np.random.Generator, radius: float, placed: list[tuple[NDArray[np.float64], float, float]]
+    ) -> tuple[NDArray[np.float64], float]:
+        """Where to let an object go: beside the others where there is room, else above those it would hit."""
+        floor = self.place.floors[int(rng.integers(len(self.place.floors)))] + GAP
+        for _ in range(PLACE_ATTEMPTS):
+            angle, distance = rng.uniform(0, 2 * np.pi), np.sqrt(rng.uniform())
+            xy = distance * np.array([np.cos(angle), np.sin(angle)]) * self.place.spread
+            below = [
+                top
+                for other, size, top in placed
+                if top > floor and np.linalg.norm(xy - other) < radius + size
+            ]
+            if not below:
+                return xy, floor
+        return xy, max(below) + GAP

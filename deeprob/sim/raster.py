@@ -207,15 +207,15 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
 
 
 @kernel
-def silhouette_area(
+def silhouette(
     meshes: Meshes, model: int, P: F64, near: float, points: F64, canvas: U8, left: int, top: int
-) -> int:
-    """Pixels of an object alone on a canvas (h, w), zeroed here, whose first pixel is (left, top)."""
+) -> tuple[int, int, int, int, int]:
+    """Pixels, left, top, right, bottom of an object alone on a canvas (h, w) that begins at (left, top)."""
     height, width = canvas.shape
     canvas[:] = 0
-    pixels = 0
+    pixels, u0, v0, u1, v1 = 0, left + width, top + height, left - 1, top - 1
     if _project(meshes, model, P, points, 0) < near:
-        return pixels
+        return pixels, u0, v0, u1, v1
     limit = 1.0 / near
     cull = meshes.cull[model]
     for f in range(meshes.face_start[model], meshes.face_start[model + 1]):
@@ -234,4 +234,5 @@ def silhouette_area(
                 if inside and canvas[y - top, x - left] == 0:
                     canvas[y - top, x - left] = 1
                     pixels += 1
-    return pixels
+                    u0, v0, u1, v1 = min(u0, x), min(v0, y), max(u1, x), max(v1, y)
+    return pixels, u0, v0, u1, v1

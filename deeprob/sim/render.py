@@ -16,10 +16,10 @@ from deeprob.sim import shade as shading
 from deeprob.sim.library import Library
 from deeprob.sim.look import Look
 from deeprob.sim.physics import Scene
+from deeprob.sim.sensor import disturb_depth, disturb_image, make_noise_tile
+from deeprob.sim.settings import LookSettings
 from deeprob.sim.shadow import NOTHING, shadow_map
 from deeprob.sim.textures import TEXTURE_SIZE, TexturePool
-
-NOISE_TILE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,8 @@ class Rendering:
 
     image uint8 (H, W, 3); depth_m float32 (H, W), 0 = nothing; owner uint8 (H, W), the instance that a pixel
     shows, raster.NOBODY for none; cover uint32 (H, W), bit i: inside instance i's silhouette; visible, amodal
-    int64 (n, 5): pixels, left, top, right, bottom (inclusive); area int64 (n,): pixels of the whole
-    silhouette, also outside the picture (within one picture's size on each side); K (3, 3), T_world_cam (4,
-    4).
+    int64 (n, 5): pixels, left, top, right, bottom (inclusive); whole the same for the silhouette
+    on a canvas of three by three pictures around this one; K (3, 3), T_world_cam (4, 4).
     """
 
     image: NDArray[np.uint8]
@@ -39,29 +38,31 @@ class Rendering:
     cover: NDArray[np.uint32]
     visible: NDArray[np.int64]
     amodal: NDArray[np.int64]
-    area: NDArray[np.int64]
+    whole: NDArray[np.int64]
     K: Array
     T_world_cam: Array
 
     @property
     def visible_fraction(self) -> Array:
         """Visible pixels over all pixels of each silhouette (n,), 0 for one that lies wholly outside."""
-        return np.asarray(self.visible[:, 0] / np.maximum(self.area, 1))
+        return np.asarray(self.visible[:, 0] / np.maximum(self.whole[:, 0], 1))
 
 
 class Renderer:
     """Renders scenes of one set of objects at one size; buffers and textures are made once."""
 
-    def __init__(self, library: Library, width: int, height: int, near: float, texture_seed: int) -> None:
+    def __init__(
+        self, library: Library, width: int, height: int, near: float, look: LookSettings, texture_seed: int
+    ) -> None:
         self.library, self.width, self.height, self.near = library, width, height, near
-        self.pool = TexturePool(texture_seed, max(width, height))
-        self.noise = np.random.default_rng(NOISE_TILE).standard_normal(NOISE_TILE, np.float32)
+        self.pool = TexturePool(texture_seed, max(width, height), look.table_textures, look.backgrounds)
+        self.noise = make_noise_tile()
         self.shadow = np.empty((128 if max(width, height) <= 256 else 256,) * 2, np.float32)
         self._buffers = raster.make_buffers(height, width, 0, 0)
 
     def render(self, scene: Scene, K: Array, T_world_cam: Array, look: Look) -> Rendering:
         """The picture of a scene. Raises InputError for more instances than a picture can label."""
-        count = len(scene.models)
+        count = scene.labelled
         if count > raster.MAX_INSTANCES:
             raise InputError(
                 f"{count} objects in one scene",
@@ -79,12 +80,14 @@ class Renderer:
         depth = np.empty((self.height, self.width), np.float32)
         visible = np.empty((count, 5), np.int64)
         self._shade(scene, K, T_world_cam, look, buffers, image, depth, visible)
+        disturb_image(image, look, self.noise)
+        disturb_depth(depth, K, look, self.noise)
         amodal = buffers.amodal[:count].copy()
-        area = amodal[:, 0].copy()
+        whole = amodal.copy()
         for i in self._touching_the_border(amodal, T_cam_obj, scene):
-            area[i] = self._whole_area(int(scene.models[i]), P[i], buffers)
+            whole[i] = self._whole_silhouette(int(scene.models[i]), P[i], buffers)
         return Rendering(
-            image, depth, buffers.owner.copy(), buffers.cover.copy(), visible, amodal, area, K, T_world_cam
+            image, depth, buffers.owner.copy(), buffers.cover.copy(), visible, amodal, whole, K, T_world_cam
         )
 
     def _room(self, scene: Scene) -> raster.Buffers:
@@ -105,9 +108,7 @@ class Renderer:
         depth: NDArray[np.float32],
         visible: NDArray[np.int64],
     ) -> None:
-        """Colour the rasterised pixels, then blur and noise."""
-        import cv2
-
+        """Colour the rasterised pixels."""
         rotation = scene.T_world_obj[:, :3, :3]
         eye = T_world_cam[:3, 3]
         ray = T_world_cam[:3, :3] @ np.linalg.inv(K)
@@ -136,10 +137,6 @@ class Renderer:
         shading.shade_objects(
             self.library.meshes, buffers, float(K[0, 0]), eye, ray, bodies, light, image, depth, visible
         )
-        if look.blur > 0.2:  # a narrower lens moves no grey level
-            cv2.GaussianBlur(image, (0, 0), look.blur, dst=image)
-        if look.noise > 0:
-            shading.add_noise(image, look.noise, self.noise, look.seed)
 
     def _light(self, scene: Scene, look: Look) -> shading.Lighting:
         """The lamp, with a shadow map that spans the objects."""
@@ -191,13 +188,13 @@ class Renderer:
         )
         return [int(i) for i in np.flatnonzero((amodal[:, 0] > 0) & ~inside)]
 
-    def _whole_area(self, model: int, P: Array, buffers: raster.Buffers) -> int:
-        """Pixels of a silhouette on a canvas of three by three pictures around this one."""
+    def _whole_silhouette(
+        self, model: int, P: Array, buffers: raster.Buffers
+    ) -> tuple[int, int, int, int, int]:
+        """Pixels and box of a silhouette on a canvas of three by three pictures around this one."""
         canvas = np.empty((3 * self.height, 3 * self.width), np.uint8)
-        return int(
-            raster.silhouette_area(
-                self.library.meshes, model, P, self.near, buffers.points, canvas, -self.width, -self.height
-            )
+        return raster.silhouette(
+            self.library.meshes, model, P, self.near, buffers.points, canvas, -self.width, -self.height
         )
 
 
@@ -206,7 +203,7 @@ def to_frame(rendering: Rendering, scene: Scene, *, source: str, key: str, min_v
     T_cam_world = invert_transform(rendering.T_world_cam)
     fractions = rendering.visible_fraction
     instances = []
-    for i in range(len(scene.models)):
+    for i in range(scene.labelled):
         pixels, left, top, right, bottom = rendering.visible[i]
         if pixels == 0 or fractions[i] < min_visible:
             continue

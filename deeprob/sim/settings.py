@@ -18,23 +18,31 @@ class ObjectSettings:
     """Which objects there are.
 
     folder: `everyday` (ten models that ship with PyBullet), `random_urdfs` (its thousand random shapes), or a
-        folder of meshes of one's own.
+        folder of one's own: OBJ, PLY, STL or URDF files, a BOP `models` folder, or a PROPS `model` folder.
     names: take only these, in this order; empty takes all.
     limit: take the first so many; 0 takes all.
-    scale: multiplies the size of every object read from a folder (0.001 for meshes in millimetres).
+    scale: multiplies the size of every object read from a folder (0.001 for meshes in millimetres); a BOP
+        folder is in millimetres already.
+    centre: move each object's origin to the middle of its bounding box.
     """
 
     folder: str = "everyday"
     names: list[str] = field(default_factory=list)
     limit: int = 0
     scale: float = 1.0
+    centre: bool = False
 
 
 @dataclass
 class SceneSettings:
     """How objects come to lie where they lie.
 
+    arrangement: `scatter` over the table, `stack` on one spot, in a `bin`, on a `shelf`, or one object alone
+        on a `turntable` that turns evenly from view to view.
     objects: fewest and most objects in a scene.
+    repeats: whether a kind of object may be in a scene more than once.
+    distractors: fewest and most shapes of no class (from `random_urdfs`) that lie among the objects,
+        unlabelled.
     table: half width and half depth of the table top, metres; the table is centred on the origin, its top is
     z = 0. spread: objects are dropped within this distance of the centre, metres. scale: range of a factor on
     every object's size, 1 is its true size. max_seconds: simulated time within which a scene must come to
@@ -43,7 +51,10 @@ class SceneSettings:
     often is given up with an error.
     """
 
+    arrangement: str = "scatter"
     objects: list[int] = field(default_factory=lambda: [3, 6])
+    repeats: bool = True
+    distractors: list[int] = field(default_factory=lambda: [0, 0])
     table: list[float] = field(default_factory=lambda: [0.6, 0.6])
     spread: float = 0.2
     scale: list[float] = field(default_factory=lambda: [0.85, 1.15])
@@ -61,10 +72,15 @@ class CameraSettings:
     field_of_view: horizontal, degrees. Used where K is empty.
     K: fx, fy, cx, cy in pixels, an integer pixel is a pixel's centre; empty draws from field_of_view.
     distance, elevation, azimuth, roll: a shell around the scene's centre; metres, and degrees.
+    path: `shell` draws each view from it; `orbit` goes around it, evenly from view to view; or a JSON file
+        with a list of 4x4 matrices T_world_cam, metres, OpenCV axes: view k is seen from the k-th of them.
     look_at_jitter: the camera aims within this distance of the scene's centre, metres.
     near: nothing closer is seen, metres.
+    pixel_center: 0 where an integer pixel is a pixel's centre (OpenCV, real calibrations); 0.5 where that is
+        its corner, as in bop_toolkit's renderer: the picture moves by half a pixel under the same K.
     """
 
+    path: str = "shell"
     width: int = 192
     height: int = 192
     field_of_view: list[float] = field(default_factory=lambda: [38.0, 50.0])
@@ -75,6 +91,7 @@ class CameraSettings:
     roll: list[float] = field(default_factory=lambda: [-8.0, 8.0])
     look_at_jitter: float = 0.05
     near: float = 0.05
+    pixel_center: float = 0.0
 
 
 @dataclass
@@ -94,6 +111,11 @@ class LookSettings:
     noise: standard deviation of the sensor noise, grey levels of 255; [0, 0] switches it off.
     exposure: factor on the brightness; [1, 1] switches it off.
     contrast: factor on the contrast; [1, 1] switches it off.
+    saturation: factor on the saturation; [1, 1] switches it off.
+    depth_noise: of an RGB-D camera, times its usual deviation 1.2 mm + 1.9 mm (Z - 0.4 m)^2 / m^2; 0 switches
+        it off.
+    depth_disparity: smallest step of the disparity that depth is measured by, pixels; 0 switches it off.
+    depth_holes: readings are lost within so many pixels of a depth edge; 0 switches it off.
     """
 
     ambient: list[float] = field(default_factory=lambda: [0.35, 0.6])
@@ -111,6 +133,10 @@ class LookSettings:
     noise: list[float] = field(default_factory=lambda: [0.0, 4.0])
     exposure: list[float] = field(default_factory=lambda: [0.85, 1.15])
     contrast: list[float] = field(default_factory=lambda: [0.85, 1.15])
+    saturation: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    depth_noise: float = 0.0
+    depth_disparity: float = 0.0
+    depth_holes: int = 0
 
 
 @dataclass
@@ -119,6 +145,7 @@ class SimSettings:
 
     train_scenes, val_scenes, test_scenes: settled scenes a split; no scene is in two splits.
     views: pictures of each scene, each with its own camera, light and colours.
+    renderer: `ours`, or PyBullet's own `tiny` (slow, the same geometry) or `egl` (needs a graphics driver).
     min_visible: an object is labelled only when this share of its silhouette is visible; the others are
         in the picture, without a label.
     """
@@ -129,6 +156,7 @@ class SimSettings:
     val_scenes: int = 40
     test_scenes: int = 80
     views: int = 4
+    renderer: str = "ours"
     min_visible: float = 0.6
     objects: ObjectSettings = field(default_factory=ObjectSettings)
     scene: SceneSettings = field(default_factory=SceneSettings)
@@ -136,12 +164,30 @@ class SimSettings:
     look: LookSettings = field(default_factory=LookSettings)
 
 
+@dataclass
+class RenderOptions:
+    """What `deeprob render` writes: see deeprob.cli.render."""
+
+    format: str = "bop"
+    out: str | None = None
+    num: int = 100
+    splits: list[str] = field(default_factory=lambda: ["train"])
+    workers: int = 2
+    preview: bool = False
+
+
 def check_settings(settings: SimSettings) -> None:
     """Raise InputError for a value that no scene can have, naming the field."""
     _check_ranges(settings, "sim")
     scene, camera = settings.scene, settings.camera
+    _require(
+        scene.arrangement in ARRANGEMENTS, "sim.scene.arrangement", scene.arrangement, "|".join(ARRANGEMENTS)
+    )
+    _require(settings.renderer in RENDERERS, "sim.renderer", settings.renderer, "|".join(RENDERERS))
+    _require(scene.distractors[0] >= 0, "sim.scene.distractors", scene.distractors, "0 or more")
     _require(scene.objects[0] >= 1, "sim.scene.objects", scene.objects, "at least one object")
-    _require(all(side > 0 for side in scene.table), "sim.scene.table", scene.table, "two lengths above 0 m")
+    table = len(scene.table) == 2 and all(0 < side < 100 for side in scene.table)
+    _require(table, "sim.scene.table", scene.table, "two lengths above 0 m")
     _require(scene.scale[0] > 0, "sim.scene.scale", scene.scale, "factors above 0")
     _require(scene.attempts >= 1, "sim.scene.attempts", scene.attempts, "at least 1")
     _require(
@@ -160,6 +206,7 @@ def check_settings(settings: SimSettings) -> None:
     _require(
         camera.distance[0] > camera.near, "sim.camera.distance", camera.distance, "farther than camera.near"
     )
+    _require(camera.pixel_center in (0.0, 0.5), "sim.camera.pixel_center", camera.pixel_center, "0 or 0.5")
     _require(len(camera.K) in (0, 4), "sim.camera.K", camera.K, "fx, fy, cx, cy, or nothing")
     _require(settings.views >= 1, "sim.views", settings.views, "at least 1")
     _require(0 <= settings.min_visible <= 1, "sim.min_visible", settings.min_visible, "a share from 0 to 1")
@@ -170,6 +217,8 @@ def check_settings(settings: SimSettings) -> None:
         make_intrinsics(*camera.K)
 
 
+ARRANGEMENTS = ("scatter", "stack", "bin", "shelf", "turntable")
+RENDERERS = ("ours", "tiny", "egl")
 _NOT_RANGES = ("names", "table", "K")
 
 

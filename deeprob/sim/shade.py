@@ -263,23 +263,3 @@ def shade_objects(
             image[y, x, 0] = _grey(red * gain + offset)
             image[y, x, 1] = _grey(green * gain + offset)
             image[y, x, 2] = _grey(blue * gain + offset)
-
-
-@kernel
-def add_noise(image: U8, sigma: float, tile: F32, seed: int) -> None:
-    """Add `sigma` times the standard normal numbers of `tile` (2^n of them) to a picture, in place.
-
-    Each row starts at its own place in the tile, given by a linear congruential step from `seed` (Knuth's
-    MMIX).
-    """
-    height, width, channels = image.shape
-    count = width * channels
-    flat = image.reshape(height, count)
-    mask = len(tile) - 1
-    state = np.uint64(seed)
-    for y in range(height):
-        state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-        start = np.int64(state >> np.uint64(40)) & mask
-        row = flat[y]
-        for k in range(count):
-            row[k] = _grey(row[k] + sigma * tile[(start + k) & mask])

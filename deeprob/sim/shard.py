@@ -32,12 +32,14 @@ def write_shard(path: Path, views: Iterable[tuple[Scene, Rendering]]) -> None:
         "T_world_cam": np.stack([rendering.T_world_cam for rendering in renderings]),
         "key": np.array([scene.key for scene in scenes]),
         "count": np.array([len(scene.models) for scene in scenes]),
+        "labelled": np.array([scene.labelled for scene in scenes]),
+        "loose": np.array([scene.loose for scene in scenes]),
         "models": np.concatenate([scene.models for scene in scenes]),
         "scale": np.concatenate([scene.scale for scene in scenes]),
         "T_world_obj": np.concatenate([scene.T_world_obj for scene in scenes]),
         "visible": np.concatenate([rendering.visible for rendering in renderings]),
         "amodal": np.concatenate([rendering.amodal for rendering in renderings]),
-        "area": np.concatenate([rendering.area for rendering in renderings]),
+        "whole": np.concatenate([rendering.whole for rendering in renderings]),
     }
     with atomic_file(path, "wb") as file, zipfile.ZipFile(file, "w", compresslevel=1) as archive:
         for name, array in arrays.items():
@@ -51,13 +53,27 @@ def read_shard(path: Path) -> list[tuple[Scene, Rendering]]:
     try:
         with np.load(path) as archive:
             a = {name: archive[name] for name in archive.files}
-        ends = np.cumsum(a["count"])
+        ends, label_ends = np.cumsum(a["count"]), np.cumsum(a["labelled"])
         views = []
         for n, end in enumerate(ends):
             of = slice(end - a["count"][n], end)
-            scene = Scene(str(a["key"][n]), a["models"][of], a["scale"][of], a["T_world_obj"][of])
+            with_label = slice(label_ends[n] - a["labelled"][n], label_ends[n])
+            scene = Scene(
+                str(a["key"][n]),
+                a["models"][of],
+                a["scale"][of],
+                a["T_world_obj"][of],
+                int(a["labelled"][n]),
+                int(a["loose"][n]),
+            )
             depth = (a["depth"][n] * DEPTH_STEP).astype(np.float32)
-            labels = (a["visible"][of], a["amodal"][of], a["area"][of], a["K"][n], a["T_world_cam"][n])
+            labels = (
+                a["visible"][with_label],
+                a["amodal"][with_label],
+                a["whole"][with_label],
+                a["K"][n],
+                a["T_world_cam"][n],
+            )
             views.append((scene, Rendering(a["image"][n], depth, a["owner"][n], a["cover"][n], *labels)))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise InputError(

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
@@ -20,6 +15,7 @@ from deeprob.sim.objects import load_objects
 from deeprob.sim.render import to_frame
 from deeprob.sim.settings import SimSettings, check_settings
 from deeprob.sim.shard import read_shard, write_shard
+from deeprob.sim.workers import run_jobs, show_progress
 
 SCENES_PER_SHARD = 8
 SHARDS_IN_MEMORY = 4
@@ -69,8 +65,8 @@ class PyBulletSource:
         try:
             write_json(self.folder / "settings.json", asdict(self.settings))
             scenes = sum(shard.end - shard.first for shard in missing)
-            with _bar(scenes, progress) as advance:
-                for shard in self._render(missing):
+            with show_progress("rendering scenes", scenes, progress) as advance:
+                for shard in run_jobs(self.settings, _write, missing, self.workers):
                     advance(shard.end - shard.first)
         except OSError as error:
             raise InputError(
@@ -78,12 +74,6 @@ class PyBulletSource:
                 where=self.folder,
                 fix="free space there, or set another cache folder",
             ) from error
-        except BrokenProcessPool:
-            raise InputError(
-                "a rendering process was killed, probably for lack of memory",
-                where=self.folder,
-                fix="use fewer workers; what was rendered is kept",
-            ) from None
 
     def _shards(self, split: str) -> list[_Shard]:
         if split not in self.splits:
@@ -94,25 +84,6 @@ class PyBulletSource:
             end = min(first + SCENES_PER_SHARD, scenes)
             shards.append(_Shard(split, first, end, self.folder / split / f"{first:06d}-{end:06d}.npz"))
         return shards
-
-    def _render(self, shards: list[_Shard]) -> Iterator[_Shard]:
-        """Render the shards, yielding each as it is done."""
-        if self.workers == 0:
-            generator = Generator(self.settings)
-            for shard in shards:
-                yield _write(generator, shard)
-            return
-        context = multiprocessing.get_context("spawn")  # safe beside torch's threads and PyBullet's state
-        count = min(self.workers, len(shards))
-        with ProcessPoolExecutor(count, context, _start_worker, (self.settings,)) as pool:
-            pending = {pool.submit(_render_in_worker, shard) for shard in shards}
-            try:
-                while pending:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield future.result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Frames(Sequence[Frame]):
@@ -155,36 +126,6 @@ class _Frames(Sequence[Frame]):
         ]
 
 
-@contextlib.contextmanager
-def _bar(scenes: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar over scenes on stderr; yields what advances it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("rendering scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        task = bar.add_task("", total=scenes)
-        yield lambda count: bar.advance(task, count)
-
-
-def _write(generator: Generator, shard: _Shard) -> _Shard:
+def _write(generator: Generator, shard: _Shard) -> None:
     views = (view for index in range(shard.first, shard.end) for view in generator.views(shard.split, index))
     write_shard(shard.path, views)
-    return shard
-
-
-_generator: Generator | None = None  # one per rendering process, made by _start_worker
-
-
-def _start_worker(settings: SimSettings) -> None:
-    global _generator
-    import cv2
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    cv2.setNumThreads(1)
-    _generator = Generator(settings)
-
-
-def _render_in_worker(shard: _Shard) -> _Shard:
-    assert _generator is not None
-    return _write(_generator, shard)

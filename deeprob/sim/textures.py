@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.errors import InputError
+
+PICTURES = (".png", ".jpg", ".jpeg")
 POOL = 24  # textures to draw from
 TEXTURE_SIZE = 512  # texels a side, over one metre of table
 LEVELS = 6  # sizes kept of each texture
@@ -92,15 +96,22 @@ def procedural(rng: np.random.Generator, size: int) -> Picture:
 class TexturePool:
     """POOL textures for tables and as many for backgrounds, each made when it is first asked for."""
 
-    def __init__(self, seed: int, background_size: int) -> None:
+    def __init__(
+        self, seed: int, background_size: int, tables: str = "random", backgrounds: str = "random"
+    ) -> None:
         self._seed, self._size = seed, background_size
+        self._table_files, self._background_files = (
+            _pictures(tables, "table_textures"),
+            _pictures(backgrounds, "backgrounds"),
+        )
+        self._kinds = tables, backgrounds
         self._tables: dict[int, tuple[NDArray[np.uint32], NDArray[np.int64]]] = {}
         self._backgrounds: dict[int, Picture] = {}
 
     def table(self, number: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Texels (T,) and mips (LEVELS, 3) of a table's texture."""
         if number not in self._tables:
-            picture = procedural(np.random.default_rng([self._seed, 1, number]), TEXTURE_SIZE)
+            picture = self._make(0, number, self._table_files, TEXTURE_SIZE)
             texels, mips = flatten([picture], LEVELS)
             self._tables[number] = texels, mips[0]
         return self._tables[number]
@@ -108,8 +119,45 @@ class TexturePool:
     def background(self, number: int) -> Picture:
         """A background (size, size, 3)."""
         if number not in self._backgrounds:
-            self._backgrounds[number] = procedural(np.random.default_rng([self._seed, 2, number]), self._size)
+            self._backgrounds[number] = self._make(1, number, self._background_files, self._size)
         return self._backgrounds[number]
+
+    def _make(self, kind: int, number: int, files: list[Path], size: int) -> Picture:
+        if files:
+            return _read_square(files[number % len(files)], size)
+        if self._kinds[kind] == "plain":
+            return np.full((size, size, 3), 160, np.uint8)
+        return procedural(np.random.default_rng([self._seed, 1 + kind, number]), size)
+
+
+def _pictures(folder: str, name: str) -> list[Path]:
+    """The pictures in a folder; none for `random` and `plain`."""
+    if folder in ("random", "plain"):
+        return []
+    paths = sorted(path for path in Path(folder).expanduser().glob("*") if path.suffix.lower() in PICTURES)
+    if not paths:
+        raise InputError(
+            f"no pictures in {folder}",
+            where=f"sim.look.{name}",
+            expected="random, plain, or a folder of PNG or JPEG",
+        )
+    return paths
+
+
+def _read_square(path: Path, size: int) -> Picture:
+    """A picture, cut to its middle square, at this size."""
+    import cv2
+
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError("the picture cannot be read", where=path, expected="PNG or JPEG")
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = cv2.resize(
+        picture[top : top + side, left : left + side], (size, size), interpolation=cv2.INTER_AREA
+    )
+    return np.ascontiguousarray(square[..., ::-1])
 
 
 def halvings(picture: Picture, levels: int) -> list[Picture]:

@@ -108,7 +108,9 @@ def test_the_whole_silhouette_is_counted_beyond_the_picture(shift):
     library = triangle([-0.3, -0.2, 1], [0.3, -0.2, 1], [0, 0.3, 1])
     P = K @ np.c_[np.eye(3), [shift, 0, 0]]
     canvas = np.empty((3 * 48, 3 * 64), np.uint8)
-    area = raster.silhouette_area(library.meshes, 0, P, NEAR, np.empty((5, 3)), canvas, -64, -48)
+    area, *box = raster.silhouette(library.meshes, 0, P, NEAR, np.empty((5, 3)), canvas, -64, -48)
     centred = draw(library, in_front(0)[None]).amodal[0, 0]
     assert abs(area - centred) <= 2
     assert canvas.sum() == area
+    y, x = np.nonzero(canvas)
+    assert box == [x.min() - 64, y.min() - 48, x.max() - 64, y.max() - 48]

@@ -9,7 +9,7 @@ def test_a_shard_is_read_back_the_same(tmp_path, views):
         assert scene_again.key == scene.key
         for name in ("models", "scale", "T_world_obj"):
             np.testing.assert_array_equal(getattr(scene_again, name), getattr(scene, name))
-        for name in ("image", "owner", "cover", "visible", "amodal", "area", "K", "T_world_cam"):
+        for name in ("image", "owner", "cover", "visible", "amodal", "whole", "K", "T_world_cam"):
             np.testing.assert_array_equal(getattr(again, name), getattr(view, name))
         np.testing.assert_allclose(again.depth_m, view.depth_m, atol=0.51 * DEPTH_STEP)
 

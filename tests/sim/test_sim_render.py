@@ -37,7 +37,7 @@ def test_an_object_alone_inside_the_picture_is_wholly_visible(views):
     found = 0
     for scene, view in views:
         for i in range(len(scene.models)):
-            if (view.owner == i)[amodal(view, i)].all() and view.area[i] == view.amodal[i, 0] > 0:
+            if (view.owner == i)[amodal(view, i)].all() and view.whole[i, 0] == view.amodal[i, 0] > 0:
                 assert view.visible_fraction[i] == 1
                 found += 1
     assert found
@@ -47,7 +47,7 @@ def test_projected_vertices_span_the_silhouette(generator, views):
     for scene, view in views:
         T_cam_world = invert_transform(view.T_world_cam)
         for i, model in enumerate(scene.models):
-            if view.area[i] != view.amodal[i, 0] or not view.area[i]:
+            if view.whole[i, 0] != view.amodal[i, 0] or not view.whole[i, 0]:
                 continue
             points = scene.scale[i] * generator.objects[model].mesh.vertices
             pixels = project_points(view.K, transform_points(T_cam_world @ scene.T_world_obj[i], points))

@@ -1,0 +1,106 @@
+"""Render a simulated data set to disk, or one picture of 16 samples with their labels drawn on.
+
+usage: deeprob render format=bop out=DIR [num=N] [workers=W] [experiment=...] [sim.<setting>=...]
+       deeprob render preview=true [out=sheet.png] [sim.<setting>=...]
+
+  format     bop props_pose props_detection props_classification darknet coco
+  out        folder of the data set (the file of the sheet)
+  num        pictures of each split (default 100)
+  splits     which splits, as [train,test] (default [train])
+  workers    processes (default 2); the files do not depend on it
+  sim.*      what is simulated, such as sim.objects=/my/meshes sim.scene.objects=[3,8] sim.camera.width=640
+
+A call that was interrupted goes on where it stopped when it is given again.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deeprob.errors import InputError
+
+if TYPE_CHECKING:
+    from deeprob.sim.settings import RenderOptions, SimSettings
+
+OWN_KEYS = ("format", "out", "num", "splits", "workers", "preview")
+
+
+def main(args: list[str]) -> int:
+    """Run the verb. Returns the exit code; raises InputError."""
+    own = [argument for argument in args if argument.partition("=")[0] in OWN_KEYS]
+    options = _options(own)
+    settings = compose_settings([argument for argument in args if argument not in own])
+    _say_origins(settings)
+    if options.preview:
+        from deeprob.sim.preview import write_preview
+        from deeprob.sim.settings import check_settings
+
+        check_settings(settings)
+        path = Path(options.out or "preview.png").expanduser()
+        write_preview(settings, path)
+        print(f"wrote {path}")
+        return 0
+    if not options.out:
+        raise InputError("no folder to write to", where="out", fix="add out=DIR")
+    from deeprob.sim.export.run import export
+
+    out = Path(options.out).expanduser()
+    export(settings, options.format, out, options.num, tuple(options.splits), options.workers, progress=True)
+    print(f"wrote {options.num} pictures of {', '.join(options.splits)} to {out}, format {options.format}")
+    return 0
+
+
+def compose_settings(overrides: list[str]) -> SimSettings:
+    """The simulation's settings of an experiment under overrides; `sim.x` is short for `data.sim.x`."""
+    from omegaconf import OmegaConf
+
+    from deeprob.config import compose
+    from deeprob.sim.settings import SimSettings
+
+    full = [_long(override) for override in overrides]
+    if not any(override.startswith("experiment=") for override in full):
+        full = ["name=render", "data=pybullet", *full]
+    cfg = compose("train", full)
+    if "sim" not in cfg.data:
+        raise InputError("the experiment's data is not simulated", where="data", fix="add data=pybullet")
+    settings = OmegaConf.to_object(cfg.data.sim)
+    assert isinstance(settings, SimSettings)
+    return settings
+
+
+def _long(override: str) -> str:
+    key, equals, value = override.partition("=")
+    if key == "sim.objects":
+        key = "sim.objects.folder"
+    return f"data.{key}{equals}{value}" if key.startswith("sim.") else override
+
+
+def _options(own: list[str]) -> RenderOptions:
+    """Check the verb's own keys against their defaults' types."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from deeprob.sim.settings import RenderOptions
+
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RenderOptions), OmegaConf.from_dotlist(own))
+        options = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise InputError(str(error).splitlines()[0], where=" ".join(own)) from error
+    assert isinstance(options, RenderOptions)
+    return options
+
+
+def _say_origins(settings: SimSettings) -> None:
+    """Warn of objects whose origin lies far outside them."""
+    if settings.objects.folder in ("everyday", "random_urdfs"):
+        return
+    from deeprob.sim.folder import check_origin
+    from deeprob.sim.objects import load_objects
+
+    for model in load_objects(settings.objects):
+        line = check_origin(model)
+        if line:
+            print(f"warning: {line}", file=sys.stderr)

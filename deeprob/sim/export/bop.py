@@ -1,0 +1,137 @@
+"""The BOP format, scenewise: https://github.com/thodan/bop_toolkit/blob/master/docs/bop_datasets_format.md
+
+Lengths are millimetres; a box is x, y, right - left, bottom - top of its first and last pixels, as
+bop_toolkit counts. Each settled scene is a scene of the data set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist
+
+from deeprob.geometry.mesh_files import write_ply
+from deeprob.geometry.transform import invert_transform
+from deeprob.sim.export.files import View, amodal_mask, depth_steps, mask_picture, put_json, put_png
+from deeprob.sim.objects import ObjectModel
+from deeprob.sim.settings import CameraSettings
+
+FOLDERS = {"train": "train_pbr", "val": "val", "test": "test"}
+DEPTH_STEP = 1e-4  # metres; in the files, depth_scale 0.1 to millimetres
+MM = 1000.0
+TARGET_VISIBILITY = 0.1  # an object less visible than this is no target
+
+
+def begin(out: Path, objects: tuple[ObjectModel, ...], camera: CameraSettings) -> None:
+    """Write models/, models_info.json and camera.json."""
+    for number, model in enumerate(objects, start=1):
+        write_ply(model.mesh, out / "models" / f"obj_{number:06d}.ply", MM)
+    info = {str(number): model_info(model) for number, model in enumerate(objects, start=1)}
+    put_json(out / "models" / "models_info.json", info)
+    names = {str(number): model.name for number, model in enumerate(objects, start=1)}
+    put_json(out / "models" / "names.json", names)
+    if camera.K:
+        fx, fy, cx, cy = camera.K
+    else:
+        fx = fy = float(camera.width / 2 / np.tan(np.radians(sum(camera.field_of_view) / 4)))
+        cx, cy = (camera.width - 1) / 2, (camera.height - 1) / 2
+    values = {"cx": cx, "cy": cy, "depth_scale": DEPTH_STEP * MM, "fx": fx, "fy": fy}
+    put_json(out / "camera.json", values | {"height": camera.height, "width": camera.width})
+
+
+def model_info(model: ObjectModel) -> dict[str, Any]:
+    """An entry of models_info.json: diameter, bounding box and symmetries, millimetres."""
+    points = MM * model.mesh.vertices
+    low, size = points.min(axis=0), np.ptp(points, axis=0)
+    flat = size.min() < 1e-6 * size.max()
+    info: dict[str, Any] = {
+        "diameter": float(pdist(points if flat else points[ConvexHull(points).vertices]).max())
+    }
+    info |= {f"min_{axis}": float(low[k]) for k, axis in enumerate("xyz")}
+    info |= {f"size_{axis}": float(size[k]) for k, axis in enumerate("xyz")}
+    if model.symmetries.discrete:
+        transforms = [T.copy() for T in model.symmetries.discrete]
+        for T in transforms:
+            T[:3, 3] *= MM
+        info["symmetries_discrete"] = [T.reshape(-1).tolist() for T in transforms]
+    if model.symmetries.continuous:
+        info["symmetries_continuous"] = [
+            {"axis": axis.tolist(), "offset": (MM * point).tolist()}
+            for axis, point in model.symmetries.continuous
+        ]
+    return info
+
+
+def write_scene(out: Path, split: str, index: int, views: list[View]) -> Any:
+    """Write one scene's folder; returns its targets."""
+    folder = out / FOLDERS[split] / f"{index:06d}"
+    cameras: dict[str, Any] = {}
+    truth: dict[str, list[Any]] = {}
+    infos: dict[str, list[Any]] = {}
+    targets: list[dict[str, int]] = []
+    for number, (scene, rendering) in enumerate(views):
+        put_png(folder / "rgb" / f"{number:06d}.png", rendering.image)
+        put_png(folder / "depth" / f"{number:06d}.png", depth_steps(rendering.depth_m, DEPTH_STEP))
+        T_cam_world = invert_transform(rendering.T_world_cam)
+        cameras[str(number)] = {
+            "cam_K": rendering.K.reshape(-1).tolist(),
+            "depth_scale": DEPTH_STEP * MM,
+            "cam_R_w2c": T_cam_world[:3, :3].reshape(-1).tolist(),
+            "cam_t_w2c": (MM * T_cam_world[:3, 3]).tolist(),
+        }
+        truth[str(number)], infos[str(number)] = [], []
+        for i in range(scene.labelled):
+            name = f"{number:06d}_{i:06d}.png"
+            silhouette, visible = amodal_mask(rendering, i), rendering.owner == i
+            put_png(folder / "mask" / name, mask_picture(silhouette))
+            put_png(folder / "mask_visib" / name, mask_picture(visible))
+            T = T_cam_world @ scene.T_world_obj[i]
+            truth[str(number)].append(
+                {
+                    "cam_R_m2c": T[:3, :3].reshape(-1).tolist(),
+                    "cam_t_m2c": (MM * T[:3, 3]).tolist(),
+                    "obj_id": int(scene.models[i]) + 1,
+                }
+            )
+            infos[str(number)].append(
+                {
+                    "bbox_obj": _box(rendering.whole[i]),
+                    "bbox_visib": _box(rendering.visible[i]),
+                    "px_count_all": int(rendering.whole[i, 0]),
+                    "px_count_valid": int((rendering.depth_m[silhouette] > 0).sum()),
+                    "px_count_visib": int(rendering.visible[i, 0]),
+                    "visib_fract": float(rendering.visible_fraction[i]),
+                }
+            )
+        targets += _targets(index, number, scene.models[: scene.labelled] + 1, rendering.visible_fraction)
+    put_json(folder / "scene_camera.json", cameras)
+    put_json(folder / "scene_gt.json", truth)
+    put_json(folder / "scene_gt_info.json", infos)
+    return targets
+
+
+def _targets(scene_id: int, im_id: int, obj_ids: Any, fractions: Any) -> list[dict[str, int]]:
+    seen = obj_ids[fractions >= TARGET_VISIBILITY]
+    return [
+        {
+            "im_id": im_id,
+            "inst_count": int((seen == obj_id).sum()),
+            "obj_id": int(obj_id),
+            "scene_id": scene_id,
+        }
+        for obj_id in np.unique(seen)
+    ]
+
+
+def _box(row: Any) -> list[int]:
+    if not row[0]:
+        return [-1, -1, -1, -1]
+    return [int(row[1]), int(row[2]), int(row[3] - row[1]), int(row[4] - row[2])]
+
+
+def finish(out: Path, split: str, parts: list[Any]) -> None:
+    """Write the targets file."""
+    put_json(out / f"{split}_targets_bop19.json", [target for part in parts for target in part])

@@ -1,0 +1,203 @@
+"""`deeprob render`: a data set on disk, written by many processes, taken up again after a kill.
+
+The unit of work is a scene. Its pictures are written first, its record (what the files for the whole split
+need to know of it) last: a scene without a record is rendered again, to the same bytes. When all records are
+there, the files for the whole split are written from them in order, and the records go.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deeprob.data.props import CLASSES
+from deeprob.errors import InputError
+from deeprob.runs import write_json
+from deeprob.sim.export import bop, boxes, props
+from deeprob.sim.export.files import View
+from deeprob.sim.generator import Generator, fingerprint
+from deeprob.sim.objects import ObjectModel, load_objects
+from deeprob.sim.settings import SimSettings, check_settings
+from deeprob.sim.workers import run_jobs, show_progress
+
+FORMATS = ("bop", "props_pose", "props_detection", "props_classification", "darknet", "coco")
+PROPS_K = [902.19, 902.39, 342.35, 252.23]
+_RECORDS = ".records"
+_DONE = "render.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Scene `index` of a split: `views` pictures, numbered from `first` on."""
+
+    format: str
+    out: Path
+    split: str
+    index: int
+    first: int
+    views: int
+
+    @property
+    def record(self) -> Path:
+        return self.out / _RECORDS / self.split / f"{self.index:06d}.json"
+
+
+def fit_settings(settings: SimSettings, format_name: str) -> SimSettings:
+    """The settings with what a format prescribes: true sizes for poses, the camera of PROPS."""
+    if format_name in ("bop", "props_pose"):
+        settings = replace(settings, scene=replace(settings.scene, scale=[1.0, 1.0]))
+    if format_name == "props_pose":
+        camera = replace(settings.camera, width=640, height=480, K=PROPS_K)
+        kinds = len(load_objects(settings.objects))
+        count = [min(count, kinds) for count in settings.scene.objects]
+        settings = replace(
+            settings, camera=camera, scene=replace(settings.scene, repeats=False, objects=count)
+        )
+    return settings
+
+
+def export(
+    settings: SimSettings,
+    format_name: str,
+    out: Path,
+    num: int,
+    splits: tuple[str, ...],
+    workers: int,
+    progress: bool,
+) -> None:
+    """Write `num` pictures of each split to `out`; finished scenes of an earlier call are kept.
+
+    Raises InputError for a format, a split or a folder that cannot be used, and where the disk is full.
+    """
+    _check(format_name, num, splits)
+    settings = fit_settings(settings, format_name)
+    check_settings(settings)
+    objects = load_objects(settings.objects)
+    if format_name.startswith("props") and len(objects) > len(CLASSES):
+        raise InputError(
+            f"{len(objects)} objects",
+            where=f"format={format_name}",
+            expected="at most 10",
+            fix="set sim.objects.limit=10",
+        )
+    description = {
+        "format": format_name,
+        "num": num,
+        "splits": list(splits),
+        "fingerprint": fingerprint(settings, objects),
+        "min_visible": settings.min_visible,
+        "settings": asdict(settings),
+    }
+    try:
+        if _finished(out, description):
+            return
+        write_json(out / _RECORDS / _DONE, description)
+        _begin(format_name, out, objects, settings)
+        jobs = [job for split in splits for job in _jobs(settings, format_name, out, split, num)]
+        missing = [job for job in jobs if not job.record.is_file()]
+        with show_progress("rendering scenes", len(missing), progress) as advance:
+            for _ in run_jobs(settings, write_job, missing, workers):
+                advance(1)
+        _finish(format_name, out, objects, jobs)
+        write_json(out / _DONE, description)
+        shutil.rmtree(out / _RECORDS)
+    except OSError as error:
+        raise InputError(
+            f"the data set cannot be written ({error.strerror or error})",
+            where=out,
+            fix="make room and give the same command again: finished scenes are kept",
+        ) from error
+
+
+def _check(format_name: str, num: int, splits: tuple[str, ...]) -> None:
+    if format_name not in FORMATS:
+        raise InputError(f"no format called {format_name!r}", where="format", expected=", ".join(FORMATS))
+    if num < 1:
+        raise InputError(f"{num} pictures", where="num", expected="at least 1")
+    allowed: tuple[str, ...] = ("train", "val", "test")
+    if format_name in ("props_pose", "props_detection"):
+        allowed = ("train", "val")
+    if format_name == "props_classification":
+        allowed = ("train", "test")
+    bad = [split for split in splits if split not in allowed]
+    if bad or not splits:
+        raise InputError(
+            f"{format_name} has no split {', '.join(bad)}", where="splits", expected=", ".join(allowed)
+        )
+
+
+def _finished(out: Path, description: dict[str, Any]) -> bool:
+    """Whether this very data set lies there. Raises InputError where another one does."""
+    for path in (out / _DONE, out / _RECORDS / _DONE):
+        if path.is_file():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+            except json.JSONDecodeError:
+                found = None
+            if found != description:
+                raise InputError(
+                    "the folder holds a data set of other settings",
+                    where=out,
+                    fix="give another folder as out=...",
+                )
+            return path.parent == out
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError("the folder is not empty", where=out, fix="give another folder as out=...")
+    return False
+
+
+def _jobs(settings: SimSettings, format_name: str, out: Path, split: str, num: int) -> Iterator[Job]:
+    for index, first in enumerate(range(0, num, settings.views)):
+        yield Job(format_name, out, split, index, first, min(settings.views, num - first))
+
+
+def _begin(format_name: str, out: Path, objects: tuple[ObjectModel, ...], settings: SimSettings) -> None:
+    if format_name == "bop":
+        bop.begin(out, objects, settings.camera)
+    elif format_name == "props_pose":
+        props.begin_pose(out, objects)
+    elif format_name.startswith("props"):
+        props.begin(out, objects)
+    elif format_name == "darknet":
+        boxes.begin_darknet(out, objects)
+
+
+def write_job(generator: Generator, job: Job) -> None:
+    """Render one scene and write its files, its record last."""
+    scene = generator.scene(job.split, job.index)
+    views: list[View] = [
+        (scene, generator.view(scene, job.split, job.index, view)) for view in range(job.views)
+    ]
+    visible = generator.settings.min_visible
+    write: dict[str, Callable[[], Any]] = {
+        "bop": lambda: bop.write_scene(job.out, job.split, job.index, views),
+        "props_pose": lambda: props.write_pose_scene(job.out, job.split, job.first, views),
+        "props_detection": lambda: props.write_detection_scene(job.out, job.split, job.first, views, visible),
+        "props_classification": lambda: props.write_classification_scene(
+            job.out, job.split, job.index, views, visible
+        ),
+        "darknet": lambda: boxes.write_darknet_scene(job.out, job.split, job.index, views, visible),
+        "coco": lambda: boxes.write_coco_scene(job.out, job.split, job.index, job.first, views, visible),
+    }
+    write_json(job.record, write[job.format]())
+
+
+def _finish(format_name: str, out: Path, objects: tuple[ObjectModel, ...], jobs: list[Job]) -> None:
+    parts: dict[str, list[Any]] = {}
+    for job in jobs:
+        parts.setdefault(job.split, []).append(json.loads(job.record.read_text(encoding="utf-8")))
+    if format_name == "props_classification":
+        props.finish_classification(out, [part for split in parts.values() for part in split])
+    for split, of_split in parts.items():
+        if format_name == "bop":
+            bop.finish(out, split, of_split)
+        elif format_name == "props_pose":
+            props.finish_pose(out, split, of_split)
+        elif format_name == "props_detection":
+            props.finish_detection(out, split, of_split)
+        elif format_name == "coco":
+            boxes.finish_coco(out, split, objects, of_split)

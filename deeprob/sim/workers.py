@@ -1,0 +1,79 @@
+"""Rendering in many processes: each makes one Generator and works through jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from deeprob.errors import InputError
+from deeprob.sim.generator import Generator
+from deeprob.sim.settings import SimSettings
+
+Job = TypeVar("Job")
+_generator: Generator | None = None  # one per rendering process, made by _start
+
+
+def run_jobs(
+    settings: SimSettings, work: Callable[[Generator, Job], Any], jobs: Sequence[Job], workers: int
+) -> Iterator[Job]:
+    """Do `work(generator, job)` for every job in so many processes, 0: in this one; yield each when done.
+
+    `work` must be importable, jobs picklable. Raises what a job raises, and InputError where a process is
+    killed.
+    """
+    if not jobs:
+        return
+    if workers == 0:
+        generator = Generator(settings)
+        for job in jobs:
+            work(generator, job)
+            yield job
+        return
+    context = multiprocessing.get_context("spawn")  # safe beside torch's threads and PyBullet's state
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _start, (settings,)) as pool:
+        of_job = {pool.submit(_do, work, job): job for job in jobs}
+        pending = set(of_job)
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+                    yield of_job[future]
+        except BrokenProcessPool:
+            raise InputError(
+                "a rendering process was killed, probably for lack of memory",
+                fix="use fewer workers; what was rendered is kept",
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(settings: SimSettings) -> None:
+    global _generator
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    cv2.setNumThreads(1)
+    _generator = Generator(settings)
+
+
+def _do(work: Callable[[Generator, Any], Any], job: Any) -> None:
+    assert _generator is not None
+    work(_generator, job)
+
+
+@contextlib.contextmanager
+def show_progress(title: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; yields what advances it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,281 @@
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeprob.data.bop import BopSource
+from deeprob.data.coco import CocoSource
+from deeprob.data.darknet import DarknetSource
+from deeprob.data.props import PropsClassificationSource, PropsDetectionSource
+from deeprob.data.props_pose import PropsPoseSource
+from deeprob.errors import InputError
+from deeprob.geometry.camera import project_points
+from deeprob.geometry.transform import transform_points
+from deeprob.sim.export.run import FORMATS, export, fit_settings
+from deeprob.sim.generator import Generator
+from deeprob.sim.render import to_frame
+
+from .conftest import small
+
+
+def settings_for(format_name):
+    return fit_settings(small(min_visible=0.2), format_name)
+
+
+def rendered(format_name, num, split="train"):
+    """The frames that an export of this format was made from."""
+    settings = settings_for(format_name)
+    generator = Generator(settings)
+    frames = []
+    for index in range(-(-num // settings.views)):
+        for scene, view in generator.views(split, index):
+            visible = 1e-9 if format_name in ("bop", "props_pose") else settings.min_visible
+            frames.append(to_frame(view, scene, source="", key="", min_visible=visible))
+    return frames[:num]
+
+
+def written(tmp_path, format_name, num=5, splits=("train",), workers=0):
+    out = tmp_path / format_name
+    export(small(min_visible=0.2), format_name, out, num, splits, workers, progress=False)
+    return out
+
+
+def compare(frames, expected, *, masks=False, amodal=False, poses=False, exact=True):
+    assert len(frames) == len(expected)
+    for frame, truth in zip(frames, expected, strict=True):
+        if exact:
+            np.testing.assert_array_equal(frame.image, truth.image)
+        assert [i.class_id for i in frame.instances] == [i.class_id for i in truth.instances]
+        for read, made in zip(frame.instances, truth.instances, strict=True):
+            np.testing.assert_allclose(read.box_xyxy, made.box_xyxy, atol=1e-3)
+            if masks:
+                np.testing.assert_array_equal(read.mask, made.mask)
+            if amodal:
+                np.testing.assert_array_equal(read.amodal_mask, made.amodal_mask)
+                assert read.visible_fraction == pytest.approx(made.visible_fraction)
+            if poses:
+                np.testing.assert_allclose(read.T_cam_obj, made.T_cam_obj, atol=1e-9)
+
+
+def test_bop_is_read_back_the_same(tmp_path):
+    out = written(tmp_path, "bop")
+    source = BopSource(out, {"train": ["train_pbr/*"]})
+    expected = rendered("bop", 5)
+    frames = source.frames("train")
+    compare(frames, expected, masks=True, amodal=True, poses=True)
+    for frame, truth in zip(frames, expected, strict=True):
+        np.testing.assert_allclose(frame.depth_m, truth.depth_m, atol=0.51e-4)
+        np.testing.assert_allclose(frame.K, truth.K)
+    assert [frame.group for frame in frames] == [f"train_pbr/{n:06d}" for n in (0, 0, 1, 1, 2)]
+
+
+def test_the_models_of_bop_project_onto_the_masks(tmp_path):
+    source = BopSource(written(tmp_path, "bop"), {"train": ["train_pbr/*"]})
+    inside = []
+    for frame in source.frames("train"):
+        for instance in frame.instances:
+            points = transform_points(instance.T_cam_obj, source.mesh(instance.class_id).vertices)
+            pixels = project_points(frame.K, points).round().astype(int)
+            height, width = instance.amodal_mask.shape
+            seen = ((pixels >= 0) & (pixels < [width, height])).all(axis=1)
+            wide = np.pad(instance.amodal_mask, 1)
+            near = np.any([np.roll(wide, (dy, dx), (0, 1)) for dy in (-1, 0, 1) for dx in (-1, 0, 1)], axis=0)
+            inside.append(near[1:-1, 1:-1][pixels[seen, 1], pixels[seen, 0]].mean())
+    assert np.mean(inside) > 0.99
+
+
+def test_bop_lists_models_targets_and_what_its_masks_say(tmp_path):
+    out = written(tmp_path, "bop", num=2, splits=("test",))
+    info = json.loads((out / "models" / "models_info.json").read_text())
+    assert sorted(info) == ["1", "2", "3"]
+    cone = Generator(settings_for("bop")).objects[1]
+    points = cone.mesh.vertices
+    diameter = 1000 * np.linalg.norm(points[:, None] - points, axis=2).max()
+    assert info["2"]["diameter"] == pytest.approx(diameter)
+    assert len(info["2"]["symmetries_discrete"]) == 3
+    targets = json.loads((out / "test_targets_bop19.json").read_text())
+    gt = json.loads((out / "test" / "000000" / "scene_gt.json").read_text())
+    gt_info = json.loads((out / "test" / "000000" / "scene_gt_info.json").read_text())
+    seen = sum(entry["visib_fract"] >= 0.1 for image in gt_info.values() for entry in image)
+    assert sum(target["inst_count"] for target in targets) == seen
+    assert all(len(gt[image]) == len(gt_info[image]) for image in gt)
+    assert json.loads((out / "camera.json").read_text())["width"] == 64
+
+
+def test_pixel_center_moves_the_picture_by_half_a_pixel_under_the_same_k():
+    import dataclasses
+
+    base = small()
+    camera = dataclasses.replace(base.camera, K=[70.0, 70.0, 31.0, 24.0])
+    plain = Generator(small(camera=camera))
+    moved = Generator(small(camera=dataclasses.replace(camera, pixel_center=0.5)))
+    by_hand = Generator(small(camera=dataclasses.replace(camera, K=[70.0, 70.0, 30.5, 23.5])))
+    scene = plain.scene("train", 0)
+    views = [generator.view(scene, "train", 0, 0) for generator in (plain, moved, by_hand)]
+    np.testing.assert_array_equal(views[0].K, views[1].K)
+    np.testing.assert_array_equal(views[1].owner, views[2].owner)
+    assert (views[0].owner != views[1].owner).any()
+
+
+def test_props_pose_is_read_back_with_its_inverse_transforms(tmp_path):
+    out = written(tmp_path, "props_pose", num=2)
+    export_val = tmp_path / "val"
+    export(small(min_visible=0.2), "props_pose", export_val, 2, ("train", "val"), 0, progress=False)
+    source = PropsPoseSource(export_val)
+    compare(source.frames("train"), rendered("props_pose", 2), masks=True, poses=True)
+    assert len(source.frames("val")) == 2
+    gt = json.loads((out / "train" / "train_gt.json").read_text())["0"][0]
+    truth = rendered("props_pose", 1)[0].instances[0].T_cam_obj
+    np.testing.assert_allclose(np.reshape(gt["cam_R_m2c"], (3, 3)), np.linalg.inv(truth)[:3, :3], atol=1e-9)
+    np.testing.assert_allclose(
+        source.mesh(1).extents, Generator(settings_for("bop")).objects[1].mesh.extents, atol=1e-8
+    )
+
+
+def test_props_detection_is_read_back_the_same(tmp_path):
+    source = PropsDetectionSource(written(tmp_path, "props_detection", splits=("train", "val")))
+    compare(source.frames("train"), rendered("props_detection", 5))
+
+
+def test_props_classification_keeps_scenes_whole_in_one_split(tmp_path):
+    source = PropsClassificationSource(written(tmp_path, "props_classification", splits=("train", "test")))
+    train, test = source.frames("train"), source.frames("test")
+    assert train[0].image.shape == (32, 32, 3)
+    assert not {frame.group for frame in train} & {frame.group for frame in test}
+    expected = sorted(i.class_id for frame in rendered("props_classification", 5) for i in frame.instances)
+    assert sorted(frame.instances[0].class_id for frame in train) == expected
+
+
+def test_darknet_is_read_back_with_the_same_boxes(tmp_path):
+    source = DarknetSource(written(tmp_path, "darknet"), {"train": ["train/*"]})
+    frames = source.frames("train")
+    expected = rendered("darknet", 5)
+    compare(frames, expected, exact=False)
+    assert source.classes == ("domino", "cone", "mug")
+    worst = max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(frames, expected, strict=True))
+    assert worst < 3  # grey levels: JPEG
+
+
+def test_coco_is_read_back_the_same(tmp_path):
+    out = written(tmp_path, "coco")
+    source = CocoSource(out, {"train": "annotations/instances_train.json"}, {"train": "images/train"})
+    compare(source.frames("train"), rendered("coco", 5), masks=True)
+    assert source.classes == ("domino", "cone", "mug")
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_the_files_do_not_depend_on_the_number_of_workers(tmp_path, format_name):
+    splits = ("train", "test") if format_name == "props_classification" else ("train",)
+    one = written(tmp_path / "one", format_name, num=9, splits=splits, workers=1)
+    two = written(tmp_path / "two", format_name, num=9, splits=splits, workers=2)
+    assert contents(one) == contents(two)
+
+
+def test_what_is_missing_after_an_interruption_is_rendered_to_the_same_bytes(tmp_path, monkeypatch):
+    whole = written(tmp_path / "whole", "coco")
+    from deeprob.sim.export import run
+
+    work, done = run.write_job, []
+
+    def interrupted(generator, job):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(job)
+        work(generator, job)
+
+    monkeypatch.setattr(run, "write_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        written(tmp_path / "cut", "coco")
+    monkeypatch.setattr(run, "write_job", lambda generator, job: (done.append(job), work(generator, job)))
+    cut = written(tmp_path / "cut", "coco")
+    assert len(done) == 3
+    assert contents(cut) == contents(whole)
+
+
+@pytest.mark.slow
+def test_a_killed_export_goes_on_where_it_stopped(tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, {root!r})\n"
+        "from pathlib import Path\n"
+        "from tests_settings import small\n"
+        "from deeprob.sim.export.run import export\n"
+        "if __name__ == '__main__':\n"
+        "    export(small(min_visible=0.2), 'bop', Path('cut/bop'), 40, ('train',), 2, progress=False)\n"
+    )
+    (tmp_path / "tests_settings.py").write_text((Path(__file__).parent / "conftest.py").read_text())
+    (tmp_path / "go.py").write_text(script.format(root=_root()))
+    process = subprocess.Popen([sys.executable, "go.py"], cwd=tmp_path)
+    records = tmp_path / "cut" / "bop" / ".records" / "train"
+    deadline = time.monotonic() + 120
+    while not (records.is_dir() and len(list(records.iterdir())) >= 3):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(1)  # its workers notice, and end
+    cut = written(tmp_path / "cut", "bop", num=40)
+    assert contents(cut) == contents(written(tmp_path / "whole", "bop", num=40))
+
+
+def _root():
+    import deeprob
+
+    return str(Path(deeprob.__file__).parent.parent)
+
+
+def test_a_finished_data_set_is_left_alone(tmp_path):
+    out = written(tmp_path, "coco")
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    written(tmp_path, "coco")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == stamps
+    assert not (out / ".records").exists()
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+    written(tmp_path, "coco")
+    with pytest.raises(InputError, match="holds a data set of other settings"):
+        export(small(seed=1), "coco", tmp_path / "coco", 5, ("train",), 0, progress=False)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("")
+    with pytest.raises(InputError, match="the folder is not empty"):
+        export(small(), "coco", tmp_path / "mine", 5, ("train",), 0, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("format_name", "num", "splits", "message"),
+    [
+        ("voc", 5, ("train",), "no format called 'voc'"),
+        ("bop", 0, ("train",), "0 pictures"),
+        ("props_pose", 5, ("test",), "props_pose has no split test; expected train, val"),
+    ],
+)
+def test_bad_requests_are_one_line(tmp_path, format_name, num, splits, message):
+    with pytest.raises(InputError, match=message):
+        export(small(), format_name, tmp_path / "out", num, splits, 0, progress=False)
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    from deeprob.sim.export import files
+
+    def full(path, content):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(files, "put", full)
+    with pytest.raises(InputError, match=r"cannot be written .No space left on device"):
+        export(small(), "coco", tmp_path / "out", 2, ("train",), 0, progress=False)
