@@ -68,18 +68,22 @@ def plan(cfg: DictConfig) -> Plan:
     jobs: dict[tuple[str, int], Job] = {}
     variant_of: dict[str, str] = {}
     for name, changes in variants.items():
+        overrides = [f"experiment={ablation.experiment}", *ablation.overrides, *changes]
+        try:
+            composed = compose("train", overrides)
+        except InputError as error:
+            raise InputError(str(error), where=f"variant {name}") from error
         for seed in ablation.seeds:
-            overrides = [f"experiment={ablation.experiment}", *ablation.overrides, *changes, f"seed={seed}"]
-            try:
-                key = config_hash(compose("train", overrides))
-            except InputError as error:
-                raise InputError(str(error), where=f"variant {name}") from error
+            composed.seed = seed
+            key = config_hash(composed)
             twin = variant_of.setdefault(key, name)
             if twin != name:
                 raise InputError(f"the same as {twin}", where=f"variant {name}", fix="leave one of them out")
             run_id = f"{name}-seed{seed}-{key}"
             settled = [f"name={folder.name}", *(f"paths.{k}={quoted(v)}" for k, v in cfg.paths.items())]
-            jobs[name, seed] = Job(f"{name} seed {seed}", (*overrides, *settled), Run(folder / run_id))
+            jobs[name, seed] = Job(
+                f"{name} seed {seed}", (*overrides, f"seed={seed}", *settled), Run(folder / run_id)
+            )
     return Plan(
         ablation.name, folder, ablation.metric, ablation.experiment, variants, list(ablation.seeds), jobs
     )
@@ -98,8 +102,9 @@ def config_hash(cfg: DictConfig) -> str:
 
 def quoted(value: object) -> str:
     """A value as Hydra's override grammar takes any text."""
-    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(str(value), Quote.single).with_quotes()
 
 
 def tabulate(plan: Plan, errors: Mapping[str, str]) -> list[Row]:

@@ -111,6 +111,8 @@ def intervals_chart(
     entries: Sequence[tuple[str, float, Sequence[float] | None]], label: str, *, zero: bool = False, name: str
 ) -> str:
     """Values with their intervals, one row each: (row name, value, (low, high) or None). zero: mark 0."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure(height=0.75 + 0.32 * len(entries))
     for i, (_, value, interval) in enumerate(entries):
         colour = SERIES[0] if i == 0 and not zero else SERIES[1] if zero else MUTED
@@ -123,6 +125,7 @@ def intervals_chart(
     axes.set_ylim(len(entries) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # long labels such as −0.175 must not touch
     axes.set_xlabel(label)
     rows = "; ".join(
         f"{row} {value:.4g}" + (f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval is not None else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def error_line(run: Run, code: int) -> str:
     for path in (run.error, run.path / OUTPUT):
         lines = _lines(path)
         if lines:
-            return lines[-1]
+            return re.sub(r"^(\w+\.)+(?=\w+: )", "", lines[-1])  # the error's name without its module
     return f"ended with exit code {code} and said nothing"
 
 

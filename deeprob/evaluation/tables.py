@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from deeprob.evaluation.comparison import Row
@@ -106,12 +107,17 @@ def latex(rows: Sequence[Row], metric: str) -> str:
 
 
 def rich_table(rows: Sequence[Row], metric: str, heading: str) -> Table:
-    """The table for a terminal."""
-    table = Table(title=heading)
-    for i, name in enumerate(headings(metric)):
-        table.add_column(name, justify="left" if i == 0 else "right")
+    """The table for a terminal of 80 columns: without seeds, parameters and samples, which the files hold."""
+    table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("variant", overflow="fold")
+    for column in (title(metric), "difference, 95 %", "p (Holm)", "seconds"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*cells(row), style="red" if row.errors and not row.values else None)
+        name, value, _, _, _, p, seconds, *_ = cells(row)
+        d = row.difference
+        difference = f"{signed(d.value, 4)} ± {d.value - d.low:.4f}" if d else "–"
+        failed = row.errors and not row.values
+        table.add_row(name, value, difference, p, seconds, style="red" if failed else None)
     return table
 
 

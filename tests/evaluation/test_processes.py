@@ -99,6 +99,12 @@ def test_a_silent_failure_names_its_exit_code(tmp_path):
     assert error_line(Run(tmp_path), -9) == "ended with exit code -9 and said nothing"
 
 
+def test_an_error_is_named_without_its_module(tmp_path):
+    run = Run(tmp_path)
+    run.error.write_text("Traceback\ndeeprob.training.finite.NonFiniteError: step 1: v1.0.x: not finite\n")
+    assert error_line(run, 1) == "NonFiniteError: step 1: v1.0.x: not finite"
+
+
 def test_output_is_kept_in_the_run_folder(tmp_path, trainer):
     trainer("print('hello'); finish()")
     job = make_job(tmp_path, "a")
