@@ -1,0 +1,196 @@
+"""Loops for the CPU that read and write images between their pixels; each equals a formula in its layer.
+
+The inner loop runs over channels that lie side by side, through slices, whose indices cannot be negative:
+only then is it vectorised. An image stored as (N, C, H, W) is resized as N C images of one channel, and
+sampled from a copy of one sample at a time, which stays in the cache.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .kernels import run
+
+
+def resize(x: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor) -> Tensor:
+    """Return Y = A X B^T of x (N, C, H, W), in the layout of x."""
+    lines, channels = _lines(x)
+    y = lines.new_empty(len(lines), len(rows), len(columns) * channels)
+    run(_resize, len(lines), lines, rows, f, *_neighbours(columns, x.shape[3]), g, channels, y)
+    return _image(y, x, len(rows), len(columns))
+
+
+def resize_adjoint(
+    dy: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor, height: int, width: int
+) -> Tensor:
+    """Return dX = A^T dY B of dy (N, C, H', W'), in the layout of dy."""
+    lines, channels = _lines(dy)
+    dx = lines.new_zeros(len(lines), height, width * channels)
+    run(_resize_adjoint, len(lines), lines, rows, f, *_neighbours(columns, width), g, channels, dx)
+    return _image(dx, dy, height, width)
+
+
+def sample(x: Tensor, px: Tensor, py: Tensor, nearest: bool) -> Tensor:
+    """Read x (N, C, H, W) at px, py (N, P), in pixels, 0 outside the image: (N, C, P)."""
+    innermost = _channels_innermost(x)
+    y = _pixels(x.new_empty(*x.shape[:2], px.shape[1]), innermost)
+    run(_sample, len(x), _pixels(x, innermost), *x.shape[1:], px.contiguous(), py.contiguous(), nearest, innermost, y)
+    return y.mT if innermost else y
+
+
+def sample_adjoint(
+    dy: Tensor, x: Tensor, px: Tensor, py: Tensor, nearest: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dx (N, C, H, W), dpx and dpy (N, P) of dy (N, C, P)."""
+    innermost = _channels_innermost(x)
+    image, upstream = _pixels(x, innermost), _pixels(dy, innermost)
+    dimage, (px, py) = torch.empty_like(image), (px.contiguous(), py.contiguous())
+    dpx, dpy = torch.zeros_like(px), torch.zeros_like(py)
+    arrays = (upstream, image, *x.shape[1:], px, py, nearest, innermost, dimage, dpx, dpy)
+    run(_sample_adjoint, len(x), *arrays)
+    return (dimage.mT if innermost else dimage).reshape(x.shape), dpx, dpy
+
+
+def _resize(start, stop, x, rows, f, near, far, g, channels, y):  # type: ignore[no-untyped-def]
+    height, length = x.shape[1:]
+    mixed = np.empty(length, x.dtype)
+    for n in range(start, stop):
+        for o in range(len(rows)):
+            line, out, weight = x[n, rows[o]], y[n, o], f[o]
+            if weight != 0:
+                following = x[n, min(rows[o] + 1, height - 1)]
+                for i in range(length):
+                    mixed[i] = line[i] + weight * (following[i] - line[i])
+                line = mixed
+            if channels == 1:
+                for p in range(len(near)):
+                    value = line[near[p]]
+                    out[p] = value + g[p] * (line[far[p]] - value)
+                continue
+            for p in range(len(near)):
+                pixel, weight = out[p * channels : (p + 1) * channels], g[p]
+                left, right = line[near[p] * channels :], line[far[p] * channels :]
+                if weight == 0:
+                    for c in range(channels):
+                        pixel[c] = left[c]
+                else:
+                    for c in range(channels):
+                        pixel[c] = left[c] + weight * (right[c] - left[c])
+
+
+def _resize_adjoint(start, stop, dy, rows, f, near, far, g, channels, dx):  # type: ignore[no-untyped-def]
+    height, length = dx.shape[1:]
+    line = np.empty(length, dy.dtype)
+    for n in range(start, stop):
+        for o in range(len(rows)):
+            line[:] = 0
+            upstream = dy[n, o]
+            if channels == 1:
+                for p in range(len(near)):
+                    line[near[p]] += (1 - g[p]) * upstream[p]
+                    line[far[p]] += g[p] * upstream[p]
+            else:
+                for p in range(len(near)):
+                    pixel, weight = upstream[p * channels : (p + 1) * channels], g[p]
+                    left, right = line[near[p] * channels :], line[far[p] * channels :]
+                    for c in range(channels):
+                        left[c] += (1 - weight) * pixel[c]
+                    if weight != 0:
+                        for c in range(channels):
+                            right[c] += weight * pixel[c]
+            here, following, weight = dx[n, rows[o]], dx[n, min(rows[o] + 1, height - 1)], f[o]
+            for i in range(length):
+                here[i] += (1 - weight) * line[i]
+            if weight != 0:
+                for i in range(length):
+                    following[i] += weight * line[i]
+
+
+def _sample(start, stop, x, channels, height, width, px, py, nearest, innermost, y):  # type: ignore[no-untyped-def]
+    num_positions, one = px.shape[1], np.float32(1)
+    image, read = np.empty((height * width, channels), x.dtype), np.empty((num_positions, channels), x.dtype)
+    for n in range(start, stop):
+        if innermost:
+            image, read = x[n], y[n]
+        else:
+            image[:] = x[n].T
+        read[:] = 0
+        for p in range(num_positions):
+            top = np.rint(py[n, p]) if nearest else np.floor(py[n, p])
+            left = np.rint(px[n, p]) if nearest else np.floor(px[n, p])
+            down, right, out = py[n, p] - top, px[n, p] - left, read[p]
+            for corner in range(1 if nearest else 4):
+                i, j = int(top) + corner // 2, int(left) + corner % 2
+                if 0 <= i < height and 0 <= j < width:
+                    vertical, horizontal = down if corner >= 2 else one - down, right if corner % 2 else one - right
+                    weight, pixel = one if nearest else vertical * horizontal, image[i * width + j]
+                    for c in range(channels):
+                        out[c] += weight * pixel[c]
+        if not innermost:
+            y[n] = read.T
+
+
+def _sample_adjoint(  # type: ignore[no-untyped-def]
+    start, stop, dy, x, channels, height, width, px, py, nearest, innermost, dx, dpx, dpy
+):
+    num_positions, one = px.shape[1], np.float32(1)
+    image, dimage = np.empty((height * width, channels), x.dtype), np.empty((height * width, channels), x.dtype)
+    upstreams = np.empty((num_positions, channels), x.dtype)
+    for n in range(start, stop):
+        if innermost:
+            image, dimage, upstreams = x[n], dx[n], dy[n]
+        else:
+            image[:], upstreams[:] = x[n].T, dy[n].T
+        dimage[:] = 0
+        for p in range(num_positions):
+            top = np.rint(py[n, p]) if nearest else np.floor(py[n, p])
+            left = np.rint(px[n, p]) if nearest else np.floor(px[n, p])
+            down, right, upstream = py[n, p] - top, px[n, p] - left, upstreams[p]
+            for corner in range(1 if nearest else 4):
+                i, j = int(top) + corner // 2, int(left) + corner % 2
+                if 0 <= i < height and 0 <= j < width:
+                    vertical, horizontal = down if corner >= 2 else one - down, right if corner % 2 else one - right
+                    weight, dw = one if nearest else vertical * horizontal, np.float32(0)
+                    pixel, target = image[i * width + j], dimage[i * width + j]
+                    for c in range(channels):
+                        target[c] += weight * upstream[c]
+                        dw += upstream[c] * pixel[c]
+                    if not nearest:
+                        dpx[n, p] += dw * vertical if corner % 2 else -dw * vertical
+                        dpy[n, p] += dw * horizontal if corner >= 2 else -dw * horizontal
+        if not innermost:
+            dx[n] = dimage.T
+
+
+def _neighbours(columns: Tensor, width: int) -> tuple[Any, Any]:
+    """Return each column and the next, unsigned: an index that cannot be negative needs no check."""
+    near, far = columns.numpy(), (columns + 1).clamp_max(width - 1).numpy()
+    return near.astype(np.uint64), far.astype(np.uint64)
+
+
+def _lines(x: Tensor) -> tuple[Tensor, int]:
+    """View x as (images, H, W channels) and count the channels: all of them innermost, or one an image."""
+    num_samples, channels, height, width = x.shape
+    if _channels_innermost(x):
+        return x.permute(0, 2, 3, 1).reshape(num_samples, height, width * channels), channels
+    return x.reshape(num_samples * channels, height, width), 1
+
+
+def _image(lines: Tensor, like: Tensor, height: int, width: int) -> Tensor:
+    """Undo _lines."""
+    num_samples, channels = like.shape[:2]
+    if len(lines) == num_samples and channels > 1:
+        return lines.reshape(num_samples, height, width, channels).permute(0, 3, 1, 2)
+    return lines.reshape(num_samples, channels, height, width)
+
+
+def _channels_innermost(x: Tensor) -> bool:
+    return x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _pixels(x: Tensor, innermost: bool) -> Tensor:
+    """Lay x (N, C, ...) out as (N, P, C) or (N, C, P), in one piece of memory."""
+    flat = x.flatten(2)
+    return (flat.mT if innermost else flat).contiguous()
