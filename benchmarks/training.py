@@ -1,0 +1,150 @@
+"""Time a training step under Lightning and Hydra against a bare loop over the same model and data.
+
+    python benchmarks/training.py [out folder] [budget_seconds]
+
+The bare loop makes the same batches, the same forward, backward and optimiser step, and nothing else: no
+logging, no checks for NaN, no schedule. Both run in turn, epoch by epoch, on one thread.
+"""
+
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from deeprob.config import build, compose
+from deeprob.data.crops import Split
+from deeprob.data.loader import BatchLoader
+from deeprob.data.settings import Augmentation
+from deeprob.layers import cross_entropy
+from deeprob.runs import Run, write_json, write_text
+from deeprob.training import run as training
+from deeprob.training.callbacks import Cost
+from deeprob.training.loggers import JsonlLogger
+
+STEPS = 20
+BATCH = 64
+GOAL = 1.05
+
+
+class Clock(pl.Callback):
+    """Notes when each training step ends."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.times.append(time.perf_counter())
+
+
+def main() -> None:
+    """Measure, print one line and write training.json and training.md."""
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/benchmark")
+    budget = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
+    torch.set_num_threads(1)
+    rows = [compare(width, budget / 2) for width in (16, 32)]
+    table = ["| network | bare ms | deeprob ms | ratio | goal |", "|---|---|---|---|---|"]
+    for row in rows:
+        table.append(
+            f"| resnet_small, width {row['width']}, batch {BATCH} | {row['bare_seconds'] * 1e3:.1f} | "
+            f"{row['deeprob_seconds'] * 1e3:.1f} | {row['ratio']:.3f} | {GOAL} |"
+        )
+    text = "\n".join(table)
+    print(text)
+    about = f"torch {torch.__version__}, 1 thread, {time.strftime('%Y-%m-%d')}"
+    write_json(out / "training.json", {"schema": 1, "about": about, "rows": rows})
+    write_text(
+        out / "training.md",
+        f"# training: a step under Lightning over a bare step\n\n{about}; `deeprob benchmark training`; "
+        f"medians of steps, interleaved by epochs\n\n{text}\n",
+    )
+
+
+def compare(width: int, budget: float) -> dict[str, Any]:
+    """Median seconds of a step, both ways, in turn until the budget is spent."""
+    steps: dict[str, list[float]] = {"bare": [], "deeprob": []}
+    end = time.perf_counter() + budget
+    while time.perf_counter() < end or len(steps["bare"]) < 3 * STEPS:
+        steps["bare"] += bare_epoch(width)
+        steps["deeprob"] += deeprob_epoch(width)
+    bare, ours = statistics.median(steps["bare"]), statistics.median(steps["deeprob"])
+    pairs = [b / a for a, b in zip(*(medians(steps[name]) for name in ("bare", "deeprob")), strict=True)]
+    return {
+        "width": width,
+        "bare_seconds": bare,
+        "deeprob_seconds": ours,
+        "ratio": statistics.median(pairs),
+        "epochs": len(pairs),
+    }
+
+
+def medians(seconds: list[float]) -> list[float]:
+    """The median of each epoch."""
+    return [statistics.median(seconds[i : i + STEPS - 1]) for i in range(0, len(seconds), STEPS - 1)]
+
+
+def config(width: int) -> Any:
+    """The quickstart's config, for one short epoch."""
+    overrides = [f"model.width={width}", "trainer.max_epochs=1", f"data.batch_size={BATCH}"]
+    return compose("train", ["experiment=quickstart", *overrides])
+
+
+def loader(cfg: Any) -> BatchLoader:
+    """Random images through the quickstart's augmentation."""
+    generator = torch.Generator().manual_seed(0)
+    size, count = cfg.data.view.size, STEPS * BATCH
+    split = Split(
+        images=torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator),
+        labels=torch.randint(0, 10, (count,), generator=generator),
+        units=torch.arange(count),
+        groups=torch.arange(count),
+        group_names=(),
+        keys=tuple(map(str, range(count))),
+    )
+    knobs = Augmentation(**{str(k): v for k, v in cfg.data.augmentation.items()})
+    mean, std = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
+    return BatchLoader(split, BATCH, mean, std, augmentation=knobs, shuffle=True, drop_last=True)
+
+
+def bare_epoch(width: int) -> list[float]:
+    """Seconds of each step but the first of a plain loop."""
+    cfg = config(width)
+    model = build(cfg.model, num_classes=10).to(memory_format=training._memory_format(cfg))
+    optimizer = build(cfg.optim.optimizer, params=model.parameters())
+    times = []
+    for batch in loader(cfg):
+        images = batch.images.contiguous(memory_format=training._memory_format(cfg))
+        loss = cross_entropy(model(images), batch.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        times.append(time.perf_counter())
+    return [b - a for a, b in itertools.pairwise(times)]
+
+
+def deeprob_epoch(width: int) -> list[float]:
+    """Seconds of each step but the first of the trainer that `deeprob train` uses."""
+    cfg = config(width)
+    model = build(cfg.model, num_classes=10)
+    module = training.make_module(cfg, model)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        trainer = training.make_trainer(cfg, run, JsonlLogger(run), Cost())
+        trainer.callbacks = [clock, *(c for c in trainer.callbacks if not hasattr(c, "best_model_path"))]
+        trainer.fit(module, train_dataloaders=loader(cfg))
+    return [b - a for a, b in zip(clock.times, clock.times[1:], strict=False)]
+
+
+if __name__ == "__main__":
+    import logging
+    import warnings
+
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    main()
