@@ -159,7 +159,7 @@ def test_darknet_is_read_back_with_the_same_boxes(tmp_path):
     compare(frames, expected, exact=False)
     assert source.classes == ("domino", "cone", "mug")
     worst = max(np.abs(a.image.astype(int) - b.image).mean() for a, b in zip(frames, expected, strict=True))
-    assert worst < 3  # grey levels: JPEG
+    assert worst < 5  # grey levels: JPEG of noisy, tiny pictures
 
 
 def test_coco_is_read_back_the_same(tmp_path):

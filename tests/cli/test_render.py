@@ -1,0 +1,36 @@
+import cv2
+import pytest
+
+from deeprob.cli import main
+
+SMALL = ["sim.objects.names=[domino,cone]", "sim.camera.width=48", "sim.camera.height=40", "sim.views=2"]
+
+
+def test_render_writes_a_data_set(tmp_path, capsys):
+    assert main(["render", "format=coco", f"out={tmp_path / 'set'}", "num=3", "workers=0", *SMALL]) == 0
+    assert len(list((tmp_path / "set" / "images" / "train").glob("*.png"))) == 3
+    assert f"wrote 3 pictures of train to {tmp_path / 'set'}, format coco" in capsys.readouterr().out
+
+
+def test_preview_writes_one_picture_of_sixteen_samples(tmp_path):
+    sheet = tmp_path / "sheet.png"
+    assert main(["render", "preview=true", f"out={sheet}", *SMALL]) == 0
+    assert cv2.imread(str(sheet)).shape == (4 * 7 * 40, 4 * 7 * 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["format=bop"], "out: no folder to write to"),
+        (["format=voc", "out=x"], "no format called 'voc'; expected bop, props_pose"),
+        (["num=many", "out=x"], "num=many"),
+        (["out=x", "sim.scene.objets=[1,2]"], "objets"),
+        (["out=x", "sim.objects=/nowhere"], "no such folder of objects"),
+        (["out=x", "sim.scene.arrangement=heap"], "scatter|stack|bin|shelf|turntable"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys):
+    assert main(["render", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
