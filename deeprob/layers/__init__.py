@@ -80,6 +80,10 @@ from .relu import LeakyReLU as LeakyReLU
 from .relu import ReLU as ReLU
 from .relu import leaky_relu as leaky_relu
 from .relu import relu as relu
+from .roi_align import RoIAlign as RoIAlign
+from .roi_align import roi_align as roi_align
+from .roi_pool import RoIPool as RoIPool
+from .roi_pool import roi_pool as roi_pool
 from .rotation import quaternion_to_matrix as quaternion_to_matrix
 from .rotation import rotation_6d_to_matrix as rotation_6d_to_matrix
 from .softmax import LogSoftmax as LogSoftmax

@@ -36,7 +36,17 @@ def sample(x: Tensor, px: Tensor, py: Tensor, nearest: bool) -> Tensor:
     """Read x (N, C, H, W) at px, py (N, P), in pixels, 0 outside the image: (N, C, P)."""
     innermost = _channels_innermost(x)
     y = _pixels(x.new_empty(*x.shape[:2], px.shape[1]), innermost)
-    run(_sample, len(x), _pixels(x, innermost), *x.shape[1:], px.contiguous(), py.contiguous(), nearest, innermost, y)
+    run(
+        _sample,
+        len(x),
+        _pixels(x, innermost),
+        *x.shape[1:],
+        px.contiguous(),
+        py.contiguous(),
+        nearest,
+        innermost,
+        y,
+    )
     return y.mT if innermost else y
 
 
@@ -51,6 +61,16 @@ def sample_adjoint(
     arrays = (upstream, image, *x.shape[1:], px, py, nearest, innermost, dimage, dpx, dpy)
     run(_sample_adjoint, len(x), *arrays)
     return (dimage.mT if innermost else dimage).reshape(x.shape), dpx, dpy
+
+
+def pool_winners(
+    x: Tensor, sample: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Find the flat index (K, C, P, Q) into x (N, C, H, W) of each bin's largest pixel; -1 where empty."""
+    winners = torch.full((len(sample), x.shape[1], rows[0].shape[1], columns[0].shape[1]), -1)
+    edges = [edge.long().contiguous() for edge in (*rows, *columns)]
+    run(_pool_winners, len(sample), x.contiguous(), sample, *edges, winners)
+    return winners
 
 
 def _resize(start, stop, x, rows, f, near, far, g, channels, y):  # type: ignore[no-untyped-def]
@@ -124,7 +144,10 @@ def _sample(start, stop, x, channels, height, width, px, py, nearest, innermost,
             for corner in range(1 if nearest else 4):
                 i, j = int(top) + corner // 2, int(left) + corner % 2
                 if 0 <= i < height and 0 <= j < width:
-                    vertical, horizontal = down if corner >= 2 else one - down, right if corner % 2 else one - right
+                    vertical, horizontal = (
+                        down if corner >= 2 else one - down,
+                        right if corner % 2 else one - right,
+                    )
                     weight, pixel = one if nearest else vertical * horizontal, image[i * width + j]
                     for c in range(channels):
                         out[c] += weight * pixel[c]
@@ -136,7 +159,10 @@ def _sample_adjoint(  # type: ignore[no-untyped-def]
     start, stop, dy, x, channels, height, width, px, py, nearest, innermost, dx, dpx, dpy
 ):
     num_positions, one = px.shape[1], np.float32(1)
-    image, dimage = np.empty((height * width, channels), x.dtype), np.empty((height * width, channels), x.dtype)
+    image, dimage = (
+        np.empty((height * width, channels), x.dtype),
+        np.empty((height * width, channels), x.dtype),
+    )
     upstreams = np.empty((num_positions, channels), x.dtype)
     for n in range(start, stop):
         if innermost:
@@ -151,7 +177,10 @@ def _sample_adjoint(  # type: ignore[no-untyped-def]
             for corner in range(1 if nearest else 4):
                 i, j = int(top) + corner // 2, int(left) + corner % 2
                 if 0 <= i < height and 0 <= j < width:
-                    vertical, horizontal = down if corner >= 2 else one - down, right if corner % 2 else one - right
+                    vertical, horizontal = (
+                        down if corner >= 2 else one - down,
+                        right if corner % 2 else one - right,
+                    )
                     weight, dw = one if nearest else vertical * horizontal, np.float32(0)
                     pixel, target = image[i * width + j], dimage[i * width + j]
                     for c in range(channels):
@@ -162,6 +191,21 @@ def _sample_adjoint(  # type: ignore[no-untyped-def]
                         dpy[n, p] += dw * horizontal if corner >= 2 else -dw * horizontal
         if not innermost:
             dx[n] = dimage.T
+
+
+def _pool_winners(start, stop, x, sample, top, bottom, left, right, winners):  # type: ignore[no-untyped-def]
+    _, channels, height, width = x.shape
+    for k in range(start, stop):
+        for c in range(channels):
+            plane, base = x[sample[k], c], (sample[k] * channels + c) * height * width
+            for p in range(top.shape[1]):
+                for q in range(left.shape[1]):
+                    largest = -np.inf
+                    for i in range(top[k, p], bottom[k, p]):
+                        for j in range(left[k, q], right[k, q]):
+                            if plane[i, j] > largest:
+                                largest = plane[i, j]
+                                winners[k, c, p, q] = base + i * width + j
 
 
 def _neighbours(columns: Tensor, width: int) -> tuple[Any, Any]:

@@ -1,12 +1,16 @@
 """Reading an image elsewhere than at its pixels."""
 
+import math
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..grid_sample import grid_sample
 from ..interpolate import interpolate
+from ..roi_align import roi_align
+from ..roi_pool import roi_pool
 from ._entry import Draw, Layer, bench, kink, module, real, tiny
 
 
@@ -22,6 +26,61 @@ def _lattice(d: Draw) -> Tensor:
 
 def _reference(x: Tensor, grid: Tensor, mode: str = "bilinear", **options: Any) -> Tensor:
     return F.grid_sample(x, grid, mode, **{"align_corners": False, **options})
+
+
+def _boxes(d: Draw, count: int, num_samples: int, size: float) -> Tensor:
+    """Draw (sample, x1, y1, x2, y2): some reach out of the image, none has an edge on a line of pixels."""
+    sample = d.classes(num_samples, count, 1).to(d.dtype)
+    low = d.uniform(count, 2, low=-0.15 * size, high=0.7 * size)
+    return torch.cat([sample, low, low + d.uniform(count, 2, low=0.2 * size, high=0.6 * size)], 1)
+
+
+def sampled_roi_align(
+    x: Tensor,
+    boxes: Tensor,
+    output_size: int,
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+) -> Tensor:
+    """RoIAlign box by box: read x by torch's grid_sample at all positions, and average them a bin."""
+    height, width = x.shape[2:]
+    pooled = []
+    for sample, *edges in boxes.tolist():
+        x1, y1, x2, y2 = (e * spatial_scale - 0.5 * aligned for e in edges)
+        w, h = (x2 - x1, y2 - y1) if aligned else (max(x2 - x1, 1.0), max(y2 - y1, 1.0))
+        m, n = (sampling_ratio if sampling_ratio > 0 else math.ceil(e / output_size) for e in (h, w))
+        py = y1 + (torch.arange(output_size * m, dtype=torch.float64) + 0.5) * h / (output_size * m)
+        px = x1 + (torch.arange(output_size * n, dtype=torch.float64) + 0.5) * w / (output_size * n)
+        py, px = torch.meshgrid(py.to(x), px.to(x), indexing="ij")
+        seen = (py >= -1) & (py <= height) & (px >= -1) & (px <= width)
+        py, px = py.clamp(0, height - 1), px.clamp(0, width - 1)
+        grid = torch.stack([(2 * px + 1) / width - 1, (2 * py + 1) / height - 1], -1)
+        read = F.grid_sample(x[int(sample)][None], grid[None], align_corners=False) * seen
+        pooled.append(F.avg_pool2d(read, (m, n))[0])
+    return torch.stack(pooled)
+
+
+def sliced_roi_pool(x: Tensor, boxes: Tensor, output_size: int, spatial_scale: float = 1.0) -> Tensor:
+    """RoIPool bin by bin: slice, flatten, take the largest."""
+    height, width = x.shape[2:]
+    pooled = []
+    for sample, *edges in boxes.tolist():
+        x1, y1, x2, y2 = (math.floor(e * spatial_scale + 0.5) for e in edges)
+        h, w = max(y2 - y1 + 1, 1), max(x2 - x1 + 1, 1)
+        bins = []
+        for p in range(output_size):
+            top = min(max(math.floor(p * h / output_size) + y1, 0), height)
+            bottom = min(max(math.ceil((p + 1) * h / output_size) + y1, 0), height)
+            for q in range(output_size):
+                left = min(max(math.floor(q * w / output_size) + x1, 0), width)
+                right = min(max(math.ceil((q + 1) * w / output_size) + x1, 0), width)
+                pixels = x[int(sample), :, top:bottom, left:right].flatten(1)
+                bins.append(
+                    pixels.gather(1, pixels.argmax(1)[:, None])[:, 0] if pixels.numel() else 0 * x[0, :, 0, 0]
+                )
+        pooled.append(torch.stack(bins, 1).reshape(-1, output_size, output_size))
+    return torch.stack(pooled)
 
 
 LAYERS = [
@@ -89,5 +148,90 @@ LAYERS = [
             (lambda d: [d(2, 3, 4, 5), _grid(d, 2, 3, 3)], {"padding_mode": "reflection"}),
         ],
         batched=(0, 1),
+    ),
+    Layer(
+        "roi_align",
+        roi_align,
+        sampled_roi_align,
+        samples=[
+            tiny(
+                "aligned",
+                lambda d: [d(2, 2, 5, 6), _boxes(d, 3, 2, 5)],
+                output_size=2,
+                sampling_ratio=2,
+                aligned=True,
+            ),
+            tiny(
+                "first publication",
+                lambda d: [d(2, 2, 5, 6), _boxes(d, 3, 2, 5)],
+                output_size=2,
+                sampling_ratio=3,
+            ),
+            tiny(
+                "a sample a pixel",
+                lambda d: [d(1, 2, 6, 6), _boxes(d, 3, 1, 12)],
+                output_size=2,
+                spatial_scale=0.5,
+            ),
+            tiny(
+                "tiny boxes", lambda d: [d(2, 2, 5, 6), _boxes(d, 3, 2, 1)], output_size=2, sampling_ratio=1
+            ),
+            real(
+                "a pyramid level",
+                lambda d: [d(2, 8, 16, 20), _boxes(d, 10, 2, 64)],
+                output_size=3,
+                sampling_ratio=2,
+                spatial_scale=0.25,
+                aligned=True,
+            ),
+            bench(
+                "64 boxes on 2x256x50x50",
+                lambda d: [d(2, 256, 50, 50), _boxes(d, 64, 2, 800)],
+                output_size=7,
+                sampling_ratio=2,
+                spatial_scale=1 / 16,
+                aligned=True,
+            ),
+        ],
+        rejects=[
+            (lambda d: [d(2, 3, 5), _boxes(d, 3, 2, 5)], {"output_size": 2}),
+            (lambda d: [d(2, 3, 5, 5), d(3, 4)], {"output_size": 2}),
+            (lambda d: [d(2, 3, 5, 5), 2 + _boxes(d, 3, 2, 5)], {"output_size": 2}),
+            (lambda d: [d(2, 3, 5, 5), _boxes(d, 3, 2, 5).float()], {"output_size": 2}),
+            (lambda d: [d(2, 3, 5, 5), _boxes(d, 3, 2, 5)], {"output_size": 0}),
+        ],
+        constants=(1,),
+    ),
+    Layer(
+        "roi_pool",
+        roi_pool,
+        sliced_roi_pool,
+        samples=[
+            tiny("bins", lambda d: [d.distinct(2, 2, 5, 6), _boxes(d, 3, 2, 5)], output_size=2),
+            tiny(
+                "more bins than pixels", lambda d: [d.distinct(1, 2, 5, 6), _boxes(d, 2, 1, 5)], output_size=4
+            ),
+            tiny("empty bins", lambda d: [d.distinct(1, 2, 4, 4), 2 * _boxes(d, 2, 1, 5)], output_size=3),
+            kink("ties", lambda d: [d.coarse(2, 3, 6, 6), _boxes(d, 4, 2, 6)], output_size=2),
+            real(
+                "a stride of 4",
+                lambda d: [d.distinct(2, 8, 16, 20), _boxes(d, 10, 2, 64)],
+                output_size=3,
+                spatial_scale=0.25,
+            ),
+            bench(
+                "64 boxes on 2x256x50x50",
+                lambda d: [d(2, 256, 50, 50), _boxes(d, 64, 2, 800)],
+                output_size=7,
+                spatial_scale=1 / 16,
+            ),
+        ],
+        rejects=[
+            (lambda d: [d(2, 3, 5), _boxes(d, 3, 2, 5)], {"output_size": 2}),
+            (lambda d: [d(2, 3, 5, 5), d(3, 4)], {"output_size": 2}),
+            (lambda d: [d(2, 3, 5, 5), 2 + _boxes(d, 3, 2, 5)], {"output_size": 2}),
+            (lambda d: [d(2, 3, 5, 5), _boxes(d, 3, 2, 5)], {"output_size": (3, 0)}),
+        ],
+        constants=(1,),
     ),
 ]
