@@ -84,7 +84,7 @@ Report = Callable[[str, int, int | None], None]  # what is done, bytes so far, b
 
 
 def archives(name: str) -> tuple[Archive, ...]:
-    """Look up what a data set is made of; `bop:<name>` is one of the BOP challenge, models and test images."""
+    """Look up what a data set is made of; `bop:<name>` is one of the BOP challenge, models and test set."""
     if name.startswith("bop:"):
         bop = name.removeprefix("bop:")
         if bop not in _BOP_TEST:

@@ -68,6 +68,10 @@ class Frames(Sequence[Frame], Generic[Item]):
             return Frames(self.items[index], self._read_item, self._on_bad_sample, self.skipped)
         return self._read_item(self.items[index])
 
+    def skipping(self) -> Frames[Item]:
+        """Make the same frames that skip bad samples, and count them by themselves."""
+        return Frames(self.items, self._read_item, "skip")
+
     def read(self, index: int) -> Frame | None:
         """Frame `index`, or None where it is bad and bad samples are skipped."""
         try:

@@ -1,0 +1,160 @@
+"""What a source holds: counts, sizes and bad samples, and a contact sheet with the labels drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+from rich.table import Table
+
+from deeprob.data.frame import Frame, Source
+from deeprob.data.reading import Frames, read_ahead
+from deeprob.data.views import resize
+from deeprob.errors import InputError
+from deeprob.runs import atomic_file
+
+_COLORS = ((230, 80, 60), (60, 160, 230), (90, 190, 90), (240, 180, 40), (170, 110, 220), (80, 200, 200))
+
+
+@dataclass
+class SplitSummary:
+    """What one split holds.
+
+    frames, empty: how many, and how many of them without an object. groups: sessions or scenes.
+    classes: objects of each class. sizes: frames of each (width, height). boxes: the 5th, 50th and 95th
+    percentile of the boxes' shorter side in pixels. labels: what is known of any object besides its box.
+    bad: one line for each frame that cannot be read.
+    """
+
+    frames: int = 0
+    empty: int = 0
+    groups: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    boxes: tuple[float, float, float] | None = None
+    labels: tuple[str, ...] = ()
+    bad: list[str] = field(default_factory=list)
+
+
+def describe(
+    source: Source, sheet: Path | None = None, per_split: int = 12, progress: bool = True
+) -> tuple[Table, dict[str, SplitSummary]]:
+    """Read every frame of every split, and draw `per_split` of each into a contact sheet (PNG) at `sheet`.
+
+    Returns a table to print, and the summaries by split. Bad samples are listed, whatever the source is told
+    to do with them.
+    """
+    summaries, drawn = {}, []
+    for split in source.splits:
+        summaries[split], chosen = _summarise(source, split, per_split, progress)
+        drawn += [(split, frame) for frame in chosen]
+    if sheet is not None and drawn:
+        image = contact_sheet(((f"{split}: {frame.key}", frame) for split, frame in drawn), source.classes)
+        encoded, buffer = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if not encoded:
+            raise InputError("the contact sheet cannot be written", where=sheet)
+        with atomic_file(sheet, "wb") as file:
+            file.write(buffer.tobytes())
+    return _table(source, summaries), summaries
+
+
+def contact_sheet(
+    frames: Iterable[tuple[str, Frame]], classes: tuple[str, ...], columns: int = 4, width: int = 320
+) -> NDArray[np.uint8]:
+    """Draw titled frames with boxes, masks and class names, in rows of `columns`: uint8 (H, W, 3)."""
+    tiles = [_tile(title, frame, classes, width) for title, frame in frames]
+    height = max(len(tile) for tile in tiles)
+    tiles = [np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0))) for tile in tiles]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    return np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)])
+
+
+def _summarise(
+    source: Source, split: str, per_split: int, progress: bool
+) -> tuple[SplitSummary, list[Frame]]:
+    frames = source.frames(split)
+    if isinstance(frames, Frames):
+        frames = frames.skipping()
+    summary, sides, groups, labels = SplitSummary(), [], set(), set()
+    chosen: list[Frame] = []
+    every = max(1, len(frames) // per_split)
+    with Progress(transient=True, disable=not progress) as bar:
+        task = bar.add_task(f"reading {source.name} {split}", total=len(frames))
+        for index, frame in enumerate(read_ahead(frames)):
+            bar.advance(task)
+            if frame is None:
+                continue
+            summary.frames += 1
+            summary.empty += not frame.instances
+            groups.add(frame.group)
+            summary.sizes[frame.image.shape[1], frame.image.shape[0]] += 1
+            labels |= {"depth"} if frame.depth_m is not None else set()
+            for instance in frame.instances:
+                summary.classes[source.classes[instance.class_id]] += 1
+                sides.append(float(np.min(instance.box_xyxy[2:] - instance.box_xyxy[:2])))
+                labels |= {"masks"} if instance.mask is not None else set()
+                labels |= {"poses"} if instance.T_cam_obj is not None else set()
+            if index % every == 0 and len(chosen) < per_split:
+                chosen.append(frame)
+    summary.groups, summary.labels = len(groups), tuple(sorted(labels))
+    if sides:
+        low, middle, high = np.percentile(sides, (5, 50, 95))
+        summary.boxes = float(low), float(middle), float(high)
+    if isinstance(frames, Frames):
+        summary.bad = list(frames.skipped)
+    return summary, chosen
+
+
+def _table(source: Source, summaries: dict[str, SplitSummary]) -> Table:
+    table = Table("", *summaries, title=f"{source.name}: {'real' if source.real else 'simulated'}")
+    rows: list[tuple[str, list[str]]] = [
+        ("frames", [str(s.frames) for s in summaries.values()]),
+        ("frames without objects", [str(s.empty) for s in summaries.values()]),
+        ("sessions or scenes", [str(s.groups) for s in summaries.values()]),
+        ("image sizes", [_sizes(s.sizes) for s in summaries.values()]),
+        ("labels", [", ".join(("boxes", *s.labels)) for s in summaries.values()]),
+        ("shorter side of boxes, px", [_percentiles(s.boxes) for s in summaries.values()]),
+    ]
+    rows += [(name, [str(s.classes[name]) for s in summaries.values()]) for name in source.classes]
+    rows.append(("bad frames", [str(len(s.bad)) for s in summaries.values()]))
+    for name, cells in rows:
+        table.add_row(name, *cells)
+    return table
+
+
+def _sizes(sizes: Counter[tuple[int, int]]) -> str:
+    shown = [
+        f"{width} x {height}" + (f" ({count})" if len(sizes) > 1 else "")
+        for (width, height), count in sizes.most_common(3)
+    ]
+    return ", ".join(shown) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "")
+
+
+def _percentiles(boxes: tuple[float, float, float] | None) -> str:
+    return "-" if boxes is None else "{:.0f} / {:.0f} / {:.0f}".format(*boxes)
+
+
+def _tile(title: str, frame: Frame, classes: tuple[str, ...], width: int) -> NDArray[np.uint8]:
+    scale = width / frame.image.shape[1]
+    image = resize(frame.image, width, max(1, round(frame.image.shape[0] * scale)))
+    for instance in frame.instances:
+        color = _COLORS[instance.class_id % len(_COLORS)]
+        if instance.mask is not None:
+            mask = resize(instance.mask.astype(np.uint8) * 255, width, len(image)) > 127
+            image[mask] = (0.6 * image[mask] + 0.4 * np.array(color)).astype(np.uint8)
+        left, top, right, bottom = np.rint((instance.box_xyxy + 0.5) * scale - 0.5).astype(int).tolist()
+        cv2.rectangle(image, (left, top), (right, bottom), color)
+        _write(image, classes[instance.class_id], (left + 1, max(top - 2, 8)), color)
+    bar = np.full((14, width, 3), 30, np.uint8)
+    _write(bar, title[-width // 6 :], (3, 10), (220, 220, 220))
+    return np.concatenate([bar, image])
+
+
+def _write(image: NDArray[np.uint8], text: str, at: tuple[int, int], color: tuple[int, int, int]) -> None:
+    cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.33, color, 1, cv2.LINE_AA)
