@@ -295,21 +295,34 @@ class EvaluateConfig:
 
 @dataclass
 class ReportConfig:
-    """Root of `deeprob report`."""
+    """Root of `deeprob report`: one run, or a table of all evaluated runs that a pattern matches.
 
-    run: str = MISSING
+    metric, base, output: of the table; base: the group the others are compared with, null for the first.
+    """
+
+    run: str | None = None
+    runs: str | None = None
+    metric: str = "top1_accuracy"
+    base: str | None = None
+    output: str = "comparison"
 
 
 @dataclass
 class AblationSettings:
-    """Variants of a base experiment, each a list of overrides; the base itself is always run."""
+    """Variants of a base experiment; the base itself is always run.
+
+    design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
+    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.evaluation.designs.
+    """
 
     name: str = MISSING
     experiment: str = MISSING
     metric: str = "top1_accuracy"
     seeds: list[int] = field(default_factory=lambda: [0, 1])
     overrides: list[str] = field(default_factory=list)
-    variants: dict[str, list[str]] = MISSING
+    design: str = "list"
+    variants: dict[str, list[str]] = field(default_factory=dict)
+    factors: dict[str, list[Any]] = field(default_factory=dict)
 
 
 @dataclass

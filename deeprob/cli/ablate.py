@@ -45,10 +45,10 @@ def ablate(cfg: DictConfig) -> int:
     if cfg.dry_run:
         return 0
     errors = run_all(list(planned.jobs.values()), console, cfg.jobs)
-    rows = ablation.tabulate(planned, errors)
-    path = ablation.write(planned, rows)
-    console.print(tables.rich_table(rows, planned.metric, f"ablation {planned.name}"))
-    for line in tables.failures(rows):
+    findings = ablation.compare(planned, errors)
+    path = ablation.write(planned, findings)
+    console.print(tables.rich_table(findings.rows, planned.metric, f"ablation {planned.name}"))
+    for line in tables.failures(findings.rows):
         console.print(f"failed  {line}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"report  {path}", highlight=False, soft_wrap=True)
     return 1 if errors else 0
@@ -61,7 +61,7 @@ def print_plan(planned: Plan, console: Console) -> None:
     table = Table(title=f"ablation {planned.name}: {len(planned.jobs)} runs of {planned.experiment}")
     for name in ("variant", "changes", "seeds", "done"):
         table.add_column(name)
-    for name, changes in planned.variants.items():
+    for name, changes in planned.design.variants.items():
         done = sum(planned.jobs[name, seed].done for seed in planned.seeds)
         seeds = " ".join(map(str, planned.seeds))
         table.add_row(name, "\n".join(changes) or "–", seeds, f"{done} of {len(planned.seeds)}")

@@ -1,7 +1,7 @@
 """What each part contributes: variants of an experiment, each with every seed, and one table of differences.
 
     runs/ablation-<name>/<variant>-seed<k>-<hash of the resolved config>/     one run folder each
-    runs/ablation-<name>/{ablation.html,table.md,table.csv,table.tex,difference.svg}
+    runs/ablation-<name>/{ablation.html,table.md,table.csv,table.tex,effects.csv,difference.svg}
 
 A run is known by the hash of its config: a repeated call skips what is done, and a changed variant runs anew.
 """
@@ -19,25 +19,24 @@ from omegaconf import DictConfig, OmegaConf
 
 from deeprob.config import compose
 from deeprob.errors import InputError
-from deeprob.evaluation import figures, pages, tables
-from deeprob.evaluation.comparison import Row, compare
-from deeprob.evaluation.definitions import title
+from deeprob.evaluation.comparison import Comparison, corrected
+from deeprob.evaluation.designs import BASE, Design, make_design
+from deeprob.evaluation.findings import Findings, write_findings
 from deeprob.evaluation.processes import Job
-from deeprob.runs import Run, write_text
+from deeprob.runs import Run
 
-BASE = "base"
 NOT_HASHED = ("paths", "name", "run", "logger")  # where a run lies and who is told of it do not change it
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Every run of an ablation. jobs: (variant, seed) -> job; variants: name -> what it changes."""
+    """Every run of an ablation. jobs: (variant, seed) -> job."""
 
     name: str
     folder: Path
     metric: str
     experiment: str
-    variants: Mapping[str, Sequence[str]]
+    design: Design
     seeds: Sequence[int]
     jobs: Mapping[tuple[str, int], Job]
 
@@ -49,15 +48,11 @@ def plan(cfg: DictConfig) -> Plan:
     same, and for a variant called `base`.
     """
     ablation = cfg.ablation
-    variants: dict[str, list[str]] = {BASE: []}
-    for name, overrides in ablation.variants.items():
-        if name == BASE or not str(name).replace("-", "").replace("_", "").isalnum():
-            raise InputError(
-                f"a variant named {name!r}",
-                where=f"ablation {ablation.name}",
-                expected=f"letters, digits, _ and -; {BASE!r} is always there",
-            )
-        variants[str(name)] = list(overrides)
+    design = make_design(
+        ablation.design,
+        OmegaConf.to_container(ablation.variants),  # type: ignore[arg-type]
+        OmegaConf.to_container(ablation.factors),  # type: ignore[arg-type]
+    )
     if not ablation.seeds or len(set(ablation.seeds)) < len(ablation.seeds):
         raise InputError(
             f"seeds {list(ablation.seeds)}",
@@ -67,7 +62,7 @@ def plan(cfg: DictConfig) -> Plan:
     folder = Path(cfg.paths.runs_dir) / f"ablation-{ablation.name}"
     jobs: dict[tuple[str, int], Job] = {}
     variant_of: dict[str, str] = {}
-    for name, changes in variants.items():
+    for name, changes in design.variants.items():
         overrides = [f"experiment={ablation.experiment}", *ablation.overrides, *changes]
         try:
             composed = compose("train", overrides)
@@ -85,7 +80,7 @@ def plan(cfg: DictConfig) -> Plan:
                 f"{name} seed {seed}", (*overrides, f"seed={seed}", *settled), Run(folder / run_id)
             )
     return Plan(
-        ablation.name, folder, ablation.metric, ablation.experiment, variants, list(ablation.seeds), jobs
+        ablation.name, folder, ablation.metric, ablation.experiment, design, list(ablation.seeds), jobs
     )
 
 
@@ -107,11 +102,11 @@ def quoted(value: object) -> str:
     return QuotedString(str(value), Quote.single).with_quotes()
 
 
-def tabulate(plan: Plan, errors: Mapping[str, str]) -> list[Row]:
-    """Rows of every variant, the base first, from the runs that are done. errors: job label -> line."""
+def compare(plan: Plan, errors: Mapping[str, str]) -> Findings:
+    """Compare every variant with the base, from the runs that are done. errors: job label -> line."""
     groups = {
         name: {seed: plan.jobs[name, seed].run for seed in plan.seeds if plan.jobs[name, seed].done}
-        for name in plan.variants
+        for name in plan.design.variants
     }
     failed = {
         name: [
@@ -119,59 +114,28 @@ def tabulate(plan: Plan, errors: Mapping[str, str]) -> list[Row]:
             for seed in plan.seeds
             if plan.jobs[name, seed].label in errors
         ]
-        for name in plan.variants
+        for name in plan.design.variants
     }
-    return compare(groups, BASE, plan.metric, failed)
+    comparison = Comparison(groups, plan.metric)
+    effects = plan.design.effects
+    contrasts = corrected([comparison.contrast(weights) for weights in effects.values()])
+    return Findings(
+        metric=plan.metric,
+        base=BASE,
+        rows=comparison.rows(BASE, failed),
+        changes=plan.design.variants,
+        effects={name: c for name, c in zip(effects, contrasts, strict=True) if c is not None},
+    )
 
 
-def write(plan: Plan, rows: Sequence[Row]) -> Path:
-    """Write the table as markdown, CSV, LaTeX and HTML, and the figure; returns the HTML's path."""
-    drawing = _difference_figure(plan, rows)
-    write_text(plan.folder / "table.md", tables.markdown(rows, plan.metric))
-    write_text(plan.folder / "table.csv", tables.comma_separated(rows, plan.metric))
-    write_text(plan.folder / "table.tex", tables.latex(rows, plan.metric))
-    if drawing:
-        write_text(plan.folder / "difference.svg", figures.standalone(drawing) + "\n")
-    context = {
-        "heading": f"Ablation of {plan.experiment}",
-        "kicker": f"ablation {plan.name} · {len(plan.variants) - 1} variants · seeds "
-        + ", ".join(map(str, plan.seeds)),
-        "abstract": _abstract(plan, rows),
-        "metric": plan.metric,
-        "base": BASE,
-        "rows": rows,
-        "changes": plan.variants,
-        "drawing": drawing,
-        "failures": tables.failures(rows),
-        "command": f"deeprob ablate ablation={plan.name}",
-        "folder": plan.folder,
-    }
-    terms = [plan.metric, "std", "over_seeds", "p_value_over_seeds", "train_seconds", "parameters", "n"]
-    path = plan.folder / "ablation.html"
-    write_text(path, pages.render("comparison.html.j2", terms, context))
-    return path
-
-
-def _abstract(plan: Plan, rows: Sequence[Row]) -> str:
-    """Say in words what the table shows."""
-    base = rows[0]
-    if base.mean is None:
-        return "The base experiment failed, so no variant can be compared with it."
-    text = f"{title(plan.metric)} of the base is {base.mean:.4f}, the mean over {len(base.values)} seeds. "
-    clear = [r for r in rows if r.difference is not None and r.difference.p_value < 0.05]
-    if not clear:
-        return text + "No variant differs from it clearly (corrected p at least 0.05)."
-    clear.sort(key=lambda row: row.difference.value if row.difference else 0.0)
-    named = [f"{r.name} ({pages.signed(r.difference.value, 4)})" for r in clear if r.difference]
-    return text + f"Clearly different (corrected p below 0.05): {', '.join(named)}."
-
-
-def _difference_figure(plan: Plan, rows: Sequence[Row]) -> str:
-    """Every variant's difference from the base with its interval; nothing where none could be compared."""
-    entries = [
-        (r.name, r.difference.value, (r.difference.low, r.difference.high)) for r in rows if r.difference
-    ]
-    if not entries:
-        return ""
-    label = f"{title(plan.metric)}, difference from {BASE}"
-    return figures.intervals_chart(entries, label, zero=True, name="difference")
+def write(plan: Plan, findings: Findings) -> Path:
+    """Write the tables, the figure and the page into the ablation's folder; returns the page's path."""
+    seeds = ", ".join(map(str, plan.seeds))
+    return write_findings(
+        findings,
+        plan.folder,
+        "ablation",
+        heading=f"Ablation of {plan.experiment}",
+        kicker=f"ablation {plan.name} · {len(plan.design.variants) - 1} variants · seeds {seeds}",
+        command=f"deeprob ablate ablation={plan.name}",
+    )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from deeprob.errors import InputError
 from deeprob.evaluation.evaluate import unit_sums
 from deeprob.evaluation.metrics.classification import metric_names, metrics_of_sums
 from deeprob.evaluation.predictions import Predictions
-from deeprob.evaluation.statistics import SeedDifference, difference_over_seeds, holm
+from deeprob.evaluation.statistics import Contrast, contrast_over_seeds, holm
 from deeprob.runs import Run
 
 
@@ -27,8 +29,7 @@ class Row:
 
     name: str
     values: Mapping[int, float] = field(default_factory=dict)
-    interval: Sequence[float] | None = None
-    difference: SeedDifference | None = None
+    difference: Contrast | None = None
     seconds: float | None = None
     parameters: float | None = None
     num_samples: int = 0
@@ -45,96 +46,102 @@ class Row:
         return float(np.std(list(self.values.values()), ddof=1)) if len(self.values) > 1 else None
 
 
-def compare(
-    groups: Mapping[str, Mapping[int, Run]],
-    base: str,
-    metric: str,
-    errors: Mapping[str, Sequence[str]] | None = None,
-) -> list[Row]:
-    """Tabulate groups of evaluated runs (name -> seed -> run), each against the group `base`.
+@dataclass(frozen=True)
+class _Tested:
+    """A run as a comparison needs it: the sums of its units, and the samples they are of."""
 
-    errors: lines about runs that failed, by group. Raises InputError where the runs are of different tasks or
-    lack the metric, or predictions are missing.
+    sums: scipy.sparse.csr_array
+    samples: str
+    num_classes: int
+
+
+class Comparison:
+    """Evaluated runs, name -> seed -> run, compared by one metric.
+
+    Raises InputError where the runs are of different tasks or splits, lack the metric or their predictions.
     """
-    results = {
-        name: {seed: run.read_results() for seed, run in runs.items()} for name, runs in groups.items()
-    }
-    _check(results, metric)
-    predictions = {
-        name: {seed: Predictions.load(run, results[name][seed]["split"]) for seed, run in runs.items()}
-        for name, runs in groups.items()
-    }
-    rows = []
-    for name in groups:
-        found = results[name]
-        rows.append(
-            Row(
-                name,
-                {seed: r["metrics"][metric]["value"] for seed, r in found.items()},
-                interval=next((r["metrics"][metric]["ci95"] for r in found.values()), None),
-                difference=None
-                if name == base
-                else _difference(predictions[name], predictions[base], metric),
-                seconds=_mean(found, "train_seconds"),
-                parameters=_mean(found, "parameters"),
-                num_samples=next((r["metrics"][metric]["n"] for r in found.values()), 0),
-                errors=tuple((errors or {}).get(name, ())),
+
+    def __init__(self, groups: Mapping[str, Mapping[int, Run]], metric: str) -> None:
+        self.groups = groups
+        self.metric = metric
+        self.results = {
+            name: {seed: run.read_results() for seed, run in runs.items()} for name, runs in groups.items()
+        }
+        self._check()
+        self._tested: dict[tuple[str, int], _Tested] = {}
+
+    def rows(self, base: str, errors: Mapping[str, Sequence[str]] | None = None) -> list[Row]:
+        """One row a group, each against the group `base`. errors: lines about runs that failed, by group."""
+        rows = []
+        for name, found in self.results.items():
+            entries = [results["metrics"][self.metric] for results in found.values()]
+            rows.append(
+                Row(
+                    name,
+                    {seed: results["metrics"][self.metric]["value"] for seed, results in found.items()},
+                    difference=None if name == base else self.contrast({name: 1.0, base: -1.0}),
+                    seconds=_mean(found, "train_seconds"),
+                    parameters=_mean(found, "parameters"),
+                    num_samples=entries[0]["n"] if entries else 0,
+                    errors=tuple((errors or {}).get(name, ())),
+                )
             )
+        adjusted = corrected([row.difference for row in rows])
+        return [replace(row, difference=difference) for row, difference in zip(rows, adjusted, strict=True)]
+
+    def contrast(self, weights: Mapping[str, float]) -> Contrast | None:
+        """Weigh the groups' metrics over the seeds in which all were tested on the same samples, if any."""
+        runs, samples = [], []
+        for seed in self.groups[next(iter(weights))]:
+            if any(seed not in self.groups[name] for name in weights):
+                continue
+            tested = [self._load(name, seed) for name in weights]
+            if len({t.samples for t in tested}) == 1:
+                runs.append(tested)
+                samples.append(tested[0].samples)
+        if not runs:
+            return None
+        return contrast_over_seeds(
+            [[t.sums for t in of_seed] for of_seed in runs],
+            list(weights.values()),
+            metrics_of_sums,
+            metric_names(runs[0][0].num_classes).index(self.metric),
+            same_units=len(set(samples)) == 1,
         )
-    return _corrected(rows)
+
+    def _load(self, name: str, seed: int) -> _Tested:
+        if (name, seed) not in self._tested:
+            predictions = Predictions.load(self.groups[name][seed], self.results[name][seed]["split"])
+            sums = unit_sums(predictions.probabilities, predictions.labels, predictions.units)
+            digest = hashlib.sha256(predictions.labels.tobytes() + predictions.units.tobytes())
+            digest.update("\0".join([*predictions.classes, "", *predictions.keys]).encode())
+            self._tested[name, seed] = _Tested(sums, digest.hexdigest(), len(predictions.classes))
+        return self._tested[name, seed]
+
+    def _check(self) -> None:
+        """Refuse runs that cannot stand in one table."""
+        everything = [results for found in self.results.values() for results in found.values()]
+        for key in ("task", "split"):
+            found = sorted({str(results[key]) for results in everything})
+            if len(found) > 1:
+                raise InputError(
+                    f"runs of different {key}s: {', '.join(found)}", where="comparison", expected=f"one {key}"
+                )
+        for results in everything:
+            if self.metric not in results["metrics"]:
+                raise InputError(
+                    f"no metric {self.metric!r}",
+                    where=f"run {results['run_id']}",
+                    expected=", ".join(results["metrics"]),
+                )
 
 
-def _check(results: Mapping[str, Mapping[int, Mapping[str, Any]]], metric: str) -> None:
-    """Refuse runs that cannot stand in one table."""
-    all_results = [r for of_group in results.values() for r in of_group.values()]
-    for key in ("task", "split"):
-        found = sorted({str(r[key]) for r in all_results})
-        if len(found) > 1:
-            raise InputError(
-                f"runs of different {key}s: {', '.join(found)}", where="one table", expected="one"
-            )
-    for r in all_results:
-        if metric not in r["metrics"]:
-            raise InputError(
-                f"no metric {metric!r}", where=f"run {r['run_id']}", expected=", ".join(r["metrics"])
-            )
-
-
-def _difference(
-    group: Mapping[int, Predictions], base: Mapping[int, Predictions], metric: str
-) -> SeedDifference | None:
-    """Compare two groups over the seeds in which both were tested on the same samples."""
-    shared = [s for s in group if s in base and _same_samples(group[s], base[s])]
-    if not shared:
-        return None
-    num_classes = len(group[shared[0]].classes)
-    pairs = [
-        (unit_sums(g.probabilities, g.labels, g.units), unit_sums(b.probabilities, b.labels, b.units))
-        for g, b in ((group[s], base[s]) for s in shared)
-    ]
-    same_units = all(_same_samples(base[s], base[shared[0]]) for s in shared)
-    column = metric_names(num_classes).index(metric)
-    return difference_over_seeds(pairs, metrics_of_sums, column, same_units=same_units)
-
-
-def _same_samples(a: Predictions, b: Predictions) -> bool:
-    return (
-        list(a.classes) == list(b.classes)
-        and np.array_equal(a.labels, b.labels)
-        and np.array_equal(a.units, b.units)
-        and list(a.keys) == list(b.keys)
-    )
+def corrected(contrasts: Sequence[Contrast | None]) -> list[Contrast | None]:
+    """Correct the p-values of a table together, by Holm's method."""
+    adjusted = iter(holm(np.array([c.p_value for c in contrasts if c is not None])).tolist())
+    return [None if c is None else replace(c, p_value=next(adjusted)) for c in contrasts]
 
 
 def _mean(results: Mapping[int, Mapping[str, Any]], cost: str) -> float | None:
     known = [r["cost"][cost] for r in results.values() if r["cost"].get(cost) is not None]
     return float(np.mean(known)) if known else None
-
-
-def _corrected(rows: Sequence[Row]) -> list[Row]:
-    """Correct the p-values of all differences in the table together."""
-    adjusted = iter(holm(np.array([r.difference.p_value for r in rows if r.difference])).tolist())
-    return [
-        replace(r, difference=replace(r.difference, p_value=next(adjusted))) if r.difference else r
-        for r in rows
-    ]

@@ -88,6 +88,13 @@ DEFINITIONS: dict[str, Definition] = {
         "method.",
         "Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statistics 6, 1979",
     ),
+    "effects": Definition(
+        "Effect",
+        "Change of the metric when a factor goes from the experiment's own value to this one, averaged "
+        "over all settings of the other factors. An interaction (a × b) is what both together change "
+        "beyond the sum of each alone.",
+        "Box, Hunter and Hunter, Statistics for Experimenters, 2nd ed. 2005, chapter 5",
+    ),
     "majority": Definition(
         "Majority class", "A baseline that always answers the most frequent training class."
     ),

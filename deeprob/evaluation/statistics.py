@@ -213,8 +213,8 @@ def _bca(value: Floats, resampled: Floats, acceleration: Floats) -> tuple[Floats
 
 
 @dataclass(frozen=True)
-class SeedDifference:
-    """Mean difference over seeds, its standard error, 95 % interval and two-sided p-value."""
+class Contrast:
+    """A weighted sum of metrics, the mean over seeds: standard error, 95 % interval, two-sided p-value."""
 
     value: float
     standard_error: float
@@ -223,44 +223,47 @@ class SeedDifference:
     p_value: float
 
 
-def difference_over_seeds(
-    pairs: Sequence[tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]],
+def contrast_over_seeds(
+    runs: Sequence[Sequence[scipy.sparse.csr_array]],
+    weights: Sequence[float],
     statistic: Statistic,
     metric: int,
     *,
     same_units: bool,
     samples: int = 2000,
     seed: int = 0,
-) -> SeedDifference:
-    """Compare two ways of training from one pair of runs a seed: sums (U, S) of the first and of the second.
+) -> Contrast:
+    """Weigh the metrics of several ways of training, one run of each a seed: (1, -1) is their difference.
 
-    Two things vary: the training (between seeds, S - 1 degrees of freedom) and the test set (between units,
-    by bootstrap). Each enters the interval with its own variance and Student quantile: half^2 = sum_i t_i^2
-    v_i (Howe, Approximate confidence limits on the mean of X + Y, JASA 69, 1974), which with two seeds is
-    wide, as it must be. metric: column of `statistic`. same_units: all seeds were tested on the same units.
-    With one seed the training's share is not known and is left out.
+    runs: for each seed the sums (U, S) of every run, their rows the same units. Two things vary: the training
+    (between seeds, S - 1 degrees of freedom) and the test set (between units, by bootstrap). Each enters the
+    interval with its own variance and Student quantile: half^2 = sum_i t_i^2 v_i (Howe, Approximate
+    confidence limits on the mean of X + Y, JASA 69, 1974), which with two seeds is wide, as it must be.
+    metric: column of `statistic`. same_units: all seeds were tested on the same units. With one seed the
+    training's share is not known and is left out.
     """
     from scipy.optimize import brentq
     from scipy.stats import t as student
 
-    def of_pair(both: Floats) -> Floats:
-        half = both.shape[-1] // 2
-        return (statistic(both[..., :half]) - statistic(both[..., half:]))[..., metric]
+    def contrast(joined: Floats) -> Floats:
+        size = joined.shape[-1] // len(weights)
+        values = [statistic(joined[..., i * size : (i + 1) * size])[..., metric] for i in range(len(weights))]
+        return np.asarray(sum(w * v for w, v in zip(weights, values, strict=True)))
 
-    joined = [scipy.sparse.csr_array(scipy.sparse.hstack(pair, format="csr")) for pair in pairs]
-    found = np.array([float(of_pair(_total(both))) for both in joined])
-    num_seeds, num_units = len(pairs), min(both.shape[0] for both in joined)
-    resampled = [  # the same seed draws the same units in every pair
+    joined = [scipy.sparse.csr_array(scipy.sparse.hstack(of_seed, format="csr")) for of_seed in runs]
+    found = np.array([float(contrast(_total(sums))) for sums in joined])
+    resampled = [  # the same seed draws the same units for every run
         np.concatenate(
-            [of_pair(total) for total in _resampled_totals(both, samples, seed if same_units else seed + i)]
+            [contrast(total) for total in _resampled_totals(sums, samples, seed if same_units else seed + i)]
         )
-        for i, both in enumerate(joined)
+        for i, sums in enumerate(joined)
     ]
+    num_seeds, num_units = len(runs), min(sums.shape[0] for sums in joined)
     of_units = float(np.var(np.mean(resampled, axis=0)))
     of_seeds = float(np.var(found, ddof=1)) / num_seeds if num_seeds > 1 else 0.0
     value, variance = float(found.mean()), of_units + of_seeds
     if variance == 0:
-        return SeedDifference(value, 0.0, value, value, 1.0 if value == 0 else 0.0)
+        return Contrast(value, 0.0, value, value, 1.0 if value == 0 else 0.0)
 
     def reach(tail: float) -> float:
         seeds = float(student.isf(tail, num_seeds - 1)) ** 2 * of_seeds if of_seeds else 0.0
@@ -275,4 +278,4 @@ def difference_over_seeds(
         p_value = 2 * smallest
     else:
         p_value = 2 * float(brentq(lambda tail: reach(tail) - abs(value), smallest, 0.5, xtol=1e-14))
-    return SeedDifference(value, math.sqrt(variance), value - half, value + half, p_value)
+    return Contrast(value, math.sqrt(variance), value - half, value + half, p_value)

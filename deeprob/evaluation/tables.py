@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -12,6 +12,7 @@ from rich.table import Table
 from deeprob.evaluation.comparison import Row
 from deeprob.evaluation.definitions import title
 from deeprob.evaluation.pages import fixed, p_value, signed
+from deeprob.evaluation.statistics import Contrast
 
 LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
@@ -95,6 +96,30 @@ def comma_separated(rows: Sequence[Row], metric: str) -> str:
             + ([d.value, d.low, d.high, d.p_value] if d else [None] * 4)
             + [row.seconds, row.parameters, row.num_samples or None, "; ".join(row.errors)]
         )
+    return file.getvalue()
+
+
+def effects_markdown(effects: Mapping[str, Contrast]) -> str:
+    """A second table with the effects of a factorial design; nothing where there are none."""
+    if not effects:
+        return ""
+    lines = [
+        "",
+        _joined(["effect", "estimate", "95 % interval", "p (Holm)"]),
+        _joined(["---"] + ["---:"] * 3),
+    ]
+    for name, c in effects.items():
+        interval = f"{signed(c.low, 4)} to {signed(c.high, 4)}"
+        lines.append(_joined([name, signed(c.value, 4), interval, p_value(c.p_value)]))
+    return "\n".join(lines) + "\n"
+
+
+def effects_comma_separated(effects: Mapping[str, Contrast]) -> str:
+    """The effects of a factorial design, unrounded."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["effect", "estimate", "standard_error", "low", "high", "p_holm"])
+    writer.writerows([n, c.value, c.standard_error, c.low, c.high, c.p_value] for n, c in effects.items())
     return file.getvalue()
 
 

@@ -13,7 +13,7 @@ from deeprob.cli.ablate import ablate
 from deeprob.config import compose
 from deeprob.errors import InputError
 from deeprob.evaluation import processes
-from deeprob.evaluation.ablation import config_hash, plan, quoted, tabulate, write
+from deeprob.evaluation.ablation import compare, config_hash, plan, quoted, write
 
 VARIANTS = {"half_width": ["model.width=16"], "no_norm": ["model.norm=false"]}
 
@@ -40,7 +40,9 @@ def make_cfg(runs_dir: Path, **changes):
                 "metric": "top1_accuracy",
                 "seeds": [0, 1],
                 "overrides": [],
+                "design": "list",
                 "variants": VARIANTS,
+                "factors": {},
             },
             "paths": {"data_dir": "data", "runs_dir": str(runs_dir), "cache_dir": "it's here"},
             "jobs": 2,
@@ -161,8 +163,8 @@ def test_the_number_of_jobs_is_checked(tmp_path):
 
 def test_a_base_that_failed_still_gives_a_table(tmp_path):
     planned = plan(make_cfg(tmp_path))
-    rows = tabulate(planned, {job.label: "out of memory" for job in planned.jobs.values()})
-    page = write(planned, rows).read_text(encoding="utf-8")
-    assert "The base experiment failed" in page
+    findings = compare(planned, {job.label: "out of memory" for job in planned.jobs.values()})
+    page = write(planned, findings).read_text(encoding="utf-8")
+    assert "base failed, so nothing can be compared" in page
     assert page.count("out of memory") == len(planned.jobs)
     assert not os.path.exists(planned.folder / "difference.svg")

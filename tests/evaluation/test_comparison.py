@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deeprob.errors import InputError
-from deeprob.evaluation.comparison import compare
+from deeprob.evaluation.comparison import Comparison
 
 
 @pytest.fixture
@@ -20,6 +20,10 @@ def groups(tmp_path, write_run, make_predictions):
         }
         for name, skill in skills.items()
     }
+
+
+def compare(groups, base, metric, errors=None):
+    return Comparison(groups, metric).rows(base, errors)
 
 
 def row_of(rows, name):

@@ -7,7 +7,7 @@ import scipy.stats
 
 from deeprob.evaluation.statistics import (
     bootstrap,
-    difference_over_seeds,
+    contrast_over_seeds,
     holm,
     paired_difference,
     sums_by_unit,
@@ -169,21 +169,20 @@ def test_interval_over_seeds_covers_the_truth(num_seeds, spread):
     covered = 0
     for trial in range(trials):
         pairs = simulated_pairs(rng, num_seeds, spread)
-        found = difference_over_seeds(pairs, ratio, 0, same_units=True, samples=200, seed=trial)
+        found = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True, samples=200, seed=trial)
         covered += found.low <= 0.0625 <= found.high
     assert 0.93 <= covered / trials <= 0.99
 
 
 def test_p_value_over_seeds_agrees_with_the_interval():
-    found = difference_over_seeds(
-        simulated_pairs(np.random.default_rng(1), 3, 0.02), ratio, 0, same_units=True
-    )
+    pairs = simulated_pairs(np.random.default_rng(1), 3, 0.02)
+    found = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True)
     assert (found.p_value < 0.05) == (not found.low <= 0 <= found.high)
 
 
 def test_one_seed_leaves_the_spread_of_training_out():
     pairs = simulated_pairs(np.random.default_rng(2), 1, 0.0)
-    found = difference_over_seeds(pairs, ratio, 0, same_units=True, samples=4000)
+    found = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True, samples=4000)
     paired = paired_difference(*pairs[0], ratio, samples=4000)
     assert found.value == pytest.approx(paired.value[0])
     assert found.low == pytest.approx(paired.low[0], abs=0.01)
@@ -191,13 +190,23 @@ def test_one_seed_leaves_the_spread_of_training_out():
 
 def test_runs_that_are_equal_do_not_differ_over_seeds():
     rows = rows_of(np.random.default_rng(3).integers(2, size=40).astype(float))
-    found = difference_over_seeds([(rows, rows), (rows, rows)], ratio, 0, same_units=True)
+    found = contrast_over_seeds([(rows, rows), (rows, rows)], (1, -1), ratio, 0, same_units=True)
     assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
 def test_seeds_tested_on_other_units_are_resampled_apart():
     pairs = simulated_pairs(np.random.default_rng(4), 2, 0.0)
-    together = difference_over_seeds(pairs, ratio, 0, same_units=True)
-    apart = difference_over_seeds(pairs, ratio, 0, same_units=False)
+    together = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True)
+    apart = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=False)
     assert together.value == apart.value
     assert together.standard_error != apart.standard_error
+
+
+def test_a_contrast_of_four_runs_is_the_difference_of_differences():
+    values = np.random.default_rng(6).random((4, 30))
+    runs = [[rows_of(v) for v in values]]
+    found = contrast_over_seeds(runs, (1, -1, -1, 1), ratio, 0, same_units=True)
+    a, b, c, d = values.mean(1)
+    assert found.value == pytest.approx((a - b) - (c - d))
+    spread = (values[0] - values[1] - values[2] + values[3]).std() / np.sqrt(30)
+    assert found.standard_error == pytest.approx(spread, rel=0.1)

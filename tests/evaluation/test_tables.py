@@ -6,14 +6,14 @@ from rich.console import Console
 
 from deeprob.evaluation import tables
 from deeprob.evaluation.comparison import Row
-from deeprob.evaluation.statistics import SeedDifference
+from deeprob.evaluation.statistics import Contrast
 
 ROWS = [
     Row("base", {0: 0.9, 1: 0.92}, seconds=31.25, parameters=12345, num_samples=240),
     Row(
         "half|width_50%",
         {0: 0.8},
-        difference=SeedDifference(-0.1, 0.02, -0.14, -0.06, 0.0002),
+        difference=Contrast(-0.1, 0.02, -0.14, -0.06, 0.0002),
         num_samples=240,
     ),
     Row("broken", errors=("seed 0: ValueError: lr",)),
