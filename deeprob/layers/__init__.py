@@ -62,6 +62,7 @@ from .layer_norm import rms_norm as rms_norm
 from .linear import Linear as Linear
 from .linear import linear as linear
 from .matmul import matmul as matmul
+from .multihead_attention import MultiheadAttention as MultiheadAttention
 from .nt_xent import NTXentLoss as NTXentLoss
 from .nt_xent import nt_xent_loss as nt_xent_loss
 from .pool import AdaptiveAvgPool2d as AdaptiveAvgPool2d

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ._attention_blocks import Block
 from ._function import Function, expect, expect_alike, may_overwrite
+from .softmax import through_softmax
 
 
 class Options(NamedTuple):
@@ -90,7 +91,7 @@ class AttentionFunction(Function):
         p = weights(q, k, mask, ctx.options, whole)
         s_dot = ctx.options.scale * (q_dot @ k.mT + q @ k_dot.mT)
         s_dot = s_dot if mask_dot is None else s_dot + mask_dot
-        p_dot = p * (s_dot - (p * s_dot).sum(-1, keepdim=True))
+        p_dot = through_softmax(p, s_dot, -1)
         kept = keep(seed, p, ctx.options, whole)
         return ((p_dot * kept) @ v + (p * kept) @ v_dot).transpose(1, 2).contiguous()
 
@@ -127,12 +128,11 @@ def attend_backward(
     else:
         kept = keep(seed, p, options, block)
         dv, dp = (p * kept).mT @ dy, dp * kept
-    mean = (p * dp).sum(-1, keepdim=True)
-    if not may_overwrite(dy):
-        ds = p * (dp - mean)
-        return options.scale * (ds @ k), options.scale * (ds.mT @ q), dv, ds
-    ds = dp.sub_(mean).mul_(p)  # the same, in the buffers at hand
-    return (ds @ k).mul_(options.scale), (ds.mT @ q).mul_(options.scale), dv, ds
+    ds = through_softmax(p, dp, -1)
+    dq, dk = ds @ k, ds.mT @ q
+    if may_overwrite(dy):
+        return dq.mul_(options.scale), dk.mul_(options.scale), dv, ds
+    return options.scale * dq, options.scale * dk, dv, ds
 
 
 def weights(q: Tensor, k: Tensor, mask: Tensor | None, options: Options, block: Block) -> Tensor:
