@@ -8,7 +8,7 @@
               = x and dy with batch and channel swapped, convolved with stride and dilation swapped
     db = sum of dy over n and p
 
-With stride 1 the transposed convolution is a plain one with the flipped kernel, as fast as a forward.
+On the CPU dW is a matrix product with the windows written out, and 1x1 is one a sample: kernels_conv.py.
 Cost: forward 2 N O H' W' (C/G) KH KW FLOPs, backward twice that; saves x (W is a parameter).
 Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
 """
@@ -24,6 +24,7 @@ from torch.nn.functional import conv_transpose2d as convolve_transposed
 
 from ._function import Function, expect, expect_alike
 from ._window import Pair, pair, single
+from .kernels_conv import fast_weight_gradient, is_pointwise, pointwise, pointwise_input_gradient
 
 
 class Conv2dFunction(Function):
@@ -33,6 +34,8 @@ class Conv2dFunction(Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
     ) -> Tensor:
+        if is_pointwise(x, weight, padding, groups):
+            return pointwise(x, weight, bias, stride)
         return convolve(x, weight, bias, stride, padding, dilation, groups)
 
     @staticmethod
@@ -62,13 +65,11 @@ def input_gradient(
     dy: Tensor, weight: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
     """Return dx of the given shape (N, C, H, W) from dy (N, O, H', W')."""
-    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    if max(stride) == 1 and groups == 1 and all(r >= a for r, a in zip(reach, padding, strict=True)):
-        margin = [r - a for r, a in zip(reach, padding, strict=True)]
-        return convolve(dy, weight.flip(2, 3).transpose(0, 1), None, 1, margin, dilation)
-    read = [
-        (o - 1) * s - 2 * a + r + 1 for o, s, a, r in zip(dy.shape[2:], stride, padding, reach, strict=True)
-    ]
+    if is_pointwise(dy, weight, padding, groups):
+        return pointwise_input_gradient(dy, weight, shape, stride)
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    windows = zip(dy.shape[2:], stride, padding, reach, strict=True)
+    read = [(o - 1) * s - 2 * a + r for o, s, a, r in windows]
     unread = [size - r for size, r in zip(shape[2:], read, strict=True)]  # last rows that no window reached
     return convolve_transposed(dy, weight, None, stride, padding, unread, groups, dilation)
 
@@ -77,10 +78,11 @@ def weight_gradient(
     dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
     """Return dW of the given shape (O, C/G, KH, KW): the batch takes the place of the channels."""
-    num_samples = dy.shape[0]
+    num_samples, per_group, *kernel = x.shape[0], *shape[1:]
     if num_samples == 0:
         return dy.new_zeros(shape)
-    _, per_group, *kernel = shape
+    if (fast := fast_weight_gradient(dy, x, shape, stride, padding, dilation, groups)) is not None:
+        return fast
     grouped_x = x.reshape(num_samples, groups, per_group, *x.shape[2:])
     swapped_x = grouped_x.permute(2, 1, 0, 3, 4).reshape(per_group, groups * num_samples, *x.shape[2:])
     dweight = convolve(swapped_x, dy.transpose(0, 1), None, dilation, padding, stride, groups)

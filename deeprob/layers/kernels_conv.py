@@ -1,0 +1,213 @@
+"""Loops and matrix products for the convolution on the CPU; conv.py holds the formulas they equal.
+
+columns     writes every window of a map out as one column, so that dW is one matrix product (im2col)
+depthwise   dW of one kernel a channel, where a matrix product would have one column
+pointwise   a 1x1 convolution of a contiguous map is one matrix product a sample
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import kernels
+from ._function import is_plain
+from .kernels import ZERO
+from .linear import matmul_transposed
+
+
+def window_columns(
+    start: int, stop: int, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, out: Any
+) -> None:
+    """Set out[o, p, i, j, :] = x[s o + d i - a, s p + d j - a, :], zero outside; o from start to stop."""
+    height, width, _ = x.shape
+    for o in range(start, stop):
+        for p in range(out.shape[1]):
+            for i in range(kernel[0]):
+                row = o * stride[0] + i * dilation[0] - padding[0]
+                for j in range(kernel[1]):
+                    column = p * stride[1] + j * dilation[1] - padding[1]
+                    target = out[o, p, i, j]
+                    if 0 <= row < height and 0 <= column < width:
+                        source = x[row, column]
+                        for c in range(target.size):
+                            target[c] = source[c]
+                    else:
+                        for c in range(target.size):
+                            target[c] = ZERO
+
+
+def plane_columns(
+    start: int, stop: int, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, out: Any
+) -> None:
+    """Set out[c, i, j, o, p] = x[c, s o + d i - a, s p + d j - a], zero outside; c from start to stop."""
+    _, height, width = x.shape
+    step = stride[1]
+    for c in range(start, stop):
+        for i in range(kernel[0]):
+            for j in range(kernel[1]):
+                shift = j * dilation[1] - padding[1]
+                first = max(0, -(shift // step))  # the first and last window that read inside the map
+                last = min(out.shape[4], (width - shift + step - 1) // step)
+                for o in range(out.shape[3]):
+                    target = out[c, i, j, o]
+                    row = o * stride[0] + i * dilation[0] - padding[0]
+                    if row < 0 or row >= height:
+                        for p in range(target.size):
+                            target[p] = ZERO
+                        continue
+                    for p in range(first):
+                        target[p] = ZERO
+                    for p in range(last, target.size):
+                        target[p] = ZERO
+                    if last > first:
+                        inside, source = target[first:last], x[c, row][first * step + shift :]
+                        if step == 1:
+                            for p in range(inside.size):
+                                inside[p] = source[p]
+                        else:
+                            for p in range(inside.size):
+                                inside[p] = source[p * step]
+
+
+def depthwise_planes(
+    start: int, stop: int, dy: Any, x: Any, stride: Any, padding: Any, dilation: Any, dw: Any
+) -> None:
+    """Add to dw[c, i, j] all dy[n, c, o, p] x[n, c, s o + d i - a, s p + d j - a]; c from start to stop."""
+    height, width = x.shape[2:]
+    step = stride[1]
+    for c in range(start, stop):
+        for n in range(x.shape[0]):
+            for i in range(dw.shape[1]):
+                for j in range(dw.shape[2]):
+                    shift = j * dilation[1] - padding[1]
+                    first = max(0, -(shift // step))
+                    last = min(dy.shape[3], (width - shift + step - 1) // step)
+                    total = ZERO
+                    for o in range(dy.shape[2]):
+                        row = o * stride[0] + i * dilation[0] - padding[0]
+                        if row < 0 or row >= height or last <= first:
+                            continue
+                        up, source = dy[n, c, o][first:last], x[n, c, row][first * step + shift :]
+                        if step == 1:
+                            for p in range(up.size):
+                                total += up[p] * source[p]
+                        else:
+                            for p in range(up.size):
+                                total += up[p] * source[p * step]
+                    dw[c, i, j] += total
+
+
+def depthwise_rows(
+    start: int, stop: int, dy: Any, x: Any, stride: Any, padding: Any, dilation: Any, dw: Any
+) -> None:
+    """Do the same to dw[n, i, j, c], a sample's share, channels innermost; n from start to stop."""
+    height, width = x.shape[1:3]
+    for n in range(start, stop):
+        for i in range(dw.shape[1]):
+            for o in range(dy.shape[1]):
+                row = o * stride[0] + i * dilation[0] - padding[0]
+                if row < 0 or row >= height:
+                    continue
+                for j in range(dw.shape[2]):
+                    target = dw[n, i, j]
+                    for p in range(dy.shape[2]):
+                        column = p * stride[1] + j * dilation[1] - padding[1]
+                        if 0 <= column < width:
+                            up, source = dy[n, o, p], x[n, row, column]
+                            for c in range(target.size):
+                                target[c] += up[c] * source[c]
+
+
+def fast_weight_gradient(
+    dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor | None:
+    """Return dW (O, C/G, KH, KW) by loops and matrix products; None where conv.py's formula is to be used."""
+    if not is_plain(dy, x) or not dy.numel() or not x.numel():
+        return None
+    planes = x.is_contiguous()
+    x_rows, dy_rows = x.permute(0, 2, 3, 1), dy.permute(0, 2, 3, 1)
+    if groups > 1:
+        if shape[1] != 1 or shape[0] != groups:
+            return None
+        if planes:
+            dweight = x.new_zeros(shape[0], *shape[2:])
+            arrays = (dy.contiguous(), x, stride, padding, dilation, dweight)
+            kernels.run(depthwise_planes, shape[0], *arrays)
+            return dweight[:, None]
+        shares = x.new_zeros(len(x), *shape[2:], shape[0])
+        rows = (dy_rows.contiguous(), x_rows.contiguous(), stride, padding, dilation, shares)
+        kernels.run(depthwise_rows, len(x), *rows)
+        return shares.sum(0).permute(2, 0, 1)[:, None]
+    out_channels, in_channels, *kernel = shape
+    if kernel == [1, 1] and tuple(padding) == (0, 0):
+        if planes and dy.is_contiguous():
+            return pointwise_weight_gradient(dy, x, stride)
+        rows = x_rows[:, :: stride[0], :: stride[1]].reshape(-1, in_channels)
+        return (dy_rows.reshape(-1, out_channels).t() @ rows)[:, :, None, None]
+    height, width = dy.shape[2:]
+    pixels = height * width
+    if planes and pixels >= SMALL_MAP:
+        dweight = x.new_zeros(out_channels, in_channels * kernel[0] * kernel[1])
+        columns = x.new_empty(in_channels, *kernel, height, width)
+        flat = columns.view(-1, pixels)
+        dy = dy.contiguous()
+        for sample, upstream in zip(x, dy, strict=True):
+            kernels.run(plane_columns, in_channels, sample, tuple(kernel), stride, padding, dilation, columns)
+            dweight += matmul_transposed(upstream.view(out_channels, -1), flat)
+        return dweight.view(*shape)
+    x_rows, dy_rows = x_rows.contiguous(), dy_rows.contiguous().view(-1, out_channels)
+    chunk = -(-SMALL_MAP // pixels)
+    dweight = x.new_zeros(out_channels, kernel[0] * kernel[1] * in_channels)
+    columns = x.new_empty(chunk, height, width, *kernel, in_channels)
+    for first in range(0, len(x), chunk):
+        count = min(chunk, len(x) - first)
+        for k in range(count):
+            sample = x_rows[first + k]
+            kernels.run(window_columns, height, sample, tuple(kernel), stride, padding, dilation, columns[k])
+        rows = columns[:count].view(count * pixels, -1)
+        dweight += matmul_transposed(dy_rows[first * pixels : (first + count) * pixels].t(), rows.t())
+    return dweight.view(out_channels, *kernel, in_channels).permute(0, 3, 1, 2)
+
+
+def is_pointwise(x: Tensor, weight: Tensor, padding: Any, groups: int) -> bool:
+    """Whether a convolution is one matrix product a sample: 1x1, unpadded, of a contiguous map on the CPU."""
+    return (
+        weight.shape[2:] == (1, 1)
+        and groups == 1
+        and tuple(padding) == (0, 0)
+        and x.is_contiguous()
+        and x.numel() > 0
+        and is_plain(x, weight)
+    )
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any) -> Tensor:
+    """Return W x + b for every sample (C, pixels)."""
+    x = x[:, :, :: stride[0], :: stride[1]]
+    y = torch.matmul(weight.detach().flatten(1), x.detach().flatten(2))  # tracked ones would be copied
+    y = y.view(len(x), -1, *x.shape[2:])
+    return y if bias is None else y.add_(bias[:, None, None])
+
+
+def pointwise_input_gradient(dy: Tensor, weight: Tensor, shape: Sequence[int], stride: Any) -> Tensor:
+    """Return W^T dy, spread over the pixels that were read."""
+    dx = torch.matmul(weight.detach().flatten(1).t(), dy.flatten(2)).view(len(dy), -1, *dy.shape[2:])
+    if tuple(stride) == (1, 1):
+        return dx
+    spread = dx.new_zeros(tuple(shape))
+    spread[:, :, :: stride[0], :: stride[1]] = dx
+    return spread
+
+
+def pointwise_weight_gradient(dy: Tensor, x: Tensor, stride: Any) -> Tensor:
+    """Return sum_n dy_n x_n^T, (O, C, 1, 1)."""
+    x = x[:, :, :: stride[0], :: stride[1]].flatten(2)
+    dweight = x.new_zeros(dy.shape[1], x.shape[1])
+    for upstream, sample in zip(dy.flatten(2), x, strict=True):
+        dweight.addmm_(upstream, sample.t())
+    return dweight[:, :, None, None]
+
+
+SMALL_MAP = 256  # pixels below which samples are taken together, so that the matrix product is worth its call
