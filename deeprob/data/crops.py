@@ -101,6 +101,25 @@ def divide_by_group(groups: torch.Tensor, fraction: float, seed: int) -> tuple[t
     return (~chosen).nonzero().squeeze(1), chosen.nonzero().squeeze(1)
 
 
+def assign_folds(groups: torch.Tensor, num_folds: int, seed: int) -> torch.Tensor:
+    """Deal whole groups into folds of about equal size: int64 (N,), the fold of each sample.
+
+    groups: int64 (N,). The largest groups are dealt first, each to the fold that has least; the seed decides
+    between equals. Raises InputError for fewer groups than folds.
+    """
+    names, counts = torch.unique(groups, return_counts=True)
+    if not 2 <= num_folds <= len(names):
+        raise InputError(f"{num_folds} folds of {len(names)} groups", expected=f"2 to {len(names)} folds")
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
+    order = order[counts[order].argsort(descending=True, stable=True)]
+    fold_of = torch.zeros(len(names), dtype=torch.int64)
+    sizes = torch.zeros(num_folds, dtype=torch.int64)
+    for group in order.tolist():
+        fold_of[group] = sizes.argmin()
+        sizes[fold_of[group]] += counts[group]
+    return fold_of[torch.searchsorted(names, groups)]
+
+
 def _read_crops(source: Source, split: str, view: ClassificationView, progress: bool) -> Split:
     frames = source.frames(split)
     # Frames of one simulated scene share their objects; those of a real session lie apart in time.

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import LightningDataModule
 
-from deeprob.data.crops import Split, divide_by_group, materialise
+from deeprob.data.crops import Split, assign_folds, divide_by_group, materialise
 from deeprob.data.frame import Source
 from deeprob.data.loader import BatchLoader
 from deeprob.data.settings import Augmentation
@@ -20,6 +20,8 @@ class PerceptionData(LightningDataModule):
     """Batches of one source seen through one view.
 
     val_fraction: where the source has no split "val", this part of "train" becomes it, by whole groups.
+    num_folds, fold: cross-validation in place of a fraction: "train" is dealt into num_folds folds by whole
+    groups, and number `fold` (from 0) becomes "val"; num_folds 0 is off.
     balanced: training batches hold every class equally often.
     cache_dir: where decoded crops are kept for the next run; None keeps nothing.
     mean, std: of each channel, on images from 0 to 1; None takes those of the training split.
@@ -37,17 +39,24 @@ class PerceptionData(LightningDataModule):
         seed: int = 0,
         cache_dir: Path | None = None,
         val_fraction: float = 0.0,
+        num_folds: int = 0,
+        fold: int = 0,
         balanced: bool = False,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         progress: bool = True,
     ) -> None:
         super().__init__()
-        if val_fraction and "val" in source.splits:
+        if (val_fraction or num_folds) and "val" in source.splits:
+            key = "num_folds" if num_folds else "val_fraction"
             raise InputError(
-                f"data.val_fraction is {val_fraction}, but {source.name} has its own split 'val'",
-                fix="set data.val_fraction=0",
+                f"data.{key} is {num_folds or val_fraction}, but {source.name} has its own split 'val'",
+                fix=f"set data.{key}=0",
             )
+        if val_fraction and num_folds:
+            raise InputError("data.val_fraction and data.num_folds are both set", fix="set one of them to 0")
+        if num_folds and not 0 <= fold < num_folds:
+            raise InputError(f"data.fold is {fold}", expected=f"0 to {num_folds - 1}")
         self.source = source
         self.view = view
         self.augmentation = augmentation
@@ -56,6 +65,7 @@ class PerceptionData(LightningDataModule):
         self.seed = seed
         self.cache_dir = cache_dir
         self.val_fraction = val_fraction
+        self.num_folds, self.fold = num_folds, fold
         self.balanced = balanced
         self.progress = progress
         self._mean_std = (tuple(mean), tuple(std)) if mean is not None and std is not None else None
@@ -77,7 +87,12 @@ class PerceptionData(LightningDataModule):
     @property
     def splits(self) -> tuple[str, ...]:
         """The names that `split` knows."""
-        return (*self.source.splits, "val") if self.val_fraction else self.source.splits
+        return (*self.source.splits, "val") if self._divides else self.source.splits
+
+    @property
+    def _divides(self) -> bool:
+        """Whether "val" is made of a part of "train"."""
+        return bool(self.val_fraction or self.num_folds)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -114,9 +129,13 @@ class PerceptionData(LightningDataModule):
             )
         if name not in self._splits:
             self.prepare_data()
-            if self.val_fraction and name in ("train", "val"):
+            if self._divides and name in ("train", "val"):
                 whole = materialise(self.source, "train", self.view, self.cache_dir, self.progress)
-                train, val = divide_by_group(whole.groups, self.val_fraction, self.seed)
+                if self.num_folds:
+                    held_out = assign_folds(whole.groups, self.num_folds, self.seed) == self.fold
+                    train, val = (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
+                else:
+                    train, val = divide_by_group(whole.groups, self.val_fraction, self.seed)
                 self._splits["train"], self._splits["val"] = whole.take(train), whole.take(val)
             else:
                 self._splits[name] = materialise(self.source, name, self.view, self.cache_dir, self.progress)
@@ -134,6 +153,8 @@ class PerceptionData(LightningDataModule):
             drop_last=True,
             num_workers=self.num_workers,
             seed=self.seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            num_replicas=self.trainer.world_size if self.trainer else 1,
         )
 
     def val_dataloader(self) -> BatchLoader:

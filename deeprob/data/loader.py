@@ -42,6 +42,8 @@ class Batches(Dataset[Batch]):
         balanced: bool,
         drop_last: bool,
         seed: int,
+        rank: int,
+        num_replicas: int,
     ) -> None:
         self.split = split
         self.batch_size = batch_size
@@ -49,21 +51,25 @@ class Batches(Dataset[Batch]):
         self.augmentation = augmentation
         self.shuffle, self.balanced, self.drop_last = shuffle, balanced, drop_last
         self.seed = seed
+        self.rank, self.num_replicas = rank, num_replicas
         self._order: tuple[int, torch.Tensor] | None = None
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.split), self.batch_size)
+        full, rest = divmod(len(self.split), self.batch_size * self.num_replicas)
         return full + (rest > 0 and not (self.drop_last and full > 0))
 
     def __getitem__(self, item: tuple[int, int]) -> Batch:
         epoch, number = item
-        indices = self._epoch_order(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        step = self.batch_size * self.num_replicas  # what all processes take together
+        indices = self._epoch_order(epoch)[number * step : (number + 1) * step][
+            self.rank :: self.num_replicas
+        ]
         images = self.split.images.index_select(0, indices)
         if self.augmentation is None:
             pixels = normalise(images, self.mean, self.std)
         else:
             # Stream 0 of the epoch is its order.
-            generator = stream(self.seed, epoch, 1 + number)
+            generator = stream(self.seed, epoch, 1 + number * self.num_replicas + self.rank)
             pixels = augment(images, self.augmentation, generator, self.mean, self.std)
         return Batch(pixels, self.split.labels[indices], indices)
 
@@ -90,6 +96,7 @@ class BatchLoader:
     shuffle: in an order drawn for each epoch; balanced: every class as often as any other, samples repeated.
     drop_last: leave out a last batch that is not full (unless it is the only one).
     num_workers: processes that make batches ahead; 0 makes them in this one, when they are asked for.
+    rank, num_replicas: this process's number among those that train together; each takes its own part.
 
     `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
     between two steps and loaded again, the next iteration starts at the batch after.
@@ -110,6 +117,8 @@ class BatchLoader:
         drop_last: bool = False,
         num_workers: int = 0,
         seed: int = 0,
+        rank: int = 0,
+        num_replicas: int = 1,
     ) -> None:
         for field, value, least in (
             ("batch_size", batch_size, 1),
@@ -118,7 +127,13 @@ class BatchLoader:
         ):
             if value < least:
                 raise InputError(f"{field} is {value}", expected=f"{least} or more")
-        self.batches = Batches(split, batch_size, mean, std, augmentation, shuffle, balanced, drop_last, seed)
+        self.batches = Batches(
+            split, batch_size, mean, std, augmentation, shuffle, balanced, drop_last, seed, rank, num_replicas
+        )
+        if len(split) < num_replicas:
+            raise InputError(
+                f"{len(split)} samples for {num_replicas} processes", expected="one each at least"
+            )
         self.num_workers = num_workers
         self._epoch = 0
         self._given = 0  # batches of this epoch that an iteration has handed out

@@ -68,6 +68,12 @@ class Frames(Sequence[Frame], Generic[Item]):
             return Frames(self.items[index], self._read_item, self._on_bad_sample, self.skipped)
         return self._read_item(self.items[index])
 
+    def map(self, change: Callable[[Frame], Frame]) -> Frames[Item]:
+        """Make the same frames with a change to each."""
+        return Frames(
+            self.items, lambda item: change(self._read_item(item)), self._on_bad_sample, self.skipped
+        )
+
     def skipping(self) -> Frames[Item]:
         """Make the same frames that skip bad samples, and count them by themselves."""
         return Frames(self.items, self._read_item, "skip")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deeprob.data.crops import class_counts, divide_by_group, materialise
+from deeprob.data.crops import assign_folds, class_counts, divide_by_group, materialise
 from deeprob.data.darknet import DarknetSource
 from deeprob.data.views import ClassificationView
 from deeprob.errors import InputError
@@ -111,3 +111,26 @@ def test_one_group_cannot_be_divided() -> None:
 
 def test_classes_without_samples_are_counted_too() -> None:
     assert class_counts(torch.tensor([0, 2, 2]), ("a", "b", "c", "d")) == {"a": 1, "b": 0, "c": 2, "d": 0}
+
+
+def test_folds_hold_whole_groups_and_are_about_equal() -> None:
+    groups = torch.arange(12).repeat_interleave(torch.arange(1, 13))
+    folds = assign_folds(groups, 4, seed=0)
+    for group in range(12):
+        assert len(folds[groups == group].unique()) == 1
+    sizes = torch.bincount(folds)
+    assert sizes.sum() == 78
+    assert sizes.max() <= 1.1 * 78 / 4
+
+
+def test_folds_follow_from_the_seed() -> None:
+    groups = torch.arange(20).repeat_interleave(5)
+    first, same, other = (assign_folds(groups, 4, seed).tolist() for seed in (0, 0, 1))
+    assert first == same
+    assert first != other
+
+
+@pytest.mark.parametrize("num_folds", [1, 4])
+def test_impossible_number_of_folds_is_refused(num_folds: int) -> None:
+    with pytest.raises(InputError, match=f"{num_folds} folds of 3 groups"):
+        assign_folds(torch.tensor([0, 1, 2]), num_folds, seed=0)

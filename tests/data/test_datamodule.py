@@ -145,3 +145,25 @@ def test_constant_channel_is_safe_to_divide_by() -> None:
     mean, std = channel_statistics(torch.full((3, 2, 2, 3), 51, dtype=torch.uint8))
     assert mean == pytest.approx((0.2, 0.2, 0.2))
     assert std == (1.0, 1.0, 1.0)
+
+
+def test_folds_take_turns_as_validation(array_source) -> None:
+    seen: list[str] = []
+    for fold in range(4):
+        dm = data(array_source(), num_folds=4, fold=fold)
+        assert dm.sizes == {"train": 15, "val": 5}
+        assert not set(dm.split("train").keys) & set(dm.split("val").keys)
+        seen += dm.split("val").keys
+    assert len(set(seen)) == 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_folds": 4, "fold": 4}, "data.fold is 4"),
+        ({"num_folds": 2, "val_fraction": 0.1}, "are both set"),
+    ],
+)
+def test_impossible_folds_are_refused(array_source, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        data(array_source(), **options)

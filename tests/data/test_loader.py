@@ -149,3 +149,16 @@ def test_impossible_options_are_refused_by_name(option: str, value: int) -> None
 def test_batch_size_of_zero_is_refused() -> None:
     with pytest.raises(InputError, match="batch_size is 0"):
         BatchLoader(split(), 0, MEAN, STD)
+
+
+def test_processes_that_train_together_share_each_epoch_without_overlap() -> None:
+    parts = [training(48, drop_last=True, rank=rank, num_replicas=2) for rank in (0, 1)]
+    batches = [list(part) for part in parts]
+    assert [len(part) for part in batches] == [4, 4]
+    seen = [torch.cat([b.indices for b in part]).tolist() for part in batches]
+    assert len({*seen[0], *seen[1]}) == 40
+
+
+def test_more_processes_than_samples_is_refused() -> None:
+    with pytest.raises(InputError, match="3 samples for 4 processes"):
+        training(3, num_replicas=4)

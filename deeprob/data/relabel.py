@@ -1,0 +1,54 @@
+"""The same source with other class names: renamed, merged or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from deeprob.data.frame import Frame, Source
+from deeprob.data.reading import Frames, fingerprint
+from deeprob.errors import InputError
+
+
+class RelabelledSource:
+    """A source seen through a label map.
+
+    label_map: for a class the name it gets, or None to drop its objects; a class not named stays as it is.
+    Classes that get the same name are one. Raises InputError for a class that the source does not have, and
+    where no class is left.
+    """
+
+    def __init__(self, source: Source, label_map: Mapping[str, str | None]) -> None:
+        unknown = [name for name in label_map if name not in source.classes]
+        if unknown:
+            raise InputError(
+                f"data.label_map names {unknown[0]!r}, no class of {source.name}",
+                expected=", ".join(source.classes),
+            )
+        self.source = source
+        self.label_map = dict(label_map)
+        self.name, self.real, self.splits = source.name, source.real, source.splits
+        self.unit = getattr(source, "unit", "frame" if source.real else "group")
+        names = [self.label_map.get(name, name) for name in source.classes]
+        self.classes = tuple(dict.fromkeys(name for name in names if name is not None))
+        if not self.classes:
+            raise InputError("data.label_map drops every class", where=source.name)
+        self._new_id = [None if name is None else self.classes.index(name) for name in names]
+        # What the source offers besides the contract goes through; what it lacks must seem lacking here too.
+        if hasattr(source, "prepare"):
+            self.prepare = source.prepare
+        if hasattr(source, "fingerprint"):
+            self.fingerprint = lambda split: fingerprint(
+                source.fingerprint(split), self.classes, self._new_id
+            )
+
+    def frames(self, split: str) -> Sequence[Frame]:
+        """List the frames of a split, each read when it is asked for."""
+        frames = self.source.frames(split)
+        if isinstance(frames, Frames):
+            return frames.map(self._relabel)
+        return Frames(range(len(frames)), lambda index: self._relabel(frames[index]))
+
+    def _relabel(self, frame: Frame) -> Frame:
+        kept = ((self._new_id[instance.class_id], instance) for instance in frame.instances)
+        return replace(frame, instances=tuple(replace(i, class_id=new) for new, i in kept if new is not None))
