@@ -1,0 +1,79 @@
+import math
+
+import pytest
+import torch
+
+from deeprob.layers import (
+    GeneralizedBoxIoULoss,
+    SigmoidFocalLoss,
+    binary_cross_entropy_with_logits,
+    generalized_box_iou_loss,
+    l2_regularizer,
+    mse_loss,
+    sigmoid_focal_loss,
+    smooth_l1_loss,
+)
+
+
+def test_mse_by_hand():
+    x = torch.tensor([1.0, 5.0], requires_grad=True)
+    y = mse_loss(x, torch.tensor([0.0, 2.0]))
+    assert y.item() == 5.0
+    assert torch.autograd.grad(y, x)[0].tolist() == [1.0, 3.0]
+
+
+def test_smooth_l1_pulls_no_harder_than_one():
+    x = torch.tensor([0.5, 1.0, 100.0, -100.0], requires_grad=True)
+    y = smooth_l1_loss(x, torch.zeros(4), reduction="sum")
+    assert y.item() == pytest.approx(0.125 + 0.5 + 99.5 + 99.5)
+    assert torch.autograd.grad(y, x)[0].tolist() == [0.5, 1.0, 1.0, -1.0]
+
+
+def test_cross_entropy_of_a_certain_mistake_is_its_logit():
+    x = torch.tensor([1000.0, -1000.0], requires_grad=True)
+    y = binary_cross_entropy_with_logits(x, torch.tensor([0.0, 1.0]), reduction="sum")
+    assert y.item() == 2000.0
+    assert torch.autograd.grad(y, x)[0].tolist() == [1.0, -1.0]
+
+
+def test_focal_loss_without_focus_is_cross_entropy():
+    x, target = torch.randn(4, 5).double(), torch.randint(2, (4, 5)).double()
+    focal = sigmoid_focal_loss(x, target, alpha=None, gamma=0.0, reduction="mean")
+    torch.testing.assert_close(focal, binary_cross_entropy_with_logits(x, target))
+
+
+def test_focal_loss_stays_finite_for_certain_logits():
+    x = torch.tensor([500.0, -500.0, 500.0, -500.0], requires_grad=True)
+    y = SigmoidFocalLoss(reduction="sum")(x, torch.tensor([0.0, 1.0, 1.0, 0.0]))
+    (dx,) = torch.autograd.grad(y, x)
+    assert y.item() == pytest.approx(0.75 * 500 + 0.25 * 500)
+    assert dx.tolist() == pytest.approx([0.75, -0.25, 0.0, 0.0])
+
+
+def test_giou_by_hand():
+    unit = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(3, 4)
+    other = torch.tensor([[0.0, 0.0, 1.0, 1.0], [0.5, 0.0, 1.5, 1.0], [2.0, 0.0, 3.0, 1.0]])
+    loss = generalized_box_iou_loss(unit, other)
+    assert loss.tolist() == pytest.approx([0.0, 1 - 1 / 3, 1 + 1 / 3], abs=1e-6)  # hull: none, none, a third
+
+
+def test_giou_pulls_boxes_that_are_apart_together():
+    a = torch.tensor([[0.0, 0.0, 1.0, 1.0]], requires_grad=True)
+    (da,) = torch.autograd.grad(GeneralizedBoxIoULoss()(a, torch.tensor([[3.0, 0.0, 4.0, 1.0]])), a)
+    assert da[0, 2] < 0  # a larger right edge lowers the loss
+
+
+def test_the_regularizer_pulls_in_proportion():
+    w, b = torch.tensor([[3.0, -4.0]], requires_grad=True), torch.tensor([2.0], requires_grad=True)
+    y = l2_regularizer(w, b, strength=0.1)
+    assert y.item() == pytest.approx(0.05 * (9 + 16 + 4))
+    dw, db = torch.autograd.grad(y, (w, b))
+    assert [*dw[0].tolist(), *db.tolist()] == pytest.approx([0.3, -0.4, 0.2])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_no_elements_give_no_gradient(reduction):
+    x = torch.zeros(0, 4, requires_grad=True)
+    y = smooth_l1_loss(x, torch.zeros(0, 4), reduction=reduction)
+    assert y.item() == 0 or (reduction == "mean" and math.isnan(y.item()))  # as torch
+    assert torch.autograd.grad(y, x)[0].shape == (0, 4)
