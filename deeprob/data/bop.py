@@ -35,6 +35,8 @@ from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, read_image
 from deeprob.data.source import FileSource, mask_box, read_depth, read_mask
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh, load_mesh
+from deeprob.geometry.rotation import axis_angle_to_matrix
+from deeprob.geometry.transform import make_transform
 
 _MILLIMETRES = 1e-3
 _FILES = ("scene_camera.json", "scene_gt.json", "scene_gt_info.json")
@@ -116,6 +118,29 @@ class BopSource(FileSource[BopImage]):
         return load_mesh(
             self.root / "models" / f"obj_{self.object_ids[class_id]:06d}.ply", scale=_MILLIMETRES
         )
+
+    def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
+        """List the transforms that leave a class looking the same: float64 (S, 4, 4), the identity first.
+
+        The discrete ones of models_info.json, each with `steps` turns about the axis of a continuous one.
+        """
+        info = self.models_info[self.object_ids[class_id]]
+        where = f"{self.root} models_info.json object {self.object_ids[class_id]}"
+        found = [np.eye(4)]
+        for values in as_list(info.get("symmetries_discrete", []), where, "symmetries_discrete"):
+            T = as_numbers(values, 16, where, "symmetries_discrete").reshape(4, 4)
+            entry = {"cam_R_m2c": T[:3, :3].ravel().tolist(), "cam_t_m2c": T[:3, 3].tolist()}
+            found.append(as_transform(entry, _MILLIMETRES, f"{where} symmetries_discrete"))
+        for value in as_list(info.get("symmetries_continuous", []), where, "symmetries_continuous"):
+            entry = as_object(value, where, "symmetries_continuous")
+            axis = as_numbers(field(entry, where, "axis"), 3, where, "axis")
+            offset = as_numbers(field(entry, where, "offset"), 3, where, "offset") * _MILLIMETRES
+            if not np.linalg.norm(axis) > 0:
+                raise InputError("axis has no length", where=where)
+            turns = [axis_angle_to_matrix(axis, 2 * np.pi * step / steps) for step in range(steps)]
+            about = [make_transform(R, offset - R @ offset) for R in turns]
+            found = [turn @ T for T in found for turn in about]
+        return np.stack(found)
 
     def _list(self, split: str, patterns: Sequence[str]) -> list[BopImage]:
         scenes = [

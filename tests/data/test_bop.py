@@ -88,3 +88,28 @@ def test_model_is_read_in_metres(root: Path) -> None:
         "0 0 0\n100 0 0\n0 100 0\n0 0 100\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n"
     )
     np.testing.assert_allclose(BopSource(root, SPLITS).mesh(1).extents, [0.1, 0.1, 0.1])
+
+
+def test_symmetries_combine_discrete_and_continuous_ones(root: Path) -> None:
+    path = root / "models/models_info.json"
+    info = json.loads(path.read_text())
+    upside_down = [1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 20, 0, 0, 0, 1]
+    info["5"]["symmetries_discrete"] = [upside_down]
+    info["5"]["symmetries_continuous"] = [{"axis": [0, 0, 1], "offset": [10, 0, 0]}]
+    path.write_text(json.dumps(info))
+    source = BopSource(root, SPLITS)
+    assert source.symmetries(0).tolist() == [np.eye(4).tolist()]
+    found = source.symmetries(1, steps=12)
+    assert found.shape == (24, 4, 4)
+    np.testing.assert_array_equal(found[0], np.eye(4))
+    # A point turns about the axis through x = 10 mm: its distance to it stays.
+    points = found[:12] @ [0.03, 0, 0, 1]
+    np.testing.assert_allclose(np.hypot(points[:, 0] - 0.01, points[:, 1]), 0.02)
+    np.testing.assert_allclose(found[12] @ [0, 0, 0, 1], [0, 0, 0.02, 1], atol=1e-12)
+
+
+def test_symmetry_that_is_no_rotation_is_refused(root: Path) -> None:
+    path = root / "models/models_info.json"
+    path.write_text(json.dumps({"1": {"symmetries_discrete": [[2.0] * 16]}, "5": {}}))
+    with pytest.raises(InputError, match=r"object 1 symmetries_discrete: .* is no rotation"):
+        BopSource(root, SPLITS).symmetries(0)
