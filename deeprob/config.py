@@ -403,19 +403,26 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:
     """Run `task` under Hydra's own command line: overrides, -m multirun, --cfg, launchers, shell completion.
 
-    Raises InputError where the config cannot be composed, and whatever `task` raises.
+    Raises InputError where the config cannot be composed, and what `task` raised; of several runs all are
+    made, and the first error is raised at the end.
     """
     import hydra
 
     register()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through, and are told in one line by us
 
+    errors: list[Exception] = []
+
     def checked(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        _check(cfg, HydraConfig.get().overrides.task)
-        task(cfg)
+        try:
+            _check(cfg, HydraConfig.get().overrides.task)
+            task(cfg)
+        except Exception as error:  # kept from Hydra, which would print it in its own words
+            errors.append(error)
 
+    arguments = sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))  # argparse wants it in front
     quiet = []
     if not any(a.startswith("-") and a not in ("-m", "--multirun") for a in arguments):
         quiet = [  # the run folder is ours: Hydra writes nothing beside it
@@ -430,6 +437,8 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
     try:
         with _one_line_errors(verb):
             hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=verb)(checked)()
+            if errors:
+                raise errors[0]
     finally:
         sys.argv = own_arguments
 

@@ -1,0 +1,122 @@
+"""The verbs on a real, small training: what a user sees, what lies in the folder, how it ends."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from deeprob.cli import main
+
+
+@pytest.fixture
+def train(squares_overrides, capsys):
+    """Run `deeprob train` on the squares: gives exit code, what was printed, and the newest run folder."""
+
+    def run(*overrides):
+        code = main(["train", *squares_overrides, *overrides])
+        shown = capsys.readouterr()
+        folders = sorted(Path("runs/squares").glob("*"), key=lambda p: p.stat().st_mtime)
+        return code, shown, folders[-1] if folders else None
+
+    return run
+
+
+def test_a_training_ends_with_a_table_and_the_reports_path(train):
+    code, shown, folder = train("trainer.max_epochs=6")
+    assert code == 0
+    assert "top1_accuracy" in shown.out
+    assert shown.out.splitlines()[-1] == f"report  {folder.resolve()}/report.html"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["schema"] == 1
+    assert results["experiment"] == "squares"
+    assert results["split"] == "val"
+    top1 = results["metrics"]["top1_accuracy"]
+    assert top1["n"] == 36
+    low, high = top1["ci95"]
+    assert low <= top1["value"] <= high
+    assert set(results["baselines"]) == {"majority", "knn"}
+    assert results["data"] == {"source": "squares", "real": True, "train": 72, "val": 36}
+    assert results["cost"]["parameters"] > 0
+
+
+def test_evaluate_and_report_need_the_folder_alone(train, capsys):
+    _, _, folder = train()
+    before = json.loads((folder / "results.json").read_text())["metrics"]
+    (folder / "results.json").unlink()
+    (folder / "report.html").unlink()
+    assert main(["evaluate", f"run={folder}"]) == 0
+    assert json.loads((folder / "results.json").read_text())["metrics"] == before
+    assert main(["evaluate", f"run={folder}", "split=train", "checkpoint=last"]) == 0
+    assert json.loads((folder / "results_train.json").read_text())["metrics"]["top1_accuracy"]["n"] == 72
+    assert main(["report", f"run={folder}"]) == 0
+    assert (folder / "report.html").is_file()
+    assert main(["evaluate", f"run={folder}", "split=test"]) == 2
+    assert "no split 'test'" in capsys.readouterr().err
+
+
+def test_multirun_makes_a_folder_a_run(train):
+    code, _, _ = train("-m", "seed=0,1", "trainer.max_epochs=1")
+    assert code == 0
+    seeds = {json.loads(p.read_text())["seed"] for p in Path("runs/squares").glob("*/results.json")}
+    assert seeds == {0, 1}
+
+
+def test_missing_data_is_one_line_and_exit_code_2(train):
+    code, shown, _ = train("data.root=/not/there")
+    assert code == 2
+    assert (
+        shown.err == "deeprob train: /not/there: no such folder; set data.root, or paths.data_dir above it\n"
+    )
+
+
+def test_a_failed_run_is_one_line_a_traceback_file_and_exit_code_1(train):
+    code, shown, folder = train("optim.optimizer.lr=1e30", "model.norm=false")
+    assert code == 1
+    assert re.fullmatch(r"deeprob train: failed: step \d+: .* is not finite; .*\n", shown.err)
+    assert "Traceback" in (folder / "error.txt").read_text()
+    assert not (folder / "results.json").exists()
+
+
+def test_a_run_goes_on_with_more_epochs(train):
+    _, _, folder = train("trainer.max_epochs=1")
+    assert main(["train", f"run={folder}", "trainer.max_epochs=2"]) == 0
+    assert json.loads((folder / "training.json").read_text())["epochs"] == 2
+    assert (folder / "overrides.txt").read_text().splitlines()[-1] == "trainer.max_epochs=2"
+
+
+def test_a_misspelt_change_of_a_run_is_refused(train, capsys):
+    _, _, folder = train("trainer.max_epochs=1")
+    assert main(["train", f"run={folder}", "trainer.max_epoch=2"]) == 2
+    assert "max_epoch" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(squares_overrides):
+    command = [sys.executable, "-m", "deeprob", "train", *squares_overrides, "trainer.max_epochs=500"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "DEEPROB_RUN_ID": "mine"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    folder = Path("runs/squares/mine")
+    end = time.monotonic() + 120
+    while not (folder / "checkpoints" / "last.ckpt").is_file() and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"go on with: deeprob train run={folder.resolve()}" in error
+    assert "Traceback" not in error
+    import torch
+
+    epoch = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
+    assert main(["train", f"run={folder}", f"trainer.max_epochs={epoch + 2}"]) == 0
+    assert json.loads((folder / "training.json").read_text())["epochs"] == epoch + 2
