@@ -1,6 +1,10 @@
-"""Write a run folder's report.html again, from what the folder holds.
+"""Write a run folder's report.html again, or one table of many runs.
 
 usage: deeprob report run=<run folder>
+       deeprob report runs='runs/*/*' [metric=macro_f1] [base=<group>] [output=<folder>]
+
+With `runs`, those that differ by their seed alone form a group; comparison.html, table.md, table.csv and
+table.tex in the output folder hold the mean, spread and difference of each group, with intervals.
 """
 
 from __future__ import annotations
@@ -20,8 +24,25 @@ def main(arguments: list[str]) -> int:
 
 
 def report(cfg: DictConfig) -> None:
-    """Write the report of the run that `cfg` names, and print where it is."""
-    from deeprob.evaluation.report import write_report
+    """Write what `cfg` asks for, and print where it is."""
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from deeprob.errors import InputError
     from deeprob.runs import Run
 
-    print(f"report  {write_report(Run.find(cfg.run))}")
+    console = Console()
+    if (cfg.run is None) == (cfg.runs is None):
+        raise InputError("nothing to report on", expected="either run=<run folder> or runs='<pattern>'")
+    if cfg.run is not None:
+        from deeprob.evaluation.report import write_report
+
+        path = write_report(Run.find(cfg.run))
+    else:
+        from deeprob.evaluation import tables
+        from deeprob.evaluation.gather import write_comparison
+
+        findings, path = write_comparison(cfg.runs, Path(cfg.output), cfg.metric, cfg.base)
+        console.print(tables.rich_table(findings.rows, cfg.metric, f"compared with {findings.base}"))
+    console.print(f"report  {path}", highlight=False, soft_wrap=True)

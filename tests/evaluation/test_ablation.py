@@ -168,3 +168,20 @@ def test_a_base_that_failed_still_gives_a_table(tmp_path):
     assert "base failed, so nothing can be compared" in page
     assert page.count("out of memory") == len(planned.jobs)
     assert not os.path.exists(planned.folder / "difference.svg")
+
+
+def test_a_factorial_tells_its_effects(tmp_path, trainer):
+    cfg = make_cfg(
+        tmp_path,
+        ablation__design="factorial",
+        ablation__variants={},
+        ablation__factors={"model.width": [16], "trainer.max_epochs": [3]},
+    )
+    assert ablate(cfg) == 0
+    folder = tmp_path / "ablation-trial"
+    effects = {row["effect"]: row for row in csv.DictReader((folder / "effects.csv").open())}
+    assert list(effects) == ["width-16", "max_epochs-3", "width-16 × max_epochs-3"]
+    assert float(effects["width-16"]["high"]) < 0
+    assert float(effects["max_epochs-3"]["estimate"]) == 0  # the stand-in does not look at it
+    assert "| width-16 |" in (folder / "table.md").read_text(encoding="utf-8")
+    assert "Main effects" in (folder / "ablation.html").read_text(encoding="utf-8")
