@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from deeprob.errors import InputError
-from deeprob.geometry.rotation import axis_angle_to_matrix
-from deeprob.geometry.transform import make_transform
 
 Array = NDArray[np.float64]
 
@@ -42,17 +43,20 @@ def project_points(K: Array, points_cam: ArrayLike) -> Array:
     return pixels
 
 
-def look_at(eye: ArrayLike, target: ArrayLike, roll: float = 0.0) -> Array:
+def look_at(eye: Iterable[float], target: Iterable[float], roll: float = 0.0) -> Array:
     """T_world_cam (4, 4) of a camera at `eye` looking at `target`, world z up, rolled by `roll` radians."""
-    eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
-    forward = target - eye
-    distance = np.linalg.norm(forward)
+    (ex, ey, ez), (tx, ty, tz) = (float(v) for v in eye), (float(v) for v in target)
+    x, y, z = tx - ex, ty - ey, tz - ez
+    distance, level = math.sqrt(x * x + y * y + z * z), math.hypot(x, y)
     if not distance > 1e-9:
-        raise ValueError(f"the camera stands on the point it looks at: {eye.tolist()}")
-    forward = forward / distance
-    right = np.cross(forward, [0.0, 0.0, 1.0])
-    if np.linalg.norm(right) < 1e-6:  # straight down or up: any horizontal axis will do
-        right = np.array([1.0, 0.0, 0.0])
-    right = right / np.linalg.norm(right)
-    R = np.stack([right, np.cross(forward, right), forward], axis=1)
-    return make_transform(R @ axis_angle_to_matrix([0.0, 0.0, 1.0], roll), eye)
+        raise ValueError(f"the camera stands on the point it looks at: {[ex, ey, ez]}")
+    x, y, z = x / distance, y / distance, z / distance
+    # right = forward x up; straight down or up, any horizontal axis will do
+    rx, ry = (y * distance / level, -x * distance / level) if level > 1e-6 * distance else (1.0, 0.0)
+    dx, dy, dz = -z * ry, z * rx, x * ry - y * rx  # down = forward x right
+    c, s = math.cos(roll), math.sin(roll)
+    T = np.eye(4)
+    T[0] = rx * c + dx * s, dx * c - rx * s, x, ex
+    T[1] = ry * c + dy * s, dy * c - ry * s, y, ey
+    T[2] = dz * s, dz * c, z, ez
+    return T

@@ -7,6 +7,7 @@ projection, and lamps stay set from one call to the next, so that every call pas
 from __future__ import annotations
 
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ class BulletRenderer:
     def close(self) -> None:
         """Disconnect the client and remove the temporary meshes."""
         if self.client >= 0:
-            self.bullet.disconnect(physicsClientId=self.client)
+            with captured():
+                self.bullet.disconnect(physicsClientId=self.client)
             self.client = -1
         self._folder.cleanup()
 
@@ -159,21 +161,22 @@ class BulletRenderer:
         """Picture, depth in metres and owner of one call."""
         p = self.bullet
         offset = (0.5, 0.5) if self.egl else (0.0, 1.0)
-        _, _, rgba, z, seg = p.getCameraImage(
-            width,
-            height,
-            view_matrix(T_world_cam),
-            projection(K, width, height, self.near, offset),
-            lightDirection=look.to_light.tolist(),
-            lightColor=[1, 1, 1],
-            lightDistance=2.0,
-            shadow=int(look.shadow_strength > 0),
-            lightAmbientCoeff=float(look.ambient.mean()),
-            lightDiffuseCoeff=float(look.diffuse.mean()),
-            lightSpecularCoeff=look.specular,
-            renderer=p.ER_BULLET_HARDWARE_OPENGL if self.egl else p.ER_TINY_RENDERER,
-            physicsClientId=self.client,
-        )
+        with captured() if self.egl else nullcontext():  # the first call prints the driver's name
+            _, _, rgba, z, seg = p.getCameraImage(
+                width,
+                height,
+                view_matrix(T_world_cam),
+                projection(K, width, height, self.near, offset),
+                lightDirection=look.to_light.tolist(),
+                lightColor=[1, 1, 1],
+                lightDistance=2.0,
+                shadow=int(look.shadow_strength > 0),
+                lightAmbientCoeff=float(look.ambient.mean()),
+                lightDiffuseCoeff=float(look.diffuse.mean()),
+                lightSpecularCoeff=look.specular,
+                renderer=p.ER_BULLET_HARDWARE_OPENGL if self.egl else p.ER_TINY_RENDERER,
+                physicsClientId=self.client,
+            )
         z = np.asarray(z, np.float64).reshape(height, width)
         seg = np.asarray(seg, np.int32).reshape(height, width)
         depth = np.where((seg >= 0) & (z < 0.999999), FAR * self.near / (FAR - (FAR - self.near) * z), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import os
 import sys
@@ -21,9 +22,7 @@ class Chatter:
 def captured() -> Iterator[Chatter]:
     """Send everything the process prints, from C too, into the yielded Chatter instead of the terminal."""
     chatter = Chatter()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    _flush()
     with tempfile.TemporaryFile() as file:
         kept = [(target, os.dup(target)) for target in (1, 2)]
         try:
@@ -31,14 +30,21 @@ def captured() -> Iterator[Chatter]:
                 os.dup2(file.fileno(), target)
             yield chatter
         finally:
-            with contextlib.suppress(OSError, ValueError):
-                sys.stdout.flush()
-                sys.stderr.flush()
+            _flush()
             for target, copy in kept:
                 os.dup2(copy, target)
                 os.close(copy)
             file.seek(0)
             chatter.text = file.read().decode(errors="replace").strip()
+
+
+def _flush() -> None:
+    """Empty Python's buffers and C's, so that what is in them goes where it was meant to go."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).fflush(None)
 
 
 def import_pybullet() -> ModuleType:

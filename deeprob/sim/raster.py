@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from deeprob.sim.kernel import F32, F64, I32, I64, U8, U32, inlined, kernel
 
 NOBODY = 255  # the owner of a pixel that shows no instance
+WIDE = 12  # pixels of a triangle's rectangle from which it pays to compute the span of each row
 MAX_INSTANCES = 32  # amodal masks are bits of one uint32 a pixel
 
 
@@ -148,6 +149,20 @@ def edges(points: F64, a: int, b: int, c: int) -> tuple[float, ...]:
     return ax * s, ay * s, az * s, bx * s, by * s, bz * s, cx * s, cy * s, cz * s, det
 
 
+@inlined
+def _span(
+    ea: float, ax: float, eb: float, bx: float, ec: float, cx: float, x0: int, x1: int
+) -> tuple[int, int]:
+    """The pixels of a row where all three edge functions are positive, and at most one more on each side."""
+    low, high = x0 - 0.5, x1 + 0.5
+    for e, slope in ((ea, ax), (eb, bx), (ec, cx)):
+        if slope > 0.0:
+            low = max(low, -e / slope)
+        elif slope < 0.0:
+            high = min(high, -e / slope)
+    return max(x0, int(np.floor(low))), min(x1, int(np.ceil(high)))
+
+
 @kernel
 def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, buffers: Buffers) -> None:
     """Fill the buffers with instances 0..n-1 of `models` (n,) under P (n, 3, 4) = K [s R | t].
@@ -180,7 +195,10 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
                     continue
                 for y in range(y0, y1 + 1):
                     ea, eb, ec = ay * y + az, by * y + bz, cy * y + cz
-                    for x in range(x0, x1 + 1):
+                    first, last = x0, x1
+                    if x1 - x0 > WIDE:
+                        first, last = _span(ea, ax, eb, bx, ec, cx, x0, x1)
+                    for x in range(first, last + 1):
                         wa, wb, wc = ea + ax * x, eb + bx * x, ec + cx * x
                         if wa < 0.0 or wb < 0.0 or wc < 0.0:
                             continue

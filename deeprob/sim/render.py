@@ -70,7 +70,10 @@ class Renderer:
                 expected=f"at most {raster.MAX_INSTANCES}",
             )
         meshes = self.library.meshes
-        buffers = self._room(scene)
+        shape = (self.height, self.width)
+        buffers = self._room(scene)._replace(
+            owner=np.empty(shape, np.uint8), cover=np.empty(shape, np.uint32)
+        )
         T_cam_obj = invert_transform(T_world_cam) @ scene.T_world_obj
         similarity = T_cam_obj[:, :3].copy()
         similarity[:, :, :3] *= scene.scale[:, None, None]
@@ -86,9 +89,7 @@ class Renderer:
         whole = amodal.copy()
         for i in self._touching_the_border(amodal, T_cam_obj, scene):
             whole[i] = self._whole_silhouette(int(scene.models[i]), P[i], buffers)
-        return Rendering(
-            image, depth, buffers.owner.copy(), buffers.cover.copy(), visible, amodal, whole, K, T_world_cam
-        )
+        return Rendering(image, depth, buffers.owner, buffers.cover, visible, amodal, whole, K, T_world_cam)
 
     def _room(self, scene: Scene) -> raster.Buffers:
         """Buffers that this scene fits in."""

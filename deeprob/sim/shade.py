@@ -129,10 +129,16 @@ def shade_table(
     V = M[1, 0] * X + M[1, 1] * Y + M[1, 3] * q
     H = M[2, 0] * X + M[2, 1] * Y + (M[2, 3] + light.bias) * q
     ambient, lamp = table.tint * light.ambient * gain, table.tint * light.diffuse * (gain * light.up)
-    full, dark = ambient + lamp, ambient + lamp * (1.0 - light.strength)
-    behind = table.background_tint * gain
-    per_pixel = np.sqrt(abs(S[0] * T[1] - S[1] * T[0]))  # texels a pixel over squared depth, see below
+    shades, behind = np.empty((2, 3, 256), np.uint8), np.empty((3, 256), np.uint8)
+    for k in range(3):
+        for value in range(256):  # a texel's colour in the light, in the shadow, and the background's
+            shades[0, k, value] = _grey(value * (ambient[k] + lamp[k]) + offset)
+            shades[1, k, value] = _grey(value * (ambient[k] + lamp[k] * (1.0 - light.strength)) + offset)
+            behind[k, value] = _grey(value * table.background_tint[k] * gain + offset)
+    per_pixel = np.sqrt(abs(S[0] * T[1] - S[1] * T[0]))  # texels a pixel, over the squared depth
     tiles_high, tiles_wide = table.background.shape[0], table.background.shape[1]
+    size = light.shadow.shape[0] - 1.0
+    zs, texels = np.empty(width, np.float32), np.empty(width, np.int32)
     for y in range(height):
         rest = q[1] * y + q[2]
         xr, yr = X[1] * y + X[2], Y[1] * y + Y[2]
@@ -149,31 +155,47 @@ def shade_table(
             V[1] * y + V[2],
             H[1] * y + H[2],
         )
+        c, d = _half_line(ur, U[0], a, b)  # the part of the row that the shadow map spans
+        c, d = _half_line(vr, V[0], c, d)
+        c, d = _half_line(size * rest - ur, size * q[0] - U[0], c, d)
+        c, d = _half_line(size * rest - vr, size * q[0] - V[0], c, d)
         middle = 1.0 / (rest + q[0] * 0.5 * (a + b)) if a <= b else 1.0
         level = _level(per_pixel * middle)
         start, high, wide = table.mips[level, 0], table.mips[level, 1] - 1, table.mips[level, 2] - 1
         shrink = 1.0 / (1 << level)
         row = (y + table.shift[0]) % tiles_high
+        for x in range(first, last + 1):  # a loop without branches, so that it is vectorised
+            z = 1.0 / (rest + q[0] * x)
+            s, t = (sr + S[0] * x) * (z * shrink), (tr + T[0] * x) * (z * shrink)
+            i, j = np.int32(np.floor(t)) & np.int32(high), np.int32(np.floor(s)) & np.int32(wide)
+            texels[x] = i * np.int32(wide + 1) + j
+            zs[x] = z
         for x in range(width):
             if first <= x <= last:
                 inverse = rest + q[0] * x
                 if owner[y, x] != NOBODY and inverse_depth[y, x] >= inverse:
                     continue
-                z = 1.0 / inverse
-                s, t = (sr + S[0] * x) * (z * shrink), (tr + T[0] * x) * (z * shrink)
-                i, j = np.int64(np.floor(t)) & high, np.int64(np.floor(s)) & wide
-                texel = table.texels[start + i * (wide + 1) + j]
-                share = lit(light.shadow, (ur + U[0] * x) * z, (vr + V[0] * x) * z, (hr + H[0] * x) * z)
+                share = 1.0
+                if c <= x <= d:
+                    z = zs[x]
+                    share = lit(light.shadow, (ur + U[0] * x) * z, (vr + V[0] * x) * z, (hr + H[0] * x) * z)
+                texel = table.texels[start + texels[x]]
                 for k in range(3):
-                    strength = dark[k] + share * (full[k] - dark[k])
-                    image[y, x, k] = _grey((texel >> (8 * k) & 255) * strength + offset)
+                    value = texel >> (8 * k) & 255
+                    if share == 1.0:
+                        image[y, x, k] = shades[0, k, value]
+                    elif share == 0.0:
+                        image[y, x, k] = shades[1, k, value]
+                    else:
+                        bright, dark = float(shades[0, k, value]), float(shades[1, k, value])
+                        image[y, x, k] = _grey(dark + share * (bright - dark))
                 owner[y, x] = NOBODY
-                depth[y, x] = z
+                depth[y, x] = zs[x]
             elif owner[y, x] == NOBODY:
                 depth[y, x] = 0.0
                 column = (x + table.shift[1]) % tiles_wide
                 for k in range(3):
-                    image[y, x, k] = _grey(table.background[row, column, k] * behind[k] + offset)
+                    image[y, x, k] = behind[k, table.background[row, column, k]]
 
 
 @kernel
@@ -199,6 +221,8 @@ def shade_objects(
     for k in range(3):
         S[k] = M[k, 0] * ray[0] + M[k, 1] * ray[1] + M[k, 2] * ray[2]
         base[k] = M[k, 0] * eye[0] + M[k, 1] * eye[1] + M[k, 2] * eye[2] + M[k, 3]
+    ax = ay = az = bx = by = bz = cx = cy = cz = det = 0.0
+    f, last = -1, NOBODY
     for y in range(height):
         for x in range(width):
             i = owner[y, x]
@@ -209,10 +233,11 @@ def shade_objects(
                 seen[0] += 1
                 seen[1], seen[2] = min(seen[1], x), min(seen[2], y)
                 seen[3], seen[4] = max(seen[3], x), max(seen[4], y)
-            f = buffers.face[y, x]
-            start = buffers.start[i]
-            a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
-            ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
+            if buffers.face[y, x] != f or i != last:  # neighbours mostly show the same face
+                f, last = buffers.face[y, x], i
+                start = buffers.start[i]
+                a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
+                ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
             wa, wb, wc = ax * x + ay * y + az, bx * x + by * y + bz, cx * x + cy * y + cz
             z = 1.0 / (wa + wb + wc)
             wa, wb, wc = wa * z, wb * z, wc * z

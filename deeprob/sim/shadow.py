@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeprob.geometry.mesh import Mesh
 from deeprob.sim.kernel import F32, F64, I32, I64, inlined, kernel
@@ -21,6 +22,7 @@ class Casters(NamedTuple):
     faces: I32
     vertex_start: I64
     face_start: I64
+    cull: NDArray[np.bool_]
     points: F64
 
 
@@ -32,6 +34,7 @@ def pack_casters(meshes: Sequence[Mesh]) -> Casters:
         faces=np.concatenate([faces for _, faces in coarse]),
         vertex_start=np.cumsum([0, *(len(vertices) for vertices, _ in coarse)], dtype=np.int64),
         face_start=np.cumsum([0, *(len(faces) for _, faces in coarse)], dtype=np.int64),
+        cull=np.array([mesh.closed for mesh in meshes]),
         points=np.empty((max(len(vertices) for vertices, _ in coarse), 3)),
     )
 
@@ -43,9 +46,11 @@ def _coarse(mesh: Mesh) -> tuple[F64, I32]:
     _, index, count = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
     index = index.reshape(-1)
     vertices = np.stack([np.bincount(index, mesh.vertices[:, k]) / count for k in range(3)], axis=1)
-    faces = np.sort(index[mesh.faces], axis=1)
-    kept = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2])
-    return vertices, np.unique(faces[kept], axis=0).astype(np.int32)
+    faces = index[mesh.faces]
+    kept = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    first = faces[kept].argmin(axis=1)[:, None]  # the same face from any of its corners: once, winding kept
+    faces = np.take_along_axis(faces[kept], (first + np.arange(3)) % 3, axis=1)
+    return vertices, np.unique(faces, axis=0).astype(np.int32)
 
 
 @kernel
@@ -75,8 +80,8 @@ def shadow_map(casters: Casters, models: I64, A: F64, out: F32) -> None:
             va, vb, vc = points[a, 1], points[b, 1], points[c, 1]
             y0, y1 = max(0.0, np.ceil(min(va, vb, vc))), min(size - 1.0, np.floor(max(va, vb, vc)))
             area = (ub - ua) * (vc - va) - (uc - ua) * (vb - va)
-            if y0 > y1 or area == 0.0:
-                continue
+            if y0 > y1 or area == 0.0 or (casters.cull[model] and area < 0.0):
+                continue  # of a closed shape the side towards the lamp is enough
             inverse = 1.0 / area
             bx, by, cx, cy = (
                 (vc - va) * inverse,

@@ -29,3 +29,15 @@ def _root():
     import deeprob
 
     return os.path.dirname(os.path.dirname(deeprob.__file__))
+
+
+def test_what_c_buffers_is_caught_too():
+    script = (
+        "import ctypes; from deeprob.sim.capture import captured\n"
+        "with captured() as chatter: ctypes.CDLL(None).printf(b'hidden %d', 7)\n"
+        "assert chatter.text == 'hidden 7', chatter.text"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=_root()
+    )
+    assert (done.stdout, done.stderr) == ("", "")
