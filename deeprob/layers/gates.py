@@ -15,6 +15,7 @@ a, b, x, y have any shape. Two inputs broadcast, and then the gradient is summed
 shape: broadcasting copies, and the gradient of a copy is the sum. The matrix product stands in matmul.py.
 
 Cost: one pass over the elements each way; saves y where the gradient is written in y, else the inputs.
+Fast path: kernels_gates.py.
 Source: Stanford CS231n, backpropagation: patterns in gradient flow.
 """
 
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, may_overwrite
+from .kernels_gates import one_pass, reciprocal_gradient, sigmoid_gradient, tanh_gradient
 
 
 class AddFunction(Function):
@@ -196,7 +198,8 @@ class ReciprocalFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return -dy * y * y
+        dx = one_pass(reciprocal_gradient, y, dy)
+        return -dy * y * y if dx is None else dx
 
     tangent = backward
 
@@ -218,7 +221,8 @@ class TanhFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return dy * (1 - y * y)
+        dx = one_pass(tanh_gradient, y, dy)
+        return dy * (1 - y * y) if dx is None else dx
 
     tangent = backward
 
@@ -240,7 +244,8 @@ class SigmoidFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return dy * (y * (1 - y))
+        dx = one_pass(sigmoid_gradient, y, dy)
+        return dy * (y * (1 - y)) if dx is None else dx
 
     tangent = backward
 

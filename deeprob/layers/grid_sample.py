@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ._function import Function, expect, expect_alike, is_plain
+from .kernels_sampling import sample, sample_adjoint
 
 
 class Options(NamedTuple):
@@ -44,8 +45,6 @@ class GridSampleFunction(Function):
     def forward(x: Tensor, grid: Tensor, options: Options) -> Tensor:
         px, py, _ = positions(grid, x.shape, options)
         if is_plain(x, grid):
-            from .kernels_sampling import sample
-
             return sample(x, px, py, options.nearest)
         parts = [w[:, None] * take(x, index) for index, w, *_ in corners(px, py, x.shape, options)]
         return sum(parts[1:], parts[0])
@@ -61,8 +60,6 @@ class GridSampleFunction(Function):
         x, grid = ctx.saved_tensors
         px, py, slope = positions(grid, x.shape, ctx.options)
         if is_plain(dy, x, grid):
-            from .kernels_sampling import sample_adjoint
-
             dx, dpx, dpy = sample_adjoint(dy, x, px, py, ctx.options.nearest)
         else:
             dx, dpx, dpy = sample_slopes(dy, x, px, py, ctx.options)

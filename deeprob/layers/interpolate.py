@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, is_plain
+from .kernels_sampling import resize, resize_adjoint
 
 Mode = Literal["nearest", "bilinear"]
 
@@ -34,8 +35,6 @@ class InterpolateFunction(Function):
     @staticmethod
     def forward(x: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor) -> Tensor:
         if is_plain(x):
-            from .kernels_sampling import resize
-
             return resize(x, rows, f, columns, g)
         return matrix(rows, f, x.shape[2]) @ x @ matrix(columns, g, x.shape[3]).T
 
@@ -51,8 +50,6 @@ class InterpolateFunction(Function):
         rows, f, columns, g = ctx.saved_tensors
         height, width = ctx.size
         if is_plain(dy):
-            from .kernels_sampling import resize_adjoint
-
             return resize_adjoint(dy, rows, f, columns, g, height, width), None, None, None, None
         dx = matrix(rows, f, height).T @ dy @ matrix(columns, g, width)
         return dx, None, None, None, None

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, is_plain, may_overwrite
+from .kernels_sampling import pool_winners
 from .roi_align import expect_boxes
 
 
@@ -105,8 +106,6 @@ def roi_pool(
         rows = bin_edges(pixels[:, 1], pixels[:, 3], x.shape[2], num_rows)
         columns = bin_edges(pixels[:, 0], pixels[:, 2], x.shape[3], num_columns)
         if is_plain(x):
-            from .kernels_sampling import pool_winners
-
             winners = pool_winners(x, sample, rows, columns)
         else:
             winners = find_winners(x.detach(), sample, rows, columns)
