@@ -6,6 +6,7 @@ Colour is one linear map a pixel. With brightness b, contrast c, saturation s, h
     x' = b c R(h) (s x + (1 - s) grey(x)) + b (1 - c) mean grey(image)
 where R(h) turns colours around the grey axis (Rodrigues). R and the saturation keep grey pixels grey, so all
 is one 3x3 matrix and one offset a sample, and the normalisation (x' - mean) / std is folded into both.
+Both maps are applied in one pass over the pixels (deeprob.data.kernels).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from deeprob.data.kernels import warp_and_recolour
 from deeprob.data.settings import Augmentation
+from deeprob.layers.kernels import run
 
-_BLOCK_PIXELS = 2**16  # samples are worked on in blocks whose planes stay in the cache
+_BLOCK_PIXELS = 2**15  # of what takes several passes, as many samples at a time as stay in the cache
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
@@ -53,27 +56,14 @@ def augment(
     a = augmentation
     # Rows: flip, x, y, zoom, aspect, angle, brightness, contrast, saturation, hue, blur, noise, cutout y, x.
     draws = 2 * torch.rand((14, batch), generator=generator) - 1
-    flips = draws[0] < 2 * a.flip - 1
-    affine = _affine(draws[1:6], a, flips, height, width)
-    matrix, lift = _colour_map(draws[6:10], a)
-    cut_y, cut_x = _interval(draws[12], a.cutout, height), _interval(draws[13], a.cutout, width)
+    affine = _affine(draws[1:6], a, draws[0] < 2 * a.flip - 1, height, width)
+    colour, lift = _colour_map(draws[6:10], a, mean, std)
     out = torch.empty(batch, 3, height, width)
+    low, high = (torch.tensor([(level - m) / d for m, d in zip(mean, std, strict=True)]) for level in (0, 1))
+    run(warp_and_recolour, batch, images.contiguous(), affine, colour, lift, low, high, out)
     block = max(1, _BLOCK_PIXELS // max(height * width, 1))
-    for part in (slice(start, start + block) for start in range(0, batch, block)):
-        planes = images[part].permute(0, 3, 1, 2).contiguous().float()
-        if a.translate or a.zoom or a.aspect or a.rotate:
-            planes = _warp(planes, affine[part])
-        elif a.flip:
-            planes[flips[part]] = planes[flips[part]].flip(3)
-        if a.blur:
-            planes = _blur(planes, a.blur * draws[10, part].abs(), a.blur)
-        _recolour(planes, matrix[part], lift[part], mean, std, out[part])
-        if a.noise:
-            # By each channel's std: the noise is defined on images from 0 to 1, and these are normalised.
-            deviation = a.noise * draws[11, part].abs().view(-1, 1, 1, 1) / torch.tensor(std).view(1, 3, 1, 1)
-            out[part].addcmul_(torch.randn(planes.shape, generator=generator), deviation)
-        if a.cutout:
-            out[part].masked_fill_((cut_y[part, :, None] & cut_x[part, None, :])[:, None], 0.0)
+    for start in range(0, batch if a.blur or a.noise or a.cutout else 0, block):
+        _blur_and_cut(out[start : start + block], draws[10:, start : start + block], a, generator, std)
     return out
 
 
@@ -91,17 +81,24 @@ def _affine(
     return torch.stack([row_x, row_y], dim=1)
 
 
-def _warp(planes: torch.Tensor, affine: torch.Tensor) -> torch.Tensor:
-    """Sample (B, 3, H, W) at the affine image of each pixel; outside, the border is repeated."""
-    height, width = planes.shape[2:]
-    x = torch.arange(width) - (width - 1) / 2
-    y = torch.arange(height) - (height - 1) / 2
-    # grid_sample counts each side from -1 to 1.
-    along_x, along_y, shift = (affine * torch.tensor([[2 / width], [2 / height]])).unbind(2)
-    columns = along_x[:, :, None] * x
-    rows = along_y[:, :, None] * y + shift[:, :, None]
-    grid = (columns[:, :, None, :] + rows[:, :, :, None]).permute(0, 2, 3, 1)
-    return F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
+def _blur_and_cut(
+    planes: torch.Tensor,
+    draws: torch.Tensor,
+    a: Augmentation,
+    generator: torch.Generator,
+    std: tuple[float, ...],
+) -> None:
+    """Blur, add noise and cut out, in place."""
+    if a.blur:
+        planes.copy_(_blur(planes, a.blur * draws[0].abs(), a.blur))
+    if a.noise:
+        # By each channel's std: the noise is defined on images from 0 to 1, and these are normalised.
+        deviation = a.noise * draws[1].abs().view(-1, 1, 1, 1) / torch.tensor(std).view(1, 3, 1, 1)
+        planes.addcmul_(torch.randn(planes.shape, generator=generator), deviation)
+    if a.cutout:
+        inside_y = _interval(draws[2], a.cutout, planes.shape[2])
+        inside_x = _interval(draws[3], a.cutout, planes.shape[3])
+        planes.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
 
 
 def _blur(planes: torch.Tensor, sigma: torch.Tensor, largest: float) -> torch.Tensor:
@@ -121,34 +118,19 @@ def _blur(planes: torch.Tensor, sigma: torch.Tensor, largest: float) -> torch.Te
     return planes
 
 
-def _colour_map(draws: torch.Tensor, a: Augmentation) -> tuple[torch.Tensor, torch.Tensor]:
-    """Build each sample's colour matrix (B, 3, 3), and the part of its mean grey to add, (B,)."""
+def _colour_map(
+    draws: torch.Tensor, a: Augmentation, mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Build each sample's map from 0..255 to normalised colours, (B, 3, 4), and its part of grey, (B, 3)."""
     brightness, contrast = 1 + a.brightness * draws[0], 1 + a.contrast * draws[1]
     saturation, angle = (1 + a.saturation * draws[2])[:, None, None], (a.hue * draws[3])[:, None, None]
     saturate = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(_GREY).expand(3, 3)
     cross = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / math.sqrt(3)
     turn = torch.cos(angle) * torch.eye(3) + (1 - torch.cos(angle)) / 3 + torch.sin(angle) * cross
-    return (brightness * contrast)[:, None, None] * (turn @ saturate), brightness * (1 - contrast)
-
-
-def _recolour(
-    planes: torch.Tensor,
-    matrix: torch.Tensor,
-    lift: torch.Tensor,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    out: torch.Tensor,
-) -> None:
-    """Map colours from 0..255 to normalised ones, clipped to black and white, into `out`."""
-    offset = lift * (planes.mean((2, 3)) * torch.tensor(_GREY)).sum(1) / 255
-    rows = (matrix / (255 * torch.tensor(std)[:, None]))[..., None, None]
-    offsets = ((offset[:, None] - torch.tensor(mean)) / torch.tensor(std))[..., None, None]
-    # Channel by channel, for a matrix product may round in another order where there are more threads.
-    for channel in range(3):
-        target, row = out[:, channel], rows[:, channel]
-        torch.addcmul(offsets[:, channel], planes[:, 0], row[:, 0], out=target)
-        target.addcmul_(planes[:, 1], row[:, 1]).addcmul_(planes[:, 2], row[:, 2])
-        target.clamp_(-mean[channel] / std[channel], (1 - mean[channel]) / std[channel])
+    deviation = torch.tensor(std)
+    matrix = (brightness * contrast / 255)[:, None, None] * (turn @ saturate) / deviation[:, None]
+    offset = (-torch.tensor(mean) / deviation).expand(len(matrix), 3)
+    return torch.cat([matrix, offset[..., None]], 2), (brightness * (1 - contrast))[:, None] / deviation
 
 
 def _interval(draws: torch.Tensor, part: float, size: int) -> torch.Tensor:

@@ -191,6 +191,14 @@ class BatchLoader:
         if self.num_workers == 0:
             return map(self.batches.__getitem__, list(self._schedule))
         if self._workers is None:
+            if self.batches.augmentation is not None:  # compiled here once, rather than in each worker
+                augment(
+                    self.batches.split.images[:1],
+                    self.batches.augmentation,
+                    stream(0),
+                    self.batches.mean,
+                    self.batches.std,
+                )
             self._workers = DataLoader(
                 self.batches,
                 batch_size=None,
