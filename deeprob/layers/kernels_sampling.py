@@ -2,7 +2,7 @@
 
 The inner loop runs over channels that lie side by side, through slices, whose indices cannot be negative:
 only then is it vectorised. An image stored as (N, C, H, W) is resized as N C images of one channel, and
-sampled from a copy of one sample at a time, which stays in the cache.
+sampled from a copy with its channels innermost.
 """
 
 from typing import Any
@@ -34,33 +34,20 @@ def resize_adjoint(
 
 def sample(x: Tensor, px: Tensor, py: Tensor, nearest: bool) -> Tensor:
     """Read x (N, C, H, W) at px, py (N, P), in pixels, 0 outside the image: (N, C, P)."""
-    innermost = _channels_innermost(x)
-    y = _pixels(x.new_empty(*x.shape[:2], px.shape[1]), innermost)
-    run(
-        _sample,
-        len(x),
-        _pixels(x, innermost),
-        *x.shape[1:],
-        px.contiguous(),
-        py.contiguous(),
-        nearest,
-        innermost,
-        y,
-    )
-    return y.mT if innermost else y
+    image, (px, py) = _pixels(x), (px.contiguous(), py.contiguous())
+    y = x.new_zeros(*px.shape, x.shape[1])
+    run(_sample, len(x), image, *x.shape[2:], px, py, nearest, y)
+    return _planes(y, x)
 
 
 def sample_adjoint(
     dy: Tensor, x: Tensor, px: Tensor, py: Tensor, nearest: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx (N, C, H, W), dpx and dpy (N, P) of dy (N, C, P)."""
-    innermost = _channels_innermost(x)
-    image, upstream = _pixels(x, innermost), _pixels(dy, innermost)
-    dimage, (px, py) = torch.empty_like(image), (px.contiguous(), py.contiguous())
-    dpx, dpy = torch.zeros_like(px), torch.zeros_like(py)
-    arrays = (upstream, image, *x.shape[1:], px, py, nearest, innermost, dimage, dpx, dpy)
-    run(_sample_adjoint, len(x), *arrays)
-    return (dimage.mT if innermost else dimage).reshape(x.shape), dpx, dpy
+    image, (px, py) = _pixels(x), (px.contiguous(), py.contiguous())
+    dimage, dpx, dpy = (torch.zeros_like(t) for t in (image, px, py))
+    run(_sample_adjoint, len(x), _pixels(dy), image, *x.shape[2:], px, py, nearest, dimage, dpx, dpy)
+    return _planes(dimage, x).reshape(x.shape), dpx, dpy
 
 
 def pool_winners(
@@ -128,69 +115,58 @@ def _resize_adjoint(start, stop, dy, rows, f, near, far, g, channels, dx):  # ty
                     following[i] += weight * line[i]
 
 
-def _sample(start, stop, x, channels, height, width, px, py, nearest, innermost, y):  # type: ignore[no-untyped-def]
-    num_positions, one = px.shape[1], np.float32(1)
-    image, read = np.empty((height * width, channels), x.dtype), np.empty((num_positions, channels), x.dtype)
+def _sample(start, stop, x, height, width, px, py, nearest, y):  # type: ignore[no-untyped-def]
+    one, channels = np.float32(1), x.shape[2]
     for n in range(start, stop):
-        if innermost:
-            image, read = x[n], y[n]
-        else:
-            image[:] = x[n].T
-        read[:] = 0
-        for p in range(num_positions):
+        for p in range(px.shape[1]):
             top = np.rint(py[n, p]) if nearest else np.floor(py[n, p])
             left = np.rint(px[n, p]) if nearest else np.floor(px[n, p])
-            down, right, out = py[n, p] - top, px[n, p] - left, read[p]
+            down, right, out = py[n, p] - top, px[n, p] - left, y[n, p]
             for corner in range(1 if nearest else 4):
-                i, j = int(top) + corner // 2, int(left) + corner % 2
+                i, j = int(top) + (corner >> 1), int(left) + (corner & 1)
                 if 0 <= i < height and 0 <= j < width:
                     vertical, horizontal = (
-                        down if corner >= 2 else one - down,
-                        right if corner % 2 else one - right,
+                        down if corner >> 1 else one - down,
+                        right if corner & 1 else one - right,
                     )
-                    weight, pixel = one if nearest else vertical * horizontal, image[i * width + j]
+                    weight, pixel = one if nearest else vertical * horizontal, x[n, i * width + j]
                     for c in range(channels):
                         out[c] += weight * pixel[c]
-        if not innermost:
-            y[n] = read.T
 
 
-def _sample_adjoint(  # type: ignore[no-untyped-def]
-    start, stop, dy, x, channels, height, width, px, py, nearest, innermost, dx, dpx, dpy
-):
-    num_positions, one = px.shape[1], np.float32(1)
-    image, dimage = (
-        np.empty((height * width, channels), x.dtype),
-        np.empty((height * width, channels), x.dtype),
-    )
-    upstreams = np.empty((num_positions, channels), x.dtype)
+def _sample_adjoint(start, stop, dy, x, height, width, px, py, nearest, dx, dpx, dpy):  # type: ignore[no-untyped-def]
+    one, channels = np.float32(1), x.shape[2]
     for n in range(start, stop):
-        if innermost:
-            image, dimage, upstreams = x[n], dx[n], dy[n]
-        else:
-            image[:], upstreams[:] = x[n].T, dy[n].T
-        dimage[:] = 0
-        for p in range(num_positions):
+        for p in range(px.shape[1]):
             top = np.rint(py[n, p]) if nearest else np.floor(py[n, p])
             left = np.rint(px[n, p]) if nearest else np.floor(px[n, p])
-            down, right, upstream = py[n, p] - top, px[n, p] - left, upstreams[p]
+            down, right, upstream = py[n, p] - top, px[n, p] - left, dy[n, p]
             for corner in range(1 if nearest else 4):
-                i, j = int(top) + corner // 2, int(left) + corner % 2
+                i, j = int(top) + (corner >> 1), int(left) + (corner & 1)
                 if 0 <= i < height and 0 <= j < width:
                     vertical, horizontal = (
-                        down if corner >= 2 else one - down,
-                        right if corner % 2 else one - right,
+                        down if corner >> 1 else one - down,
+                        right if corner & 1 else one - right,
                     )
                     weight, dw = one if nearest else vertical * horizontal, np.float32(0)
-                    pixel, target = image[i * width + j], dimage[i * width + j]
+                    pixel, target = x[n, i * width + j], dx[n, i * width + j]
                     for c in range(channels):
                         target[c] += weight * upstream[c]
                         dw += upstream[c] * pixel[c]
                     if not nearest:
-                        dpx[n, p] += dw * vertical if corner % 2 else -dw * vertical
-                        dpy[n, p] += dw * horizontal if corner >= 2 else -dw * horizontal
-        if not innermost:
-            dx[n] = dimage.T
+                        dpx[n, p] += dw * vertical if corner & 1 else -dw * vertical
+                        dpy[n, p] += dw * horizontal if corner >> 1 else -dw * horizontal
+
+
+def _transpose(start, stop, x, y):  # type: ignore[no-untyped-def]
+    """Y[n] = x[n]^T, sixteen rows of x at a time: one cache line of y."""
+    num_rows, num_columns = x.shape[1:]
+    for n in range(start, stop):
+        for first in range(0, num_rows, 16):
+            source, target = x[n, first : first + 16], y[n][:, first : first + 16]
+            for j in range(num_columns):
+                for i in range(len(source)):
+                    target[j, i] = source[i, j]
 
 
 def _pool_winners(start, stop, x, sample, top, bottom, left, right, winners):  # type: ignore[no-untyped-def]
@@ -234,7 +210,18 @@ def _channels_innermost(x: Tensor) -> bool:
     return x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _pixels(x: Tensor, innermost: bool) -> Tensor:
-    """Lay x (N, C, ...) out as (N, P, C) or (N, C, P), in one piece of memory."""
-    flat = x.flatten(2)
-    return (flat.mT if innermost else flat).contiguous()
+def _pixels(x: Tensor) -> Tensor:
+    """Lay x (N, C, ...) out as (N, P, C)."""
+    rows = x.flatten(2)
+    return rows.mT if rows.mT.is_contiguous() else _transposed(rows.contiguous())
+
+
+def _planes(rows: Tensor, like: Tensor) -> Tensor:
+    """View rows (N, P, C) as (N, C, P), and lay them out so where `like` has its channels outermost."""
+    return rows.mT if _channels_innermost(like) else _transposed(rows)
+
+
+def _transposed(x: Tensor) -> Tensor:
+    y = x.new_empty(len(x), x.shape[2], x.shape[1])
+    run(_transpose, len(x), x, y)
+    return y
