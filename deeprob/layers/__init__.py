@@ -12,6 +12,8 @@ from .binary_losses import BCEWithLogitsLoss as BCEWithLogitsLoss
 from .binary_losses import SigmoidFocalLoss as SigmoidFocalLoss
 from .binary_losses import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from .binary_losses import sigmoid_focal_loss as sigmoid_focal_loss
+from .blocks import batch_norm_relu_conv2d as batch_norm_relu_conv2d
+from .blocks import mlp_block as mlp_block
 from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
 from .conv import conv1d as conv1d

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels
-from ._function import Function, expect, expect_alike, is_plain, may_overwrite
+from ._function import Function, expect, expect_alike, may_overwrite
+from .channels import affine, combine, moments, over_batch, per_channel, sum_and_dot
 
 
 class BatchNormFunction(Function):
@@ -37,9 +37,7 @@ class BatchNormFunction(Function):
         eps: float,
         training: bool,
     ) -> Tensor:
-        scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
-        shift = -mean * scale if bias is None else bias - mean * scale
-        return affine(x, scale, shift)
+        return normalise(x, weight, bias, mean, var, eps)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -51,124 +49,69 @@ class BatchNormFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight, mean, var = ctx.saved_tensors
-        if ctx.training and not may_overwrite(dy):
-            mean, var = moments(x)  # as functions of x, so that the second derivative sees them
-        rstd = (var + ctx.eps).rsqrt()
-        dbias, dot = sum_and_dot(dy, x, mean)
-        dweight = dot * rstd
-        dx = None
-        if ctx.needs_input_grad[0]:
-            # w r (dy - mean(dy) - h mean(dy h)), gathered into a dy + b x + c with one number a channel each
-            a = rstd if weight is None else rstd * weight
-            if ctx.training:
-                m = x.numel() // max(1, x.shape[1])
-                b = -a * rstd * dweight / max(1, m)
-                dx = combine(dy, x, a, b, -a * dbias / max(1, m) - b * mean)
-            else:
-                dx = affine(dy, a, torch.zeros_like(a))
+        dx, dweight, dbias = batch_norm_backward(dy, x, weight, mean, var, ctx.eps, ctx.training)
+        need_x, need_weight, need_bias, *_ = ctx.needs_input_grad
         return (
-            dx,
-            dweight.to(weight.dtype) if ctx.needs_input_grad[1] else None,
-            dbias.to(ctx.bias_dtype) if ctx.needs_input_grad[2] else None,
+            dx if need_x else None,
+            dweight.to(weight.dtype) if need_weight else None,
+            dbias.to(ctx.bias_dtype) if need_bias else None,
             *[None] * 4,
         )
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Any, weight_dot: Any, bias_dot: Any, *_: Any) -> Any:
         x, weight, mean, var = ctx.saved_tensors
-        rstd = per_channel((var + ctx.eps).rsqrt(), x)
-        h = (x - per_channel(mean, x)) * rstd
-        y_dot = torch.zeros_like(x)
-        if x_dot is not None:
-            if ctx.training:
-                x_dot = x_dot - per_channel(over_batch(x_dot).mean(1), x)
-                x_dot = x_dot - h * per_channel(over_batch(x_dot * h).mean(1), x)
-            y_dot = x_dot * rstd if weight is None else x_dot * rstd * per_channel(weight, x)
-        y_dot = y_dot if weight_dot is None else y_dot + h * per_channel(weight_dot, x)
-        return y_dot if bias_dot is None else y_dot + per_channel(bias_dot, x)
+        dots = (x_dot, weight_dot, bias_dot)
+        return batch_norm_tangent(dots, x, weight, mean, var, ctx.eps, ctx.training)
 
 
-def per_channel(v: Tensor, x: Tensor) -> Tensor:
-    """Shape v (C) to broadcast over x (N, C, ...)."""
-    return v.reshape(-1, *[1] * (x.dim() - 2))
+def normalise(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float
+) -> Tensor:
+    """Return w h + b, as one product and one sum an entry."""
+    scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
+    return affine(x, scale, -mean * scale if bias is None else bias - mean * scale)
 
 
-def over_batch(x: Tensor) -> Tensor:
-    """View x (N, C, ...) as (C, m), in float32 at least."""
-    x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-    return x.transpose(0, 1).reshape(x.shape[1], -1)
+def batch_norm_backward(
+    dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, training: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dx, dw and db, as above."""
+    if training and not may_overwrite(dy):
+        mean, var = moments(x)  # as functions of x, so that the second derivative sees them
+    rstd = (var + eps).rsqrt()
+    dbias, dot = sum_and_dot(dy, x, mean)
+    dweight = dot * rstd
+    a = rstd if weight is None else rstd * weight
+    if not training:
+        return affine(dy, a, torch.zeros_like(a)), dweight, dbias
+    # w r (dy - mean(dy) - h mean(dy h)), gathered into a dy + b x + c with one number a channel each
+    m = max(1, x.numel() // max(1, x.shape[1]))
+    b = -a * rstd * dweight / m
+    return combine(dy, x, a, b, -a * dbias / m - b * mean), dweight, dbias
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and biased variance (C) of x (N, C, ...)."""
-    if (views := planes_or_rows(x)) is not None:
-        ((v,), planes) = views
-        count = x.numel() // x.shape[1]
-        centre = v[0, :, 0].clone() if planes else v[0].clone()  # near the mean: squares lose no digits
-        total, square = torch.zeros(2, x.shape[1], dtype=torch.float64)
-        loop = kernels.plane_sums if planes else kernels.row_sums
-        kernels.run(loop, x.shape[1], v, centre, total, square, grain=GRAIN)
-        offset = total / count
-        return (centre + offset).float(), (square / count - offset * offset).clamp_min_(0).float()
-    var, mean = torch.var_mean(over_batch(x), 1, correction=0)
-    return mean, var
-
-
-def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sum(dy) and sum(dy (x - mu)), each (C)."""
-    if (views := planes_or_rows(dy, x)) is not None:
-        arrays, planes = views
-        total, dot = torch.zeros(2, x.shape[1], dtype=torch.float64)
-        loop = kernels.plane_dots if planes else kernels.row_dots
-        kernels.run(loop, x.shape[1], *arrays, mean, total, dot, grain=GRAIN)
-        return total.float(), dot.float()
-    rows = over_batch(dy)
-    return rows.sum(1), (rows * (over_batch(x) - mean[:, None])).sum(1)
-
-
-def affine(x: Tensor, a: Tensor, c: Tensor) -> Tensor:
-    """Return a x + c, one number a channel each, in x's dtype."""
-    if is_plain(a, c) and (views := planes_or_rows(x, y := torch.empty_like(x))) is not None:
-        (source, target), planes = views
-        loop = kernels.plane_affine if planes else kernels.row_affine
-        kernels.run(loop, num_rows(source, planes), source, a, c, target)
-        return y
-    return (x * per_channel(a, x) + per_channel(c, x)).to(x.dtype)
-
-
-def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Return a dy + b x + c, one number a channel each, in x's dtype."""
-    if (views := planes_or_rows(dy, x, dx := torch.empty_like(x))) is not None:
-        (upstream, source, target), planes = views
-        loop = kernels.plane_combine if planes else kernels.row_combine
-        kernels.run(loop, num_rows(source, planes), upstream, source, a, b, c, target)
-        return dx
-    return (dy * per_channel(a, x) + x * per_channel(b, x) + per_channel(c, x)).to(x.dtype)
-
-
-def planes_or_rows(*tensors: Tensor) -> tuple[list[Tensor], bool] | None:
-    """View all as planes (N, C, M) or all as rows (N M, C), and say whether it is planes.
-
-    None where the CPU's loops cannot or need not run.
-    """
-    x = tensors[0]
-    if x.numel() < LOOP_FROM or not is_plain(*tensors):
-        return None
-    if x.dim() > 2 and all(t.is_contiguous() for t in tensors):
-        return [t.view(*t.shape[:2], -1) for t in tensors], True
-    innermost = [t.movedim(1, -1) for t in tensors]
-    if all(t.is_contiguous() for t in innermost):
-        return [t.view(-1, x.shape[1]) for t in innermost], False
-    return None
-
-
-def num_rows(view: Tensor, planes: bool) -> int:
-    """Return what affine and combine loop over: planes, or rows."""
-    return view.shape[0] * view.shape[1] if planes else view.shape[0]
-
-
-LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
-GRAIN = 16  # channels a thread: one cache line of float32
+def batch_norm_tangent(
+    dots: tuple[Any, Any, Any],
+    x: Tensor,
+    weight: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    eps: float,
+    training: bool,
+) -> Tensor:
+    """Push x_dot, w_dot and b_dot (or None) forward."""
+    x_dot, weight_dot, bias_dot = dots
+    rstd = per_channel((var + eps).rsqrt(), x)
+    h = (x - per_channel(mean, x)) * rstd
+    y_dot = torch.zeros_like(x)
+    if x_dot is not None:
+        if training:
+            x_dot = x_dot - per_channel(over_batch(x_dot).mean(1), x)
+            x_dot = x_dot - h * per_channel(over_batch(x_dot * h).mean(1), x)
+        y_dot = x_dot * rstd if weight is None else x_dot * rstd * per_channel(weight, x)
+    y_dot = y_dot if weight_dot is None else y_dot + h * per_channel(weight_dot, x)
+    return y_dot if bias_dot is None else y_dot + per_channel(bias_dot, x)
 
 
 def batch_norm(
@@ -185,26 +128,51 @@ def batch_norm(
 
     Raises ValueError where shapes, dtypes or devices do not fit, or one value a channel is left to normalise.
     """
-    name = "batch_norm"
+    check_batch_norm("batch_norm", x, running_mean, running_var, weight, bias)
+    mean, var = statistics("batch_norm", x, running_mean, running_var, training, momentum)
+    y: Tensor = BatchNormFunction.apply(x, weight, bias, mean, var, eps, training)
+    return y
+
+
+def check_batch_norm(
+    name: str,
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+) -> None:
+    """Raise ValueError unless every vector has one entry a channel of x (N, C, ...)."""
     expect(x.dim() >= 2, name, "x (N, C, ...)", x)
     for what, v in {"weight": weight, "bias": bias, "mean": running_mean, "var": running_var}.items():
         expect(v is None or v.shape == x.shape[1:2], name, f"{what} ({x.shape[1]},)", v)
     expect_alike(name, x=x)
     expect_alike(name, weight=weight, bias=bias, mean=running_mean, var=running_var)
-    if training:
-        m = x.numel() // max(1, x.shape[1])
-        expect(m != 1, name, "more than one value per channel in training", x)
-        with torch.no_grad():
-            mean, var = moments(x) if m else x.new_ones(2, x.shape[1])  # of no entries there are none
-            if running_mean is not None and running_var is not None and m:
-                running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-                running_var.lerp_((var * (m / (m - 1))).to(running_var.dtype), momentum)
-    else:
+
+
+def statistics(
+    name: str,
+    x: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+) -> tuple[Tensor, Tensor]:
+    """Return the batch's mean and variance, moving the running ones towards them, or the running ones."""
+    if not training:
         if running_mean is None or running_var is None:
             raise ValueError(f"{name}: expected running statistics outside training, got None")
-        mean, var = running_mean, running_var
-    y: Tensor = BatchNormFunction.apply(x, weight, bias, mean, var, eps, training)
-    return y
+        return running_mean, running_var
+    m = x.numel() // max(1, x.shape[1])
+    expect(m != 1, name, "more than one value per channel in training", x)
+    with torch.no_grad():
+        if not m:  # of no entries there are none
+            return x.new_ones(x.shape[1]), x.new_ones(x.shape[1])
+        mean, var = moments(x)
+        if running_mean is not None and running_var is not None:
+            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+            running_var.lerp_((var * (m / (m - 1))).to(running_var.dtype), momentum)
+    return mean, var
 
 
 class BatchNorm2d(nn.Module):

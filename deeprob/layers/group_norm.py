@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels
+from . import kernels_norm as loops
 from ._function import Function, expect, expect_alike
+from .kernels import run
 from .layer_norm import is_contiguous_and_plain, ones, standardise, zeros
 
 
@@ -29,7 +30,7 @@ class GroupNormFunction(Function):
     def forward(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
         if is_contiguous_and_plain(x, weight, bias):
             y = torch.empty_like(x)
-            kernels.run(kernels.group_norm, len(x), x, groups, ones(weight, x), zeros(bias, x), eps, y)
+            run(loops.group_norm, len(x), x, groups, ones(weight, x), zeros(bias, x), eps, y)
             return y
         h = standardise(x.reshape(len(x) * groups, -1), eps)[0].reshape(x.shape)
         h = h if weight is None else h * weight[:, None]
@@ -48,7 +49,7 @@ class GroupNormFunction(Function):
         if is_contiguous_and_plain(x, weight, dy):
             dx, parts = torch.empty_like(x), x.new_empty(2, *x.shape[:2])
             w = ones(weight, x)
-            kernels.run(kernels.group_norm_gradient, len(x), dy, x, ctx.groups, w, ctx.eps, dx, parts)
+            run(loops.group_norm_gradient, len(x), dy, x, ctx.groups, w, ctx.eps, dx, parts)
             dweight, dbias = parts.sum(1)
         else:
             h, rstd = standardise(x.reshape(len(x) * ctx.groups, -1), ctx.eps)

@@ -18,24 +18,38 @@ from .linear import matmul_transposed
 
 
 def window_columns(
-    start: int, stop: int, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, out: Any
+    start: int,
+    stop: int,
+    x: Any,
+    channels: int,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    out: Any,
 ) -> None:
-    """Set out[o, p, i, j, :] = x[s o + d i - a, s p + d j - a, :], zero outside; o from start to stop."""
-    height, width, _ = x.shape
+    """Set out[o, p, i, j C + c] = x[s o + d i - a, (s p + d j - a) C + c], zero outside; o is the range."""
+    height, width = x.shape[0], x.shape[1] // channels
+    step = dilation[1]
+    run = kernel[1] if step == 1 else 1  # neighbouring taps lie side by side, and are copied as one
     for o in range(start, stop):
         for p in range(out.shape[1]):
             for i in range(kernel[0]):
                 row = o * stride[0] + i * dilation[0] - padding[0]
-                for j in range(kernel[1]):
-                    column = p * stride[1] + j * dilation[1] - padding[1]
-                    target = out[o, p, i, j]
-                    if 0 <= row < height and 0 <= column < width:
-                        source = x[row, column]
-                        for c in range(target.size):
-                            target[c] = source[c]
-                    else:
-                        for c in range(target.size):
-                            target[c] = ZERO
+                for j in range(0, kernel[1], run):
+                    column = p * stride[1] + j * step - padding[1]
+                    target = out[o, p, i][j * channels : (j + run) * channels]
+                    first = max(0, -column)
+                    last = min(run, width - column)
+                    if row < 0 or row >= height or last <= first:
+                        target[:] = ZERO
+                        continue
+                    target[: first * channels] = ZERO
+                    target[last * channels :] = ZERO
+                    inside = target[first * channels : last * channels]
+                    source = x[row][(column + first) * channels :]
+                    for c in range(inside.size):
+                        inside[c] = source[c]
 
 
 def plane_columns(
@@ -137,8 +151,8 @@ def fast_weight_gradient(
             kernels.run(depthwise_planes, shape[0], *arrays)
             return dweight[:, None]
         shares = x.new_zeros(len(x), *shape[2:], shape[0])
-        rows = (dy_rows.contiguous(), x_rows.contiguous(), stride, padding, dilation, shares)
-        kernels.run(depthwise_rows, len(x), *rows)
+        given = (dy_rows.contiguous(), x_rows.contiguous(), stride, padding, dilation, shares)
+        kernels.run(depthwise_rows, len(x), *given)
         return shares.sum(0).permute(2, 0, 1)[:, None]
     out_channels, in_channels, *kernel = shape
     if kernel == [1, 1] and tuple(padding) == (0, 0):
@@ -157,17 +171,22 @@ def fast_weight_gradient(
             kernels.run(plane_columns, in_channels, sample, tuple(kernel), stride, padding, dilation, columns)
             dweight += matmul_transposed(upstream.view(out_channels, -1), flat)
         return dweight.view(*shape)
-    x_rows, dy_rows = x_rows.contiguous(), dy_rows.contiguous().view(-1, out_channels)
+    maps = x_rows.reshape(*x_rows.shape[:2], -1)
+    upstream_rows = dy_rows.reshape(-1, out_channels)
     chunk = -(-SMALL_MAP // pixels)
     dweight = x.new_zeros(out_channels, kernel[0] * kernel[1] * in_channels)
-    columns = x.new_empty(chunk, height, width, *kernel, in_channels)
+    columns = x.new_empty(chunk, height, width, kernel[0], kernel[1] * in_channels)
     for first in range(0, len(x), chunk):
         count = min(chunk, len(x) - first)
         for k in range(count):
-            sample = x_rows[first + k]
-            kernels.run(window_columns, height, sample, tuple(kernel), stride, padding, dilation, columns[k])
-        rows = columns[:count].view(count * pixels, -1)
-        dweight += matmul_transposed(dy_rows[first * pixels : (first + count) * pixels].t(), rows.t())
+            geometry = (tuple(kernel), stride, padding, dilation)
+            kernels.run(window_columns, height, maps[first + k], in_channels, *geometry, columns[k])
+        windows = columns[:count].view(count * pixels, -1)
+        upstream = upstream_rows[first * pixels : (first + count) * pixels].t()
+        if windows.shape[1] < NARROW:
+            dweight.addmm_(upstream, windows)
+        else:
+            dweight += matmul_transposed(upstream, windows.t())
     return dweight.view(out_channels, *kernel, in_channels).permute(0, 3, 1, 2)
 
 
@@ -211,3 +230,4 @@ def pointwise_weight_gradient(dy: Tensor, x: Tensor, stride: Any) -> Tensor:
 
 
 SMALL_MAP = 256  # pixels below which samples are taken together, so that the matrix product is worth its call
+NARROW = 256  # columns below which torch's BLAS is the faster one

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels
+from . import kernels_norm as loops
 from ._function import Function, expect, expect_alike, is_plain
+from .kernels import run
 
 
 class LayerNormFunction(Function):
@@ -29,13 +30,7 @@ class LayerNormFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-        if is_contiguous_and_plain(x, weight, bias):
-            y = torch.empty_like(x)
-            kernels.run(kernels.layer_norm, len(x), x, ones(weight, x), zeros(bias, x), eps, y)
-            return y
-        h, _ = standardise(x, eps)
-        h = h if weight is None else h * weight
-        return h if bias is None else h + bias
+        return normalise_rows(x, weight, bias, eps)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -46,24 +41,8 @@ class LayerNormFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        need_x, need_weight, need_bias, _ = ctx.needs_input_grad
-        if is_contiguous_and_plain(x, weight, dy):
-            dx, parts = torch.empty_like(x), torch.zeros(kernels.count_parts(len(x)), 2, x.shape[1])
-            kernels.run(
-                kernels.layer_norm_gradient, len(x), dy, x, ones(weight, x), ctx.eps, dx, parts, kernels.PART
-            )
-            dweight, dbias = parts.sum(0)
-            return (
-                dx if need_x else None,
-                dweight if need_weight else None,
-                dbias if need_bias else None,
-                None,
-            )
-        h, rstd = standardise(x, ctx.eps)
-        k = dy if weight is None else dy * weight
-        dx = rstd * (k - k.mean(1, keepdim=True) - h * (k * h).mean(1, keepdim=True))
-        dweight = (dy * h).sum(0) if need_weight else None
-        return dx if need_x else None, dweight, dy.sum(0) if need_bias else None, None
+        gradients = layer_norm_backward(dy, x, weight, ctx.eps)
+        return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad, strict=False)), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Any, weight_dot: Any, bias_dot: Any, _: Any) -> Any:
@@ -77,6 +56,33 @@ class LayerNormFunction(Function):
         return y_dot if bias_dot is None else y_dot + bias_dot
 
 
+def normalise_rows(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Return w h + b for rows x (R, D)."""
+    if is_contiguous_and_plain(x, weight, bias):
+        y = torch.empty_like(x)
+        run(loops.layer_norm, len(x), x, ones(weight, x), zeros(bias, x), eps, y)
+        return y
+    h, _ = standardise(x, eps)
+    h = h if weight is None else h * weight
+    return h if bias is None else h + bias
+
+
+def layer_norm_backward(
+    dy: Tensor, x: Tensor, weight: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dx, dw and db, as above, for rows x (R, D)."""
+    if is_contiguous_and_plain(x, weight, dy):
+        dx, parts = torch.empty_like(x), x.new_zeros(loops.count_parts(len(x)), 2, x.shape[1])
+        arrays = (dy, x, ones(weight, x), eps, dx, parts, loops.PART)
+        run(loops.layer_norm_gradient, len(x), *arrays, grain=loops.PART)
+        dweight, dbias = parts.sum(0)
+        return dx, dweight, dbias
+    h, rstd = standardise(x, eps)
+    k = dy if weight is None else dy * weight
+    dx = rstd * (k - k.mean(1, keepdim=True) - h * (k * h).mean(1, keepdim=True))
+    return dx, (dy * h).sum(0), dy.sum(0)
+
+
 class RMSNormFunction(Function):
     """Root-mean-square norm of rows x (R, D)."""
 
@@ -86,7 +92,7 @@ class RMSNormFunction(Function):
     def forward(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
         if is_contiguous_and_plain(x, weight):
             y = torch.empty_like(x)
-            kernels.run(kernels.rms_norm, len(x), x, ones(weight, x), eps, y)
+            run(loops.rms_norm, len(x), x, ones(weight, x), eps, y)
             return y
         h = x * inverse_rms(x, eps)
         return h if weight is None else h * weight
@@ -102,10 +108,9 @@ class RMSNormFunction(Function):
         x, weight = ctx.saved_tensors
         need_x, need_weight, _ = ctx.needs_input_grad
         if is_contiguous_and_plain(x, weight, dy):
-            dx, parts = torch.empty_like(x), torch.zeros(kernels.count_parts(len(x)), x.shape[1])
-            kernels.run(
-                kernels.rms_norm_gradient, len(x), dy, x, ones(weight, x), ctx.eps, dx, parts, kernels.PART
-            )
+            dx, parts = torch.empty_like(x), torch.zeros(loops.count_parts(len(x)), x.shape[1])
+            arrays = (dy, x, ones(weight, x), ctx.eps, dx, parts, loops.PART)
+            run(loops.rms_norm_gradient, len(x), *arrays, grain=loops.PART)
             return dx if need_x else None, parts.sum(0) if need_weight else None, None
         rstd = inverse_rms(x, ctx.eps)
         h = x * rstd

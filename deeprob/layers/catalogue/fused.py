@@ -3,8 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..blocks import batch_norm_relu_conv2d, mlp_block
 from ..fused import add_relu, linear_cross_entropy, linear_relu, point_mlp_max
-from ._entry import Layer, bench, real, tiny
+from ._entry import Draw, Layer, bench, real, tiny
 
 
 def composed_loss(
@@ -17,6 +18,43 @@ def composed_loss(
 def composed_points(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Compose linear, relu and the maximum over points."""
     return F.linear(x, weight, bias).relu().amax(1)
+
+
+def composed_convolution(
+    z: Tensor,
+    mean: Tensor | None,
+    var: Tensor | None,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    training: bool = False,
+    stride: int = 1,
+    padding: int = 0,
+) -> Tensor:
+    """Compose batch_norm, relu and conv2d."""
+    activation = F.batch_norm(z, mean, var, scale, shift, training).relu()
+    return F.conv2d(activation, weight, None, stride, padding)
+
+
+def composed_mlp(
+    x: Tensor, scale: Tensor, shift: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, eps: float = 1e-5
+) -> Tensor:
+    """Compose layer_norm, linear, gelu, linear and the residual."""
+    return x + F.linear(F.gelu(F.linear(F.layer_norm(x, x.shape[-1:], scale, shift, eps), w1, b1)), w2, b2)
+
+
+def normed(d: Draw, *shape: int, out: int, running: bool = False) -> list[Tensor | None]:
+    """Draw a map, its norm and a kernel, with the rectifier's inputs away from zero."""
+    channels = shape[1]
+    statistics = [d(channels) / 4, d.positive(channels)] if running else [None, None]
+    weight = d(out, channels, 3, 3) / (3 * channels**0.5)
+    return [d.nonzero(*shape), *statistics, d.positive(channels), d(channels) / 8, weight]
+
+
+def mlp(d: Draw, *rows: int, width: int, wide: int) -> list[Tensor | None]:
+    """Draw tokens and the parameters of an MLP block."""
+    w1, w2 = d(wide, width) / width**0.5, d(width, wide) / wide**0.5
+    return [d(*rows, width), d.positive(width), d(width), w1, d(wide), w2, d(width)]
 
 
 LAYERS = [
@@ -74,5 +112,33 @@ LAYERS = [
             bench("32x1024 points, 128 to 1024", lambda d: [d(32, 1024, 128), d(1024, 128), d(1024)]),
         ],
         rejects=[(lambda d: [d(2, 3), d(5, 3), d(5)], {}), (lambda d: [d(2, 7, 3), d(5, 3), d(4)], {})],
+    ),
+    Layer(
+        "batch_norm_relu_conv2d",
+        batch_norm_relu_conv2d,
+        composed_convolution,
+        constants=(1, 2),
+        maps=True,
+        samples=[
+            tiny("training", lambda d: normed(d, 3, 3, 4, 5, out=2), training=True, padding=1),
+            tiny("stride 2", lambda d: normed(d, 2, 2, 5, 4, out=3), training=True, stride=2),
+            tiny("evaluation", lambda d: normed(d, 2, 3, 4, 4, out=2, running=True), padding=1),
+            real("training", lambda d: normed(d, 3, 8, 9, 8, out=8), training=True, padding=1),
+            bench("64 ch 32 px", lambda d: normed(d, 32, 64, 32, 32, out=64), training=True, padding=1),
+        ],
+        rejects=[(lambda d: [d(2, 4, 5, 5), None, None, d(4), d(4), d(2, 3, 3, 3)], {"training": True})],
+    ),
+    Layer(
+        "mlp_block",
+        mlp_block,
+        composed_mlp,
+        autocast=False,  # the residual is rounded with the rest
+        samples=[
+            tiny("rows", lambda d: mlp(d, 3, width=4, wide=5)),
+            tiny("two batch axes", lambda d: mlp(d, 2, 3, width=3, wide=4), eps=1e-2),
+            real("tokens", lambda d: mlp(d, 3, 17, width=24, wide=48)),
+            bench("tokens 32x65x192", lambda d: mlp(d, 32, 65, width=192, wide=768)),
+        ],
+        rejects=[(lambda d: [d(2, 4), d(4), d(4), d(5, 4), d(5), d(5, 4), d(4)], {})],
     ),
 ]

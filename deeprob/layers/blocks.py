@@ -1,0 +1,190 @@
+"""Blocks that keep one activation where their layers would keep two, and compute the other again.
+
+    batch_norm_relu_conv2d   y = W * max(0, w h + b),  h = (z - mu) r                    keeps z
+    mlp_block                y = x + W2 gelu(u) + b2,  u = W1 h + b1,  h = layer_norm(x)   keeps x and u
+
+Between two convolutions, batch_norm keeps what it read, z, and the second convolution what relu gave it. The
+latter is one product, sum and comparison away from z: here the backward makes it again. In the MLP block the
+same goes for the norm's output and the gate's.
+
+Each equals its composition; its backward is that of its parts, in turn.
+Cost: as the parts, and one more pass over z (the MLP: over x and u) in the backward.
+Source: Rota Bulo, Porzi and Kontschieder, In-place activated batch norm (2018), section 3.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d as convolve
+
+from ._function import Function, expect, expect_alike
+from ._window import Pair, pair
+from .batch_norm import (
+    batch_norm_backward,
+    batch_norm_tangent,
+    check_batch_norm,
+    normalise,
+    statistics,
+)
+from .channels import moments
+from .conv import input_gradient, weight_gradient
+from .gelu import gelu_slope
+from .layer_norm import layer_norm_backward, normalise_rows, standardise
+from .linear import matmul_transposed, outer_sum
+from .relu import relu_backward
+
+
+class BatchNormReLUConv2dFunction(Function):
+    """y = W * max(0, w h + b)."""
+
+    @staticmethod
+    def forward(
+        z: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        weight: Tensor,
+        mean: Tensor,
+        var: Tensor,
+        eps: float,
+        training: bool,
+        stride: Any,
+        padding: Any,
+    ) -> Tensor:
+        activation = normalise(z, scale, shift, mean, var, eps).relu_()
+        return convolve(activation, weight, None, stride, padding)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        *tensors, ctx.eps, ctx.training, ctx.stride, ctx.padding = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        z, scale, shift, weight, mean, var = ctx.saved_tensors
+        if ctx.training and torch.is_grad_enabled():
+            mean, var = moments(z)
+        need_z, need_scale, need_shift, need_weight, *_ = ctx.needs_input_grad
+        geometry = (ctx.stride, ctx.padding, (1, 1), 1)
+        activation = normalise(z, scale, shift, mean, var, ctx.eps).relu()
+        dweight = weight_gradient(dy, activation, weight.shape, *geometry) if need_weight else None
+        dz = dscale = dshift = None
+        if need_z or need_scale or need_shift:
+            dn = relu_backward(activation, input_gradient(dy, weight, z.shape, *geometry))
+            dz, dscale, dshift = batch_norm_backward(dn, z, scale, mean, var, ctx.eps, ctx.training)
+        return (
+            dz if need_z else None,
+            dscale if need_scale else None,
+            dshift if need_shift else None,
+            dweight,
+            *[None] * 6,
+        )
+
+    @staticmethod
+    def tangent(ctx: Any, z_dot: Any, scale_dot: Any, shift_dot: Any, weight_dot: Any, *_: Any) -> Any:
+        z, scale, shift, weight, mean, var = ctx.saved_tensors
+        activation = normalise(z, scale, shift, mean, var, ctx.eps).relu()
+        dots = (z_dot, scale_dot, shift_dot)
+        a_dot = activation.sign() * batch_norm_tangent(dots, z, scale, mean, var, ctx.eps, ctx.training)
+        y_dot = convolve(a_dot, weight, None, ctx.stride, ctx.padding)
+        if weight_dot is not None:
+            y_dot = y_dot + convolve(activation, weight_dot, None, ctx.stride, ctx.padding)
+        return y_dot
+
+
+class MLPBlockFunction(Function):
+    """The MLP block of rows x (R, D), W1 (M, D), W2 (D, M); u is an output too, so that it can be kept."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, scale: Tensor, shift: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        u = matmul_transposed(normalise_rows(x, scale, shift, eps), w1, b1)
+        return matmul_transposed(torch.nn.functional.gelu(u), w2, b2).add_(x), u
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, scale, shift, w1, _, w2, _, ctx.eps = inputs
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x, scale, shift, w1, w2, output[1])
+        ctx.save_for_forward(x, scale, shift, w1, w2, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None, du_outside: Tensor | None) -> Any:
+        x, scale, shift, w1, w2, u = ctx.saved_tensors
+        dy = torch.zeros_like(x) if dy is None else dy
+        dw2 = outer_sum(dy, torch.nn.functional.gelu(u))
+        du = matmul_transposed(dy, w2.t()) * gelu_slope(u)
+        du = du if du_outside is None else du + du_outside
+        dw1 = outer_sum(du, normalise_rows(x, scale, shift, ctx.eps))
+        dx, dscale, dshift = layer_norm_backward(matmul_transposed(du, w1.t()), x, scale, ctx.eps)
+        gradients = (dx + dy, dscale, dshift, dw1, du.sum(0), dw2, dy.sum(0))
+        return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad, strict=False)), None
+
+    @staticmethod
+    def tangent(ctx: Any, *dots: Any) -> Any:
+        x_dot, scale_dot, shift_dot, w1_dot, b1_dot, w2_dot, b2_dot, _ = dots
+        x, scale, shift, w1, w2, u = ctx.saved_tensors
+        h, rstd = standardise(x, ctx.eps)
+        n_dot = torch.zeros_like(x)
+        if x_dot is not None:
+            centred = x_dot - x_dot.mean(1, keepdim=True)
+            n_dot = scale * rstd * (centred - h * (x_dot * h).mean(1, keepdim=True))
+        n_dot = n_dot if scale_dot is None else n_dot + h * scale_dot
+        n_dot = n_dot if shift_dot is None else n_dot + shift_dot
+        u_dot = n_dot @ w1.t()
+        u_dot = u_dot if w1_dot is None else u_dot + (h * scale + shift) @ w1_dot.t()
+        u_dot = u_dot if b1_dot is None else u_dot + b1_dot
+        y_dot = (gelu_slope(u) * u_dot) @ w2.t()
+        y_dot = y_dot if w2_dot is None else y_dot + torch.nn.functional.gelu(u) @ w2_dot.t()
+        y_dot = y_dot if b2_dot is None else y_dot + b2_dot
+        return y_dot if x_dot is None else y_dot + x_dot, u_dot
+
+
+def batch_norm_relu_conv2d(
+    z: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    scale: Tensor,
+    shift: Tensor,
+    weight: Tensor,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    stride: Pair = 1,
+    padding: Pair = 0,
+) -> Tensor:
+    """Return conv2d(relu(batch_norm(z))) of z (N, C, H, W); scale, shift (C), weight (O, C, KH, KW).
+
+    Raises ValueError where shapes, dtypes or devices do not fit.
+    """
+    name = "batch_norm_relu_conv2d"
+    expect(weight.dim() == 4, name, "weight (O, C, KH, KW)", weight)
+    expect(z.dim() == 4 and z.shape[1] == weight.shape[1], name, f"z (N, {weight.shape[1]}, H, W)", z)
+    check_batch_norm(name, z, running_mean, running_var, scale, shift)
+    expect_alike(name, scale=scale, weight=weight)
+    mean, var = statistics(name, z, running_mean, running_var, training, momentum)
+    geometry = (pair(stride), pair(padding))
+    y: Tensor = BatchNormReLUConv2dFunction.apply(
+        z, scale, shift, weight, mean, var, eps, training, *geometry
+    )
+    return y
+
+
+def mlp_block(
+    x: Tensor, scale: Tensor, shift: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, eps: float = 1e-5
+) -> Tensor:
+    """Return x + W2 gelu(W1 layer_norm(x) + b1) + b2 of x (..., D), scale, shift (D), W1 (M, D), W2 (D, M).
+
+    Raises ValueError where shapes, dtypes or devices do not fit.
+    """
+    name, (wide, width) = "mlp_block", w1.shape
+    expect(x.dim() >= 1 and x.shape[-1] == width, name, f"x (..., {width})", x)
+    shapes = {"scale": (width,), "shift": (width,), "b1": (wide,), "w2": (width, wide), "b2": (width,)}
+    given = {"scale": scale, "shift": shift, "b1": b1, "w2": w2, "b2": b2}
+    for what, shape in shapes.items():
+        expect(given[what].shape == shape, name, f"{what} {shape}", given[what])
+    expect_alike(name, x=x, w1=w1, **given)
+    y: Tensor = MLPBlockFunction.apply(x.reshape(-1, width), scale, shift, w1, b1, w2, b2, eps)[0]
+    return y.reshape(x.shape)

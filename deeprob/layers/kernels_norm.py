@@ -1,0 +1,273 @@
+"""The loops of the norms, each one pass over memory; kernels.py runs them."""
+
+from typing import Any
+
+import numpy as np
+
+from .kernels import ZERO
+
+# --- batch_norm: planes (N, C, M), or rows (N, C) with channels innermost
+
+
+def plane_sums(start: int, stop: int, x: Any, centre: Any, total: Any, square: Any) -> None:
+    """Sum x - centre and its square over every channel."""
+    for c in range(start, stop):
+        k = centre[c]
+        for n in range(x.shape[0]):
+            plane = x[n, c]
+            part = part_square = ZERO
+            for i in range(plane.size):
+                d = plane[i] - k
+                part += d
+                part_square += d * d
+            total[c] += part
+            square[c] += part_square
+
+
+def plane_dots(start: int, stop: int, dy: Any, x: Any, centre: Any, total: Any, dot: Any) -> None:
+    """Sum dy and dy (x - centre) over every channel."""
+    for c in range(start, stop):
+        k = centre[c]
+        for n in range(x.shape[0]):
+            plane, upstream = x[n, c], dy[n, c]
+            part = part_dot = ZERO
+            for i in range(plane.size):
+                part += upstream[i]
+                part_dot += upstream[i] * (plane[i] - k)
+            total[c] += part
+            dot[c] += part_dot
+
+
+def plane_affine(start: int, stop: int, x: Any, a: Any, c0: Any, y: Any) -> None:
+    """Y = a x + c0 a channel; start and stop count planes."""
+    for p in range(start, stop):
+        n, c = divmod(p, x.shape[1])
+        source, target = x[n, c], y[n, c]
+        scale, shift = a[c], c0[c]
+        for i in range(source.size):
+            target[i] = scale * source[i] + shift
+
+
+def plane_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: Any, dx: Any) -> None:
+    """Dx = a dy + b x + c0 a channel; start and stop count planes."""
+    for p in range(start, stop):
+        n, c = divmod(p, x.shape[1])
+        source, upstream, target = x[n, c], dy[n, c], dx[n, c]
+        scale, slope, shift = a[c], b[c], c0[c]
+        for i in range(source.size):
+            target[i] = scale * upstream[i] + slope * source[i] + shift
+
+
+def row_sums(start: int, stop: int, x: Any, centre: Any, total: Any, square: Any) -> None:
+    """Sum x - centre and its square over every column, in blocks so that float32 suffices within one."""
+    centre, total, square = centre[start:stop], total[start:stop], square[start:stop]
+    s, q = np.empty(centre.size, np.float32), np.empty(centre.size, np.float32)
+    num_rows = x.shape[0]
+    for first in range(0, num_rows, 64):
+        s[:] = ZERO
+        q[:] = ZERO
+        last = min(first + 64, num_rows)
+        for r in range(first, last - 1, 2):  # two rows at a time: half the traffic of s and q
+            even, odd = x[r][start:stop], x[r + 1][start:stop]
+            for c in range(even.size):
+                d, e = even[c] - centre[c], odd[c] - centre[c]
+                s[c] += d + e
+                q[c] += d * d + e * e
+        if (last - first) % 2:
+            row = x[last - 1][start:stop]
+            for c in range(row.size):
+                d = row[c] - centre[c]
+                s[c] += d
+                q[c] += d * d
+        for c in range(s.size):
+            total[c] += s[c]
+            square[c] += q[c]
+
+
+def row_dots(start: int, stop: int, dy: Any, x: Any, centre: Any, total: Any, dot: Any) -> None:
+    """Sum dy and dy (x - centre) over every column."""
+    centre, total, dot = centre[start:stop], total[start:stop], dot[start:stop]
+    s, q = np.empty(centre.size, np.float32), np.empty(centre.size, np.float32)
+    num_rows = x.shape[0]
+    for first in range(0, num_rows, 64):
+        s[:] = ZERO
+        q[:] = ZERO
+        last = min(first + 64, num_rows)
+        for r in range(first, last - 1, 2):
+            even, odd = x[r][start:stop], x[r + 1][start:stop]
+            up, down = dy[r][start:stop], dy[r + 1][start:stop]
+            for c in range(even.size):
+                s[c] += up[c] + down[c]
+                q[c] += up[c] * (even[c] - centre[c]) + down[c] * (odd[c] - centre[c])
+        if (last - first) % 2:
+            row, up = x[last - 1][start:stop], dy[last - 1][start:stop]
+            for c in range(row.size):
+                s[c] += up[c]
+                q[c] += up[c] * (row[c] - centre[c])
+        for c in range(s.size):
+            total[c] += s[c]
+            dot[c] += q[c]
+
+
+def row_affine(start: int, stop: int, x: Any, a: Any, c0: Any, y: Any) -> None:
+    """Y = a x + c0 a column."""
+    for r in range(start, stop):
+        source, target = x[r], y[r]
+        for c in range(source.size):
+            target[c] = a[c] * source[c] + c0[c]
+
+
+def row_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: Any, dx: Any) -> None:
+    """Dx = a dy + b x + c0 a column."""
+    for r in range(start, stop):
+        source, upstream, target = x[r], dy[r], dx[r]
+        for c in range(source.size):
+            target[c] = a[c] * upstream[c] + b[c] * source[c] + c0[c]
+
+
+# --- layer_norm and rms_norm: rows (R, D); sums over rows are gathered in parts of PART rows
+
+PART = 64
+
+
+def count_parts(num_rows: int) -> int:
+    """Return how many parts `num_rows` make."""
+    return -(-num_rows // PART)
+
+
+def layer_norm(start: int, stop: int, x: Any, w: Any, b: Any, eps: float, y: Any) -> None:
+    """Y = w (x - mu) r + b a row."""
+    for n in range(start, stop):
+        row, target = x[n], y[n]
+        total = square = ZERO
+        for i in range(row.size):
+            total += row[i]
+        mu = total / np.float32(row.size)
+        for i in range(row.size):
+            d = row[i] - mu
+            square += d * d
+        r = np.float32(1) / np.sqrt(square / np.float32(row.size) + np.float32(eps))
+        for i in range(row.size):
+            target[i] = w[i] * ((row[i] - mu) * r) + b[i]
+
+
+def layer_norm_gradient(
+    start: int, stop: int, dy: Any, x: Any, w: Any, eps: float, dx: Any, parts: Any, size: int
+) -> None:
+    """Dx = r (k - mean k - h mean(k h)), k = w dy, a row; dw and db a part; start and stop count rows."""
+    for n in range(start, stop):
+        row, up, target = x[n], dy[n], dx[n]
+        dw, db = parts[n // size, 0], parts[n // size, 1]
+        count = np.float32(row.size)
+        total = square = k_sum = kd_sum = ZERO
+        for i in range(row.size):
+            total += row[i]
+        mu = total / count
+        for i in range(row.size):
+            d = row[i] - mu
+            k = w[i] * up[i]
+            square += d * d
+            k_sum += k
+            kd_sum += k * d
+        r = np.float32(1) / np.sqrt(square / count + np.float32(eps))
+        mean_k = k_sum / count
+        slope = r * r * kd_sum / count
+        for i in range(row.size):
+            d = row[i] - mu
+            target[i] = r * (w[i] * up[i] - mean_k - d * slope)
+            dw[i] += up[i] * d * r
+            db[i] += up[i]
+
+
+def rms_norm(start: int, stop: int, x: Any, w: Any, eps: float, y: Any) -> None:
+    """Y = w x r a row."""
+    for n in range(start, stop):
+        row, target = x[n], y[n]
+        square = ZERO
+        for i in range(row.size):
+            square += row[i] * row[i]
+        r = np.float32(1) / np.sqrt(square / np.float32(row.size) + np.float32(eps))
+        for i in range(row.size):
+            target[i] = w[i] * (row[i] * r)
+
+
+def rms_norm_gradient(
+    start: int, stop: int, dy: Any, x: Any, w: Any, eps: float, dx: Any, parts: Any, size: int
+) -> None:
+    """Dx = r (k - h mean(k h)), k = w dy, a row; dw a part; start and stop count rows."""
+    for n in range(start, stop):
+        row, up, target, dw = x[n], dy[n], dx[n], parts[n // size]
+        count = np.float32(row.size)
+        square = kx_sum = ZERO
+        for i in range(row.size):
+            square += row[i] * row[i]
+            kx_sum += w[i] * up[i] * row[i]
+        r = np.float32(1) / np.sqrt(square / count + np.float32(eps))
+        slope = r * r * kx_sum / count
+        for i in range(row.size):
+            target[i] = r * (w[i] * up[i] - row[i] * slope)
+            dw[i] += up[i] * row[i] * r
+
+
+# --- group_norm: x (N, C, M); a loop over samples
+
+
+def group_norm(start: int, stop: int, x: Any, groups: int, w: Any, b: Any, eps: float, y: Any) -> None:
+    """Y = w (x - mu) r + b, mu and r of each sample's group of channels."""
+    width = x.shape[1] // groups
+    count = np.float32(width * x.shape[2])
+    for n in range(start, stop):
+        for g in range(groups):
+            total = square = ZERO
+            for c in range(g * width, (g + 1) * width):
+                plane = x[n, c]
+                for i in range(plane.size):
+                    total += plane[i]
+            mu = total / count
+            for c in range(g * width, (g + 1) * width):
+                plane = x[n, c]
+                for i in range(plane.size):
+                    d = plane[i] - mu
+                    square += d * d
+            r = np.float32(1) / np.sqrt(square / count + np.float32(eps))
+            for c in range(g * width, (g + 1) * width):
+                plane, target = x[n, c], y[n, c]
+                scale, shift = w[c] * r, b[c]
+                for i in range(plane.size):
+                    target[i] = scale * (plane[i] - mu) + shift
+
+
+def group_norm_gradient(
+    start: int, stop: int, dy: Any, x: Any, groups: int, w: Any, eps: float, dx: Any, parts: Any
+) -> None:
+    """Dx = r (k - mean k - h mean(k h)), k = w dy; parts hold a sample's dw and db."""
+    width = x.shape[1] // groups
+    count = np.float32(width * x.shape[2])
+    for n in range(start, stop):
+        for g in range(groups):
+            total = square = k_sum = kd_sum = ZERO
+            for c in range(g * width, (g + 1) * width):
+                plane = x[n, c]
+                for i in range(plane.size):
+                    total += plane[i]
+            mu = total / count
+            for c in range(g * width, (g + 1) * width):
+                plane, up = x[n, c], dy[n, c]
+                part = part_dot = ZERO
+                for i in range(plane.size):
+                    d = plane[i] - mu
+                    square += d * d
+                    part += up[i]
+                    part_dot += up[i] * d
+                k_sum += w[c] * part
+                kd_sum += w[c] * part_dot
+                parts[0, n, c] = part_dot
+                parts[1, n, c] = part
+            r = np.float32(1) / np.sqrt(square / count + np.float32(eps))
+            mean_k, slope = k_sum / count, r * r * kd_sum / count
+            for c in range(g * width, (g + 1) * width):
+                plane, up, target = x[n, c], dy[n, c], dx[n, c]
+                scale = w[c]
+                parts[0, n, c] *= r
+                for i in range(plane.size):
+                    target[i] = r * (scale * up[i] - mean_k - (plane[i] - mu) * slope)
