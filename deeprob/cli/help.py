@@ -12,8 +12,10 @@ VERBS = {
     "report": "write a run folder's report.html again",
     "ablate": "run a list of variants and seeds, and tabulate what each part contributes",
     "render": "render a simulated data set to disk",
+    "fetch": "download a public data set, check and unpack it",
     "gradcheck": "prove every layer's gradient",
     "benchmark": "measure time and memory against torch.nn",
+    "graph": "see gradients flow: formulas, networks, Jacobians, chains",
     "info": "versions, hardware, data, runs, and what is missing for what",
 }
 

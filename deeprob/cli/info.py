@@ -1,6 +1,9 @@
-"""Show versions, hardware, where data and runs live, and what is missing for what.
+"""Show versions, hardware, where data and runs live, and what is missing for what; or look into a data set.
 
 usage: deeprob info [paths.data_dir=...] [paths.runs_dir=...]
+       deeprob info data=<name> [data.root=...] [sheet=sheet.png]
+
+With a data set: counts for each split and class, sizes, bad files, and a contact sheet with the labels drawn.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
+
+    from deeprob.data.points import PointsSource
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ def main(arguments: list[str]) -> int:
     code = [0]
 
     def task(cfg: DictConfig) -> None:
-        code[0] = show(cfg)
+        code[0] = show(cfg) if cfg.data is None else show_data(cfg)
 
     hydra_main("info", task, arguments)
     return code[0]
@@ -54,6 +59,43 @@ def show(cfg: DictConfig) -> int:
     for name in missing:
         console.print(f"[red]missing[/red] {name}: pip install -c constraints.txt {name}")
     return 1 if missing else 0
+
+
+def show_data(cfg: DictConfig) -> int:
+    """Print what a data set holds, and write its contact sheet where asked. Returns 1 where files are bad."""
+    from rich.console import Console
+
+    from deeprob.config import build
+    from deeprob.data.inspect import describe
+
+    source = build(cfg.data.source)
+    if hasattr(source, "clouds"):
+        return show_clouds(source)
+    sheet = Path(cfg.sheet).expanduser() if cfg.sheet else None
+    console = Console()
+    table, summaries = describe(source, sheet, progress=console.is_terminal)
+    console.print(table)
+    bad = [line for summary in summaries.values() for line in summary.bad]
+    for line in bad:
+        console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
+    if sheet is not None:
+        console.print(f"sheet  {sheet}", highlight=False, soft_wrap=True)
+    return 1 if bad else 0
+
+
+def show_clouds(source: PointsSource) -> int:
+    """Print a row for each point cloud: points, normals, and its size along the axes. Returns 0."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("split", "object", "points", "normals", "size, cm", title=f"{source.name}: point clouds")
+    for split in source.splits:
+        for cloud in source.clouds(split):
+            size = " x ".join(f"{100 * side:.1f}" for side in cloud.points.max(0) - cloud.points.min(0))
+            normals = "no" if cloud.normals is None else "yes"
+            table.add_row(split, source.classes[cloud.class_id], str(len(cloud.points)), normals, size)
+    Console().print(table)
+    return 0
 
 
 def needs(cfg: DictConfig) -> list[Need]:
@@ -135,7 +177,11 @@ def _folder_table(cfg: DictConfig) -> Any:
     from rich.table import Table
 
     table = Table("folder", "path", "what is there", title="folders", title_justify="left")
-    for name, purpose in (("data_dir", "data sets"), ("runs_dir", "runs"), ("cache_dir", "renders and crops")):
+    for name, purpose in (
+        ("data_dir", "data sets"),
+        ("runs_dir", "runs"),
+        ("cache_dir", "renders and crops"),
+    ):
         path = Path(cfg.paths[name]).expanduser()
         table.add_row(f"paths.{name}", str(path.resolve()), _content(path, purpose))
     return table

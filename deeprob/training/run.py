@@ -25,6 +25,7 @@ from torch import nn
 from deeprob import environment
 from deeprob.config import build
 from deeprob.data.datamodule import PerceptionData
+from deeprob.data.relabel import RelabelledSource
 from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 from deeprob.runs import Run, write_json, write_text
@@ -142,8 +143,11 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 def make_data(cfg: DictConfig) -> PerceptionData:
     """The data module of a config; nothing is read or rendered yet."""
     data = cfg.data
+    source = build(data.source, cfg.allowed_targets)
+    if data.label_map:
+        source = RelabelledSource(source, data.label_map)
     return PerceptionData(
-        source=build(data.source, cfg.allowed_targets),
+        source=source,
         view=build(data.view, cfg.allowed_targets),
         augmentation=Augmentation(**OmegaConf.to_container(data.augmentation)),  # type: ignore[arg-type]
         batch_size=data.batch_size,
@@ -152,6 +156,8 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         seed=cfg.seed,
         cache_dir=Path(cfg.paths.cache_dir) / "crops",
         val_fraction=data.val_fraction,
+        num_folds=data.num_folds,
+        fold=data.fold,
         balanced=data.balanced,
         progress=sys.stdout.isatty(),
     )
@@ -187,6 +193,7 @@ def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> 
     callbacks.append(RichProgressBar() if on_terminal else EpochLines())
     if trainer.patience:
         callbacks.append(EarlyStopping(trainer.monitor, mode=trainer.mode, patience=trainer.patience))
+    callbacks += [build(leaf, cfg.allowed_targets) for leaf in (cfg.get("callbacks") or {}).values()]
     loggers = [record]
     if cfg.logger is not None:
         loggers.append(_extra_logger(cfg, run))

@@ -5,8 +5,9 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from deeprob.config import CONFIG_DIR, LEAVES, SCHEMA, build, compose, flatten, options
+from deeprob.config import CONFIG_DIR, build, compose, flatten, options
 from deeprob.errors import InputError
+from deeprob.schema import LEAVES, SCHEMA
 
 GROUPS = ["data", "model", "objective", "optim", "trainer", "logger", "paths"]
 ROOTS = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "local")

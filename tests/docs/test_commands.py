@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from deeprob.cli.help import VERBS
-from deeprob.config import SCHEMA, compose
+from deeprob.config import compose
+from deeprob.schema import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
