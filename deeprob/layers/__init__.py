@@ -4,6 +4,14 @@ Constructors, parameter names and state dicts are torch.nn's: in a model, `torch
 `deeprob.layers`.
 """
 
+# containers and views hold no mathematics: they are torch's own
+from torch.nn import Flatten as Flatten
+from torch.nn import Identity as Identity
+from torch.nn import ModuleDict as ModuleDict
+from torch.nn import ModuleList as ModuleList
+from torch.nn import Sequential as Sequential
+from torch.nn import Unflatten as Unflatten
+
 from .attention import scaled_dot_product_attention as scaled_dot_product_attention
 from .batch_norm import BatchNorm1d as BatchNorm1d
 from .batch_norm import BatchNorm2d as BatchNorm2d

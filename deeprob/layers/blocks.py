@@ -29,9 +29,10 @@ from .batch_norm import (
 )
 from .channels import moments
 from .conv import input_gradient, weight_gradient
-from .gelu import gelu_slope
-from .layer_norm import layer_norm_backward, normalise_rows, standardise
-from .linear import matmul_transposed, outer_sum
+from .gates import add
+from .gelu import gelu, gelu_slope
+from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
+from .linear import linear, matmul_transposed, outer_sum
 from .relu import relu_backward
 
 
@@ -186,5 +187,8 @@ def mlp_block(
     for what, shape in shapes.items():
         expect(given[what].shape == shape, name, f"{what} {shape}", given[what])
     expect_alike(name, x=x, w1=w1, **given)
+    if torch.is_autocast_enabled(x.device.type):  # its parts differ in the precision they need
+        h = layer_norm(x, (width,), scale, shift, eps)
+        return add(x, linear(gelu(linear(h, w1, b1)), w2, b2))
     y: Tensor = MLPBlockFunction.apply(x.reshape(-1, width), scale, shift, w1, b1, w2, b2, eps)[0]
     return y.reshape(x.shape)

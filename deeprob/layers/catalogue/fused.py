@@ -132,7 +132,6 @@ LAYERS = [
         "mlp_block",
         mlp_block,
         composed_mlp,
-        autocast=False,  # the residual is rounded with the rest
         samples=[
             tiny("rows", lambda d: mlp(d, 3, width=4, wide=5)),
             tiny("two batch axes", lambda d: mlp(d, 2, 3, width=3, wide=4), eps=1e-2),
