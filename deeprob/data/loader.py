@@ -187,6 +187,10 @@ class BatchLoader:
         self._epoch = epoch + (given > 0 and finished)
         self._given = self._start = 0 if finished else given
 
+    def close(self) -> None:
+        """End the worker processes; the next iteration starts new ones."""
+        self._workers = None
+
     def _run_schedule(self) -> Iterator[Batch]:
         if self.num_workers == 0:
             return map(self.batches.__getitem__, list(self._schedule))

@@ -1,4 +1,5 @@
 import itertools
+import multiprocessing
 
 import pytest
 import torch
@@ -84,6 +85,17 @@ def test_workers_survive_an_iteration_that_is_left_early() -> None:
     together.set_epoch(1)
     alone.set_epoch(1)
     assert same(list(alone), list(together))
+
+
+def test_closing_ends_the_workers_and_iterating_starts_new_ones() -> None:
+    loader = training(num_workers=1)
+    first = list(loader)
+    (worker,) = multiprocessing.active_children()
+    loader.close()
+    assert not worker.is_alive()
+    loader.set_epoch(0)
+    assert same(list(loader), first)
+    loader.close()
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
