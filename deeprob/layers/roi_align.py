@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, may_overwrite
-from ._sampling import hat
 from ._values import expect_indices
 
 BLOCK = 1 << 20  # numbers between the two products, held at a time
@@ -88,6 +87,15 @@ def bin_weights(start: Tensor, extent: Tensor, size: int, num_bins: int, samplin
     position = start[:, None, None] + offset  # (K, bins, samples)
     used = (position >= -1) & (position <= size) & (i < count[:, None, None])
     return (hat(position.clamp(0, size - 1), size) * used[..., None]).sum(2) / count[:, None, None]
+
+
+def hat(position: Tensor, size: int) -> Tensor:
+    """Return the weights (..., size) with which positions (...) read pixels i: max(0, 1 - |position - i|).
+
+    The two pixels next to a position share 1 in proportion to nearness; outside [0, size - 1] it fades to 0.
+    """
+    pixels = torch.arange(size, dtype=position.dtype, device=position.device)
+    return (1 - (position[..., None] - pixels).abs()).clamp_min(0)
 
 
 def roi_align(
