@@ -3,8 +3,8 @@
     python benchmarks/sim.py [rounds=6] [images=8] [scaling=400] [memory=20000] [out=runs/benchmark]
 
 Ten of PyBullet's random_urdfs on a table. Every variant makes the picture, depth, instance masks, boxes and
-poses, and all but the plain loop amodal masks and visible fractions. scaling: images of each process in the run
-over 1 and 2 processes; memory: images in the run that watches the process's memory; 0 leaves either out.
+poses, and all but the plain loop amodal masks and visible fractions. scaling: images of each process in the
+run over 1 and 2 processes; memory: images in the run that watches the memory; 0 leaves either out.
 """
 
 import multiprocessing
@@ -188,7 +188,7 @@ def plain_loop(settings: SimSettings, index: int) -> Any:
 
 def origin_scene() -> Scene:
     """A scene of one object at the origin, for the camera to look at."""
-    return Scene("plain", np.zeros(1, np.int64), np.ones(1), np.eye(4)[None], 1, 1)
+    return Scene("plain", np.zeros(1, np.int64), np.ones(1), np.eye(4)[None], np.zeros((1, 3)), 1, 1)
 
 
 def stream(images: int) -> float:

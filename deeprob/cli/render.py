@@ -39,6 +39,7 @@ def main(args: list[str]) -> int:
 
         check_settings(settings)
         path = Path(options.out or "preview.png").expanduser()
+        _show_objects(settings)
         write_preview(settings, path)
         print(f"wrote {path}")
         return 0
@@ -104,3 +105,23 @@ def _say_origins(settings: SimSettings) -> None:
         line = check_origin(model)
         if line:
             print(f"warning: {line}", file=sys.stderr)
+
+
+def _show_objects(settings: SimSettings) -> None:
+    """Print what the objects are: names, sizes, faces, symmetries."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from deeprob.sim.objects import load_objects
+
+    table = Table()
+    for column in ("class", "name", "size in cm", "faces", "closed", "symmetries"):
+        table.add_column(column)
+    for number, model in enumerate(load_objects(settings.objects)):
+        size = " x ".join(f"{100 * side:.1f}" for side in model.mesh.extents)
+        symmetries = (
+            f"{len(model.symmetries.discrete)} discrete, {len(model.symmetries.continuous)} continuous"
+        )
+        closed = "yes" if model.mesh.closed else "no"
+        table.add_row(str(number), model.name, size, str(len(model.mesh.faces)), closed, symmetries)
+    Console().print(table)

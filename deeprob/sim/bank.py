@@ -76,6 +76,7 @@ def _settle(generator: Generator, part: _Part) -> None:
             models=np.concatenate([scene.models for scene in scenes]),
             scale=np.concatenate([scene.scale for scene in scenes]),
             T_world_obj=np.concatenate([scene.T_world_obj for scene in scenes]),
+            centres=np.concatenate([scene.centres for scene in scenes]),
         )
 
 
@@ -86,8 +87,10 @@ def _read(path: Path) -> list[Scene]:
         scenes, end = [], 0
         for key, (count, labelled, loose) in zip(a["key"], a["count"], strict=True):
             of = slice(end, end := end + int(count))
-            poses = a["T_world_obj"][of]
-            scenes.append(Scene(str(key), a["models"][of], a["scale"][of], poses, int(labelled), int(loose)))
+            poses, centres = a["T_world_obj"][of], a["centres"][of]
+            scenes.append(
+                Scene(str(key), a["models"][of], a["scale"][of], poses, centres, int(labelled), int(loose))
+            )
     except FileNotFoundError:
         raise InputError("these scenes are not in the bank", where=path, fix="prepare more scenes") from None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:

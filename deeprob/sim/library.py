@@ -17,13 +17,12 @@ TEXTURE_LIMIT = 512  # texels a side
 
 
 class Library:
-    """The objects, packed: centre, color (M, 3), radius, vertex_count, textured (M,); the table's half."""
+    """The objects, packed: color (M, 3), radius, vertex_count, textured (M,); the table's half."""
 
     def __init__(self, objects: Sequence[ObjectModel], table: Sequence[float]) -> None:
         meshes = [model.mesh for model in objects]
         self.objects = tuple(objects)
         self.table = np.asarray(table, np.float64)
-        self.centre = np.stack([mesh.centre for mesh in meshes])
         self.radius = np.array([model.radius for model in objects])
         self.vertex_count = np.array([len(mesh.vertices) for mesh in meshes])
         self.color = np.stack(

@@ -114,7 +114,7 @@ def draw_camera(
         else:
             poses = read_poses(Path(settings.path))
             T_world_cam = poses[round(turn * len(poses)) % len(poses)]
-        distance = np.linalg.norm(scene.T_world_obj[:, :3, 3] - T_world_cam[:3, 3], axis=1)
+        distance = np.linalg.norm(scene.centres - T_world_cam[:3, 3], axis=1)
         if T_world_cam[2, 3] > settings.near and (distance > radius + settings.near)[: scene.loose].all():
             return K, T_world_cam
     raise InputError(
@@ -127,9 +127,7 @@ def draw_camera(
 def _on_the_shell(
     settings: CameraSettings, scene: Scene, rng: np.random.Generator, turn: float | None
 ) -> Array:
-    target = scene.T_world_obj[: scene.labelled, :3, 3].mean(axis=0) + settings.look_at_jitter * rng.uniform(
-        -1, 1, 3
-    )
+    target = scene.centres[: scene.labelled].mean(axis=0) + settings.look_at_jitter * rng.uniform(-1, 1, 3)
     distance = draw(rng, settings.distance)
     elevation, azimuth = np.radians(draw(rng, settings.elevation)), np.radians(draw(rng, settings.azimuth))
     if turn is not None:

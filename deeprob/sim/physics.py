@@ -32,6 +32,7 @@ MIN_SECONDS = 0.25  # nothing is at rest in the moment it is let go
 class Scene:
     """Objects at rest: models int64 (n,), class ids; scale float64 (n,); T_world_obj float64 (n, 4, 4).
 
+    centres float64 (n, 3): their middles in the world; an object's origin may lie anywhere.
     The object's points in the world are T_world_obj @ (scale * mesh vertices). The first `labelled` of them
     are objects of a class, the first `loose` move; the others are distractors, and furniture.
     """
@@ -40,6 +41,7 @@ class Scene:
     models: NDArray[np.int64]
     scale: NDArray[np.float64]
     T_world_obj: NDArray[np.float64]
+    centres: NDArray[np.float64]
     labelled: int
     loose: int
 
@@ -119,12 +121,12 @@ class Simulator:
             bodies.append(self._drop(hull - centre, origin + R @ centre, q))
             frames.append(make_transform(t=centre))
         rested = self._rest(bodies)
-        poses = np.stack(
-            [self._pose(body) @ invert_transform(T) for body, T in zip(bodies, frames, strict=True)]
-        )
+        inertial = np.stack([self._pose(body) for body in bodies])
+        centres = inertial[:, :3, 3]
+        poses = np.stack([T @ invert_transform(frame) for T, frame in zip(inertial, frames, strict=True)])
         if not np.isfinite(poses).all():
             return None, "an object flew off"
-        if (np.abs(poses[:, :2, 3]) > self.place.limit).any() or (poses[:, 2, 3] < -0.02).any():
+        if (np.abs(centres[:, :2]) > self.place.limit).any() or (centres[:, 2] < -0.02).any():
             return None, f"an object fell off the {self.place.name}"
         if not rested:
             return None, f"it was still moving after {settings.max_seconds:g} s"
@@ -134,7 +136,8 @@ class Simulator:
         if self.place.boxes:
             models = np.append(models, len(everything))
             scale, poses = np.append(scale, 1.0), np.concatenate([poses, np.eye(4)[None]])
-        return Scene(key, models, scale, poses, labelled, len(bodies)), ""
+            centres = np.concatenate([centres, np.zeros((1, 3))])
+        return Scene(key, models, scale, poses, centres, labelled, len(bodies)), ""
 
     def _cast(self, rng: np.random.Generator) -> tuple[NDArray[np.int64], int]:
         """Which objects are in a scene, and how many of them are of a class."""

@@ -113,7 +113,7 @@ class Renderer:
         rotation = scene.T_world_obj[:, :3, :3]
         eye = T_world_cam[:3, 3]
         ray = T_world_cam[:3, :3] @ np.linalg.inv(K)
-        half = eye - scene.T_world_obj[:, :3, 3]
+        half = eye - scene.centres
         half = half / np.linalg.norm(half, axis=1, keepdims=True) + look.to_light
         half /= np.linalg.norm(half, axis=1, keepdims=True) + 1e-12
         tint = np.where(
@@ -146,12 +146,7 @@ class Renderer:
         across /= np.linalg.norm(across)
         frame = np.stack([across, np.cross(look.to_light, across), look.to_light])
         size = len(self.shadow)
-        centres = np.einsum(
-            "nij,nj->ni",
-            scene.T_world_obj[:, :3, :3],
-            self.library.centre[scene.models] * scene.scale[:, None],
-        )
-        spots = (centres + scene.T_world_obj[:, :3, 3]) @ frame[:2].T
+        spots = scene.centres @ frame[:2].T
         radius = (self.library.radius[scene.models] * scene.scale)[:, None]
         low, high = (spots - radius).min(axis=0), (spots + radius).max(axis=0)
         texel = float((high - low).max()) / (size - 3)

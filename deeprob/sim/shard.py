@@ -37,6 +37,7 @@ def write_shard(path: Path, views: Iterable[tuple[Scene, Rendering]]) -> None:
         "models": np.concatenate([scene.models for scene in scenes]),
         "scale": np.concatenate([scene.scale for scene in scenes]),
         "T_world_obj": np.concatenate([scene.T_world_obj for scene in scenes]),
+        "centres": np.concatenate([scene.centres for scene in scenes]),
         "visible": np.concatenate([rendering.visible for rendering in renderings]),
         "amodal": np.concatenate([rendering.amodal for rendering in renderings]),
         "whole": np.concatenate([rendering.whole for rendering in renderings]),
@@ -63,6 +64,7 @@ def read_shard(path: Path) -> list[tuple[Scene, Rendering]]:
                 a["models"][of],
                 a["scale"][of],
                 a["T_world_obj"][of],
+                a["centres"][of],
                 int(a["labelled"][n]),
                 int(a["loose"][n]),
             )
