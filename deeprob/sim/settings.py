@@ -118,15 +118,15 @@ class LookSettings:
     depth_holes: readings are lost within so many pixels of a depth edge; 0 switches it off.
     """
 
-    ambient: list[float] = field(default_factory=lambda: [0.35, 0.6])
+    ambient: list[float] = field(default_factory=lambda: [0.4, 0.6])
     diffuse: list[float] = field(default_factory=lambda: [0.4, 0.75])
     specular: list[float] = field(default_factory=lambda: [0.0, 0.25])
-    light_elevation: list[float] = field(default_factory=lambda: [35.0, 85.0])
+    light_elevation: list[float] = field(default_factory=lambda: [45.0, 85.0])
     light_tint: float = 0.08
     shadows: bool = True
-    shadow_strength: list[float] = field(default_factory=lambda: [0.4, 0.9])
-    tint: float = 0.15
-    recolour: float = 0.15
+    shadow_strength: list[float] = field(default_factory=lambda: [0.3, 0.7])
+    tint: float = 0.1
+    recolour: float = 0.05
     table_textures: str = "random"
     backgrounds: str = "random"
     blur: list[float] = field(default_factory=lambda: [0.0, 0.7])
