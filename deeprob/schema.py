@@ -347,11 +347,15 @@ class TrainConfig:
 
 @dataclass
 class EvaluateConfig:
-    """Root of `deeprob evaluate`. split and checkpoint: null takes what the run's own config says."""
+    """Root of `deeprob evaluate`. split and checkpoint: null takes what the run's own config says.
+
+    robustness: evaluate under graded corruptions of the images too.
+    """
 
     run: str = MISSING
     split: str | None = None
     checkpoint: str | None = None
+    robustness: bool = False
     allowed_targets: list[str] = field(default_factory=list)
 
 

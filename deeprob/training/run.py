@@ -25,6 +25,7 @@ from torch import nn
 from deeprob import environment
 from deeprob.config import build
 from deeprob.data.datamodule import PerceptionData
+from deeprob.data.loader import BatchLoader
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
@@ -45,11 +46,16 @@ class Experiment:
 
     def predict(self, split: str, progress: bool = True) -> NDArray[np.float32]:
         """Logits float32 (N, C) of a split, in its order. Raises InputError for an unknown split."""
-        loader = self.data.loader(split)
+        return self.predict_batches(self.data.loader(split), f"evaluating {split}", progress)
+
+    def predict_batches(
+        self, loader: BatchLoader, description: str, progress: bool = True
+    ) -> NDArray[np.float32]:
+        """Logits float32 (N, C) of all batches of a loader, in their order."""
         logits = []
         self.model.eval()
         with Progress(transient=True, disable=not progress) as bar, torch.inference_mode():
-            for batch in bar.track(loader, total=len(loader), description=f"evaluating {split}"):
+            for batch in bar.track(loader, total=len(loader), description=description):
                 images = batch.images.to(self.device, memory_format=_memory_format(self.cfg))
                 logits.append(self.model(images).float().cpu().numpy())
         return np.concatenate(logits)
