@@ -31,7 +31,7 @@ from deeprob.data.fields import (
     read_json,
 )
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, read_image
+from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, list_folder, read_image
 from deeprob.data.source import FileSource, mask_box, read_depth, read_mask
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh, load_mesh
@@ -145,7 +145,9 @@ class BopSource(FileSource[BopImage]):
     def _list(self, split: str, patterns: Sequence[str]) -> list[BopImage]:
         scenes = [
             scene
-            for scene in sorted(self.root.glob("*/*"))
+            for folder in list_folder(self.root)
+            if folder.is_dir()
+            for scene in list_folder(folder)
             if scene.is_dir() and any(fnmatchcase(f"{scene.parent.name}/{scene.name}", p) for p in patterns)
         ]
         items = []
@@ -153,7 +155,7 @@ class BopSource(FileSource[BopImage]):
             folder = next((scene / name for name in ("rgb", "gray") if (scene / name).is_dir()), None)
             if folder is None:
                 raise InputError("no folder of images", where=scene, expected="rgb or gray")
-            paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+            paths = [path for path in list_folder(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
             for path in paths:
                 if not (path.stem.isascii() and path.stem.isdigit()):
                     raise InputError(

@@ -2,6 +2,7 @@
 
 A line is `class cx cy w h`: class counts from 0 in the names file, the rest is relative to the image's width
 and height. In pixels, where pixel i covers [i - 0.5, i + 0.5], the left edge is (cx - w/2) W - 0.5.
+A line of more values is a polygon, class x y x y ..., of which the box and the mask are made.
 Labels lie beside the images, or in `labels/` where the images lie in `images/`.
 Format: https://pjreddie.com/darknet/yolo/
 """
@@ -14,20 +15,23 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
+from omegaconf import OmegaConf
 
+from deeprob.data.coco import decode_mask
+from deeprob.data.fields import as_box
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, find_images, read_image, read_text
 from deeprob.data.source import FileSource
 from deeprob.errors import InputError
 
-BORDER_TOLERANCE = 1.0  # pixels that a box may lie outside the image before it is an error: tools round
+_BOX = ("cx", "cy", "w", "h")
 
 
 class DarknetSource(FileSource[Path]):
     """Images with boxes under `root`, split by folder.
 
     splits: for each split, patterns over the images' folders relative to root, such as ["2019*", "2022*"].
-    names_file: class names, one a line, relative to root.
+    names_file: class names, one a line, or a data.yaml with `names`; relative to root.
     A frame's group is its folder (the recording session); its key is the image's path relative to root.
     Raises InputError where root or the names file is missing, a split matches no image, or two share one.
     """
@@ -55,7 +59,7 @@ class DarknetSource(FileSource[Path]):
         lines = read_text(label_path(item)).splitlines()
         image = read_image(item)
         instances = [
-            _parse_box(line, f"{label_path(item)} line {number}", image.shape[:2], len(self.classes))
+            _parse_object(line, f"{label_path(item)} line {number}", image.shape[:2], len(self.classes))
             for number, line in enumerate(lines, start=1)
             if line.strip()
         ]
@@ -109,49 +113,60 @@ def _split_by_folder(root: Path, splits: Mapping[str, Sequence[str]]) -> dict[st
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    text = read_text(path)
+    if path.suffix in (".yaml", ".yml"):
+        names = _names_from_yaml(text, path)
+    else:
+        names = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not names:
-        raise InputError("no class names", where=path, expected="one name a line")
+        raise InputError("no class names", where=path, expected="one name a line, or `names:` in a YAML file")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"class {twice!r} is named twice", where=path)
     return names
 
 
-def _parse_box(line: str, where: str, size: tuple[int, ...], num_classes: int) -> Instance:
+def _names_from_yaml(text: str, path: Path) -> tuple[str, ...]:
+    """Take `names`, a list or a map from 0, 1, ..., out of a data.yaml."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except Exception as error:  # the parser's errors, and those of what OmegaConf does not take
+        raise InputError(f"broken YAML ({error})", where=path) from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            "no `names`", where=path, expected="a list of texts, or a map from 0, 1, ... to texts"
+        )
+    return tuple(names)
+
+
+def _parse_object(line: str, where: str, size: tuple[int, ...], num_classes: int) -> Instance:
+    """Read a line of a box, or of a polygon: the class and at least three corners x y."""
     fields = line.split()
-    if len(fields) != 5:
+    is_polygon = len(fields) >= 7 and len(fields) % 2 == 1
+    if len(fields) != 5 and not is_polygon:
         raise InputError(f"{len(fields)} fields", where=where, expected="class cx cy w h")
-    if not (fields[0].isascii() and fields[0].isdigit() and int(fields[0][:9]) < num_classes):
+    if not (
+        fields[0].isascii() and fields[0].isdigit() and len(fields[0]) < 10 and int(fields[0]) < num_classes
+    ):
         raise InputError(f"class {fields[0][:20]}", where=where, expected=f"0 to {num_classes - 1}")
-    values: dict[str, float] = {}
-    for field, text in zip(("cx", "cy", "w", "h"), fields[1:], strict=True):
+    values = []
+    for name, text in zip(("x", "y") * len(fields) if is_polygon else _BOX, fields[1:], strict=False):
         try:
-            values[field] = float(text)
+            values.append(float(text))
         except ValueError:
-            values[field] = math.nan
-        if not math.isfinite(values[field]):
-            raise InputError(
-                f"{field} is {text[:20]}", where=where, expected="a number relative to the image"
-            )
-        if field in "wh" and values[field] <= 0:
-            raise InputError(f"{field} is {text[:20]}", where=where, expected="more than 0")
+            values.append(math.nan)
+        if not math.isfinite(values[-1]):
+            raise InputError(f"{name} is {text[:20]}", where=where, expected="a number relative to the image")
+        if name in "wh" and values[-1] <= 0:
+            raise InputError(f"{name} is {text[:20]}", where=where, expected="more than 0")
     height, width = size
-    edges = {
-        "left": (values["cx"] - values["w"] / 2) * width,
-        "top": (values["cy"] - values["h"] / 2) * height,
-        "right": (values["cx"] + values["w"] / 2) * width,
-        "bottom": (values["cy"] + values["h"] / 2) * height,
-    }
-    for edge, value in edges.items():
-        limit = width if edge in ("left", "right") else height
-        if not -BORDER_TOLERANCE <= value <= limit + BORDER_TOLERANCE:
-            raise InputError(
-                f"the box's {edge} edge is at {value:.1f} px, outside the image",
-                where=where,
-                expected=f"0 to {limit}",
-            )
-        edges[edge] = min(max(value, 0.0), float(limit))
-    if edges["right"] <= edges["left"] or edges["bottom"] <= edges["top"]:
-        raise InputError("the box lies outside the image", where=where, expected="a part inside it")
-    return Instance(class_id=int(fields[0]), box_xyxy=np.array(list(edges.values())) - 0.5)
+    corners = np.array(values).reshape(-1, 2)
+    if not is_polygon:
+        corners = corners[0] + [[-0.5], [0.5]] * corners[1]
+    corners *= (width, height)
+    box = as_box([*corners.min(0).tolist(), *corners.max(0).tolist()], size, where, "box")
+    mask = decode_mask([corners.ravel().tolist()], (height, width), where) if is_polygon else None
+    return Instance(class_id=int(fields[0]), box_xyxy=box, mask=mask)

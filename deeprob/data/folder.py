@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.reading import OnBadSample, find_images, read_image
+from deeprob.data.reading import OnBadSample, find_images, list_folder, read_image
 from deeprob.data.source import FileSource
 from deeprob.errors import InputError
 
@@ -35,9 +35,7 @@ class FolderSource(FileSource[tuple[Path, int]]):
             base = self.root / folder
             if not base.is_dir():
                 raise InputError(f"no folder for split {split!r}", where=base)
-            classes = sorted(
-                path for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")
-            )
+            classes = [path for path in list_folder(base) if path.is_dir() and not path.name.startswith(".")]
             found[split] = [(image, path.name) for path in classes for image in find_images(path)]
             if not found[split]:
                 raise InputError(f"split {split!r} has no images", where=base, expected="<class>/<image>")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,8 @@ _JPEG_SIZE = frozenset(range(0xC0, 0xD0)) - {
     0xCC,
 }  # start-of-frame segments hold the image's size
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+
+_COUNTING = threading.Lock()  # frames are read in several threads
 
 Pixels: TypeAlias = NDArray[np.integer[Any] | np.floating[Any]]
 Item = TypeVar("Item")
@@ -85,8 +88,9 @@ class Frames(Sequence[Frame], Generic[Item]):
         except InputError as error:
             if self._on_bad_sample == "error":
                 raise
-            if str(error) not in self.skipped:
-                self.skipped.append(str(error))
+            with _COUNTING:
+                if str(error) not in self.skipped:
+                    self.skipped.append(str(error))
             return None
 
     def __iter__(self) -> Iterator[Frame]:
@@ -159,7 +163,7 @@ def read_plane(path: Path) -> Pixels:
 def find_images(root: Path) -> Iterator[Path]:
     """Find every image under `root` in sorted order; links to folders are followed, once."""
     visited: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
         if real in visited:
             subfolders.clear()
@@ -169,6 +173,18 @@ def find_images(root: Path) -> Iterator[Path]:
         for file in sorted(files):
             if file.lower().endswith(IMAGE_SUFFIXES):
                 yield Path(folder, file)
+
+
+def list_folder(path: Path) -> list[Path]:
+    """List a folder in sorted order. Raises InputError where it is missing or cannot be read."""
+    try:
+        return sorted(path.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot be listed ({error.strerror or error})", where=path) from None
+
+
+def _refuse(error: OSError) -> None:
+    raise InputError(f"cannot be listed ({error.strerror or error})", where=error.filename) from None
 
 
 def fingerprint(*parts: object) -> str:

@@ -51,7 +51,6 @@ def test_box_over_the_border_by_rounding_is_clipped(darknet_root: Path) -> None:
     ("line", "message"),
     [
         ("0 0.5 0.5 0.5", "4 fields"),
-        ("0 0.5 0.5 0.5 0.5 0.9", "6 fields"),
         ("2 0.5 0.5 0.5 0.5", "class 2; expected 0 to 1"),
         ("-1 0.5 0.5 0.5 0.5", "class -1"),
         ("ball 0.5 0.5 0.5 0.5", "class ball"),
@@ -64,10 +63,14 @@ def test_box_over_the_border_by_rounding_is_clipped(darknet_root: Path) -> None:
         ("0 0.5 0.5 0.5 1e999", "h is 1e999"),
         ("0 0.5 0.5 0 0.5", "w is 0; expected more than 0"),
         ("0 0.5 0.5 0.5 -0.5", "h is -0.5"),
-        ("0 0.9 0.5 0.5 0.5", "right edge is at 46.0 px"),
-        ("0 0.5 0.1 0.5 0.5", "top edge is at -4.5 px"),
+        ("0000000000099 0.5 0.5 0.5 0.5", "class 0000000000099"),
+        ("0 0.9 0.5 0.5 0.5", "box [26, 7.5, 46, 22.5] lies outside the image; expected 0 to 40 x 30"),
+        ("0 0.5 0.1 0.5 0.5", "box [10, -4.5, 30, 10.5] lies outside"),
         ("0 200 150 20 20", "outside the image"),
-        ("0 -0.01 0.5 0.005 0.5", "lies outside the image"),
+        ("0 -0.01 0.5 0.005 0.5", "has no area"),
+        ("0 0.1 0.1 0.5 0.1 0.5", "6 fields"),
+        ("0 0.1 0.1 0.5 0.1 0.5 nan", "y is nan"),
+        ("0 0.1 0.1 1.5 0.1 0.5 0.5", "lies outside the image"),
     ],
 )
 def test_bad_line_is_named_with_its_field(darknet_root: Path, line: str, message: str) -> None:
@@ -104,6 +107,31 @@ def test_skipping_counts_each_bad_file_and_keeps_the_rest(darknet_root: Path) ->
 def test_splits_that_match_nothing_or_overlap_are_refused(darknet_root: Path, splits, message: str) -> None:
     with pytest.raises(InputError, match=message):
         DarknetSource(darknet_root, splits)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # from pycocotools
+def test_polygon_gives_a_mask_and_its_box(darknet_root: Path) -> None:
+    label(darknet_root).write_text("1 0.25 0.2 0.75 0.2 0.75 0.8 0.25 0.8")
+    (instance,) = DarknetSource(darknet_root, SPLITS).frames("train")[0].instances
+    np.testing.assert_allclose(instance.box_xyxy, [9.5, 5.5, 29.5, 23.5])
+    expected = np.zeros((30, 40), bool)
+    expected[6:24, 10:30] = True
+    np.testing.assert_array_equal(instance.mask, expected)
+
+
+@pytest.mark.parametrize("names", ["[ball, robot]", "{0: ball, 1: robot}"])
+def test_names_come_from_a_yaml_file_too(darknet_root: Path, names: str) -> None:
+    (darknet_root / "data.yaml").write_text(f"path: .\nnc: 2\nnames: {names}\n")
+    assert DarknetSource(darknet_root, SPLITS, names_file="data.yaml").classes == ("ball", "robot")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "names: 3", "names: {0: a, 2: b}", "names: [1, 2]", "a: [", "[[[[", "!!x y"]
+)
+def test_yaml_without_names_is_one_line(darknet_root: Path, text: str) -> None:
+    (darknet_root / "data.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"data\.yaml: "):
+        DarknetSource(darknet_root, SPLITS, names_file="data.yaml")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from deeprob.data.reading import (
     Frames,
     find_images,
     fingerprint,
+    list_folder,
     read_ahead,
     read_image,
     read_plane,
@@ -173,3 +174,10 @@ def test_fingerprint_changes_with_a_file(tmp_path: Path) -> None:
     assert before == fingerprint("x", path)
     path.write_text("12")
     assert before != fingerprint("x", path)
+
+
+def test_folder_that_cannot_be_listed_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be listed"):
+        list_folder(tmp_path / "none")
+    with pytest.raises(InputError, match="cannot be listed"):
+        list(find_images(tmp_path / "none"))
