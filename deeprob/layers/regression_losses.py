@@ -31,7 +31,8 @@ class MSEFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-        return reduce((x - target).square_(), reduction)
+        difference = x - target
+        return reduce(difference.mul_(difference), reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
