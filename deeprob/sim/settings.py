@@ -125,8 +125,8 @@ class LookSettings:
     light_tint: float = 0.08
     shadows: bool = True
     shadow_strength: list[float] = field(default_factory=lambda: [0.3, 0.7])
-    tint: float = 0.1
-    recolour: float = 0.05
+    tint: float = 0.12
+    recolour: float = 0.1
     table_textures: str = "random"
     backgrounds: str = "random"
     blur: list[float] = field(default_factory=lambda: [0.0, 0.7])

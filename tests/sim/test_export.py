@@ -226,11 +226,21 @@ def test_a_killed_export_goes_on_where_it_stopped(tmp_path):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    workers = [child for child in _children(process.pid) if "spawn_main" in child.read_text()]
+    assert len(workers) == 2
     process.send_signal(signal.SIGKILL)
     process.wait()
-    time.sleep(1)  # its workers notice, and end
+    while any(worker.exists() for worker in workers):  # they notice, and end
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     cut = written(tmp_path / "cut", "bop", num=40)
     assert contents(cut) == contents(written(tmp_path / "whole", "bop", num=40))
+
+
+def _children(pid):
+    """The command line files of a process's children."""
+    tasks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/cmdline") for child in tasks]
 
 
 def _root():
