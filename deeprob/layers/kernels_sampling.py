@@ -89,11 +89,13 @@ def _resize(start, stop, x, rows, f, near, far, g, channels, y):  # type: ignore
 
 def _resize_adjoint(start, stop, dy, rows, f, near, far, g, channels, dx):  # type: ignore[no-untyped-def]
     height, length = dx.shape[1:]
-    line = np.empty(length, dy.dtype)
+    mixed = np.empty(length, dy.dtype)
     for n in range(start, stop):
         for o in range(len(rows)):
-            line[:] = 0
-            upstream = dy[n, o]
+            line, upstream, mix = dx[n, rows[o]], dy[n, o], f[o]
+            if mix != 0:
+                line = mixed
+                line[:] = 0
             if channels == 1:
                 for p in range(len(near)):
                     line[near[p]] += (1 - g[p]) * upstream[p]
@@ -107,12 +109,12 @@ def _resize_adjoint(start, stop, dy, rows, f, near, far, g, channels, dx):  # ty
                     if weight != 0:
                         for c in range(channels):
                             right[c] += weight * pixel[c]
-            here, following, weight = dx[n, rows[o]], dx[n, min(rows[o] + 1, height - 1)], f[o]
-            for i in range(length):
-                here[i] += (1 - weight) * line[i]
-            if weight != 0:
+            if mix != 0:
+                here, following = dx[n, rows[o]], dx[n, min(rows[o] + 1, height - 1)]
                 for i in range(length):
-                    following[i] += weight * line[i]
+                    here[i] += (1 - mix) * line[i]
+                for i in range(length):
+                    following[i] += mix * line[i]
 
 
 def _sample(start, stop, x, height, width, px, py, nearest, y):  # type: ignore[no-untyped-def]
