@@ -26,6 +26,7 @@ from deeprob.schema import LEAVES, SCHEMA
 
 _PACKAGE = Path(__file__).resolve().parent
 CONFIG_DIR = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
+_FREE_TEXT = {"graph": ("expression", "at", "upstream", "chain")}
 ALLOWED_TARGETS = ("deeprob", "torch.optim", "lightning.pytorch", "torchmetrics")
 
 
@@ -51,6 +52,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 
     register()
     with _one_line_errors(verb):
+        overrides = quote_text(verb, overrides)
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             cfg = hydra_compose(verb, list(overrides))
@@ -91,7 +93,7 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
-    own_arguments, sys.argv = sys.argv, [sys.argv[0], *arguments, *quiet]
+    own_arguments, sys.argv = sys.argv, [sys.argv[0], *quote_text(verb, arguments), *quiet]
     try:
         with _one_line_errors(verb):
             hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=verb)(checked)()
@@ -99,6 +101,20 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
                 raise errors[0]
     finally:
         sys.argv = own_arguments
+
+
+def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides with free text quoted: Hydra's grammar has its own meaning for ( , [ and {.
+
+    What is quoted already, and any other key, stay as they are.
+    """
+    quoted = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if equals and key in _FREE_TEXT.get(verb, ()) and value[:1] not in ("'", '"'):
+            override = f"{key}='" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        quoted.append(override)
+    return quoted
 
 
 def build(leaf: Mapping[str, Any] | DictConfig, allowed: Sequence[str] = (), **arguments: Any) -> Any:

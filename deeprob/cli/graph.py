@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from deeprob.runs import Run
 
 SUBJECTS = ("expression", "model", "run", "jacobian", "chain")
-FREE_TEXT = ("expression", "at", "upstream", "chain")  # not for Hydra's grammar, which has its own ( , [
 
 
 def main(arguments: list[str]) -> int:
     """Run the verb. Returns 0; raises InputError."""
     from deeprob.config import hydra_main
 
-    hydra_main("graph", show, [_quoted(a) for a in arguments])
+    hydra_main("graph", show, arguments)
     return 0
 
 
@@ -252,12 +251,3 @@ def _bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.4g} {unit}"
     return f"{count} bytes"
-
-
-def _quoted(argument: str) -> str:
-    """Quote a free text for Hydra; what is quoted already, and any other key, stay as they are."""
-    key, equals, value = argument.partition("=")
-    if key not in FREE_TEXT or not equals or value[:1] in ("'", '"'):
-        return argument
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"

@@ -40,7 +40,7 @@ def flat_code(graph: Graph, upstream: Tensor | None = None) -> str:
     if upstream is None and value_of(graph.output).numel() != 1:
         raise InputError("the output is an array", fix="give the gradient of the loss by it: upstream='...'")
     one = "ones_like(" + y + ")" if tensors else "1.0"
-    lines.append(f"grad_{y} = {one if upstream is None else _literal(upstream, True, False)}")
+    lines.append(f"grad_{y} = {one if upstream is None else _literal(upstream, tensors, False)}")
     started: set[Node] = set()
     for node in reversed(graph.gates):
         lines += _backward_lines(node, names, tensors, started, targets)
