@@ -68,15 +68,21 @@ class AttentionFunction(Function):
         if not may_overwrite(dy):
             dq, dk, dv, ds = attend_backward(dy, q, k, v, mask, seed, ctx.options, whole)
             return dq, dk, dv, ds.sum_to_size(mask.shape) if need_mask else None, None, None
-        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        blocks = list(whole.split(ctx.options.causal))
+        fresh = bool(blocks) and blocks[0].num_keys == k.shape[2]  # a head's first block writes all its keys
+        make = torch.empty_like if fresh else torch.zeros_like
+        dq, dk, dv = torch.empty_like(q), make(k), make(v)
         dmask = torch.zeros_like(mask) if need_mask else None
-        for block in whole.split(ctx.options.causal):
+        for block in blocks:
             q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
             dy_ = dy[block.queries]
             dq_, dk_, dv_, ds = attend_backward(dy_, q_, k_, v_, mask_, seed, ctx.options, block)
             dq[block.queries] = dq_
-            dk[block.keys] += dk_
-            dv[block.keys] += dv_
+            if fresh and block.queries[2].start == 0:
+                dk[block.keys], dv[block.keys] = dk_, dv_
+            else:
+                dk[block.keys] += dk_
+                dv[block.keys] += dv_
             if need_mask:
                 dmask_ = block.of_mask(dmask)
                 dmask_ += ds.sum_to_size(dmask_.shape)
