@@ -5,6 +5,7 @@ import torch
 
 from deeprob.layers import proof
 from deeprob.layers.catalogue import LAYERS
+from deeprob.layers.proof import _checks as promise
 
 torch.set_num_threads(1)
 
@@ -35,3 +36,18 @@ MODULES = [(layer.name, sample) for layer in LAYERS for sample in layer.modules]
 )
 def test_module_is_interchangeable_with_torch(name, sample):
     assert proof.module_matches_torch(sample) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def test_layer_compiles_with_inductor(layer):
+    sample = next(s for s in layer.samples if s.size == "tiny")
+    assert promise.compiles((layer, sample), backend="inductor") < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def test_layer_agrees_with_torch_on_the_shapes_of_real_models(layer):
+    for sample in layer.samples:
+        if sample.size == "bench":
+            promise.matches_torch((layer, sample), torch.float32)

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from deeprob.cli import benchmark
+from deeprob.errors import InputError
+
+
+@pytest.mark.slow
+def test_a_layer_is_timed_in_a_fresh_process_and_written(tmp_path, capsys):
+    assert benchmark.main(["layers", "quick=true", "only=softmax", f"out={tmp_path}"]) == 0
+    result = json.loads((tmp_path / "layers.json").read_text())
+    assert {row["layer"] for row in result["rows"]} == {"softmax"}
+    assert all(row["seconds"] > 0 and row["saved_bytes"] > 0 for row in result["rows"])
+    assert result["gemm_peak_gflops"] > 0
+    assert (tmp_path / "layers.png").stat().st_size > 1000
+    assert "| softmax |" in (tmp_path / "layers.md").read_text()
+    assert "geometric mean" in capsys.readouterr().out
+
+
+def row(ratio):
+    return {"layer": "relu", "shape": "s", "layout": "NCHW", "time_ratio": ratio, "torch_seconds": 1.0}
+
+
+def test_rounds_are_joined_by_medians_with_their_spread():
+    rounds = [{"gemm_peak_gflops": 10.0 * k, "rows": [row(r)]} for k, r in ((1, 0.5), (2, 0.9), (3, 0.6))]
+    joined = benchmark.join(rounds)
+    assert joined["rows"][0]["time_ratio"] == 0.6
+    assert joined["rows"][0]["time_ratio_range"] == [0.5, 0.9]
+    assert joined["gemm_peak_gflops"] == 20.0
+    assert joined["rounds"] == 3
+
+
+def test_a_geometric_mean():
+    assert benchmark.geometric_mean([0.5, 2.0]) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("args", [["quick=perhaps"], ["rounds=0"], ["everything"], ["only="]])
+def test_arguments_it_cannot_use_are_refused(args):
+    with pytest.raises(InputError):
+        benchmark.main(args)
+
+
+def test_a_measurement_that_fails_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "measure", lambda *_: "ValueError: no such row")
+    assert benchmark.main(["layers", f"out={tmp_path}"]) == 1
+    assert "no such row" in capsys.readouterr().err
