@@ -6,7 +6,7 @@ Colour is one linear map a pixel. With brightness b, contrast c, saturation s, h
     x' = b c R(h) (s x + (1 - s) grey(x)) + b (1 - c) mean grey(image)
 where R(h) turns colours around the grey axis (Rodrigues). R and the saturation keep grey pixels grey, so all
 is one 3x3 matrix and one offset a sample, and the normalisation (x' - mean) / std is folded into both.
-Both maps are applied in one pass over the pixels (deeprob.data.kernels).
+Both maps are applied in one pass over the pixels (deeprob.data.kernels); then blur, noise and cutout.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from deeprob.data.kernels import warp_and_recolour
+from deeprob.data.kernels import blur, warp_and_recolour
 from deeprob.data.settings import Augmentation
 from deeprob.layers.kernels import run
 
-_BLOCK_PIXELS = 2**15  # of what takes several passes, as many samples at a time as stay in the cache
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
 
@@ -61,9 +59,15 @@ def augment(
     out = torch.empty(batch, 3, height, width)
     low, high = (torch.tensor([(level - m) / d for m, d in zip(mean, std, strict=True)]) for level in (0, 1))
     run(warp_and_recolour, batch, images.contiguous(), affine, colour, lift, low, high, out)
-    block = max(1, _BLOCK_PIXELS // max(height * width, 1))
-    for start in range(0, batch if a.blur or a.noise or a.cutout else 0, block):
-        _blur_and_cut(out[start : start + block], draws[10:, start : start + block], a, generator, std)
+    if a.blur:
+        run(blur, batch, out, _gaussian(a.blur * draws[10].abs(), a.blur))
+    if a.noise:
+        # By each channel's std: the noise is defined on images from 0 to 1, and these are normalised.
+        deviation = a.noise * draws[11].abs().view(-1, 1, 1, 1) / torch.tensor(std).view(1, 3, 1, 1)
+        out.addcmul_(torch.randn(out.shape, generator=generator), deviation)
+    if a.cutout:
+        inside_y, inside_x = _interval(draws[12], a.cutout, height), _interval(draws[13], a.cutout, width)
+        out.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
     return out
 
 
@@ -81,41 +85,11 @@ def _affine(
     return torch.stack([row_x, row_y], dim=1)
 
 
-def _blur_and_cut(
-    planes: torch.Tensor,
-    draws: torch.Tensor,
-    a: Augmentation,
-    generator: torch.Generator,
-    std: tuple[float, ...],
-) -> None:
-    """Blur, add noise and cut out, in place."""
-    if a.blur:
-        planes.copy_(_blur(planes, a.blur * draws[0].abs(), a.blur))
-    if a.noise:
-        # By each channel's std: the noise is defined on images from 0 to 1, and these are normalised.
-        deviation = a.noise * draws[1].abs().view(-1, 1, 1, 1) / torch.tensor(std).view(1, 3, 1, 1)
-        planes.addcmul_(torch.randn(planes.shape, generator=generator), deviation)
-    if a.cutout:
-        inside_y = _interval(draws[2], a.cutout, planes.shape[2])
-        inside_x = _interval(draws[3], a.cutout, planes.shape[3])
-        planes.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
-
-
-def _blur(planes: torch.Tensor, sigma: torch.Tensor, largest: float) -> torch.Tensor:
-    """Blur each sample by its own Gaussian, sigma (B,) pixels, one axis after the other."""
-    radius = max(1, math.ceil(2.5 * largest))
-    taps = torch.exp(-0.5 * (torch.arange(radius + 1) / sigma.clamp(min=1e-3)[:, None]) ** 2)
-    taps /= taps[:, :1] + 2 * taps[:, 1:].sum(1, keepdim=True)
-    weights = taps.view(*taps.shape, 1, 1, 1)
-    for axis in (2, 3):
-        padding = (0, 0, radius, radius) if axis == 2 else (radius, radius, 0, 0)
-        padded = F.pad(planes, padding, mode="replicate")
-        size = planes.shape[axis]
-        planes = planes * weights[:, 0]
-        for offset in range(1, radius + 1):
-            both = padded.narrow(axis, radius - offset, size) + padded.narrow(axis, radius + offset, size)
-            planes.addcmul_(both, weights[:, offset])
-    return planes
+def _gaussian(sigma: torch.Tensor, largest: float) -> torch.Tensor:
+    """Sample one half of each Gaussian, sigma (B,) pixels, its whole adding up to 1: (B, R + 1)."""
+    distance = torch.arange(max(1, math.ceil(2.5 * largest)) + 1)
+    taps = torch.exp(-0.5 * (distance / sigma.clamp(min=1e-3)[:, None]) ** 2)
+    return taps / (taps[:, :1] + 2 * taps[:, 1:].sum(1, keepdim=True))
 
 
 def _colour_map(

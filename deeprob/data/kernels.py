@@ -1,4 +1,4 @@
-"""The loop of the augmentation: one pass from uint8 pixels to normalised planes, compiled when first used."""
+"""The loops of the augmentation, compiled when first used."""
 
 from __future__ import annotations
 
@@ -90,3 +90,36 @@ def warp_and_recolour(
                 out0[x] = min(max(c00 * red + c01 * green + c02 * blue + c03, low0), high0)
                 out1[x] = min(max(c10 * red + c11 * green + c12 * blue + c13, low1), high1)
                 out2[x] = min(max(c20 * red + c21 * green + c22 * blue + c23, low2), high2)
+
+
+def blur(start: int, stop: int, planes: Any, taps: Any) -> None:
+    """Blur samples start..stop of planes (B, 3, H, W) float32 in place, each by its own symmetric kernel.
+
+    taps: (B, R + 1) float32, the weights at distances 0 to R; outside the image its border is repeated.
+    """
+    height, width = planes.shape[2], planes.shape[3]
+    radius = taps.shape[1] - 1
+    columns, padded = np.empty((height, width), F32), np.empty(width + 2 * radius, F32)
+    for b in range(start, stop):
+        weights = taps[b]
+        for channel in range(3):
+            plane = planes[b, channel]
+            for y in range(height):
+                result, middle = columns[y], plane[y]
+                for x in range(width):
+                    result[x] = weights[0] * middle[x]
+                for k in range(1, radius + 1):
+                    above, below, weight = plane[max(y - k, 0)], plane[min(y + k, height - 1)], weights[k]
+                    for x in range(width):
+                        result[x] += weight * (above[x] + below[x])
+            for y in range(height):
+                padded[:radius] = columns[y, 0]
+                padded[radius : radius + width] = columns[y]
+                padded[radius + width :] = columns[y, width - 1]
+                result = plane[y]
+                for x in range(width):
+                    result[x] = weights[0] * padded[radius + x]
+                for k in range(1, radius + 1):
+                    left, right, weight = padded[radius - k :], padded[radius + k :], weights[k]
+                    for x in range(width):
+                        result[x] += weight * (left[x] + right[x])

@@ -4,9 +4,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 
-from deeprob.data.augment import Augmentation, _blur, augment, normalise, stream
+from deeprob.data.augment import Augmentation, augment, normalise, stream
 from deeprob.errors import InputError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -199,17 +198,6 @@ def test_colours_are_clipped_to_black_and_white() -> None:
     for channel in range(3):
         assert result[:, channel].min() >= -MEAN[channel] / STD[channel]
         assert result[:, channel].max() <= (1 - MEAN[channel]) / STD[channel] + 1e-6
-
-
-def test_blur_is_the_gaussian_of_scipy() -> None:
-    planes = pictures(3, 20, 20).permute(0, 3, 1, 2).float().contiguous()
-    sigma = torch.tensor([0.1, 0.7, 1.2])
-    result = _blur(planes, sigma, 1.2)
-    expected = [
-        gaussian_filter(p.numpy(), (0, s, s), mode="nearest", radius=3)
-        for p, s in zip(planes, sigma.tolist(), strict=True)
-    ]
-    np.testing.assert_allclose(result.numpy(), np.stack(expected), atol=1e-2)
 
 
 def test_noise_has_no_bias_and_its_spread_is_bounded() -> None:

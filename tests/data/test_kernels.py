@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter
 
-from deeprob.data.augment import stream
-from deeprob.data.kernels import warp_and_recolour
+from deeprob.data.augment import _gaussian, stream
+from deeprob.data.kernels import blur, warp_and_recolour
 from deeprob.layers.kernels import run
 
 LOW, HIGH = torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([1.0, 2.0, 3.0])
@@ -45,3 +46,15 @@ def test_far_away_samples_repeat_the_border() -> None:
     out = torch.empty(1, 3, 4, 4)
     run(warp_and_recolour, 1, images, affine, colour, torch.zeros(1, 3), LOW, HIGH, out)
     np.testing.assert_allclose(out, 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (20, 20), (33, 17)])
+def test_blur_is_the_gaussian_of_scipy(height: int, width: int) -> None:
+    planes = torch.rand(3, 3, height, width, generator=stream(height, width))
+    sigma = torch.tensor([0.1, 0.7, 1.2])
+    expected = [
+        gaussian_filter(p.numpy(), (0, s, s), mode="nearest", radius=3)
+        for p, s in zip(planes, sigma.tolist(), strict=True)
+    ]
+    run(blur, 3, planes, _gaussian(sigma, 1.2))
+    np.testing.assert_allclose(planes, np.stack(expected), atol=1e-5)
