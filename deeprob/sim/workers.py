@@ -17,7 +17,7 @@ from deeprob.sim.generator import Generator
 from deeprob.sim.settings import SimSettings
 
 Job = TypeVar("Job")
-_generator: Generator | None = None  # one per rendering process, made by _start
+_generator: Generator | InputError | None = None  # one per rendering process, or why it cannot be made
 
 
 def run_jobs(
@@ -62,7 +62,10 @@ def _start(settings: SimSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
-    _generator = Generator(settings)
+    try:
+        _generator = Generator(settings)
+    except InputError as error:  # told by the first job: what an initialiser raises only breaks the pool
+        _generator = error
 
 
 def _end_with_parent() -> None:
@@ -74,6 +77,8 @@ def _end_with_parent() -> None:
 
 
 def _do(work: Callable[[Generator, Any], Any], job: Any) -> None:
+    if isinstance(_generator, InputError):
+        raise _generator
     assert _generator is not None
     work(_generator, job)
 

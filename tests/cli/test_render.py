@@ -2,6 +2,7 @@ import cv2
 import pytest
 
 from deeprob.cli import main
+from deeprob.cli.render import compose_settings
 
 SMALL = ["sim.objects.names=[domino,cone]", "sim.camera.width=48", "sim.camera.height=40", "sim.views=2"]
 
@@ -34,3 +35,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_an_experiment_brings_its_settings_and_overrides_change_them():
+    settings = compose_settings(["experiment=quickstart", "sim.objects=random_urdfs", "sim.objects.limit=4"])
+    assert (settings.objects.folder, settings.objects.limit) == ("random_urdfs", 4)
+    assert settings.camera == compose_settings([]).camera

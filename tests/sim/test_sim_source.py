@@ -6,6 +6,7 @@ import pytest
 from deeprob.errors import InputError
 from deeprob.sim.generator import fingerprint
 from deeprob.sim.objects import load_objects
+from deeprob.sim.settings import LookSettings
 from deeprob.sim.source import PyBulletSource
 
 from .conftest import small
@@ -90,3 +91,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="rendered scenes cannot be written"):
         PyBulletSource(small(), tmp_path / "file", workers=0).prepare(progress=False)
+
+
+def test_settings_that_only_a_worker_can_judge_are_one_line(tmp_path):
+    (tmp_path / "photos").mkdir()
+    look = LookSettings(table_textures=str(tmp_path / "photos"))
+    with pytest.raises(InputError, match="no pictures in"):
+        PyBulletSource(small(look=look), tmp_path / "cache", workers=1).prepare(progress=False)
