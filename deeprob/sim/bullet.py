@@ -101,7 +101,7 @@ class BulletRenderer:
             cover |= (alone == i).astype(np.uint32) << np.uint32(i)
             visible[i], amodal[i] = _count(owner == i), _count(alone == i)
             whole[i] = amodal[i]
-            if whole[i, 0] and _touches(amodal[i], self.width, self.height):
+            if not whole[i, 0] or _touches(amodal[i], self.width, self.height):
                 _, _, around = self._shoot(wide, T_world_cam, look, 3 * self.width, 3 * self.height)
                 whole[i] = np.asarray(_count(around == i)) - corner
         self._show(scene, range(count))

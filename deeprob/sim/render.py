@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,14 +88,14 @@ class Renderer:
         disturb_depth(depth, K, look, self.noise)
         amodal = buffers.amodal[:count].copy()
         whole = amodal.copy()
-        for i in self._touching_the_border(amodal, T_cam_obj, scene):
+        for i in self._not_inside(amodal):
             whole[i] = self._whole_silhouette(int(scene.models[i]), P[i], buffers)
         return Rendering(image, depth, buffers.owner, buffers.cover, visible, amodal, whole, K, T_world_cam)
 
     def _room(self, scene: Scene) -> raster.Buffers:
         """Buffers that this scene fits in."""
         vertices = int(self.library.vertex_count[scene.models].sum())
-        if len(self._buffers.points) < vertices or len(self._buffers.start) < len(scene.models):
+        if self._buffers.points.shape[1] < vertices or len(self._buffers.start) < len(scene.models):
             self._buffers = raster.make_buffers(self.height, self.width, len(scene.models), vertices)
         return self._buffers
 
@@ -141,10 +142,12 @@ class Renderer:
 
     def _light(self, scene: Scene, look: Look) -> shading.Lighting:
         """The lamp, with a shadow map that spans the objects."""
-        up = np.array([1.0, 0.0, 0.0]) if abs(look.to_light[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
-        across = np.cross(up, look.to_light)
-        across /= np.linalg.norm(across)
-        frame = np.stack([across, np.cross(look.to_light, across), look.to_light])
+        x, y, z = look.to_light
+        level = math.hypot(
+            x, y
+        )  # across = z axis x to_light, level with the table; any axis under a lamp overhead
+        ax, ay = (-y / level, x / level) if level > 1e-6 else (1.0, 0.0)
+        frame = np.array([[ax, ay, 0.0], [-z * ay, z * ax, x * ay - y * ax], [x, y, z]])
         size = len(self.shadow)
         spots = scene.centres @ frame[:2].T
         radius = (self.library.radius[scene.models] * scene.scale)[:, None]
@@ -174,15 +177,15 @@ class Renderer:
             look.offset,
         )
 
-    def _touching_the_border(self, amodal: NDArray[np.int64], T_cam_obj: Array, scene: Scene) -> list[int]:
-        """The instances whose silhouette may go on outside the picture."""
+    def _not_inside(self, amodal: NDArray[np.int64]) -> list[int]:
+        """The instances whose silhouette may lie, or go on, outside the picture."""
         inside = (
             (amodal[:, 1] > 0)
             & (amodal[:, 2] > 0)
             & (amodal[:, 3] < self.width - 1)
             & (amodal[:, 4] < self.height - 1)
         )
-        return [int(i) for i in np.flatnonzero((amodal[:, 0] > 0) & ~inside)]
+        return [int(i) for i in np.flatnonzero((amodal[:, 0] == 0) | ~inside)]
 
     def _whole_silhouette(
         self, model: int, P: Array, buffers: raster.Buffers
