@@ -40,18 +40,21 @@ def lay_out(sizes: Mapping[Key, Point], edges: Sequence[tuple[Key, Key]]) -> Lay
 
     The graph must have no cycle. Parts that hang together are set one below the other.
     """
-    from grandalf.graphs import Edge, Graph, Vertex
+    from grandalf.graphs import Edge, Vertex, graph_core
     from grandalf.layouts import SugiyamaLayout
 
-    vertices = {key: Vertex(key) for key in sizes}
-    for key, vertex in vertices.items():
-        vertex.view = _View(*sizes[key])
     edges = list(dict.fromkeys(edges))
-    drawn = Graph(list(vertices.values()), [Edge(vertices[a], vertices[b]) for a, b in edges])
     centres: dict[Key, Point] = {}
     routes: dict[tuple[Key, Key], list[Point]] = {}
     top = MARGIN
-    for part in drawn.C:
+    for keys in _connected(list(sizes), edges):
+        vertices = {key: Vertex(key) for key in keys}
+        for key, vertex in vertices.items():
+            vertex.view = _View(*sizes[key])
+        # not grandalf's own Graph: it keeps edges in a set, and every drawing would differ
+        part = graph_core(
+            list(vertices.values()), [Edge(vertices[a], vertices[b]) for a, b in edges if a in vertices]
+        )
         sugiyama = SugiyamaLayout(part)
         sugiyama.xspace, sugiyama.yspace = ROW_GAP, LAYER_GAP
         roots = [v for v in part.sV if not v.e_in()]
@@ -78,6 +81,18 @@ def lay_out(sizes: Mapping[Key, Point], edges: Sequence[tuple[Key, Key]]) -> Lay
         centres = {k: (x, y - lowest) for k, (x, y) in centres.items()}
         routes = {k: [(x, y - lowest) for x, y in r] for k, r in routes.items()}
     return Layout(centres, routes, max(xs) + MARGIN, max(ys) - lowest + MARGIN)
+
+
+def _connected(keys: Sequence[Key], edges: Sequence[tuple[Key, Key]]) -> list[list[Key]]:
+    """The parts that hang together, each in the order of `keys`."""
+    part = {key: [key] for key in keys}
+    for a, b in edges:
+        if part[a] is not part[b]:
+            part[a] += part[b]
+            for key in part[b]:
+                part[key] = part[a]
+    place = {key: i for i, key in enumerate(keys)}
+    return [sorted(group, key=place.__getitem__) for group in {id(g): g for g in part.values()}.values()]
 
 
 def _part_overlaps(sugiyama: Any) -> None:

@@ -69,11 +69,12 @@ def trace(
     """Run `model(*inputs)` and the backward of `loss(output)`, and record every layer.
 
     loss: output -> (); default: cross-entropy with random classes for (N, C), else half the mean square.
-    Parameters' gradients are left as they were. Raises InputError where the model refuses its inputs.
+    Gradients of parameters and inputs are left as they were. Raises InputError where the model refuses what
+    it is given.
     """
     recorder = _Recorder(inputs)
-    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
-    before = [p.grad for p in parameters]
+    leaves = [t for t in _tensors(inputs) if t.is_leaf and t.requires_grad]
+    leaves += model.parameters() if isinstance(model, nn.Module) else []
     try:
         with recorder.recording(model):
             output = model(*inputs)
@@ -82,9 +83,12 @@ def trace(
         raise InputError(f"the model refuses an input {shapes}: {error}", where="trace") from error
     value = (loss or _any_loss)(output)
     if value.requires_grad:
+        before = [leaf.grad for leaf in leaves]
+        for leaf in leaves:
+            leaf.grad = None  # backward would add to it in place
         value.backward()  # type: ignore[no-untyped-call]
-    for parameter, gradient in zip(parameters, before, strict=True):
-        parameter.grad = gradient
+        for leaf, gradient in zip(leaves, before, strict=True):
+            leaf.grad = gradient
     recorder.trace.loss = float(value.detach())
     return recorder.trace
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from math import isfinite
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -55,7 +56,8 @@ class GradientFlow(Callback):
         }
         self._forget()
         with open(f"{trainer.default_root_dir}/{FILE}", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self._step, "layers": seen}) + "\n")
+            finite = {n: {k: v if isfinite(v) else None for k, v in row.items()} for n, row in seen.items()}
+            file.write(json.dumps({"step": self._step, "layers": finite}) + "\n")
         metrics = {
             f"gradient_flow/{key}/{name}": value
             for name, numbers in seen.items()

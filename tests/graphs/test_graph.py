@@ -78,9 +78,8 @@ def test_one_entry_of_x_meets_one_row_of_w():
 @pytest.mark.parametrize("loss", [hinge_loss, softmax_loss])
 def test_a_two_layer_network_agrees_with_torch(loss):
     torch.manual_seed(0)
-    values = {
-        name: torch.randn(shape).double() for name, shape in zip("x w v".split(), [(4, 3), (3, 5), (5, 3)])
-    }
+    shapes = {"x": (4, 3), "w": (3, 5), "v": (5, 3)}
+    values = {name: torch.randn(shape).double() for name, shape in shapes.items()}
     x, w, v, t = inputs("x w v t")
     graph = Graph(loss(relu(x @ w) @ v, t) + 0.1 * (l2(w) + l2(v)))
     value = graph.forward(**values, t=[0, 2, 1, 1])
