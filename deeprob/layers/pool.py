@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike
+from . import kernels_pool as loops
+from ._function import Function, expect, expect_alike, is_plain
 from ._window import Pair, pair
+from .kernels import run
 
 
 class MaxPool2dFunction(Function):
@@ -29,29 +31,88 @@ class MaxPool2dFunction(Function):
     def forward(
         x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
-        y, winners = nn.functional.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, True)
-        return y, winners
+        """Return maxima and winners: these as places in the map, or (from the loops) as taps of the window."""
+        if (layout := loop_layout(x)) is not None and kernel[0] * kernel[1] < loops.NONE:
+            sizes = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+            size = [num_windows(*window, ceil_mode) for window in sizes]
+            y = torch.empty(*x.shape[:2], *size, memory_format=layout)
+            taps = torch.empty_like(y, dtype=torch.uint8)
+            loop = loops.max_planes if layout == torch.contiguous_format else loops.max_rows
+            source, target, numbers = (as_loop(t, layout) for t in (x, y, taps))
+            run(loop, len(source), source, kernel, stride, padding, dilation, target, numbers)
+            return y, taps
+        y, places = nn.functional.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, True)
+        return y, places
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, *ctx.window, _ = inputs
         _, winners = output
         ctx.mark_non_differentiable(winners)
         ctx.save_for_backward(winners)
         ctx.save_for_forward(winners)
-        ctx.map = inputs[0].shape[-2:]
+        ctx.map = x.shape[-2:]
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Any) -> Any:
         (winners,) = ctx.saved_tensors
         maps = dy.shape[:2]
+        if winners.dtype == torch.uint8 and (layout := layout_of(winners)) is not None and is_plain(dy):
+            dx = torch.empty(*maps, *ctx.map, memory_format=layout).zero_()
+            planes = layout == torch.contiguous_format
+            loop = loops.max_planes_gradient if planes else loops.max_rows_gradient
+            dy = dy.contiguous(memory_format=layout)
+            upstream, taps, target = (as_loop(t, layout) for t in (dy, winners, dx))
+            run(loop, len(target), upstream, taps, *ctx.window, target)
+            return dx, None, None, None, None, None
+        places = places_of(winners, ctx.map, *ctx.window)
         dx = dy.new_zeros(*maps, ctx.map.numel())
-        dx = dx.scatter_add(2, winners.flatten(2), dy.flatten(2))  # windows may overlap
+        dx = dx.scatter_add(2, places.flatten(2), dy.flatten(2))  # windows may overlap
         return dx.reshape(*maps, *ctx.map), None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
         (winners,) = ctx.saved_tensors
-        return x_dot.flatten(2).gather(2, winners.flatten(2)).view_as(winners), None
+        places = places_of(winners, ctx.map, *ctx.window)
+        return x_dot.flatten(2).gather(2, places.flatten(2)).view(places.shape), None
+
+
+def places_of(winners: Tensor, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Tensor:
+    """Turn taps of windows into places in the map, row by row."""
+    if winners.dtype != torch.uint8:
+        return winners
+    tap = winners.long()
+    grid = [torch.arange(n, device=tap.device) for n in winners.shape[2:]]
+    row = (grid[0] * stride[0] - padding[0])[:, None] + tap // kernel[1] * dilation[0]
+    column = grid[1] * stride[1] - padding[1] + tap % kernel[1] * dilation[1]
+    return (row * size[1] + column).contiguous()
+
+
+def num_windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
+    """Count the windows of one axis; the last may reach beyond the map but not start there."""
+    span = size + 2 * padding - dilation * (kernel - 1) - 1
+    count = (span + (stride - 1 if ceil_mode else 0)) // stride + 1
+    return count - 1 if ceil_mode and (count - 1) * stride >= size + padding else count
+
+
+def layout_of(x: Tensor) -> torch.memory_format | None:
+    """Return how a map is stored, if without gaps."""
+    if x.is_contiguous():
+        return torch.contiguous_format
+    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else None
+
+
+def loop_layout(x: Tensor) -> torch.memory_format | None:
+    """Return how a map is stored if the CPU's loops can and should run over it."""
+    return layout_of(x) if is_plain(x) and x.dim() == 4 and x.numel() >= LOOP_FROM else None
+
+
+def as_loop(x: Tensor, layout: torch.memory_format) -> Tensor:
+    """View a map as planes (N C, H, W), or with its channels innermost (N, H, W, C)."""
+    return x.flatten(0, 1) if layout == torch.contiguous_format else x.permute(0, 2, 3, 1)
+
+
+LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 
 
 class SeparableFunction(Function):
@@ -61,7 +122,7 @@ class SeparableFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        return rows @ x @ columns.t()
+        return between(x, rows, columns)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -72,12 +133,23 @@ class SeparableFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         rows, columns = ctx.saved_tensors
-        return rows.t() @ dy @ columns, None, None
+        return between(dy, rows.t(), columns.t()), None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
         rows, columns = ctx.saved_tensors
-        return rows @ x_dot @ columns.t()
+        return between(x_dot, rows, columns)
+
+
+def between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return R x C^T; of maps with channels innermost by a loop that skips the zeros of R and C."""
+    if loop_layout(x) == torch.channels_last:
+        y = torch.empty(*x.shape[:2], len(rows), len(columns), memory_format=torch.channels_last)
+        source, target = (as_loop(t, torch.channels_last) for t in (x, y))
+        run(loops.average_rows, len(x), source, rows.contiguous(), columns.contiguous(), target)
+        return y
+    product: Tensor = rows @ x @ columns.t()
+    return product
 
 
 class GlobalAvgPoolFunction(Function):
@@ -163,10 +235,7 @@ def window_average(
     size: int, kernel: int, stride: int, padding: int, ceil_mode: bool, count_include_pad: bool, like: Tensor
 ) -> Tensor:
     """Return the matrix (windows, size) that averages windows of one axis."""
-    span = size + 2 * padding - kernel
-    count = (span + (stride - 1 if ceil_mode else 0)) // stride + 1
-    if ceil_mode and (count - 1) * stride >= size + padding:
-        count -= 1  # a window starts inside the map or its left padding
+    count = num_windows(size, kernel, stride, padding, 1, ceil_mode)
     first = torch.arange(count, device=like.device)[:, None] * stride - padding
     place = torch.arange(size, device=like.device)
     inside = ((place >= first) & (place < first + kernel)).to(like.dtype)

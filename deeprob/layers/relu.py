@@ -45,11 +45,19 @@ class ReLUFunction(Function):
 
 def relu_backward(y: Tensor, dy: Tensor) -> Tensor:
     """Return dy where y > 0, else 0."""
-    if is_plain(y, dy) and y.stride() == dy.stride() and (flat_y := kernels.flat(y)) is not None:
+    if (
+        y.numel() >= LOOP_FROM
+        and is_plain(y, dy)
+        and y.stride() == dy.stride()
+        and (flat_y := kernels.flat(y)) is not None
+    ):
         dx = torch.empty_like(y)
         kernels.run(kernels.relu_gradient, y.numel(), flat_y, kernels.flat(dy), kernels.flat(dx), grain=4096)
         return dx
     return y.sign() * dy  # 1 where y > 0, else 0: faster than a comparison
+
+
+LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 
 
 class LeakyReLUFunction(Function):
