@@ -36,6 +36,12 @@ def intrinsics_from_fov(width: int, height: int, degrees: float) -> Array:
     return make_intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2)
 
 
+def invert_intrinsics(K: Array) -> Array:
+    """The inverse (3, 3) of K without skew: pixel (u, v, 1) to the point of its ray at depth 1."""
+    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    return np.array([[1 / fx, 0.0, -cx / fx], [0.0, 1 / fy, -cy / fy], [0.0, 0.0, 1.0]])
+
+
 def project_points(K: Array, points_cam: ArrayLike) -> Array:
     """Pixels (N, 2) of points (N, 3) in camera axes, which must lie in front of the camera (z > 0)."""
     uvw = np.asarray(points_cam, np.float64) @ K.T

@@ -53,6 +53,8 @@ class Generator:
         radius = self.library.radius[scene.models] * scene.scale
         K, T_world_cam = draw_camera(self.camera, scene, radius, rng, turn)
         look = draw_look(self.settings.look, len(scene.models), rng)
+        if not self.camera.pixel_center:
+            return self.renderer.render(scene, K, T_world_cam, look)
         shift = np.zeros((3, 3))
         shift[:2, 2] = self.camera.pixel_center
         return replace(self.renderer.render(scene, K - shift, T_world_cam, look), K=K)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.errors import InputError
-from deeprob.geometry.camera import Array
+from deeprob.geometry.camera import Array, invert_intrinsics
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim import raster
 from deeprob.sim import shade as shading
@@ -113,7 +113,7 @@ class Renderer:
         """Colour the rasterised pixels."""
         rotation = scene.T_world_obj[:, :3, :3]
         eye = T_world_cam[:3, 3]
-        ray = T_world_cam[:3, :3] @ np.linalg.inv(K)
+        ray = T_world_cam[:3, :3] @ invert_intrinsics(K)
         half = eye - scene.centres
         half = half / np.linalg.norm(half, axis=1, keepdims=True) + look.to_light
         half /= np.linalg.norm(half, axis=1, keepdims=True) + 1e-12

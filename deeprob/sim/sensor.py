@@ -47,6 +47,8 @@ def disturb_depth(depth: F32, K: F64, look: Look, tile: F32) -> None:
         far = np.where(depth > 0, depth, np.float32(1e3))
         spread = cv2.morphologyEx(far, cv2.MORPH_GRADIENT, np.ones((side, side), np.uint8))
         depth[spread > EDGE + 0.01 * side] = 0
+    if not (look.depth_noise > 0 or look.depth_disparity > 0):
+        return
     seen = depth > 0
     z = depth[seen].astype(np.float64)
     if look.depth_noise > 0:
@@ -56,8 +58,7 @@ def disturb_depth(depth: F32, K: F64, look: Look, tile: F32) -> None:
     if look.depth_disparity > 0:
         step = look.depth_disparity / (K[0, 0] * BASELINE)
         z = 1 / np.maximum(np.rint(1 / np.maximum(z, 1e-3) / step) * step, 1e-9)
-    if look.depth_noise > 0 or look.depth_disparity > 0:
-        depth[seen] = z
+    depth[seen] = z
 
 
 @kernel

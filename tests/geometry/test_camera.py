@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 
 from deeprob.errors import InputError
-from deeprob.geometry.camera import intrinsics_from_fov, look_at, make_intrinsics, project_points
+from deeprob.geometry.camera import (
+    intrinsics_from_fov,
+    invert_intrinsics,
+    look_at,
+    make_intrinsics,
+    project_points,
+)
 from deeprob.geometry.transform import invert_transform, transform_points
 
 
@@ -18,6 +24,11 @@ def test_the_field_of_view_spans_the_outer_edges_of_the_pixels():
     K = intrinsics_from_fov(640, 480, 60.0)
     edge = [[np.tan(np.radians(30)), 0.0, 1.0]]
     np.testing.assert_allclose(project_points(K, edge), [[639.5, 239.5]], atol=1e-9)
+
+
+def test_the_inverse_of_the_intrinsics():
+    K = make_intrinsics(300, 310, 100.5, 80.2)
+    np.testing.assert_allclose(invert_intrinsics(K) @ K, np.eye(3), atol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [(0, 300, 1, 1), (300, -1, 1, 1), (300, 300, np.nan, 1)])
