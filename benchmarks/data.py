@@ -96,9 +96,9 @@ def epoch_start(count: int) -> dict[str, Any]:
 
 
 def workers(size: int, batch_size: int, count: int, rounds: int = 7) -> dict[str, Any]:
-    """Images a second with one and with two worker processes, in turn, by the clock on the wall."""
+    """Images a second with one and with two worker threads, in turn, by the clock on the wall."""
     split = noise(count, size)
-    heavy = replace(STANDARD, blur=0.8, noise=0.05)  # work that is worth sending batches between processes
+    heavy = replace(STANDARD, blur=0.8, noise=0.05)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     loaders = {
         n: BatchLoader(split, batch_size, MEAN, STD, augmentation=heavy, shuffle=True, num_workers=n)
@@ -111,7 +111,7 @@ def workers(size: int, batch_size: int, count: int, rounds: int = 7) -> dict[str
             seconds[n].append(time.perf_counter() - begin)
     times = {n: statistics.median(values[1:]) for n, values in seconds.items()}  # the first starts them
     return {
-        "what": f"{size} x {size} images a second, with blur and noise too, from two worker processes",
+        "what": f"{size} x {size} images a second, with blur and noise too, from two worker threads",
         "ours": f"{count / times[2]:.0f}",
         "against": f"from one: {count / times[1]:.0f}",
         "ratio": round(times[1] / times[2], 2),

@@ -70,7 +70,6 @@ class PerceptionData(LightningDataModule):
         self.progress = progress
         self._mean_std = (tuple(mean), tuple(std)) if mean is not None and std is not None else None
         self._splits: dict[str, Split] = {}
-        self._training: BatchLoader | None = None
         self._prepared = False
 
     @property
@@ -143,7 +142,7 @@ class PerceptionData(LightningDataModule):
         return self._splits[name]
 
     def train_dataloader(self) -> BatchLoader:
-        self._training = BatchLoader(
+        return BatchLoader(
             self.split("train"),
             self.batch_size,
             self.mean,
@@ -157,12 +156,6 @@ class PerceptionData(LightningDataModule):
             rank=self.trainer.global_rank if self.trainer else 0,
             num_replicas=self.trainer.world_size if self.trainer else 1,
         )
-        return self._training
-
-    def teardown(self, stage: str) -> None:
-        """End the training loader's worker processes, which else wait for the garbage collector."""
-        if self._training is not None:
-            self._training.close()
 
     def val_dataloader(self) -> BatchLoader:
         return self.loader("val")

@@ -5,11 +5,13 @@ A batch is a pure function of (seed, epoch, batch number): any number of workers
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from deeprob.data.augment import augment, normalise, stream
 from deeprob.data.crops import Split
@@ -28,7 +30,7 @@ class Batch(NamedTuple):
     indices: torch.Tensor
 
 
-class Batches(Dataset[Batch]):
+class Batches:
     """The batches of a split, as a function of (epoch, number)."""
 
     def __init__(
@@ -75,18 +77,20 @@ class Batches(Dataset[Batch]):
 
     def _epoch_order(self, epoch: int) -> torch.Tensor:
         """List the split's indices in the epoch's order, int64 (N,)."""
-        if self._order is None or self._order[0] != epoch:
-            generator = stream(self.seed, epoch, 0)
-            if self.balanced:
-                labels = self.split.labels
-                weights = 1 / torch.bincount(labels)[labels].double()
-                order = torch.multinomial(weights, len(labels), replacement=True, generator=generator)
-            elif self.shuffle:
-                order = torch.randperm(len(self.split), generator=generator)
-            else:
-                order = torch.arange(len(self.split))
-            self._order = epoch, order
-        return self._order[1]
+        cached = self._order  # taken once: another thread may put another epoch's in its place
+        if cached is not None and cached[0] == epoch:
+            return cached[1]
+        generator = stream(self.seed, epoch, 0)
+        if self.balanced:
+            labels = self.split.labels
+            weights = 1 / torch.bincount(labels)[labels].double()
+            order = torch.multinomial(weights, len(labels), replacement=True, generator=generator)
+        elif self.shuffle:
+            order = torch.randperm(len(self.split), generator=generator)
+        else:
+            order = torch.arange(len(self.split))
+        self._order = epoch, order
+        return order
 
 
 class BatchLoader:
@@ -95,7 +99,7 @@ class BatchLoader:
     augmentation: None for images as they are.
     shuffle: in an order drawn for each epoch; balanced: every class as often as any other, samples repeated.
     drop_last: leave out a last batch that is not full (unless it is the only one).
-    num_workers: processes that make batches ahead; 0 makes them in this one, when they are asked for.
+    num_workers: threads that make batches ahead; 0 makes them in this one, when they are asked for.
     rank, num_replicas: this process's number among those that train together; each takes its own part.
 
     `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
@@ -138,8 +142,6 @@ class BatchLoader:
         self._epoch = 0
         self._given = 0  # batches of this epoch that an iteration has handed out
         self._start = 0  # where the next iteration starts: not 0 only after a resume
-        self._schedule: list[tuple[int, int]] = []
-        self._workers: DataLoader[Batch] | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -149,8 +151,7 @@ class BatchLoader:
         if self._given and not self._start:
             self.set_epoch(self._epoch + 1)
         start, self._start = self._start, 0
-        self._schedule[:] = [(self._epoch, number) for number in range(start, len(self))]
-        for given, batch in enumerate(self._run_schedule(), start=start + 1):
+        for given, batch in enumerate(self._run(start), start=start + 1):
             self._given = given
             yield batch
 
@@ -187,28 +188,28 @@ class BatchLoader:
         self._epoch = epoch + (given > 0 and finished)
         self._given = self._start = 0 if finished else given
 
-    def close(self) -> None:
-        """End the worker processes; the next iteration starts new ones."""
-        self._workers = None
-
-    def _run_schedule(self) -> Iterator[Batch]:
+    def _run(self, start: int) -> Iterator[Batch]:
+        """Make this epoch's batches from number `start` on, in order."""
+        numbers = iter([(self._epoch, number) for number in range(start, len(self))])
         if self.num_workers == 0:
-            return map(self.batches.__getitem__, list(self._schedule))
-        if self._workers is None:
-            if self.batches.augmentation is not None:  # compiled here once, rather than in each worker
-                augment(
-                    self.batches.split.images[:1],
-                    self.batches.augmentation,
-                    stream(0),
-                    self.batches.mean,
-                    self.batches.std,
-                )
-            self._workers = DataLoader(
-                self.batches,
-                batch_size=None,
-                sampler=self._schedule,
-                num_workers=self.num_workers,
-                persistent_workers=True,
-                pin_memory=torch.cuda.is_available(),
+            yield from map(self.batches.__getitem__, numbers)
+            return
+        # Threads are enough: the work is in compiled loops and torch's operations, which let go of Python's
+        # lock, and a batch needs not be sent from another process.
+        pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="batches")
+        try:
+            ahead = deque(
+                pool.submit(self._make, item) for item in itertools.islice(numbers, self.num_workers + 1)
             )
-        return iter(self._workers)
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(pool.submit(self._make, item) for item in itertools.islice(numbers, 1))
+                yield batch
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _make(self, item: tuple[int, int]) -> Batch:
+        batch = self.batches[item]
+        if torch.cuda.is_available():  # pinned memory goes to the GPU while it computes
+            return Batch(*(tensor.pin_memory() for tensor in batch))
+        return batch

@@ -1,5 +1,5 @@
 import itertools
-import multiprocessing
+import threading
 
 import pytest
 import torch
@@ -87,15 +87,23 @@ def test_workers_survive_an_iteration_that_is_left_early() -> None:
     assert same(list(alone), list(together))
 
 
-def test_closing_ends_the_workers_and_iterating_starts_new_ones() -> None:
-    loader = training(num_workers=1)
-    first = list(loader)
-    (worker,) = multiprocessing.active_children()
-    loader.close()
-    assert not worker.is_alive()
-    loader.set_epoch(0)
-    assert same(list(loader), first)
-    loader.close()
+def test_threads_end_with_their_iteration() -> None:
+    loader = training(num_workers=2)
+    list(loader)
+    unfinished = iter(loader)
+    next(unfinished)
+    del unfinished
+    for thread in threading.enumerate():
+        if thread.name.startswith("batches"):
+            thread.join(timeout=10)
+            assert not thread.is_alive()
+
+
+def test_error_in_a_worker_comes_through() -> None:
+    loader = training(num_workers=2)
+    loader.batches._order = 0, torch.arange(100, 123)
+    with pytest.raises(IndexError):
+        list(loader)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
