@@ -31,4 +31,11 @@ def evaluate(cfg: DictConfig) -> None:
 
     run = Run.find(cfg.run)
     results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=list(cfg.allowed_targets))
-    print_table(results, Console())
+    console = Console()
+    print_table(results, console)
+    if cfg.robustness:
+        from deeprob.evaluation.robustness import evaluate_robustness, table
+
+        console.print(
+            table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=list(cfg.allowed_targets)))
+        )

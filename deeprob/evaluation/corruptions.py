@@ -92,4 +92,4 @@ def _table(images: Images, values: NDArray[np.floating]) -> Images:
 
 
 def _rounded(values: NDArray[np.floating]) -> Images:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)

@@ -95,6 +95,14 @@ DEFINITIONS: dict[str, Definition] = {
         "beyond the sum of each alone.",
         "Box, Hunter and Hunter, Statistics for Experimenters, 2nd ed. 2005, chapter 5",
     ),
+    "robustness": Definition(
+        "Robustness",
+        "Top-1 accuracy on the same samples after corrupting their images: noise, blur, darker or brighter"
+        " light, a grey patch, JPEG compression, in five severities. The mean is over all corruptions and "
+        "severities.",
+        "After Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
+        higher_is_better=True,
+    ),
     "majority": Definition(
         "Majority class", "A baseline that always answers the most frequent training class."
     ),

@@ -134,6 +134,28 @@ def intervals_chart(
     return _svg(figure, name, f"{label} with 95 % intervals: {rows}.")
 
 
+def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]]) -> str:
+    """Accuracy over severity, one line a corruption: clean at 0, then each severity's value."""
+    figure, axes = _figure(height=3.4)
+    for i, (name, values) in enumerate(corrupted.items()):
+        axes.plot(
+            range(len(values) + 1),
+            [clean, *values],
+            color=SERIES[i % len(SERIES)],
+            linestyle=("-", (0, (4, 2)))[i // len(SERIES) % 2],
+            marker="os^Dvx"[i % 6],
+            markersize=4,
+            label=name.replace("_", " "),
+        )
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("severity")
+    axes.set_ylabel("top-1 accuracy")
+    _legend(axes)
+    ends = "; ".join(f"{name.replace('_', ' ')} {values[-1]:.3f}" for name, values in corrupted.items())
+    text = f"Accuracy over severity of corruption, {clean:.3f} without. At the highest severity: {ends}."
+    return _svg(figure, "robustness", text)
+
+
 def standalone(svg: str) -> str:
     """The same figure as a file of its own: light colours, white ground."""
     for variable, colour in COLOURS.values():

@@ -18,6 +18,7 @@ from deeprob.evaluation import figures, pages
 from deeprob.evaluation.definitions import title
 from deeprob.evaluation.metrics.classification import reliability, sample_sums
 from deeprob.evaluation.predictions import Predictions
+from deeprob.evaluation.robustness import read_robustness
 from deeprob.runs import Run, write_text
 
 MATRIX_CLASSES = 25  # more than these do not fit on a page: the most frequent confusions stand for them
@@ -26,6 +27,7 @@ CONTENTS = (
     ("learning", "Learning curves"),
     ("errors", "Where it errs"),
     ("calibration", "Calibration"),
+    ("robustness", "Robustness"),
     ("samples", "Samples"),
     ("cost", "Data and cost"),
     ("reproduce", "Reproduce"),
@@ -46,6 +48,9 @@ def write_report(run: Run, split: str | None = None) -> Path:
     diagram = figures.reliability_diagram(*reliability(sums))
     comparison = _comparison(results)
     samples = _samples(predictions)
+    robustness = read_robustness(run, results["split"])
+    optional = {"learning": curves, "robustness": robustness}
+    robustness_drawing = "" if robustness is None else _robustness_drawing(robustness)
     context = {
         "results": results,
         "split_name": _split_name(results),
@@ -53,7 +58,7 @@ def write_report(run: Run, split: str | None = None) -> Path:
         "headline": [
             m for m in ("top1_accuracy", "balanced_accuracy", "macro_f1") if m in results["metrics"]
         ],
-        "contents": [c for c in CONTENTS if c[0] != "learning" or curves],
+        "contents": [c for c in CONTENTS if optional.get(c[0], True)],
         "comparison": comparison,
         "curves": curves,
         "curve_captions": {name: _curve_caption(name) for name in curves},
@@ -61,6 +66,8 @@ def write_report(run: Run, split: str | None = None) -> Path:
         "matrix": _matrix(results["confusion"]),
         "confusions": _confusions(results["confusion"], predictions.classes),
         "reliability": diagram,
+        "robustness": robustness,
+        "robustness_drawing": robustness_drawing,
         "wrong": [s for s in samples if s["label"] != s["predicted"]],
         "right": [s for s in samples if s["label"] == s["predicted"]],
         "num_wrong": int((predictions.predicted != predictions.labels).sum()),
@@ -84,8 +91,8 @@ def write_report(run: Run, split: str | None = None) -> Path:
     if results.get("differences"):
         names |= {"difference", "p_value"}
     write_text(run.report, pages.render("run.html.j2", names, context))
-    drawings = {**curves, "reliability": diagram, **({"baselines": comparison} if comparison else {})}
-    for name, drawing in drawings.items():
+    drawings = {**curves, "reliability": diagram, "baselines": comparison, "robustness": robustness_drawing}
+    for name, drawing in ((name, drawing) for name, drawing in drawings.items() if drawing):
         write_text(run.plots / f"{name.replace('/', '-')}.svg", figures.standalone(drawing) + "\n")
     return run.report
 
@@ -149,6 +156,13 @@ def _comparison(results: Mapping[str, Any]) -> str:
         for name, b in results["baselines"].items()
     ]
     return figures.intervals_chart(rows, "top-1 accuracy", name="baselines")
+
+
+def _robustness_drawing(robustness: Mapping[str, Any]) -> str:
+    corrupted = {
+        name: [entry["value"] for entry in entries] for name, entries in robustness["corruptions"].items()
+    }
+    return figures.robustness_curves(robustness["clean"]["value"], corrupted)
 
 
 def _curve_caption(name: str) -> str:

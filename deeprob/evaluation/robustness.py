@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse
 import torch
+from rich import box
 from rich.progress import Progress
+from rich.table import Table
 
 from deeprob.errors import InputError
 from deeprob.evaluation.corruptions import CORRUPTIONS, NUM_SEVERITIES, corrupt
@@ -104,6 +107,19 @@ def read_robustness(run: Run, split: str) -> dict[str, Any] | None:
         fix = f"run: deeprob evaluate run={run.path} split={split} robustness=true"
         raise InputError(f"broken JSON ({error})", where=path, fix=fix) from None
     return results
+
+
+def table(results: Mapping[str, Any]) -> Table:
+    """The results for a terminal: a row a corruption, a column a severity, 0 for the images as they are."""
+    shown = Table(title="top-1 accuracy under corruption", title_justify="left", box=box.SIMPLE_HEAD)
+    shown.add_column("severity", no_wrap=True)
+    for severity in range(NUM_SEVERITIES + 1):
+        shown.add_column(str(severity), justify="right")
+    for name, entries in results["corruptions"].items():
+        values = [results["clean"]["value"], *(entry["value"] for entry in entries)]
+        shown.add_row(name, *(f"{value:.3f}" for value in values))
+    shown.caption = f"mean over all corruptions and severities {results['mean']['value']:.3f}"
+    return shown
 
 
 def _sums(experiment: Experiment, split: Split) -> scipy.sparse.csr_array:

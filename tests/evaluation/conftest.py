@@ -75,12 +75,12 @@ def run_folder(path: Path, predictions: Predictions, seed: int = 0, experiment: 
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_predictions():
     return predictions_of_a_model
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_run():
     return run_folder
 

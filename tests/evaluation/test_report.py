@@ -12,6 +12,7 @@ import pytest
 
 from deeprob.errors import InputError
 from deeprob.evaluation.report import write_report
+from deeprob.evaluation.robustness import path_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -48,9 +49,11 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture
-def page(finished_run) -> Page:
-    return Page(write_report(finished_run).read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, write_run, make_predictions) -> Page:
+    """The report of a run like `finished_run`, written once for all that only read it."""
+    run = write_run(tmp_path_factory.mktemp("runs") / "demo" / "20260101-120000", make_predictions())
+    return Page(write_report(run).read_text(encoding="utf-8"))
 
 
 def test_every_tag_is_closed_where_it_was_opened(page):
@@ -180,6 +183,29 @@ def test_results_of_another_form_are_refused(finished_run, change, message):
     results = {**finished_run.read_results(), **change}
     finished_run.results().write_text(json.dumps({k: v for k, v in results.items() if v is not ...}))
     with pytest.raises(InputError, match=message):
+        write_report(finished_run)
+
+
+def test_robustness_is_told_where_it_was_measured(finished_run):
+    entry = {"value": 0.5, "ci95": [0.4, 0.6], "n": 240}
+    found = {
+        "clean": {**entry, "value": 0.9},
+        "corruptions": {"jpeg": [entry] * 5, "darker": [{**entry, "value": 0.125}] * 5},
+        "mean": {**entry, "value": 0.3125},
+    }
+    path_of(finished_run, "test").write_text(json.dumps(found))
+    page = Page(write_report(finished_run).read_text(encoding="utf-8"))
+    assert page.unbalanced == []
+    assert "0.312" in page.text
+    assert any(
+        "At the highest severity: jpeg 0.500; darker 0.125" in a["aria-label"] for a in page.all("svg")
+    )
+    assert (finished_run.plots / "robustness.svg").is_file()
+
+
+def test_broken_robustness_is_one_line(finished_run):
+    path_of(finished_run, "test").write_text("{")
+    with pytest.raises(InputError, match=r"robustness_test\.json: broken JSON"):
         write_report(finished_run)
 
 

@@ -165,11 +165,11 @@ def simulated_pairs(rng: np.random.Generator, num_seeds: int, spread: float) -> 
 
 @pytest.mark.parametrize(("num_seeds", "spread"), [(2, 0.06), (3, 0.03), (5, 0.03)])
 def test_interval_over_seeds_covers_the_truth(num_seeds, spread):
-    rng, trials = np.random.default_rng(9), 300
+    rng, trials = np.random.default_rng(9), 250
     covered = 0
     for trial in range(trials):
         pairs = simulated_pairs(rng, num_seeds, spread)
-        found = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True, samples=200, seed=trial)
+        found = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True, samples=100, seed=trial)
         covered += found.low <= 0.0625 <= found.high
     assert 0.93 <= covered / trials <= 0.99
 
