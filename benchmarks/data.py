@@ -10,6 +10,7 @@ process's own clock, which stands still while another process has the core.
 
 import json
 import math
+import os
 import statistics
 import sys
 import time
@@ -54,7 +55,10 @@ def main() -> None:
     text = "\n".join(table)
     print(text)
     out.mkdir(parents=True, exist_ok=True)
-    about = f"torch {torch.__version__}, {torch.get_num_threads()} thread, {time.strftime('%Y-%m-%d')}"
+    load = f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    about = (
+        f"torch {torch.__version__}, {torch.get_num_threads()} thread, {load}, {time.strftime('%Y-%m-%d')}"
+    )
     (out / "data.json").write_text(json.dumps({"schema": 1, "about": about, "rows": rows}, indent=1) + "\n")
     (out / "data.md").write_text(
         f"# data: augmented batches\n\n{about}; `python benchmarks/data.py`\n\n{text}\n"
