@@ -91,7 +91,7 @@ class BopSource(FileSource[BopImage]):
         return self._items[split]
 
     def files(self, item: BopImage) -> Iterable[Path]:
-        return (item.image, *(item.scene / file for file in _FILES))
+        return (item.image, item.scene / "mask_visib", *(item.scene / file for file in _FILES))
 
     def read(self, item: BopImage) -> Frame:
         scene = self._scene(item.scene, self.labels)
