@@ -28,11 +28,14 @@ def draw(rng: np.random.Generator, ends: list[float]) -> float:
 class Look:
     """Light, colours and sensor of one view.
 
-    to_light: unit vector (3,) from the table to the lamp; ambient, diffuse (3,); tint (n, 3), a factor on
-    each object's colour, and recolour (n, 3), the colour of objects without a texture, NaN keeps their own;
-    table: index of its texture, table_turn (2, 3): point of the table to texture metres, table_tint (3,);
-    background: index, its shift (2,) and tint (3,); blur pixels; noise grey levels; gain, offset: exposure
-    and contrast; seed of the noise.
+    to_light: unit vector (3,) from the table to the lamp. ambient, diffuse (3,), specular, shadow_strength:
+    of light. tint (n, 3): a factor on each object's colour. recolor (n, 3): the colour of objects without a
+    texture, NaN keeps their own. table: index of its texture. table_turn (2, 3): point (x, y, 1) of the table
+    to texture metres. table_tint (3,). background: index of the picture, background_shift (2,) pixels,
+    background_tint (3,).
+    blur: pixels. noise: grey levels. gain, offset: exposure and contrast. saturation; depth_noise,
+    depth_disparity,
+    depth_holes: as in LookSettings. seed: of the noise.
     """
 
     to_light: Array

@@ -48,7 +48,7 @@ class ObjectModel:
         angle = np.pi * (1 + 5**0.5) * spiral  # the golden spiral over the sphere
         radius = np.sqrt(1 - height**2)
         directions = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
-        extremes = np.unique(np.argmax(self.mesh.vertices @ directions.T, axis=0))
+        extremes = np.unique([int(np.argmax(self.mesh.vertices @ direction)) for direction in directions])
         return np.asarray(self.mesh.vertices[extremes])
 
     @cached_property
