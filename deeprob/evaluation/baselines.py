@@ -1,4 +1,4 @@
-"""What a model must beat: predictions that need no training by gradient."""
+"""What a model must beat: predictions that know nothing of images but their pixels."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 from torch import Tensor
 
 from deeprob.errors import InputError
+from deeprob.evaluation.metrics.classification import Floats, softmax
 from deeprob.models.knn import KNearestNeighbours
 
-Floats = NDArray[np.float64]
+LINEAR_PENALTY = 0.01  # of half the squared weights, beside the mean loss
 
 
 def majority(images: Tensor, labels: Tensor, queries: Tensor, num_classes: int, neighbours: int) -> Floats:
@@ -27,9 +30,37 @@ def knn(images: Tensor, labels: Tensor, queries: Tensor, num_classes: int, neigh
     return model.votes(queries).cpu().numpy()
 
 
+def linear(images: Tensor, labels: Tensor, queries: Tensor, num_classes: int, neighbours: int) -> Floats:
+    """Predict by softmax regression on standardised pixels, with an L2 penalty, fitted by L-BFGS."""
+    pixels = images.flatten(1).cpu().numpy().astype(np.float32)
+    mean, std = pixels.mean(axis=0), pixels.std(axis=0)
+    std[std == 0] = 1  # a pixel that never changes says nothing
+
+    def features(part: Tensor) -> NDArray[np.float32]:
+        return np.asarray((part.flatten(1).cpu().numpy() - mean) / std, dtype=np.float32)
+
+    x, y = features(images), np.eye(num_classes)[labels.cpu().numpy()]
+    shape = (x.shape[1] + 1, num_classes)  # the last row is the bias
+
+    def loss_and_gradient(flat: Floats) -> tuple[float, Floats]:
+        W = flat.reshape(shape)
+        logits = x @ W[:-1].astype(np.float32) + W[-1]
+        dlogits = (softmax(logits) - y) / len(x)
+        penalty = LINEAR_PENALTY * W[:-1]
+        dW = np.concatenate([x.T @ dlogits.astype(np.float32) + penalty, dlogits.sum(axis=0)[None]])
+        loss = (logsumexp(logits, axis=1) - (logits * y).sum(axis=1)).mean() + (penalty * W[:-1]).sum() / 2
+        return float(loss), dW.ravel()
+
+    start = np.zeros(shape[0] * shape[1])
+    fitted = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    W = fitted.x.reshape(shape)
+    return softmax(features(queries) @ W[:-1] + W[-1])
+
+
 BASELINES: Mapping[str, Callable[[Tensor, Tensor, Tensor, int, int], Floats]] = {
     "majority": majority,
     "knn": knn,
+    "linear": linear,
 }
 """Name -> training images (N, H, W, 3), labels (N,), queries (M, H, W, 3), classes C, k -> float64 (M, C)."""
 

@@ -112,6 +112,11 @@ DEFINITIONS: dict[str, Definition] = {
         "pixels, and takes their vote.",
         "Cover and Hart, Nearest neighbor pattern classification, IEEE Trans. Information Theory 13, 1967",
     ),
+    "linear": Definition(
+        "Softmax regression",
+        "A baseline that is linear in the standardised pixels, fitted to the training set with an L2 "
+        "penalty.",
+    ),
     "parameters": Definition("Parameters", "Trainable numbers in the model.", higher_is_better=False),
     "flops_per_sample": Definition(
         "FLOPs per sample",

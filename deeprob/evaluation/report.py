@@ -253,7 +253,9 @@ def _machine(run: Run) -> dict[str, Any]:
         facts = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"broken JSON ({error})", where=run.environment) from None
-    processor = ", ".join(facts.get("gpus") or []) or f"{facts.get('cpu')}, {facts.get('threads')} threads"
+    processor = (
+        ", ".join(facts.get("gpus") or []) or f"{facts.get('cpu')}, CPU threads: {facts.get('threads')}"
+    )
     return {"environment": text, "machine": f"Measured on {processor}."}
 
 

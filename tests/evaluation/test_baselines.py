@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
 
 from deeprob.errors import InputError
-from deeprob.evaluation.baselines import predict
+from deeprob.evaluation.baselines import LINEAR_PENALTY, predict
 
 
 def images_and_labels(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,9 +35,29 @@ def test_knn_with_fewer_samples_than_neighbours_asks_them_all():
     np.testing.assert_allclose(found, [[1 / 3, 2 / 3]])
 
 
+def test_linear_equals_scikit_learns_regression():
+    images, labels = images_and_labels(300, 6)
+    queries, _ = images_and_labels(60, 7)
+    scaler = StandardScaler().fit(images.flatten(1).double())
+    reference = LogisticRegression(C=1 / (LINEAR_PENALTY * 300), tol=1e-8, max_iter=5000)
+    reference.fit(scaler.transform(images.flatten(1).double()), labels)
+    expected = reference.predict_proba(scaler.transform(queries.flatten(1).double()))
+    found = predict("linear", images, labels, queries, num_classes=4)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_linear_takes_pixels_that_never_change_and_classes_that_never_occur():
+    images = torch.zeros(8, 2, 2, 3, dtype=torch.uint8)
+    images[4:, 0, 0] = 200
+    labels = torch.tensor([0] * 4 + [2] * 4)
+    found = predict("linear", images, labels, images[[0, 7]], num_classes=3)
+    assert found.argmax(axis=1).tolist() == [0, 2]
+    assert np.isfinite(found).all()
+
+
 def test_an_unknown_baseline_is_named_with_those_there_are():
     images, labels = images_and_labels(3, 4)
-    with pytest.raises(InputError, match="no baseline named 'oracle'; expected majority, knn"):
+    with pytest.raises(InputError, match="no baseline named 'oracle'; expected majority, knn, linear"):
         predict("oracle", images, labels, images, num_classes=4)
 
 
