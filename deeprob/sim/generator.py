@@ -19,6 +19,7 @@ from deeprob.sim.objects import ObjectModel, load_objects
 from deeprob.sim.physics import Scene, Simulator, scene_rng
 from deeprob.sim.render import Renderer, Rendering
 from deeprob.sim.settings import ObjectSettings, SimSettings
+from deeprob.sim.textures import find_pictures
 
 VERSION = 3  # raise it whenever the same settings give other pictures: caches made before are then left alone
 DISTRACTORS = 40  # shapes to draw distractors from
@@ -87,4 +88,16 @@ def fingerprint(settings: SimSettings, objects: Sequence[ObjectModel]) -> str:
             *model.mesh.textures,
         ):
             digest.update(np.ascontiguousarray(part).tobytes())
+    for path in _other_files(settings):
+        with path.open("rb") as file:  # a picture that changed does so in its size or near its beginning
+            digest.update(f"{path.name} {path.stat().st_size}".encode() + file.read(1 << 16))
     return digest.hexdigest()[:12]
+
+
+def _other_files(settings: SimSettings) -> list[Path]:
+    """The files beside the objects that the settings name: pictures, and camera poses."""
+    folders = (settings.look.table_textures, settings.look.backgrounds)
+    files = [path for folder in folders for path in find_pictures(folder)]
+    if settings.camera.path not in ("shell", "orbit"):
+        files.append(Path(settings.camera.path))
+    return [path for path in files if path.is_file()]

@@ -130,12 +130,17 @@ class TexturePool:
         return procedural(np.random.default_rng([self._seed, 1 + kind, number]), size)
 
 
-def _pictures(folder: str, name: str) -> list[Path]:
-    """The pictures in a folder; none for `random` and `plain`."""
+def find_pictures(folder: str) -> list[Path]:
+    """The pictures in a folder, in order of their names; none for `random` and `plain`."""
     if folder in ("random", "plain"):
         return []
-    paths = sorted(path for path in Path(folder).expanduser().glob("*") if path.suffix.lower() in PICTURES)
-    if not paths:
+    return sorted(path for path in Path(folder).expanduser().glob("*") if path.suffix.lower() in PICTURES)
+
+
+def _pictures(folder: str, name: str) -> list[Path]:
+    """The pictures in a folder. Raises InputError where there is none, naming the setting."""
+    paths = find_pictures(folder)
+    if not paths and folder not in ("random", "plain"):
         raise InputError(
             f"no pictures in {folder}",
             where=f"sim.look.{name}",

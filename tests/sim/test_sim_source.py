@@ -98,3 +98,11 @@ def test_settings_that_only_a_worker_can_judge_are_one_line(tmp_path):
     look = LookSettings(table_textures=str(tmp_path / "photos"))
     with pytest.raises(InputError, match="no pictures in"):
         PyBulletSource(small(look=look), tmp_path / "cache", workers=1).prepare(progress=False)
+
+
+def test_another_picture_in_a_folder_of_textures_is_another_data_set(tmp_path):
+    settings = small(look=LookSettings(table_textures=str(tmp_path)))
+    (tmp_path / "a.png").write_bytes(b"one")
+    first = fingerprint(settings, ())
+    (tmp_path / "a.png").write_bytes(b"two")
+    assert fingerprint(settings, ()) != first
