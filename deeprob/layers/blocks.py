@@ -30,7 +30,8 @@ from .batch_norm import (
 from .channels import moments
 from .conv import input_gradient, weight_gradient
 from .gates import add
-from .gelu import gelu, gelu_slope
+from .gelu import gelu, gelu_slope, scaled
+from .kernels_gate import gelu_gradient
 from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
 from .linear import linear, matmul_transposed, outer_sum
 from .relu import relu_backward
@@ -116,7 +117,7 @@ class MLPBlockFunction(Function):
         x, scale, shift, w1, w2, u = ctx.saved_tensors
         dy = torch.zeros_like(x) if dy is None else dy
         dw2 = outer_sum(dy, torch.nn.functional.gelu(u))
-        du = matmul_transposed(dy, w2.t()) * gelu_slope(u)
+        du = scaled(matmul_transposed(dy, w2.t()), gelu_slope, gelu_gradient, u)
         du = du if du_outside is None else du + du_outside
         dw1 = outer_sum(du, normalise_rows(x, scale, shift, ctx.eps))
         dx, dscale, dshift = layer_norm_backward(matmul_transposed(du, w1.t()), x, scale, ctx.eps)

@@ -11,15 +11,19 @@ Source: Hendrycks and Gimpel, Gaussian error linear units (2016).
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike
+from . import kernels
+from . import kernels_gate as loops
+from ._function import Function, expect, expect_alike, is_plain
 
 K = math.sqrt(2 / math.pi)
 C = 0.044715
+LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 
 
 class GELUFunction(Function):
@@ -39,7 +43,7 @@ class GELUFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        return dy * gelu_slope(x)
+        return scaled(dy, gelu_slope, loops.gelu_gradient, x)
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor) -> Any:
@@ -57,7 +61,7 @@ class TanhGELUFunction(GELUFunction):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        return dy * tanh_gelu_slope(x)
+        return scaled(dy, tanh_gelu_slope, loops.tanh_gelu_gradient, x)
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor) -> Any:
@@ -75,12 +79,23 @@ class SiLUFunction(GELUFunction):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        return dy * silu_slope(x)
+        return scaled(dy, silu_slope, loops.silu_gradient, x)
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor) -> Any:
         (x,) = ctx.saved_tensors
         return x_dot * silu_slope(x)
+
+
+def scaled(dy: Tensor, slope: Callable[[Tensor], Tensor], loop: Callable[..., None], x: Tensor) -> Tensor:
+    """Return dy slope(x), by the loop that makes it in one pass where it can run."""
+    if x.numel() >= LOOP_FROM and is_plain(x, dy) and x.stride() == dy.stride():
+        flat = kernels.flat(x)
+        if flat is not None:
+            dx = torch.empty_like(x)
+            kernels.run(loop, x.numel(), flat, kernels.flat(dy), kernels.flat(dx), grain=LOOP_FROM)
+            return dx
+    return dy * slope(x)
 
 
 def gelu_slope(x: Tensor) -> Tensor:

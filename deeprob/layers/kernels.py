@@ -40,7 +40,12 @@ def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
     """Compile without Python's lock, and keep the machine code on disk."""
     import numba
 
-    compiled: Callable[..., None] = numba.njit(loop, fastmath=FAST, nogil=True, cache=True)
+    # error_model: a division by zero gives infinity, as in torch; a test for it would stop vectorisation
+    options: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
+    try:
+        compiled: Callable[..., None] = numba.njit(loop, cache=True, **options)
+    except RuntimeError:  # no folder to write to
+        compiled = numba.njit(loop, **options)
     return compiled
 
 

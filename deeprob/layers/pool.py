@@ -31,7 +31,7 @@ class MaxPool2dFunction(Function):
     def forward(
         x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
-        """Return maxima and winners: these as places in the map, or (from the loops) as taps of the window."""
+        """Return maxima, and winners as places in the map or (from the loops) as taps of the window."""
         if (layout := loop_layout(x)) is not None and kernel[0] * kernel[1] < loops.NONE:
             sizes = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
             size = [num_windows(*window, ceil_mode) for window in sizes]
@@ -85,7 +85,8 @@ def places_of(winners: Tensor, size: Any, kernel: Any, stride: Any, padding: Any
     grid = [torch.arange(n, device=tap.device) for n in winners.shape[2:]]
     row = (grid[0] * stride[0] - padding[0])[:, None] + tap // kernel[1] * dilation[0]
     column = grid[1] * stride[1] - padding[1] + tap % kernel[1] * dilation[1]
-    return (row * size[1] + column).contiguous()
+    places: Tensor = row * size[1] + column
+    return places.contiguous()
 
 
 def num_windows(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
