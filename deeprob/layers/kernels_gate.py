@@ -1,7 +1,7 @@
 """The loops of the smooth gates: derivative times dy in one pass, with an exponential that vectorises.
 
 e^v = 2^n e^f with n = round(v / ln 2) and |f| <= ln 2 / 2: 2^n is written as the bits of a float, e^f is its
-Taylor polynomial to degree 6 (relative error 2e-7 in float32). The normal distribution has the same exponential,
+Taylor polynomial of degree 6 (relative error 2e-7 in float32). The normal distribution takes the same one,
 Phi(x) = 1 - e^(-x^2 / 2) (a1 t + ... + a5 t^5) / 2, t = 1 / (1 + p x / sqrt 2), x >= 0, to 1.5e-7.
 Source: Abramowitz and Stegun (1964), 7.1.26.
 """
