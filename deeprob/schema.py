@@ -47,7 +47,7 @@ class DataSettings:
     val_fraction: share of the training groups held out as `val` where the source has none.
     num_folds, fold: cross-validation by whole groups, which of how many parts of `train` is `val`; 0: none.
     balanced: training batches hold every class equally often.
-    workers: processes that prepare batches; 0 prepares them in the training process.
+    workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
     """
 
     root: str = MISSING
@@ -171,6 +171,7 @@ class ResNetSettings:
     stem: str = "imagenet"
     norm: bool = True
     dropout: float = 0.0
+    input_norm: bool = False
     in_channels: int = 3
     backend: str = "deeprob"
 
@@ -416,7 +417,8 @@ class GraphConfig:
 
     expression, at, upstream: a formula, its values, and the gradient of a loss by an output that is an array.
     sigmoid: `gate` or its four `primitives`. show: table flat picture page; null takes what fits.
-    model, num_classes, input, batch: a network, and the shape (without the batch) of what it is shown.
+    model, num_classes, input, batch: a network, and the shape (without the batch) of what it is shown;
+    a run is shown as many samples of its own.
     depth: levels of blocks that a network's picture opens. checkpoint: of the run, `best` or `last`.
     jacobian, N, D, M: a layer, its samples, inputs and outputs. chain: sizes, as 4096,512,512,1.
     out: the file to write a picture or page to; null writes under paths.runs_dir.
@@ -429,7 +431,7 @@ class GraphConfig:
     model: Any = None
     num_classes: int = 10
     input: list[int] = field(default_factory=lambda: [3, 32, 32])
-    batch: int = 8
+    batch: int = 32
     depth: int = 1
     run: str | None = None
     checkpoint: str = "best"

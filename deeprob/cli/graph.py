@@ -1,7 +1,7 @@
 """See every gradient flow: a formula, a network, a run, a Jacobian, or a chain of them.
 
 usage: deeprob graph expression='(x+y)*z' at='x=-2,y=5,z=-4' [show=table|flat|picture|page]
-       deeprob graph model=resnet18 [input=[3,32,32]] [batch=8] [show=table|picture|page] [depth=1]
+       deeprob graph model=resnet18 [input=[3,32,32]] [batch=32] [show=table|picture|page] [depth=1]
        deeprob graph run=<run folder> [checkpoint=best|last] [show=...]
        deeprob graph jacobian=linear N=64 D=4096 M=4096
        deeprob graph chain=4096,512,512,1
@@ -107,7 +107,8 @@ def show_run(cfg: DictConfig) -> None:
     experiment = load(run, cfg.checkpoint, list(cfg.allowed_targets))
     batch = next(iter(experiment.data.loader("train")))
     objective = build(experiment.cfg.objective, list(cfg.allowed_targets))
-    images, labels = batch.images.to(experiment.device), batch.labels.to(experiment.device)
+    images = batch.images[: cfg.batch].to(experiment.device)
+    labels = batch.labels[: cfg.batch].to(experiment.device)
     found = trace(
         experiment.model.train(), images, loss=lambda logits: objective(lambda _: logits, images, labels).loss
     )

@@ -15,7 +15,8 @@ from deeprob.graphs.picture import CHARACTER, frame, number
 from deeprob.runs import Run
 
 FILE = "gradient_flow.jsonl"
-WIDTH, ROW, MOST_COLUMNS = 560.0, 15.0, 140  # pixels, pixels, sampled steps that are drawn
+WIDTH, ROW = 560.0, 15.0  # pixels
+MOST_COLUMNS, SHADES = 140, 20  # sampled steps that are drawn, and how many shades tell them apart
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def draw_history(samples: Sequence[Sample], title: str) -> str:
     left = 24 + CHARACTER * max((len(name) for name in names), default=4) + 8
     cell = WIDTH / max(1, len(samples))
     parts = []
+    shades: dict[int, str] = {}  # one path a shade: a file a tenth the size of one rectangle a cell
     for i, name in enumerate(names):
         y = 44 + ROW * i
         parts.append(
@@ -69,12 +71,11 @@ def draw_history(samples: Sequence[Sample], title: str) -> str:
             value = logs.get((sample.step, name))
             if value is not None:
                 share = (value - low) / (high - low) if high > low else 1.0
-                shown = sample.layers[name]["gradient"] or 0.0
-                parts.append(
-                    f'<rect x="{left + j * cell:.1f}" y="{y:.1f}" width="{cell + 0.3:.1f}" '
-                    f'height="{ROW - 1}" fill="var(--gradient)" fill-opacity="{0.06 + 0.94 * share:.2f}">'
-                    f"<title>{escape(name)}, step {sample.step}: {number(shown)}</title></rect>"
-                )
+                shade = 1 + round(share * (SHADES - 1))
+                path = f"M{left + j * cell:.1f},{y:.0f}h{cell + 0.3:.1f}v{ROW - 1:.0f}h-{cell + 0.3:.1f}z"
+                shades[shade] = shades.get(shade, "") + path
+    for shade, path in sorted(shades.items()):
+        parts.append(f'<path d="{path}" fill="var(--gradient)" fill-opacity="{shade / SHADES:.2f}"/>')
     steps = f"step {samples[0].step} to {samples[-1].step}" if samples else "no step"
     parts.append(f'<text x="{left + WIDTH / 2:.1f}" y="32">{steps}, {len(samples)} samples</text>')
     scale = f"gradient norm of a layer's output, from {number(10**low)} (pale) to {number(10**high)} (full)"

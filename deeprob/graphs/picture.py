@@ -113,7 +113,7 @@ def frame(
     parts: Sequence[str], width: float, height: float, title: str, legend: Sequence[tuple[str, str]]
 ) -> str:
     """A whole SVG document around drawn parts: style, title, a legend of (class, words) below."""
-    width = max(width, 30 + CHARACTER * max(len(words) for _, words in legend))
+    width = max(width, 36 + CHARACTER * max(len(words) + 2 for _, words in legend))
     rows = "".join(
         f'<text class="legend" x="24" y="{height + 14 + 16 * i:.0f}"><tspan class="{kind}">■</tspan> '
         f"{escape(words)}</text>"

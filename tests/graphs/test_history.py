@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -31,8 +32,11 @@ def test_a_run_without_the_callback_has_no_history(tmp_path):
 
 def test_the_picture_has_a_cell_a_layer_and_step_darker_where_it_is_larger(run):
     picture = draw_history(read_history(run), "flow")
-    assert picture.count("fill-opacity") == 6
-    assert picture.index('fill-opacity="1.00"') < picture.index('fill-opacity="0.06"')
+    cells = dict(re.findall(r'd="([^"]+)" fill="[^"]+" fill-opacity="([\d.]+)"', picture))
+    assert sum(path.count("M") for path in cells) == 6
+    counts = {float(shade): path.count("M") for path, shade in cells.items()}
+    assert counts[1.0] == 4  # the last layer, and the first one before it faded
+    assert min(counts) == 0.05
     assert "step 0 to 4, 3 samples" in picture
 
 
