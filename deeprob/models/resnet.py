@@ -55,6 +55,8 @@ class ResNet(nn.Module):
     norm: batch norm after every convolution. Without it the last convolution of each block starts at zero, so
         that a deep network starts as the identity (Zhang et al., Fixup, 2019, first rule).
     dropout: probability before the classifier.
+    input_norm: bring every channel of every image to mean 0 and variance 1, so that neither exposure nor a
+        colour cast is seen (instance normalisation, Ulyanov et al., 2016).
     backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
     """
 
@@ -66,6 +68,7 @@ class ResNet(nn.Module):
         stem: str = "imagenet",
         norm: bool = True,
         dropout: float = 0.0,
+        input_norm: bool = False,
         in_channels: int = 3,
         backend: str = "deeprob",
     ) -> None:
@@ -75,6 +78,8 @@ class ResNet(nn.Module):
         if not 1 <= len(blocks) <= 4 or min(blocks) < 1:
             raise ValueError(f"blocks: expected one to four stages of at least one block, got {list(blocks)}")
         L = layers_of(backend)
+        channels = in_channels
+        self.input_norm = L.GroupNorm(channels, channels, affine=False) if input_norm else nn.Identity()
         kernel, stride = (3, 1) if stem == "small" else (7, 2)
         self.conv1 = L.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2, bias=not norm)
         self.bn1 = L.BatchNorm2d(width) if norm else nn.Identity()
@@ -107,7 +112,7 @@ class ResNet(nn.Module):
                 nn.init.zeros_(last.weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(self.input_norm(x)))))
         for stage in range(self.num_stages):
             x = getattr(self, f"layer{stage + 1}")(x)
         return self.fc(self.dropout(self.avgpool(x).flatten(1)))  # type: ignore[no-any-return]
