@@ -52,6 +52,12 @@ class ObjectModel:
         return np.asarray(self.mesh.vertices[extremes])
 
     @cached_property
+    def centred_hull(self) -> list[list[float]]:
+        """The hull around the middle of its bounding box, as PyBullet takes it."""
+        points: list[list[float]] = (self.hull - (self.hull.max(axis=0) + self.hull.min(axis=0)) / 2).tolist()
+        return points
+
+    @cached_property
     def radius(self) -> float:
         """Distance of the farthest vertex from the centre of the bounding box, metres."""
         return float(np.linalg.norm(self.mesh.vertices - self.mesh.centre, axis=1).max())

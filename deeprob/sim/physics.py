@@ -118,7 +118,7 @@ class Simulator:
             placed.append((xy, radius, bottom + height))
             origin = np.array([xy[0] - middle[0], xy[1] - middle[1], bottom - turned[:, 2].min()])
             centre = (hull.max(axis=0) + hull.min(axis=0)) / 2
-            bodies.append(self._drop(hull - centre, origin + R @ centre, q))
+            bodies.append(self._drop(everything[model], float(factor), origin + R @ centre, q))
             frames.append(make_transform(t=centre))
         rested = self._rest(bodies)
         inertial = np.stack([self._pose(body) for body in bodies])
@@ -159,11 +159,19 @@ class Simulator:
         body = p.createMultiBody(0, shape, -1, list(box.centre), physicsClientId=client)
         p.changeDynamics(body, -1, lateralFriction=0.8, physicsClientId=client)
 
-    def _drop(self, hull: NDArray[np.float64], centre: NDArray[np.float64], q: NDArray[np.float64]) -> int:
-        """Create a body from a hull around its centre of mass, the frame that PyBullet places and reports."""
+    def _drop(
+        self, model: ObjectModel, scale: float, centre: NDArray[np.float64], q: NDArray[np.float64]
+    ) -> int:
+        """Create a body around its centre of mass, whose frame is the one that PyBullet places and reports.
+
+        The list of vertices must be the model's own, again and again: PyBullet never gives back the numbers
+        in it.
+        """
         p, client = self.bullet, self.client
-        shape = p.createCollisionShape(p.GEOM_MESH, vertices=hull.tolist(), physicsClientId=client)
-        volume = float(np.prod(np.ptp(hull, axis=0)))
+        shape = p.createCollisionShape(
+            p.GEOM_MESH, vertices=model.centred_hull, meshScale=3 * [scale], physicsClientId=client
+        )
+        volume = scale**3 * float(np.prod(np.ptp(model.hull, axis=0)))
         body: int = p.createMultiBody(
             baseMass=max(1e-3, 300 * volume),  # kilograms: a third of water fills the bounding box
             baseCollisionShapeIndex=shape,

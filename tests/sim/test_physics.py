@@ -1,4 +1,5 @@
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -74,3 +75,26 @@ def test_a_scene_without_room_is_one_line(simulator):
     ):
         crowded.settle(0, "train", 0)
     crowded.close()
+
+
+def test_memory_does_not_grow_with_the_number_of_scenes(simulator):
+    def settle(first, last):
+        for index in range(first, last):
+            simulator.settle(0, "memory", index)
+        return sys.getallocatedblocks()
+
+    before = settle(0, 10)
+    assert settle(10, 30) - before < 2000  # a scene's hulls alone are as many numbers
+
+
+def test_a_larger_object_rests_higher(simulator):
+    cube = next(model for model in simulator.objects if model.name == "lego_brick")
+    heights = []
+    for scale in (0.5, 1.5):
+        own = Simulator([cube], SceneSettings(objects=[1, 1], scale=[scale, scale]))
+        scene = own.settle(0, "train", 0)
+        heights.append(scene.centres[0, 2])
+        lowest = (transform_points(scene.T_world_obj[0], scale * cube.mesh.vertices))[:, 2].min()
+        assert abs(lowest) < 0.003
+        own.close()
+    assert heights[1] > 2 * heights[0]
