@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -98,8 +99,18 @@ def _literal(tree: ast.expr, where: str, shift: int = 0) -> Any:
     if isinstance(tree, ast.List | ast.Tuple):
         return [_literal(item, where, shift) for item in tree.elts]
     if isinstance(tree, ast.Constant) and type(tree.value) in (int, float):
-        return sign * float(tree.value)  # type: ignore[arg-type]
+        return sign * _finite(tree, where, shift)
     raise _mistake(f"{ast.unparse(tree)} is not a number", tree, where, "numbers and lists", shift)
+
+
+def _finite(tree: ast.Constant, where: str, shift: int = 0) -> float:
+    try:
+        number = float(tree.value)  # type: ignore[arg-type]
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise _mistake("a number beyond float64", tree, where, shift=shift)
+    return number
 
 
 class _Reader:
@@ -139,6 +150,8 @@ class _Reader:
         if isinstance(tree, ast.Name):
             return self.name(tree.id, tree)
         made = self.combine(tree)
+        if made.constant is not None and not math.isfinite(made.constant):
+            raise self.mistake(f"{ast.unparse(tree)} is not finite", tree)
         column = tree.col_offset + 1
         for inner in _new_gates(made):  # x / y is two gates: both stand here
             inner.column = column
@@ -146,7 +159,7 @@ class _Reader:
 
     def combine(self, tree: ast.expr) -> Node:
         if isinstance(tree, ast.Constant) and type(tree.value) in (int, float):
-            return as_node(tree.value)
+            return as_node(_finite(tree, "expression"))
         if isinstance(tree, ast.BinOp) and type(tree.op) in OPERATORS:
             left, right = self.node(tree.left), self.node(tree.right)
             try:

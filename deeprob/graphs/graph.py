@@ -43,7 +43,7 @@ class Graph:
         """The nodes that compute, in forward order."""
         return [node for node in self.nodes if node.gate is not None]
 
-    def forward(self, **values: Any) -> Tensor:
+    def forward(self, /, **values: Any) -> Tensor:
         """Compute every node, and return the output. values: a number, nested lists or a tensor an input.
 
         All are float64. Raises InputError where a value is missing or unknown, or shapes do not fit.

@@ -116,7 +116,7 @@ class _Recorder(TorchFunctionMode):
         self.inside = 0  # how many layers we are in: what a layer calls is its own affair
         self.saved = 0
         self.storages: set[int] = set()
-        self.counter = FlopCounterMode(display=False, custom_mapping=_FLOPS)
+        self.counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED_FLOPS)
 
     @contextmanager
     def recording(self, model: Callable[..., Any]) -> Iterator[None]:
@@ -241,7 +241,8 @@ def _linear_flops(x: Any, weight: Any, *_: Any, out_val: Any = None, **__: Any) 
     return int(2 * rows * inputs * outputs)
 
 
-_FLOPS: dict[Any, Any] = {}
-if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # torch's own counter does not know it
+UNCOUNTED_FLOPS: dict[Any, Any] = {}
+"""What torch's own counter does not know: FlopCounterMode(custom_mapping=UNCOUNTED_FLOPS)."""
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
     _linear_flops._get_raw = True  # type: ignore[attr-defined]
-    _FLOPS[torch.ops.mkldnn._linear_pointwise] = _linear_flops
+    UNCOUNTED_FLOPS[torch.ops.mkldnn._linear_pointwise] = _linear_flops

@@ -256,9 +256,12 @@ def count_flops(model: nn.Module, sample: torch.Tensor) -> int:
     """Floating-point operations of one forward pass over `sample`, a multiply-add counted as two."""
     from torch.utils.flop_counter import FlopCounterMode
 
+    from deeprob.graphs.trace import UNCOUNTED_FLOPS
+
     training = model.training
     device = next(model.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED_FLOPS)
+    with counter, torch.no_grad():
         model.eval()(sample.to(device))
     model.train(training)
     return int(counter.get_total_flops())

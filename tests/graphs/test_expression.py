@@ -66,6 +66,10 @@ def test_a_named_value_is_one_node():
         ("-" * 900 + "x", "nested|too deep|cannot be read"),
         ("x + " * 9000 + "x", "characters long"),
         ("x\0", "cannot be read|null"),
+        ("x + 1e400", "a number beyond float64 at column 5"),
+        ("x + 1" + "0" * 400, "a number beyond float64 at column 5"),
+        ("x * (1 / 0)", "1 / 0 is not finite at column 6"),
+        ("x ** 1e400", "a number beyond float64 at column 6"),
     ],
 )
 def test_what_is_not_arithmetic_is_one_line_that_points_at_the_place(expression, said):
@@ -93,6 +97,7 @@ def test_values_are_numbers_and_lists():
         ("x='a'", "'a' is not a number at column 3"),
         ("x=-y", "not a number at column 4"),
         ("x=True", "True is not a number"),
+        ("x=[1, -1e400]", "a number beyond float64 at column 8"),
     ],
 )
 def test_bad_values_point_at_the_place(at, said):

@@ -210,6 +210,11 @@ def test_bad_values_are_one_clear_line(call, said):
     assert "\n" not in str(error.value)
 
 
+def test_an_input_may_be_called_anything():
+    graph = Graph(parse("self*values"))
+    assert graph.forward(self=2, values=3) == 6
+
+
 def test_two_inputs_of_one_name_are_refused():
     (a,), (b,) = inputs("x"), inputs("x")
     with pytest.raises(InputError, match="two inputs are called 'x'"):

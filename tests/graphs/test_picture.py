@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deeprob.errors import InputError
-from deeprob.graphs import Graph, parse, parse_values
+from deeprob.graphs import Graph, inputs, parse, parse_values
 from deeprob.graphs.picture import draw, lines_of, number
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -36,7 +36,6 @@ def test_every_wire_has_its_value_above_and_its_gradient_below():
 
 
 def test_text_stays_text_and_colours_follow_the_reader():
-    picture = draw_text = None
     graph = Graph(parse("x*y"))
     graph.forward(x=1, y=2)
     draw_text = draw(graph, "a <title> & more")
@@ -69,9 +68,15 @@ def test_numbers_are_short(value, shown):
 
 
 def test_two_hundred_nodes_are_drawn_and_more_refused():
-    expression = "x" + " + x" * 98  # 98 gates and one input
-    picture = drawn(expression, "x=1")
-    assert len(texts(picture, "symbol")) == 98
+    x, y = inputs("x y")
+    nodes = [x, y]
+    while len(nodes) < 200:
+        nodes.append(nodes[-1] + nodes[len(nodes) * 7 // 8 - 1])
+    graph = Graph(nodes[-1])
+    graph.forward(x=0.1, y=0.01)
+    assert len(graph.nodes) > 190
+    picture = ElementTree.fromstring(draw(graph))
+    assert len(texts(picture, "symbol")) == len(graph.gates)
     with pytest.raises(InputError, match="too many to draw; expected at most 200; take show=table"):
         drawn("x" + " + x" * 200, "x=1")
 

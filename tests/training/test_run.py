@@ -242,6 +242,12 @@ def test_flops_count_a_multiply_add_as_two():
     assert count_flops(model, torch.zeros(1, 10)) == 2 * 10 * 7
 
 
+def test_flops_of_a_large_linear_layer_are_counted_whatever_engine_runs_it():
+    from deeprob.layers import Linear
+
+    assert count_flops(Linear(1024, 512), torch.zeros(16, 1024)) == 2 * 16 * 1024 * 512
+
+
 def test_the_log_file_holds_what_the_terminal_does_not_show(tmp_path, squares_config, capsys):
     run = new_run(tmp_path, "a")
     train(squares_config("trainer.max_epochs=1"), run, [])
