@@ -23,7 +23,7 @@ SLOW_ENOUGH = 100e-6  # seconds of torch.nn below which a ratio says more about 
 
 
 def main(args: list[str]) -> int:
-    """Run `layers` and `models` (default: layers); options quick=true, only=conv2d,relu, rounds=3, out=folder.
+    """Run `layers` and `models` (default: layers); options quick=true, only=conv2d, rounds=3, out=folder.
 
     Returns 0, or 1 when a measuring process failed. Raises InputError for arguments it cannot use.
     """
@@ -164,7 +164,8 @@ def report(kind: str, result: dict[str, Any], out: Path) -> None:
     }
     summary = (
         f"{len(ratios)} rows where torch.nn takes over 100 us: geometric mean "
-        f"{result['summary']['time_ratio_geometric_mean']:.2f}, worst {result['summary']['time_ratio_worst']:.2f}"
+        f"{result['summary']['time_ratio_geometric_mean']:.2f}, "
+        f"worst {result['summary']['time_ratio_worst']:.2f}"
     )
     console.print(summary)
     about = ", ".join(f"{k} {v}" for k, v in result["machine"].items())
@@ -172,7 +173,7 @@ def report(kind: str, result: dict[str, Any], out: Path) -> None:
     markdown = [
         f"# {kind}: ours over torch.nn",
         "",
-        f"Machine: {about}; GEMM {result['gemm_peak_gflops']:.0f} GFLOP/s.",
+        f"Machine: {about}.",
         "",
     ]
     markdown += [
