@@ -177,11 +177,15 @@ def _show_network(cfg: DictConfig, found: Trace, form: str, title: str) -> None:
     from deeprob.graphs.network import HEADER, draw_network, mistakes_of, network_page, rows, summary
 
     console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 200  # a file or a pipe has room for whole names
     mistakes = mistakes_of(found)
     if form == "table":
         table = Table(*HEADER[:-1], title=title, title_justify="left")
         for column in table.columns[3:]:
             column.justify = "right"
+        for column in table.columns:
+            column.no_wrap = True
         for row in rows(found):
             table.add_row(*row)
         console.print(table)

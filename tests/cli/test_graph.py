@@ -1,9 +1,9 @@
 """`deeprob graph` as a user types it."""
 
 import json
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_a_jacobian_is_counted_formed_and_drawn(capsys):
     shown = capsys.readouterr().out
     assert "6 x 6" in shown
     assert "diagonal" in shown
-    assert os.path.isfile("runs/graph/jacobian-relu.svg")
+    assert Path("runs/graph/jacobian-relu.svg").is_file()
 
 
 def test_a_chain_is_counted_and_judged(capsys):
@@ -93,21 +93,14 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, said, capsys):
     assert error.count("\n") == 1
 
 
-@pytest.mark.slow
-def test_a_run_shows_its_network_and_its_flow_over_time(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("DEEPROB_RUN_ID", "flow")
-    arguments = [
-        "experiment=quickstart",
-        "trainer=smoke",
-        "callbacks=gradient_flow",
-        "trainer.accelerator=cpu",
-    ]
-    assert main(["train", *arguments, "callbacks.gradient_flow.every=2"]) == 0
-    run = tmp_path / "runs" / "quickstart" / "flow"
-    rows = [json.loads(line) for line in (run / "gradient_flow.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(0, 2 * len(rows), 2))
+def test_a_run_shows_its_network_and_its_flow_over_time(capsys, squares_overrides):
+    flow = ["callbacks=gradient_flow", "callbacks.gradient_flow.every=2", "evaluation.baselines=[]"]
+    assert main(["train", *squares_overrides, "trainer.max_epochs=1", *flow]) == 0
+    (run,) = Path("runs/squares").glob("*")
+    assert [json.loads(row)["step"] for row in (run / "gradient_flow.jsonl").open()] == [0, 2]
     capsys.readouterr()
-    assert main(["graph", f"run={run}", "checkpoint=last"]) == 0
+    assert main(["graph", f"run={run}", "checkpoint=last", "batch=4"]) == 0
     shown = capsys.readouterr().out
     assert "layer1.0.conv1" in shown
+    assert "by a batch of 4" in shown
     assert (run / "plots" / "gradient_flow.svg").read_text(encoding="utf-8").startswith("<svg")

@@ -33,7 +33,10 @@ function go(to) {
   for (const text of picture.querySelectorAll("text.v, text.g")) text.classList.toggle("shown", shown.has(text.id));
   for (const gate of picture.querySelectorAll(".now")) gate.classList.remove("now");
   const step = STEPS[current];
-  if (step.gate) byId(step.gate).classList.add("now");
+  if (step.gate) {
+    byId(step.gate).classList.add("now");
+    byId(step.gate).scrollIntoView({ block: "nearest", inline: "center" });
+  }
   describe(step);
   place.value = current;
   byId("count").textContent = `${current} of ${STEPS.length - 1}`;
