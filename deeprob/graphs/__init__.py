@@ -12,6 +12,8 @@ from deeprob.graphs.flat import flat_code as flat_code
 from deeprob.graphs.gates import GATES as GATES
 from deeprob.graphs.gates import Gate as Gate
 from deeprob.graphs.graph import Graph as Graph
+from deeprob.graphs.modes import jvp as jvp
+from deeprob.graphs.modes import vjp as vjp
 from deeprob.graphs.node import Node as Node
 from deeprob.graphs.node import exp as exp
 from deeprob.graphs.node import hinge_loss as hinge_loss

@@ -8,7 +8,7 @@ that one layer made and another read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,6 +116,7 @@ class _Recorder(TorchFunctionMode):
         self.inside = 0  # how many layers we are in: what a layer calls is its own affair
         self.saved = 0
         self.storages: set[int] = set()
+        self.counted: set[int] = set()
         self.counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED_FLOPS)
 
     @contextmanager
@@ -147,9 +148,9 @@ class _Recorder(TorchFunctionMode):
 
             def record(*args: Any, **kwargs: Any) -> Any:
                 inputs = (*args, *kwargs.values())
-                parameters = sum(p.numel() for p in module.parameters(recurse=False))
                 kind = type(module).__name__
-                return self.call(own_name or kind, kind, inputs, lambda: forward(*args, **kwargs), parameters)
+                own = list(module.parameters(recurse=False))
+                return self.call(own_name or kind, kind, inputs, lambda: forward(*args, **kwargs), own)
 
             module.forward = record
             return [_Undo(lambda: module.__dict__.pop("forward", None))]
@@ -173,7 +174,14 @@ class _Recorder(TorchFunctionMode):
         self.calls[path] += 1
         return name if self.calls[path] == 1 else f"{name}:{self.calls[path]}"
 
-    def call(self, name: str, kind: str, inputs: Any, run: Callable[[], Any], parameters: int = 0) -> Any:
+    def call(
+        self,
+        name: str,
+        kind: str,
+        inputs: Any,
+        run: Callable[[], Any],
+        parameters: Sequence[nn.Parameter] = (),
+    ) -> Any:
         """Run one layer and record it, unless it runs inside another."""
         if self.inside:
             return run()
@@ -188,7 +196,11 @@ class _Recorder(TorchFunctionMode):
         if not results or not sources:
             return output
         layer = TracedLayer((*self.blocks, self.unique(name)), kind, list(dict.fromkeys(sources)))
-        layer.shape, layer.parameters = tuple(results[0].shape), parameters
+        layer.shape = tuple(results[0].shape)
+        for p in [*parameters, *(t for t in _tensors(inputs) if isinstance(t, nn.Parameter))]:
+            if id(p) not in self.counted:  # shared weights count where they are first used
+                self.counted.add(id(p))
+                layer.parameters += p.numel()
         layer.flops, layer.saved_bytes = self.counter.get_total_flops() - flops, self.saved
         self.inside = 1  # reading the numbers is no layer
         layer.flow = flow_of(results[0], kind)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from deeprob import layers as L
 from deeprob.errors import InputError
-from deeprob.graphs.modes import best_order, chain_orders, count, jvp, product, verdict, vjp
+from deeprob.graphs import jvp, vjp
+from deeprob.graphs.modes import best_order, chain_orders, count, product, verdict
 
 
 def all_brackets(first, last):

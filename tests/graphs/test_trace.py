@@ -56,6 +56,20 @@ def test_parameters_and_flops_are_counted_where_they_are():
     assert sum(layer.parameters for layer in found.values()) == sum(p.numel() for p in model.parameters())
 
 
+def test_parameters_that_a_function_takes_directly_are_counted_once():
+    class Direct(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = L.Linear(4, 4)
+            self.shift = nn.Parameter(torch.zeros(4))
+
+        def forward(self, x):
+            return L.linear(self.inner(x) + self.shift, self.inner.weight)
+
+    found = trace(Direct(), torch.randn(2, 4)).layers
+    assert [(layer.name, layer.parameters) for layer in found] == [("inner", 20), ("add", 4), ("linear", 0)]
+
+
 def test_a_large_linear_layers_flops_are_counted_too():
     """Large products go through another engine than torch's own."""
     (layer,) = trace(L.Linear(1024, 512), torch.randn(16, 1024)).layers
