@@ -1,6 +1,6 @@
 """Time augmented batches against the usual per-sample pipeline: one process's rows, as JSON and as a table.
 
-    python benchmarks/data.py [out folder] [budget_seconds]
+    python benchmarks/data.py [out=runs/benchmark] [budget=20]
 
 The pipeline it is compared with is what torchvision's transforms do to a PIL image, call by call (torchvision
 itself is not needed): RandomHorizontalFlip, RandomAffine, ColorJitter, ToTensor, Normalize, in a map-style
@@ -12,7 +12,6 @@ import json
 import math
 import os
 import statistics
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import seconds_interleaved
+from measure import parse, seconds_interleaved
 from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
@@ -44,8 +43,8 @@ STANDARD = Augmentation(
 
 def main() -> None:
     """Measure every row, print the table and write data.json and data.md."""
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/benchmark")
-    budget = float(sys.argv[2]) if len(sys.argv) > 2 else 20.0
+    options = parse({"out": "runs/benchmark", "budget": "20"})
+    out, budget = Path(options["out"]), float(options["budget"])
     torch.set_num_threads(1)
     rows = [throughput(32, 256, 2048, budget), throughput(128, 64, 256, budget)]
     rows += [epoch_start(60_000), workers(128, 64, 1024)]

@@ -1,14 +1,29 @@
 """Side by side, in one process: the seconds, saved bytes and allocator's peak of one step."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 Step = Callable[[], Any]
+
+
+def parse(defaults: dict[str, str]) -> dict[str, str]:
+    """Read key=value arguments over `defaults`; an unknown key ends the process, one line, exit code 2."""
+    options = dict(defaults)
+    for argument in sys.argv[1:]:
+        key, equals, value = argument.partition("=")
+        if key not in options or not equals:
+            known = ", ".join(f"{name}={default}" for name, default in defaults.items())
+            print(f"{Path(sys.argv[0]).name}: no option {argument!r}; expected {known}", file=sys.stderr)
+            raise SystemExit(2)
+        options[key] = value
+    return options
 
 
 def seconds_interleaved(steps: dict[str, Step], repeats: int, budget: float) -> dict[str, list[float]]:

@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measure import parse
 from rich.console import Console
 from rich.table import Table
 
@@ -51,12 +51,8 @@ NAMES = {
 
 def main() -> None:
     """Measure, print the table, write sim.json."""
-    options = {"rounds": "6", "images": "8", "scaling": "400", "memory": "20000", "out": "runs/benchmark"}
-    for argument in sys.argv[1:]:
-        key, _, value = argument.partition("=")
-        if key not in options:
-            raise SystemExit(f"benchmark sim: no option {key!r}; expected {', '.join(options)}")
-        options[key] = value
+    known = {"rounds": "6", "images": "8", "scaling": "400", "memory": "20000", "out": "runs/benchmark"}
+    options = parse(known)
     rounds, images, scaling, memory = (int(options[key]) for key in ("rounds", "images", "scaling", "memory"))
     rows = [row for size in SIZES for row in measure(*size, rounds, images)]
     result: dict[str, Any] = {

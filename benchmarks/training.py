@@ -1,6 +1,6 @@
 """Time a training step under Lightning and Hydra against a bare loop over the same model and data.
 
-    python benchmarks/training.py [out folder] [budget_seconds]
+    python benchmarks/training.py [out=runs/benchmark] [budget=60]
 
 The bare loop makes the same batches, the same forward, backward and optimiser step, and nothing else: no
 logging, no checks for NaN, no schedule. Both run in turn, epoch by epoch, on one thread.
@@ -8,7 +8,6 @@ logging, no checks for NaN, no schedule. Both run in turn, epoch by epoch, on on
 
 import itertools
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from measure import parse
 
 from deeprob.config import build, compose
 from deeprob.data.crops import Split
@@ -44,8 +44,8 @@ class Clock(pl.Callback):
 
 def main() -> None:
     """Measure, print one line and write training.json and training.md."""
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/benchmark")
-    budget = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0
+    options = parse({"out": "runs/benchmark", "budget": "60"})
+    out, budget = Path(options["out"]), float(options["budget"])
     torch.set_num_threads(1)
     rows = [compare(width, budget / 2) for width in (16, 32)]
     table = ["| network | bare ms | deeprob ms | ratio | goal |", "|---|---|---|---|---|"]

@@ -1,4 +1,10 @@
-"""`deeprob benchmark`: time the layers, and whole models, against torch.nn on this machine."""
+"""Time layers and models against torch.nn on this machine; data, simulator and trainer against the usual way.
+
+usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [out=runs/benchmark]
+       deeprob benchmark data|sim|training [out=runs/benchmark] [its own key=value]
+
+Each prints a table, and writes JSON and markdown to `out`.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +25,20 @@ from deeprob.errors import InputError
 from deeprob.runs import write_text
 
 KINDS = ("layers", "models")
+ALONE = ("data", "sim", "training")  # scripts that interleave their own rounds, and print their own table
 SLOW_ENOUGH = 100e-6  # seconds of torch.nn below which a ratio says more about Python than about the layer
 
 
 def main(args: list[str]) -> int:
-    """Run `layers` and `models` (default: layers); options quick=true, only=conv2d, rounds=3, out=folder.
+    """Run the kinds named (default: layers); options quick=true, only=conv2d, rounds=3, out=folder.
 
     Returns 0, or 1 when a measuring process failed. Raises InputError for arguments it cannot use.
     """
+    alone = [a for a in args if a in ALONE]
+    if alone:
+        if any(a in KINDS for a in args):
+            raise InputError("layers and models do not go with " + " ".join(alone), fix="call twice")
+        return max(run_script(kind, [a for a in args if a not in ALONE]) for kind in alone)
     kinds = [a for a in args if a in KINDS] or ["layers"]
     options = parse_options(
         [a for a in args if a not in KINDS], ("quick", "only", "out", "rounds"), "benchmark"
@@ -48,6 +60,13 @@ def main(args: list[str]) -> int:
             return 1
         report(kind, join([r for r in results if isinstance(r, dict)]), out)
     return 0
+
+
+def run_script(kind: str, arguments: list[str]) -> int:
+    """Run a benchmark that prints its own table. Returns its exit code, 2 for an option it does not know."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(folder() / f"{kind}.py"), *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def measure(kind: str, budget: float, only: str) -> dict[str, Any] | str:
