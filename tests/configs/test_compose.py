@@ -9,7 +9,7 @@ from deeprob.config import CONFIG_DIR, build, compose, flatten, options
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA
 
-GROUPS = ["data", "model", "objective", "optim", "trainer", "logger", "paths"]
+GROUPS = ["data", "model", "objective", "optim", "trainer", "logger", "paths", "callbacks"]
 ROOTS = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "local")
 
 
