@@ -1,4 +1,8 @@
 import os
+
+# Tests run side by side, a process a core: before torch is imported, here and in what a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import cv2
