@@ -1,5 +1,6 @@
 """Every command that a document shows is one that the program accepts."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -50,3 +51,23 @@ def test_every_link_into_the_repository_leads_somewhere():
     for document in TEXTS:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_readmes_numbers_are_those_of_the_committed_results():
+    table = [
+        line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "crops |" in line
+    ]
+    assert len(table) == 2
+    for line in table:
+        name, judged_on, top1, balanced, knn, majority, seconds = (
+            c.strip() for c in line.strip("|").split("|")
+        )
+        results = json.loads((ROOT / "benchmarks" / "results" / "runs" / f"{name}.json").read_text())
+        metrics, baselines = results["metrics"], results["baselines"]
+        for shown, metric in ((top1, metrics["top1_accuracy"]), (balanced, metrics["balanced_accuracy"])):
+            low, high = metric["ci95"]
+            assert shown == f"{metric['value']:.3f} ({low:.3f} to {high:.3f})"
+        assert knn == f"{baselines['knn']['top1_accuracy']['value']:.3f}"
+        assert majority == f"{baselines['majority']['top1_accuracy']['value']:.3f}"
+        assert f"{metrics['top1_accuracy']['n']:,} crops" in judged_on
+        assert seconds == f"{results['cost']['train_seconds']:.0f} s"
