@@ -41,9 +41,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = self.relu(self.bn1(self.conv1(x)))
+        y: Tensor = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
-        return self.relu(self.add(y, shortcut))
+        y = self.relu(self.add(y, shortcut))
+        return y
 
 
 class ResNet(nn.Module):
@@ -115,4 +116,5 @@ class ResNet(nn.Module):
         x = self.maxpool(self.relu(self.bn1(self.conv1(self.input_norm(x)))))
         for stage in range(self.num_stages):
             x = getattr(self, f"layer{stage + 1}")(x)
-        return self.fc(self.dropout(self.avgpool(x).flatten(1)))  # type: ignore[no-any-return]
+        logits: Tensor = self.fc(self.dropout(self.avgpool(x).flatten(1)))
+        return logits
