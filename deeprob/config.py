@@ -15,17 +15,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from deeprob.environment import shipped
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA
 
-_PACKAGE = Path(__file__).resolve().parent
-CONFIG_DIR = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
+CONFIG_DIR = shipped("configs")
 _FREE_TEXT = {"graph": ("expression", "at", "upstream", "chain")}
 ALLOWED_TARGETS = ("deeprob", "torch.optim", "lightning.pytorch", "torchmetrics")
 

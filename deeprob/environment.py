@@ -1,4 +1,4 @@
-"""Where a run happens: versions, commit, hardware. Kept beside every result, and shown by `deeprob info`."""
+"""Where deeprob is and runs: its folders, versions, commit, hardware; kept beside every result."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ PACKAGES = (
     "torch lightning hydra-core omegaconf wandb pybullet opencv-python numpy numba scipy torchmetrics "
     "pycocotools trimesh matplotlib jinja2 rich optuna"
 ).split()
+
+
+def shipped(folder: str) -> Path:
+    """A folder that comes with deeprob: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    return package / folder if (package / folder).is_dir() else package.parent / folder
 
 
 def describe() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprob.cli.gradcheck import parse_options
+from deeprob.environment import cpu_name, shipped, version
 from deeprob.errors import InputError
 from deeprob.runs import write_text
 
@@ -65,13 +66,13 @@ def main(args: list[str]) -> int:
 def run_script(kind: str, arguments: list[str]) -> int:
     """Run a benchmark that prints its own table. Returns its exit code, 2 for an option it does not know."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = [sys.executable, str(folder() / f"{kind}.py"), *arguments]
+    command = [sys.executable, str(shipped("benchmarks") / f"{kind}.py"), *arguments]
     return subprocess.run(command, env=environment, check=False).returncode
 
 
 def measure(kind: str, budget: float, only: str) -> dict[str, Any] | str:
     """Measure in a fresh process, pinned to one core: the rows, or the last line of what went wrong."""
-    script = folder() / f"{kind}.py"
+    script = shipped("benchmarks") / f"{kind}.py"
     with tempfile.TemporaryDirectory() as temporary:
         rows = Path(temporary) / "rows.json"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -84,14 +85,6 @@ def measure(kind: str, budget: float, only: str) -> dict[str, Any] | str:
             return lines[-1] if lines else f"exit code {done.returncode}"
         result: dict[str, Any] = json.loads(rows.read_text())
         return result
-
-
-def folder() -> Path:
-    """Find the scripts: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).parents[1]
-    return next(
-        f for f in (package.parent / "benchmarks", package / "benchmarks") if (f / "layers.py").is_file()
-    )
 
 
 def pinned() -> list[str]:
@@ -121,17 +114,8 @@ def join(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Describe what it ran on."""
-    from importlib.metadata import version
-
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
-        model = names[0] if names else model
     return {
-        "cpu": model,
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "threads": 1,
         "torch": version("torch"),

@@ -6,6 +6,8 @@ import ast
 import os
 from pathlib import Path
 
+from deeprob.environment import shipped
+
 VERBS = {
     "train": "train, evaluate and report one experiment",
     "evaluate": "evaluate a run folder again, on any split",
@@ -18,13 +20,6 @@ VERBS = {
     "graph": "see gradients flow: formulas, networks, Jacobians, chains",
     "info": "versions, hardware, data, runs, and what is missing for what",
 }
-
-
-def configs_folder() -> Path:
-    """The YAML files: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
 
 
 def print_help() -> None:
@@ -41,15 +36,16 @@ def print_verb_help(verb: str) -> None:
     """Print the verb's own docstring and what can be chosen in each config group it composes."""
     source = Path(__file__).with_name(f"{verb}.py").read_text(encoding="utf-8")
     print((ast.get_docstring(ast.parse(source)) or VERBS[verb]).strip())
-    root = configs_folder() / f"{verb}.yaml"
+    configs = shipped("configs")
+    root = configs / f"{verb}.yaml"
     if not root.is_file():
         return
-    groups = [g for g in sorted(os.listdir(configs_folder())) if (configs_folder() / g).is_dir()]
+    groups = [g for g in sorted(os.listdir(configs)) if (configs / g).is_dir()]
     used = [g for g in groups if f"- {g}:" in root.read_text() or f"optional {g}:" in root.read_text()]
     if used:
         print("\nchoices (key=choice):")
     for group in used:
-        options = sorted(path.stem for path in (configs_folder() / group).glob("*.yaml"))
+        options = sorted(path.stem for path in (configs / group).glob("*.yaml"))
         print(f"  {group:<11} {' '.join(options)}")
     print(f"\nall keys and their values:  deeprob {verb} --cfg job")
     print("several runs at once:       deeprob train -m key=a,b" if verb == "train" else "", end="")
