@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
 
+from deeprob.data import reading
 from deeprob.data.frame import Frame
 from deeprob.errors import InputError
 from deeprob.runs import write_json
@@ -53,6 +54,10 @@ class PyBulletSource:
         """The frames of a split, scene by scene; renders what the cache lacks."""
         self.prepare(progress=False, splits=(split,))
         return _Frames(self, self._shards(split))
+
+    def fingerprint(self, split: str) -> str:
+        """Name the split's content: crops cut from it are kept under this name, not cut again."""
+        return reading.fingerprint(self.folder.name, split, asdict(self.settings))
 
     def prepare(self, progress: bool = True, splits: Sequence[str] = splits) -> None:
         """Render what the cache lacks. Finished files are kept when this is interrupted, and found again.

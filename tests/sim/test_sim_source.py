@@ -35,6 +35,15 @@ def test_frames_carry_every_label(tmp_path):
         assert 0.6 <= instance.visible_fraction <= 1
 
 
+@pytest.mark.parametrize("change", [{"train_scenes": 4}, {"min_visible": 0.1}, {"seed": 1}, {"views": 1}])
+def test_a_split_of_other_content_has_another_name(tmp_path, change):
+    names = [
+        PyBulletSource(s, tmp_path, workers=0).fingerprint("train")
+        for s in (small(), small(), small(**change))
+    ]
+    assert names[0] == names[1] != names[2]
+
+
 def test_the_same_bytes_for_any_number_of_workers(tmp_path):
     folders = [tmp_path / str(workers) for workers in (0, 2)]
     settings = small(train_scenes=17)
