@@ -1,7 +1,7 @@
 """Composing configs from the YAML files under CONFIG_DIR, and making objects from their leaves.
 
 A leaf (`_target_` and its arguments) names the class that it configures; `build` makes the object, and calls
-nothing outside ALLOWED_TARGETS. What a config may hold is in schema.py.
+nothing outside ALLOWED_TARGETS. What a config may hold is in schema/.
 
 Neither torch nor lightning is imported here; Hydra only where a config is composed.
 """

@@ -1,0 +1,147 @@
+"""What a data config may hold: readers, views, simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from deeprob.data.settings import Augmentation
+from deeprob.sim.settings import SimSettings
+
+
+@dataclass
+class ViewSettings:
+    """Classification crops: see deeprob.data.views.ClassificationView."""
+
+    _target_: str = "deeprob.data.views.ClassificationView"
+    size: int = 32
+    margin: float = 0.0
+    min_pixels: int = 6
+    min_visible_fraction: float = 0.0
+    square: bool = False
+
+
+@dataclass
+class DataSettings:
+    """A data set, its view, and how batches are cut from it.
+
+    root: where the files lie.
+    on_bad_sample: `error` stops at a bad sample, `skip` leaves it out and counts it.
+    label_map: class -> its new name, or null to leave its objects out; classes of one new name are merged.
+    val_fraction: share of the training groups held out as `val` where the source has none.
+    num_folds, fold: cross-validation by whole groups, which of how many parts of `train` is `val`; 0: none.
+    balanced: training batches hold every class equally often.
+    workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
+    """
+
+    root: str = MISSING
+    source: Any = MISSING
+    on_bad_sample: str = "error"
+    label_map: dict[str, str | None] = field(default_factory=dict)
+    view: ViewSettings = field(default_factory=ViewSettings)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    batch_size: int = 128
+    eval_batch_size: int = 512
+    val_fraction: float = 0.0
+    num_folds: int = 0
+    fold: int = 0
+    balanced: bool = False
+    workers: int = 0
+
+
+@dataclass
+class FileSourceSettings:
+    """What every reader of files takes."""
+
+    root: str = "${data.root}"
+    on_bad_sample: str = "${data.on_bad_sample}"
+    name: str | None = None
+
+
+@dataclass
+class DarknetSettings(FileSourceSettings):
+    """See deeprob.data.darknet.DarknetSource."""
+
+    _target_: str = "deeprob.data.darknet.DarknetSource"
+    splits: dict[str, list[str]] = MISSING
+    names_file: str = "obj.names"
+
+
+@dataclass
+class PropsClassificationSettings(FileSourceSettings):
+    """See deeprob.data.props.PropsClassificationSource."""
+
+    _target_: str = "deeprob.data.props.PropsClassificationSource"
+    md5_file: str | None = None
+
+
+@dataclass
+class PropsDetectionSettings(FileSourceSettings):
+    """See deeprob.data.props.PropsDetectionSource."""
+
+    _target_: str = "deeprob.data.props.PropsDetectionSource"
+
+
+@dataclass
+class PropsPoseSettings(FileSourceSettings):
+    """See deeprob.data.props_pose.PropsPoseSource."""
+
+    _target_: str = "deeprob.data.props_pose.PropsPoseSource"
+    depth_scale: float = 1e-4
+    translation_scale: float = 1.0
+
+
+@dataclass
+class BopSettings(FileSourceSettings):
+    """See deeprob.data.bop.BopSource."""
+
+    _target_: str = "deeprob.data.bop.BopSource"
+    splits: dict[str, list[str]] = MISSING
+    targets: dict[str, str] | None = None
+    class_names: dict[int, str] | None = None
+    labels: bool = True
+
+
+@dataclass
+class CocoSettings(FileSourceSettings):
+    """See deeprob.data.coco.CocoSource."""
+
+    _target_: str = "deeprob.data.coco.CocoSource"
+    annotations: dict[str, str] = MISSING
+    images: dict[str, str] | None = None
+
+
+@dataclass
+class FolderSettings(FileSourceSettings):
+    """See deeprob.data.folder.FolderSource."""
+
+    _target_: str = "deeprob.data.folder.FolderSource"
+    splits: dict[str, str] = MISSING
+
+
+@dataclass
+class PointsSettings(FileSourceSettings):
+    """See deeprob.data.points.PointsSource."""
+
+    _target_: str = "deeprob.data.points.PointsSource"
+    splits: dict[str, list[str]] = MISSING
+
+
+@dataclass
+class PyBulletSettings:
+    """See deeprob.sim.source.PyBulletSource."""
+
+    _target_: str = "deeprob.sim.source.PyBulletSource"
+    settings: SimSettings = MISSING
+    cache_dir: str = "${data.root}"
+    workers: int = 2
+
+
+@dataclass
+class PyBulletData(DataSettings):
+    """A simulated data set; `sim` says what is in it."""
+
+    sim: SimSettings = field(default_factory=SimSettings)
+    source: PyBulletSettings = field(default_factory=PyBulletSettings)

@@ -1,0 +1,160 @@
+"""The root config of every verb."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+from deeprob.schema.training import OptimSettings, TrainerSettings
+
+
+@dataclass
+class PathSettings:
+    """Folders. data_dir: real data sets; runs_dir: run folders; cache_dir: renders and decoded images."""
+
+    data_dir: str = "${oc.env:DEEPROB_DATA,data}"
+    runs_dir: str = "runs"
+    cache_dir: str = "${oc.env:DEEPROB_CACHE,${oc.env:HOME}/.cache/deeprob}"
+
+
+@dataclass
+class EvaluationSettings:
+    """What a run is judged by.
+
+    split: data set split. checkpoint: `best` (chosen on val) or `last`. baselines: measured beside the model.
+    bootstrap_samples: resamplings behind each 95 % interval. neighbours: k of the k-NN baseline.
+    """
+
+    split: str = "test"
+    checkpoint: str = "best"
+    baselines: list[str] = field(default_factory=lambda: ["majority", "knn"])
+    neighbours: int = 5
+    bootstrap_samples: int = 2000
+    seed: int = 0
+
+
+@dataclass
+class TrainConfig:
+    """Root of `deeprob train`.
+
+    name: of the experiment, and so of the folder its runs lie in. run: a run folder to go on with.
+    callbacks: Lightning callbacks by any name, such as gradient_flow.
+    allowed_targets: further packages that a leaf may name; only from the command line.
+    """
+
+    name: str = MISSING
+    seed: int = 0
+    run: str | None = None
+    allowed_targets: list[str] = field(default_factory=list)
+    paths: PathSettings = field(default_factory=PathSettings)
+    data: Any = MISSING
+    model: Any = MISSING
+    objective: Any = MISSING
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    logger: Any = None
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+
+@dataclass
+class EvaluateConfig:
+    """Root of `deeprob evaluate`. split and checkpoint: null takes what the run's own config says.
+
+    robustness: evaluate under graded corruptions of the images too.
+    """
+
+    run: str = MISSING
+    split: str | None = None
+    checkpoint: str | None = None
+    robustness: bool = False
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ReportConfig:
+    """Root of `deeprob report`: one run, or a table of all evaluated runs that a pattern matches.
+
+    metric, base, output: of the table; base: the group the others are compared with, null for the first.
+    """
+
+    run: str | None = None
+    runs: str | None = None
+    metric: str = "top1_accuracy"
+    base: str | None = None
+    output: str = "comparison"
+
+
+@dataclass
+class AblationSettings:
+    """Variants of a base experiment; the base itself is always run.
+
+    design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
+    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.evaluation.designs.
+    """
+
+    name: str = MISSING
+    experiment: str = MISSING
+    metric: str = "top1_accuracy"
+    seeds: list[int] = field(default_factory=lambda: [0, 1])
+    overrides: list[str] = field(default_factory=list)
+    design: str = "list"
+    variants: dict[str, list[str]] = field(default_factory=dict)
+    factors: dict[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass
+class AblateConfig:
+    """Root of `deeprob ablate`. jobs: runs at a time; dry_run: print the plan only."""
+
+    ablation: AblationSettings = field(default_factory=AblationSettings)
+    paths: PathSettings = field(default_factory=PathSettings)
+    jobs: int = 1
+    dry_run: bool = False
+
+
+@dataclass
+class InfoConfig:
+    """Root of `deeprob info`. data: a data set to look into; sheet: where its contact sheet is written."""
+
+    paths: PathSettings = field(default_factory=PathSettings)
+    data: Any = None
+    sheet: str | None = None
+
+
+@dataclass
+class GraphConfig:
+    """Root of `deeprob graph`: one of expression, model, run, jacobian and chain says what to look at.
+
+    expression, at, upstream: a formula, its values, and the gradient of a loss by an output that is an array.
+    sigmoid: `gate` or its four `primitives`. show: table flat picture page; null takes what fits.
+    model, num_classes, input, batch: a network, and the shape (without the batch) of what it is shown;
+    a run is shown as many samples of its own.
+    depth: levels of blocks that a network's picture opens. checkpoint: of the run, `best` or `last`.
+    jacobian, N, D, M: a layer, its samples, inputs and outputs. chain: sizes, as 4096,512,512,1.
+    out: the file to write a picture or page to; null writes under paths.runs_dir.
+    """
+
+    expression: str | None = None
+    at: str = ""
+    upstream: str | None = None
+    sigmoid: str = "gate"
+    model: Any = None
+    num_classes: int = 10
+    input: list[int] = field(default_factory=lambda: [3, 32, 32])
+    batch: int = 32
+    depth: int = 1
+    run: str | None = None
+    checkpoint: str = "best"
+    jacobian: str | None = None
+    N: int = 2
+    D: int = 5
+    M: int = 4
+    chain: str | None = None
+    show: str | None = None
+    out: str | None = None
+    seed: int = 0
+    allowed_targets: list[str] = field(default_factory=list)
+    paths: PathSettings = field(default_factory=PathSettings)

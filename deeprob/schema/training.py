@@ -1,0 +1,138 @@
+"""What the configs of objective, optimiser, trainer, loggers and callbacks may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class CrossEntropySettings:
+    """See deeprob.training.objectives.CrossEntropy."""
+
+    _target_: str = "deeprob.training.objectives.CrossEntropy"
+    label_smoothing: float = 0.0
+
+
+@dataclass
+class HingeSettings:
+    """See deeprob.training.objectives.Hinge."""
+
+    _target_: str = "deeprob.training.objectives.Hinge"
+    margin: float = 1.0
+
+
+@dataclass
+class SGDSettings:
+    """See torch.optim.SGD."""
+
+    _target_: str = "torch.optim.SGD"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+
+
+@dataclass
+class AdamWSettings:
+    """See torch.optim.AdamW."""
+
+    _target_: str = "torch.optim.AdamW"
+    lr: float = 1e-3
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    weight_decay: float = 0.05
+
+
+@dataclass
+class ConstantSettings:
+    """See deeprob.training.schedules.Constant."""
+
+    _target_: str = "deeprob.training.schedules.Constant"
+
+
+@dataclass
+class CosineSettings:
+    """See deeprob.training.schedules.Cosine."""
+
+    _target_: str = "deeprob.training.schedules.Cosine"
+    warmup: float = 0.05
+    final: float = 0.0
+
+
+@dataclass
+class OneCycleSettings:
+    """See deeprob.training.schedules.OneCycle."""
+
+    _target_: str = "deeprob.training.schedules.OneCycle"
+    peak: float = 0.3
+    start: float = 0.04
+    final: float = 1e-4
+
+
+@dataclass
+class OptimSettings:
+    """An optimiser, its schedule, and whether weight decay pulls on biases and norms too."""
+
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
+    decay_norm_and_bias: bool = False
+
+
+@dataclass
+class TrainerSettings:
+    """How long and on what to train.
+
+    accelerator, devices, precision, gradient_clip_val: as Lightning's Trainer takes them.
+    patience: stop after so many epochs in which `monitor` did not get better; 0 never stops early.
+    threads: CPU threads of torch; 0 leaves torch's choice.
+    channels_last: keep images as (N, H, W, C) in memory, faster on most CPUs and GPUs.
+    log_every: training steps between two rows of metrics.jsonl.
+    """
+
+    max_epochs: int = 20
+    accelerator: str = "auto"
+    devices: int = 1
+    precision: str = "32-true"
+    gradient_clip_val: float | None = None
+    monitor: str = "val/top1_accuracy"
+    mode: str = "max"
+    patience: int = 0
+    threads: int = 0
+    channels_last: bool = False
+    log_every: int = 10
+
+
+@dataclass
+class CSVLoggerSettings:
+    """See lightning.pytorch.loggers.CSVLogger."""
+
+    _target_: str = "lightning.pytorch.loggers.CSVLogger"
+    name: str = "csv"
+
+
+@dataclass
+class TensorBoardLoggerSettings:
+    """See lightning.pytorch.loggers.TensorBoardLogger."""
+
+    _target_: str = "lightning.pytorch.loggers.TensorBoardLogger"
+    name: str = "tensorboard"
+
+
+@dataclass
+class WandbLoggerSettings:
+    """See lightning.pytorch.loggers.WandbLogger. Offline unless `offline=false` is asked for."""
+
+    _target_: str = "lightning.pytorch.loggers.WandbLogger"
+    project: str = "deeprob"
+    group: str | None = "${name}"
+    offline: bool = True
+
+
+@dataclass
+class GradientFlowSettings:
+    """See deeprob.training.gradient_flow.GradientFlow."""
+
+    _target_: str = "deeprob.training.gradient_flow.GradientFlow"
+    every: int = 50
