@@ -16,25 +16,27 @@ import torch
 from torch import Tensor, nn
 
 from . import kernels_norm as loops
-from ._function import Function, expect, expect_alike
+from ._function import Function, expect, expect_alike, is_plain
+from .channels import per_channel
 from .kernels import run
-from .layer_norm import is_contiguous_and_plain, ones, standardise, zeros
+from .layer_norm import ones, standardise, zeros
 
 
 class GroupNormFunction(Function):
-    """The normalisation above, of x (N, C, M)."""
+    """The normalisation above, of x (N, C, ...)."""
 
     autocast_dtype = torch.float32
 
     @staticmethod
     def forward(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-        if is_contiguous_and_plain(x, weight, bias):
-            y = torch.empty_like(x)
-            run(loops.group_norm, len(x), x, groups, ones(weight, x), zeros(bias, x), eps, y)
+        if is_plain(weight, bias) and (views := samples(x, y := torch.empty_like(x))) is not None:
+            (source, target), planes = views
+            loop = loops.group_norm if planes else loops.group_norm_rows
+            run(loop, len(x), source, groups, ones(weight, x), zeros(bias, x), eps, target)
             return y
         h = standardise(x.reshape(len(x) * groups, -1), eps)[0].reshape(x.shape)
-        h = h if weight is None else h * weight[:, None]
-        return h if bias is None else h + bias[:, None]
+        h = h if weight is None else h * per_channel(weight, x)
+        return h if bias is None else h + per_channel(bias, x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -46,17 +48,19 @@ class GroupNormFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         need_x, _, need_weight, need_bias, _ = ctx.needs_input_grad
-        if is_contiguous_and_plain(x, weight, dy):
-            dx, parts = torch.empty_like(x), x.new_empty(2, *x.shape[:2])
-            w = ones(weight, x)
-            run(loops.group_norm_gradient, len(x), dy, x, ctx.groups, w, ctx.eps, dx, parts)
+        if is_plain(weight) and (views := samples(dy, x, dx := torch.empty_like(x))) is not None:
+            (upstream, source, target), planes = views
+            parts = x.new_empty(2, *x.shape[:2])
+            loop = loops.group_norm_gradient if planes else loops.group_norm_rows_gradient
+            run(loop, len(x), upstream, source, ctx.groups, ones(weight, x), ctx.eps, target, parts)
             dweight, dbias = parts.sum(1)
         else:
             h, rstd = standardise(x.reshape(len(x) * ctx.groups, -1), ctx.eps)
-            k = (dy if weight is None else dy * weight[:, None]).reshape(h.shape)
+            k = (dy if weight is None else dy * per_channel(weight, x)).reshape(h.shape)
             dx = rstd * (k - k.mean(1, keepdim=True) - h * (k * h).mean(1, keepdim=True))
             dx = dx.reshape(x.shape)
-            dweight, dbias = (dy * h.reshape(x.shape)).sum((0, 2)), dy.sum((0, 2))
+            every = (0, *range(2, x.dim()))
+            dweight, dbias = (dy * h.reshape(x.shape)).sum(every), dy.sum(every)
         return (
             dx if need_x else None,
             None,
@@ -74,9 +78,24 @@ class GroupNormFunction(Function):
             rows = x_dot.reshape(h.shape)
             rows = rstd * (rows - rows.mean(1, keepdim=True) - h * (rows * h).mean(1, keepdim=True))
             y_dot = rows.reshape(x.shape)
-            y_dot = y_dot if weight is None else y_dot * weight[:, None]
-        y_dot = y_dot if weight_dot is None else y_dot + h.reshape(x.shape) * weight_dot[:, None]
-        return y_dot if bias_dot is None else y_dot + bias_dot[:, None]
+            y_dot = y_dot if weight is None else y_dot * per_channel(weight, x)
+        y_dot = y_dot if weight_dot is None else y_dot + h.reshape(x.shape) * per_channel(weight_dot, x)
+        return y_dot if bias_dot is None else y_dot + per_channel(bias_dot, x)
+
+
+def samples(*tensors: Tensor) -> tuple[list[Tensor], bool] | None:
+    """View all as planes (N, C, M) or all as rows (N, M, C), and say whether it is planes.
+
+    None where the CPU's loops cannot run.
+    """
+    if not is_plain(*tensors):
+        return None
+    if all(t.is_contiguous() for t in tensors):
+        return [t.view(*t.shape[:2], -1) for t in tensors], True
+    innermost = [t.movedim(1, -1) for t in tensors]
+    if all(t.is_contiguous() for t in innermost):
+        return [t.view(len(t), -1, t.shape[-1]) for t in innermost], False
+    return None
 
 
 def group_norm(
@@ -95,9 +114,8 @@ def group_norm(
     expect_alike(name, x=x, weight=weight, bias=bias)
     if x.numel() == 0:
         return x
-    flat = x.reshape(*x.shape[:2], -1)
-    y: Tensor = GroupNormFunction.apply(flat, num_groups, weight, bias, eps)
-    return y.reshape(x.shape)
+    y: Tensor = GroupNormFunction.apply(x, num_groups, weight, bias, eps)
+    return y
 
 
 class GroupNorm(nn.Module):

@@ -271,3 +271,87 @@ def group_norm_gradient(
                 parts[0, n, c] *= r
                 for i in range(plane.size):
                     target[i] = r * (scale * up[i] - mean_k - (plane[i] - mu) * slope)
+
+
+# --- group_norm with channels innermost: x (N, M, C); sums over a sample stand in an array, one a channel
+
+
+def group_norm_rows(start: int, stop: int, x: Any, groups: int, w: Any, b: Any, eps: float, y: Any) -> None:
+    """Y = w (x - mu) r + b, mu and r of each sample's group of channels."""
+    channels = x.shape[2]
+    width = channels // groups
+    count = np.float32(x.shape[1] * width)
+    mu, scale = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    of_group = np.empty(groups, np.float32)
+    for n in range(start, stop):
+        mu[:] = scale[:] = of_group[:] = ZERO
+        for m in range(x.shape[1]):
+            row = x[n, m]
+            for c in range(row.size):
+                mu[c] += row[c]
+        for c in range(channels):
+            of_group[c // width] += mu[c]
+        for c in range(channels):
+            mu[c] = of_group[c // width] / count
+        for m in range(x.shape[1]):
+            row = x[n, m]
+            for c in range(row.size):
+                d = row[c] - mu[c]
+                scale[c] += d * d
+        of_group[:] = ZERO
+        for c in range(channels):
+            of_group[c // width] += scale[c]
+        for c in range(channels):
+            scale[c] = w[c] / np.sqrt(of_group[c // width] / count + np.float32(eps))
+        for m in range(x.shape[1]):
+            row, target = x[n, m], y[n, m]
+            for c in range(row.size):
+                target[c] = scale[c] * (row[c] - mu[c]) + b[c]
+
+
+def group_norm_rows_gradient(
+    start: int, stop: int, dy: Any, x: Any, groups: int, w: Any, eps: float, dx: Any, parts: Any
+) -> None:
+    """Dx = r (k - mean k - h mean(k h)), k = w dy; parts hold a sample's dw and db."""
+    channels = x.shape[2]
+    width = channels // groups
+    count = np.float32(x.shape[1] * width)
+    mu, a = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    b, c0 = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    of_group = np.empty((3, groups), np.float32)
+    for n in range(start, stop):
+        square, dots, sums = a, parts[0, n], parts[1, n]
+        mu[:] = square[:] = dots[:] = sums[:] = ZERO
+        of_group[:] = ZERO
+        for m in range(x.shape[1]):
+            row = x[n, m]
+            for c in range(row.size):
+                mu[c] += row[c]
+        for c in range(channels):
+            of_group[0, c // width] += mu[c]
+        for c in range(channels):
+            mu[c] = of_group[0, c // width] / count
+        for m in range(x.shape[1]):
+            row, up = x[n, m], dy[n, m]
+            for c in range(row.size):
+                d = row[c] - mu[c]
+                square[c] += d * d
+                sums[c] += up[c]
+                dots[c] += up[c] * d
+        of_group[0] = ZERO
+        for c in range(channels):
+            g = c // width
+            of_group[0, g] += square[c]
+            of_group[1, g] += w[c] * sums[c]
+            of_group[2, g] += w[c] * dots[c]
+        for c in range(channels):  # dx = a dy + b x + c0
+            g = c // width
+            r = np.float32(1) / np.sqrt(of_group[0, g] / count + np.float32(eps))
+            a[c] = r * w[c]
+            b[c] = -r * r * r * of_group[2, g] / count
+            c0[c] = -r * of_group[1, g] / count
+            dots[c] *= r
+        for m in range(x.shape[1]):
+            row, up, target = x[n, m], dy[n, m], dx[n, m]
+            for c in range(row.size):
+                target[c] = a[c] * up[c] + b[c] * (row[c] - mu[c]) + c0[c]
