@@ -23,7 +23,7 @@ from deeprob.data.loader import BatchLoader
 from deeprob.data.settings import Augmentation
 from deeprob.layers import cross_entropy
 from deeprob.runs import Run, write_json, write_text
-from deeprob.training import run as training
+from deeprob.training import trainer as training
 from deeprob.training.callbacks import Cost
 from deeprob.training.loggers import JsonlLogger
 
@@ -114,11 +114,11 @@ def loader(cfg: Any) -> BatchLoader:
 def bare_epoch(width: int) -> list[float]:
     """Seconds of each step but the first of a plain loop."""
     cfg = config(width)
-    model = build(cfg.model, num_classes=10).to(memory_format=training._memory_format(cfg))
+    model = build(cfg.model, num_classes=10).to(memory_format=training.memory_format_of(cfg))
     optimizer = build(cfg.optim.optimizer, params=model.parameters())
     times = []
     for batch in loader(cfg):
-        images = batch.images.contiguous(memory_format=training._memory_format(cfg))
+        images = batch.images.contiguous(memory_format=training.memory_format_of(cfg))
         loss = cross_entropy(model(images), batch.labels)
         optimizer.zero_grad()
         loss.backward()

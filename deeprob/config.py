@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from deeprob.environment import shipped
 from deeprob.errors import InputError
-from deeprob.schema import LEAVES, SCHEMA
+from deeprob.schema import LEAVES, SCHEMA, arguments
 
 CONFIG_DIR = shipped("configs")
 _FREE_TEXT = {"graph": ("expression", "at", "upstream", "chain")}
@@ -146,7 +146,8 @@ def _typed(target: str, leaf: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
         typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(LEAVES[target]), bare))
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0], where=f"config of {target}") from error
-    return {key: value for key, value in vars(typed).items() if key != "_target_"}
+    kept = arguments(LEAVES[target])
+    return {key: value for key, value in vars(typed).items() if key in kept}
 
 
 def _deep(error: BaseException) -> bool:

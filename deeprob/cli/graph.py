@@ -102,7 +102,7 @@ def show_run(cfg: DictConfig) -> None:
     run = Run.find(cfg.run)
     from deeprob.config import build
     from deeprob.graphs.trace import trace
-    from deeprob.training.run import load
+    from deeprob.training.restore import load
 
     experiment = load(run, cfg.checkpoint, list(cfg.allowed_targets))
     batch = next(iter(experiment.data.loader("train")))

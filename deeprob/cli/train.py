@@ -53,7 +53,7 @@ def resume(folder: str, changes: list[str]) -> int:
     from deeprob.runs import Run
 
     run = Run.find(folder)
-    from deeprob.training.run import read_config
+    from deeprob.training.restore import read_config
 
     cfg = read_config(run)
     try:

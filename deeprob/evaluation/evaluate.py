@@ -55,7 +55,7 @@ def evaluate_run(
     split, checkpoint: None takes what the run's config says. allowed: further packages its config may call.
     Returns what was written. Raises InputError where the folder, the split or the checkpoint is not there.
     """
-    from deeprob.training.run import load, read_config
+    from deeprob.training.restore import load, read_config
 
     judged_by = read_config(run).evaluation
     split = split or str(judged_by.split)

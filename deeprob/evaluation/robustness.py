@@ -24,7 +24,7 @@ from deeprob.runs import Run, write_json
 
 if TYPE_CHECKING:
     from deeprob.data.crops import Split
-    from deeprob.training.run import Experiment
+    from deeprob.training.restore import Experiment
 
 SCHEMA = 1
 
@@ -46,7 +46,7 @@ def evaluate_robustness(
     Arguments as of `deeprob.evaluation.evaluate.evaluate_run`. Each cell and the mean over all of them hold
     top-1 accuracy with its 95 % interval over the independent units.
     """
-    from deeprob.training.run import load, read_config
+    from deeprob.training.restore import load, read_config
 
     judged_by = read_config(run).evaluation
     split, checkpoint = split or str(judged_by.split), checkpoint or str(judged_by.checkpoint)

@@ -53,3 +53,9 @@ LEAVES: dict[str, type] = {
     if isinstance(schema, type) and "_target_" in vars(schema)
 }
 """Target -> the dataclass of its arguments."""
+
+
+def arguments(schema: type) -> frozenset[str]:
+    """The keys of a leaf that its target's constructor takes."""
+    own = models.NETWORK_OPTIONS if issubclass(schema, models.NetworkSettings) else frozenset()
+    return frozenset(schema.__dataclass_fields__) - own - {"_target_"}  # type: ignore[attr-defined]

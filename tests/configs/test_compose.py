@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from deeprob.config import CONFIG_DIR, build, compose, flatten, options
 from deeprob.errors import InputError
-from deeprob.schema import LEAVES, SCHEMA
+from deeprob.schema import LEAVES, SCHEMA, arguments
 
 GROUPS = ["data", "model", "objective", "optim", "trainer", "logger", "paths", "callbacks"]
 ROOTS = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "local")
@@ -130,7 +130,7 @@ def test_leaves_agree_with_the_classes_they_configure():
         module, _, name = target.rpartition(".")
         signature = inspect.signature(getattr(importlib.import_module(module), name))
         parameters = set(signature.parameters)
-        keys = {key for key in schema.__dataclass_fields__ if key != "_target_"}
+        keys = arguments(schema)
         passed_on = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
         assert passed_on or keys <= parameters, target
         if target.startswith("deeprob."):

@@ -76,10 +76,10 @@ def run(tmp_path, monkeypatch) -> Run:
             cfg=OmegaConf.load(run.config), data=data, model=torch.nn.Linear(4, 3), predict=predict
         )
 
-    module = ModuleType("deeprob.training.run")
+    module = ModuleType("deeprob.training.restore")
     module.load = load
     module.read_config = lambda run: OmegaConf.load(run.config)
-    monkeypatch.setitem(sys.modules, "deeprob.training.run", module)
+    monkeypatch.setitem(sys.modules, "deeprob.training.restore", module)
     return run
 
 
@@ -143,7 +143,7 @@ def test_another_split_leaves_the_judged_results_alone(run):
 
 def test_another_checkpoint_can_be_asked_for(run):
     assert evaluate_run(run, checkpoint="last", progress=False)["checkpoint"] == "last"
-    assert sys.modules["deeprob.training.run"].loaded == "last"
+    assert sys.modules["deeprob.training.restore"].loaded == "last"
 
 
 def test_an_empty_split_is_named(run):

@@ -43,10 +43,10 @@ def run(tmp_path, monkeypatch) -> Run:
         brightness = torch.cat([batch.images.mean(dim=(1, 2, 3)) for batch in loader])
         return torch.stack([-brightness, brightness], 1).numpy().astype(np.float32)
 
-    module = ModuleType("deeprob.training.run")
+    module = ModuleType("deeprob.training.restore")
     module.load = lambda run, checkpoint, allowed: SimpleNamespace(data=data, predict_batches=predict_batches)
     module.read_config = lambda run: OmegaConf.create({"evaluation": EVALUATION})
-    monkeypatch.setitem(sys.modules, "deeprob.training.run", module)
+    monkeypatch.setitem(sys.modules, "deeprob.training.restore", module)
     return Run(tmp_path)
 
 

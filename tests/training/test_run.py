@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.training.finite import NonFiniteError
-from deeprob.training.run import count_flops, load, read_config, train
+from deeprob.training.restore import load, read_config
+from deeprob.training.run import count_flops, train
 
 
 def new_run(tmp_path, name):
