@@ -6,7 +6,7 @@ import logging
 import resource
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,10 @@ from deeprob.training.restore import read_checkpoint
 from deeprob.training.trainer import make_data, make_model, make_module, make_trainer
 
 
-def train(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
+def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl.Callback] = ()) -> None:
     """Train what `cfg` describes, in `run`'s folder; go on from its last checkpoint where there is one.
 
+    watchers: Lightning callbacks beside those of the config, such as one that ends a hopeless trial.
     Writes config.yaml, overrides.txt, environment.json, metrics.jsonl, checkpoints/ and training.json.
     Raises InputError for what the config or the data get wrong, NonFiniteError when numbers leave the range,
     KeyboardInterrupt on Ctrl-C, after which the same call goes on from the last finished epoch.
@@ -52,6 +53,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
             record.forget_after(read_checkpoint(resume)["global_step"])
         cost = Cost()
         trainer = make_trainer(cfg, run, record, cost)
+        trainer.callbacks += watchers  # type: ignore[attr-defined]
         try:
             trainer.fit(module, datamodule=data, ckpt_path=None if resume is None else str(resume))
         except SystemExit:  # Lightning's answer to Ctrl-C
