@@ -64,11 +64,22 @@ def flat(x: Tensor) -> Tensor | None:
     return None
 
 
-# The ranges are cut out as slices first: an index known not to be negative lets the compiler vectorise.
+# The ranges are cut out as slices first, and values read before they are chosen between: an index known not
+# to be negative, and a load that always happens, let the compiler vectorise.
 
 
 def relu_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
     """Dx = dy where y > 0, else 0."""
     y, dy, dx = y[start:stop], dy[start:stop], dx[start:stop]
     for i in range(y.size):
-        dx[i] = dy[i] if y[i] > ZERO else ZERO
+        d = dy[i]
+        dx[i] = d if y[i] > ZERO else ZERO
+
+
+def leaky_relu_gradient(start: int, stop: int, x: Any, dy: Any, slope: float, dx: Any) -> None:
+    """Dx = dy where x > 0, else slope dy."""
+    x, dy, dx = x[start:stop], dy[start:stop], dx[start:stop]
+    leak = np.float32(slope)
+    for i in range(x.size):
+        d = dy[i]
+        dx[i] = d if x[i] > ZERO else leak * d

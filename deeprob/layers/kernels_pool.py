@@ -99,22 +99,34 @@ def max_rows_gradient(
                             target = dx[n, row, column]
                             number = np.uint8(i * kernel[1] + j)
                             for c in range(up.size):
-                                target[c] += up[c] if tap[c] == number else ZERO
+                                d = up[c]
+                                target[c] += d if tap[c] == number else ZERO
 
 
 def average_rows(start: int, stop: int, x: Any, rows: Any, columns: Any, y: Any) -> None:
     """Y = R x C^T of maps x (N, H, W, S), channels innermost, skipping the zeros of R and C; over samples."""
+    tops, bottoms = np.empty(len(rows), np.int64), np.zeros(len(rows), np.int64)  # what is not zero
+    for o in range(len(rows)):
+        tops[o] = len(rows[o])
+        for h in range(len(rows[o])):
+            if rows[o, h] != ZERO:
+                tops[o] = min(tops[o], h)
+                bottoms[o] = h + 1
+    lefts, rights = np.empty(len(columns), np.int64), np.zeros(len(columns), np.int64)
+    for p in range(len(columns)):
+        lefts[p] = len(columns[p])
+        for w in range(len(columns[p])):
+            if columns[p, w] != ZERO:
+                lefts[p] = min(lefts[p], w)
+                rights[p] = w + 1
     for n in range(start, stop):
         for o in range(y.shape[1]):
             for p in range(y.shape[2]):
                 target = y[n, o, p]
                 target[:] = ZERO
-                for h in range(x.shape[1]):
-                    if rows[o, h] == ZERO:
-                        continue
-                    for w in range(x.shape[2]):
+                for h in range(tops[o], bottoms[o]):
+                    for w in range(lefts[p], rights[p]):
                         share = rows[o, h] * columns[p, w]
-                        if share != ZERO:
-                            source = x[n, h, w]
-                            for c in range(target.size):
-                                target[c] += share * source[c]
+                        source = x[n, h, w]
+                        for c in range(target.size):
+                            target[c] += share * source[c]

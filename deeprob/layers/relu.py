@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import kernels
-from ._function import Function, expect_alike, is_plain, may_overwrite
+from ._function import Function, expect_alike, is_plain
 
 
 class ReLUFunction(Function):
@@ -45,16 +45,22 @@ class ReLUFunction(Function):
 
 def relu_backward(y: Tensor, dy: Tensor) -> Tensor:
     """Return dy where y > 0, else 0."""
-    if (
-        y.numel() >= LOOP_FROM
-        and is_plain(y, dy)
-        and y.stride() == dy.stride()
-        and (flat_y := kernels.flat(y)) is not None
-    ):
+    if can_loop(y, dy):
         dx = torch.empty_like(y)
-        kernels.run(kernels.relu_gradient, y.numel(), flat_y, kernels.flat(dy), kernels.flat(dx), grain=4096)
+        arrays = (kernels.flat(y), kernels.flat(dy), kernels.flat(dx))
+        kernels.run(kernels.relu_gradient, y.numel(), *arrays, grain=4096)
         return dx
     return y.sign() * dy  # 1 where y > 0, else 0: faster than a comparison
+
+
+def can_loop(x: Tensor, dy: Tensor) -> bool:
+    """Whether the CPU's loops can and should run over both."""
+    return (
+        x.numel() >= LOOP_FROM
+        and is_plain(x, dy)
+        and x.stride() == dy.stride()
+        and kernels.flat(x) is not None
+    )
 
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
@@ -78,9 +84,12 @@ class LeakyReLUFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
+        if can_loop(x, dy):
+            dx = torch.empty_like(x)
+            arrays = (kernels.flat(x), kernels.flat(dy), ctx.slope, kernels.flat(dx))
+            kernels.run(kernels.leaky_relu_gradient, x.numel(), *arrays, grain=4096)
+            return dx, None
         gate = x.sign().clamp_min(0)  # at x = 0 the leak wins, as in torch
-        if may_overwrite(dy):
-            return gate.mul_(1 - ctx.slope).add_(ctx.slope).mul_(dy), None
         return (gate * (1 - ctx.slope) + ctx.slope) * dy, None
 
     @staticmethod

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, may_overwrite
+from . import kernels_rows as loops
+from ._function import Function, expect, expect_alike, is_plain
+from .kernels import run
 
 
 class SoftmaxFunction(Function):
@@ -60,10 +62,11 @@ class LogSoftmaxFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        total = dy.sum(ctx.dim, keepdim=True)
-        if may_overwrite(dy):
-            return y.exp().mul_(total).neg_().add_(dy), None
-        return dy - y.exp() * total, None
+        if can_loop(y, dy, ctx.dim):
+            dx = y.exp()
+            run(loops.log_softmax_gradient, dx.numel() // dx.shape[-1], *rows(dx, dy), grain=GRAIN)
+            return dx, None
+        return dy - y.exp() * dy.sum(ctx.dim, keepdim=True), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, _: Any) -> Any:
@@ -73,11 +76,32 @@ class LogSoftmaxFunction(Function):
 
 def through_softmax(y: Tensor, dy: Tensor, dim: int) -> Tensor:
     """Return y (dy - sum_j y_j dy_j)."""
+    if can_loop(y, dy, dim):
+        dx = torch.empty_like(y)
+        run(loops.softmax_gradient, y.numel() // y.shape[-1], *rows(y, dy, dx), grain=GRAIN)
+        return dx
     product = y * dy
-    total = product.sum(dim, keepdim=True)
-    if may_overwrite(dy):
-        return product.addcmul_(y, total, value=-1)
-    return product - y * total
+    return product - y * product.sum(dim, keepdim=True)
+
+
+def can_loop(y: Tensor, dy: Tensor, dim: int) -> bool:
+    """Whether the axis is innermost and the CPU's loops can and should run along it."""
+    return (
+        y.numel() >= LOOP_FROM
+        and dim in (-1, y.dim() - 1)
+        and is_plain(y, dy)
+        and y.is_contiguous()
+        and dy.is_contiguous()
+    )
+
+
+def rows(*tensors: Tensor) -> list[Tensor]:
+    """View each as rows along its last axis."""
+    return [t.view(-1, t.shape[-1]) for t in tensors]
+
+
+LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
+GRAIN = 16  # rows a thread
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:
