@@ -6,8 +6,13 @@ names of torch.nn, so a state dict made with one loads into the other.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
-from typing import Literal
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from deeprob.errors import InputError
 
 BackendName = Literal["deeprob", "torch"]
 
@@ -26,3 +31,54 @@ def layers_of(backend: str) -> ModuleType:
 
         return torch.nn
     raise ValueError(f"backend: expected deeprob or torch, got {backend!r}")
+
+
+class Operations(NamedTuple):
+    """What torch.nn has no module for.
+
+    add: a + b, mul: a b, shapes broadcast. attention: softmax(q k^T / sqrt(E)) v of q, k, v (N, H, L, E).
+    """
+
+    add: Callable[[Tensor, Tensor], Tensor]
+    mul: Callable[[Tensor, Tensor], Tensor]
+    attention: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def operations_of(backend: str) -> Operations:
+    """The backend's functions. Raises ValueError where `backend` is neither "deeprob" nor "torch"."""
+    if layers_of(backend) is nn:
+        import torch
+
+        return Operations(torch.add, torch.mul, nn.functional.scaled_dot_product_attention)
+    from deeprob import layers
+
+    return Operations(layers.add, layers.mul, layers.scaled_dot_product_attention)
+
+
+def input_norm_of(wanted: bool, channels: int, backend: str) -> nn.Module:
+    """Every channel of every image to mean 0 and variance 1, so that no exposure or colour cast is seen.
+
+    Where not `wanted`, the image as it is. Source: instance normalisation, Ulyanov et al. (2016).
+    """
+    if not wanted:
+        return nn.Identity()
+    norm: nn.Module = layers_of(backend).GroupNorm(channels, channels, affine=False)
+    return norm
+
+
+def check_images(name: str, x: Tensor, channels: int, height: int, width: int) -> None:
+    """Raise InputError unless x is (N, channels, height, width), what the network was made for."""
+    if x.shape[1:] != (channels, height, width):
+        raise InputError(
+            f"images of shape {tuple(x.shape[1:])}",
+            where=name,
+            expected=(channels, height, width),
+            fix="set model.image_size and model.in_channels to what the data gives",
+        )
+
+
+def check_positive(name: str, **numbers: int) -> None:
+    """Raise InputError unless every number is at least 1."""
+    for what, number in numbers.items():
+        if number < 1:
+            raise InputError(f"{what}={number}", where=name, expected="at least 1")

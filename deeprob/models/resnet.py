@@ -1,9 +1,12 @@
 """Residual networks.
 
-    block:  y = relu(F(x) + S(x))    F: two 3x3 convolutions with batch norm; S: identity, or a 1x1 projection
+    block:  y = relu(F(x) + S(x))    S: identity, or a 1x1 projection
+    basic       F: two 3x3 convolutions, each with batch norm
+    bottleneck  F: 1x1 to a quarter of the channels, 3x3, 1x1 back to all
 
 The shortcut is an add gate: backward it hands dy to both branches unchanged, so a gradient reaches the first
-layer without passing through a single weight (He et al., Deep Residual Learning, 2015, equation 2).
+layer without passing through a single weight (He et al., Deep Residual Learning, 2015, equation 2). A strided
+bottleneck strides in its 3x3 convolution, as the published weights do.
 
 Parameter names are torchvision's (conv1, bn1, layer1.0.conv1, ..., fc), so its state dicts load.
 """
@@ -11,53 +14,132 @@ Parameter names are torchvision's (conv1, bn1, layer1.0.conv1, ..., fc), so its 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from deeprob.models.backend import layers_of
+from deeprob import layers
+from deeprob.models.backend import input_norm_of, layers_of, operations_of
 
 
-class BasicBlock(nn.Module):
-    """x (N, C, H, W) -> (N, out_channels, H/stride, W/stride)."""
+class Block(nn.Module):
+    """What both kinds of block are made of.
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, norm: bool, backend: str) -> None:
+    fused: batch norm, rectifier and the next convolution as one layer that keeps one array of their two
+    (layers/blocks.py), and the last sum and rectifier as one. The numbers are the same; hooks do not see the
+    parts.
+    """
+
+    expansion: int
+    last: tuple[str, str]
+    """Names of the last convolution and the last norm."""
+
+    def __init__(self, norm: bool, fused: bool, backend: str) -> None:
         super().__init__()
-        L = layers_of(backend)
-
-        def normalise(channels: int) -> nn.Module:
-            return L.BatchNorm2d(channels) if norm else nn.Identity()
-
-        self.conv1 = L.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=not norm)
-        self.bn1 = normalise(out_channels)
-        self.relu = L.ReLU()
-        self.conv2 = L.Conv2d(out_channels, out_channels, 3, padding=1, bias=not norm)
-        self.bn2 = normalise(out_channels)
+        self.norm, self.backend = norm, backend
+        self.fused = fused and norm and backend == "deeprob"
+        self.relu = layers_of(backend).ReLU()
+        self.add = operations_of(backend).add
         self.downsample: nn.Module | None = None
-        if stride != 1 or in_channels != out_channels:
-            projection = L.Conv2d(in_channels, out_channels, 1, stride, bias=not norm)
-            self.downsample = nn.Sequential(projection, normalise(out_channels))
-        self.add = torch.add if backend == "torch" else L.add
+
+    def convolution(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Module:
+        conv: nn.Module = layers_of(self.backend).Conv2d(
+            in_channels, out_channels, kernel, stride, kernel // 2, bias=not self.norm
+        )
+        return conv
+
+    def batch_norm(self, channels: int) -> nn.Module:
+        norm: nn.Module = layers_of(self.backend).BatchNorm2d(channels) if self.norm else nn.Identity()
+        return norm
+
+    def projection(self, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+        """A 1x1 convolution where the shapes of input and output differ."""
+        if stride == 1 and in_channels == out_channels:
+            return None
+        return nn.Sequential(
+            self.convolution(in_channels, out_channels, 1, stride), self.batch_norm(out_channels)
+        )
+
+    def between(self, norm: Any, conv: Any, z: Tensor) -> Tensor:
+        """conv(relu(norm(z))), the way from one convolution's output to the next one's."""
+        if not (self.fused and norm.training):
+            y: Tensor = conv(self.relu(norm(z)))
+            return y
+        norm.num_batches_tracked.add_(1)
+        statistics = (norm.running_mean, norm.running_var)
+        geometry = (norm.momentum, norm.eps, conv.stride, conv.padding)
+        y = layers.batch_norm_relu_conv2d(
+            z, *statistics, norm.weight, norm.bias, conv.weight, True, *geometry
+        )
+        return y
+
+    def join(self, y: Tensor, x: Tensor) -> Tensor:
+        """relu(y + S(x))."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        if self.fused:
+            return layers.add_relu(y, shortcut)
+        z: Tensor = self.relu(self.add(y, shortcut))
+        return z
+
+
+class BasicBlock(Block):
+    """x (N, C, H, W) -> (N, width, H/stride, W/stride)."""
+
+    expansion = 1
+    last = ("conv2", "bn2")
+
+    def __init__(
+        self, in_channels: int, width: int, stride: int, norm: bool, fused: bool, backend: str
+    ) -> None:
+        super().__init__(norm, fused, backend)
+        self.conv1 = self.convolution(in_channels, width, 3, stride)
+        self.bn1 = self.batch_norm(width)
+        self.conv2 = self.convolution(width, width, 3)
+        self.bn2 = self.batch_norm(width)
+        self.downsample = self.projection(in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        y: Tensor = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        y = self.relu(self.add(y, shortcut))
-        return y
+        return self.join(self.bn2(self.between(self.bn1, self.conv2, self.conv1(x))), x)
+
+
+class Bottleneck(Block):
+    """x (N, C, H, W) -> (N, 4 width, H/stride, W/stride)."""
+
+    expansion = 4
+    last = ("conv3", "bn3")
+
+    def __init__(
+        self, in_channels: int, width: int, stride: int, norm: bool, fused: bool, backend: str
+    ) -> None:
+        super().__init__(norm, fused, backend)
+        self.conv1 = self.convolution(in_channels, width, 1)
+        self.bn1 = self.batch_norm(width)
+        self.conv2 = self.convolution(width, width, 3, stride)
+        self.bn2 = self.batch_norm(width)
+        self.conv3 = self.convolution(width, 4 * width, 1)
+        self.bn3 = self.batch_norm(4 * width)
+        self.downsample = self.projection(in_channels, 4 * width, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.between(self.bn1, self.conv2, self.conv1(x))
+        return self.join(self.bn3(self.between(self.bn2, self.conv3, z)), x)
+
+
+BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 class ResNet(nn.Module):
-    """A residual network of basic blocks: images (N, in_channels, H, W) -> logits (N, num_classes).
+    """A residual network: images (N, in_channels, H, W) -> logits (N, num_classes).
 
     blocks: number of blocks in each stage; each stage after the first halves the resolution and doubles the
-        width. width: channels of the first stage.
+        width. width: of the first stage.
+    block: "basic" or "bottleneck", whose output has four times its width.
     stem: "small" is one 3x3 convolution for images of 32 to 64 px; "imagenet" a 7x7 of stride 2 and a pool.
-    norm: batch norm after every convolution. Without it the last convolution of each block starts at zero, so
-        that a deep network starts as the identity (Zhang et al., Fixup, 2019, first rule).
-    dropout: probability before the classifier.
-    input_norm: bring every channel of every image to mean 0 and variance 1, so that neither exposure nor a
-        colour cast is seen (instance normalisation, Ulyanov et al., 2016).
+    norm: batch norm after every convolution.
+    zero_init: the last norm of every block starts at zero, so that a deep network starts as the identity
+        (Goyal et al., Accurate, large minibatch SGD, 2017, section 5.1). Without norms the last convolution
+        does so in any case (Zhang et al., Fixup, 2019, first rule).
+    dropout: probability before the classifier. input_norm: see backend.input_norm_of. fused: see Block.
     backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
     """
 
@@ -65,22 +147,26 @@ class ResNet(nn.Module):
         self,
         num_classes: int,
         blocks: Sequence[int] = (2, 2, 2, 2),
+        block: str = "basic",
         width: int = 64,
         stem: str = "imagenet",
         norm: bool = True,
+        zero_init: bool = True,
         dropout: float = 0.0,
         input_norm: bool = False,
+        fused: bool = False,
         in_channels: int = 3,
         backend: str = "deeprob",
     ) -> None:
         super().__init__()
         if stem not in ("small", "imagenet"):
             raise ValueError(f"stem: expected small or imagenet, got {stem!r}")
+        if block not in BLOCKS:
+            raise ValueError(f"block: expected {' or '.join(BLOCKS)}, got {block!r}")
         if not 1 <= len(blocks) <= 4 or min(blocks) < 1:
             raise ValueError(f"blocks: expected one to four stages of at least one block, got {list(blocks)}")
-        L = layers_of(backend)
-        channels = in_channels
-        self.input_norm = L.GroupNorm(channels, channels, affine=False) if input_norm else nn.Identity()
+        L, make = layers_of(backend), BLOCKS[block]
+        self.input_norm = input_norm_of(input_norm, in_channels, backend)
         kernel, stride = (3, 1) if stem == "small" else (7, 2)
         self.conv1 = L.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2, bias=not norm)
         self.bn1 = L.BatchNorm2d(width) if norm else nn.Identity()
@@ -89,28 +175,29 @@ class ResNet(nn.Module):
         channels = width
         self.num_stages = len(blocks)
         for stage, num_blocks in enumerate(blocks):
-            layers: list[nn.Module] = []
-            for block in range(num_blocks):
-                stride = 2 if stage > 0 and block == 0 else 1
-                layers.append(BasicBlock(channels, width << stage, stride, norm, backend))
-                channels = width << stage
-            self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
+            members: list[nn.Module] = []
+            for i in range(num_blocks):
+                stride = 2 if stage > 0 and i == 0 else 1
+                members.append(make(channels, width << stage, stride, norm, fused, backend))
+                channels = make.expansion * width << stage
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*members))
         self.avgpool = L.AdaptiveAvgPool2d(1)
         self.dropout = L.Dropout(dropout)
         self.fc = L.Linear(channels, num_classes)
-        self._initialise(norm)
+        self._initialise(norm, zero_init)
 
-    def _initialise(self, norm: bool) -> None:
+    def _initialise(self, norm: bool, zero_init: bool) -> None:
         """Normal, variance 2 / fan out (He et al., Delving Deep, 2015); blocks start as the identity."""
         for name, parameter in self.named_parameters():
             if parameter.dim() == 4:
                 nn.init.kaiming_normal_(parameter, mode="fan_out", nonlinearity="relu")
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
+        if norm and not zero_init:
+            return
         for module in self.modules():
-            if isinstance(module, BasicBlock):
-                last = module.bn2 if norm else module.conv2
-                nn.init.zeros_(last.weight)  # type: ignore[arg-type]
+            if isinstance(module, Block):
+                nn.init.zeros_(getattr(module, module.last[norm]).weight)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(self.input_norm(x)))))

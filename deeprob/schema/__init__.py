@@ -15,6 +15,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "evaluate": roots.EvaluateConfig,
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,
+        "sweep": roots.SweepConfig,
         "info": roots.InfoConfig,
         "graph": roots.GraphConfig,
     },
@@ -29,7 +30,13 @@ SCHEMA: dict[str, dict[str, type]] = {
         "folder": data.FolderSettings,
         "points": data.PointsSettings,
     },
-    "model": {"resnet": models.ResNetSettings},
+    "model": {
+        "resnet": models.ResNetSettings,
+        "mlp": models.MLPSettings,
+        "alexnet": models.AlexNetSettings,
+        "cnn": models.CNNSettings,
+        "vit": models.ViTSettings,
+    },
     "objective": {"cross_entropy": training.CrossEntropySettings, "hinge": training.HingeSettings},
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {

@@ -30,10 +30,76 @@ class ResNetSettings(NetworkSettings):
 
     _target_: str = "deeprob.models.resnet.ResNet"
     blocks: list[int] = field(default_factory=lambda: [2, 2, 2, 2])
+    block: str = "basic"
     width: int = 64
     stem: str = "imagenet"
     norm: bool = True
+    zero_init: bool = True
     dropout: float = 0.0
     input_norm: bool = False
+    fused: bool = False
+    in_channels: int = 3
+    backend: str = "deeprob"
+
+
+@dataclass
+class MLPSettings(NetworkSettings):
+    """See deeprob.models.mlp.MLP."""
+
+    _target_: str = "deeprob.models.mlp.MLP"
+    widths: list[int] = field(default_factory=lambda: [512, 256])
+    norm: str = "batch"
+    dropout: float = 0.0
+    input_norm: bool = False
+    image_size: int = 32
+    in_channels: int = 3
+    backend: str = "deeprob"
+
+
+@dataclass
+class AlexNetSettings(NetworkSettings):
+    """See deeprob.models.alexnet.AlexNet."""
+
+    _target_: str = "deeprob.models.alexnet.AlexNet"
+    variant: str = "imagenet"
+    width: int = 64
+    hidden: int = 4096
+    dropout: float = 0.5
+    input_norm: bool = False
+    in_channels: int = 3
+    backend: str = "deeprob"
+
+
+@dataclass
+class CNNSettings(NetworkSettings):
+    """See deeprob.models.cnn.CNN."""
+
+    _target_: str = "deeprob.models.cnn.CNN"
+    widths: list[int] = field(default_factory=lambda: [32, 64, 128])
+    convs: int = 2
+    norm: bool = True
+    dropout: float = 0.0
+    input_norm: bool = False
+    in_channels: int = 3
+    backend: str = "deeprob"
+
+
+@dataclass
+class ViTSettings(NetworkSettings):
+    """See deeprob.models.vit.ViT."""
+
+    _target_: str = "deeprob.models.vit.ViT"
+    patch: int = 4
+    dim: int = 128
+    depth: int = 4
+    heads: int = 4
+    mlp_ratio: float = 4.0
+    pool: str = "token"
+    positions: str = "learned"
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    input_norm: bool = False
+    fused: bool = False
+    image_size: int = 32
     in_channels: int = 3
     backend: str = "deeprob"

@@ -116,12 +116,62 @@ class AblateConfig:
 
 
 @dataclass
+class SweepSettings:
+    """A search for the best setting of some keys of an experiment, by its own trainer.monitor.
+
+    space: config key -> a list of choices, or {low, high} with `log: true` or `step`; two whole numbers make
+    a range of whole numbers. overrides: hold for every trial and for the best experiment; trial_overrides:
+    for the trials alone, such as fewer epochs or another split.
+    sampler: `tpe`, `random` or `grid` (every combination of choices). trials: null means 20, or the whole
+    grid. pruner: what ends hopeless trials, `median`, `halving` or `none`; warmup: epochs before it may.
+    folds: every trial is the mean over so many parts of `train` held out in turn; 0 takes `val`.
+    """
+
+    name: str = MISSING
+    experiment: str = MISSING
+    overrides: list[str] = field(default_factory=list)
+    trial_overrides: list[str] = field(default_factory=list)
+    space: dict[str, Any] = field(default_factory=dict)
+    sampler: str = "tpe"
+    trials: int | None = None
+    pruner: str = "median"
+    warmup: int = 3
+    folds: int = 0
+    seed: int = 0
+
+
+@dataclass
+class SweepConfig:
+    """Root of `deeprob sweep`. jobs: trials at a time; dry_run: print the plan only.
+
+    worker: run trials while there are some to start, and leave the report to others.
+    """
+
+    sweep: SweepSettings = field(default_factory=SweepSettings)
+    paths: PathSettings = field(default_factory=PathSettings)
+    jobs: int = 1
+    worker: bool = False
+    dry_run: bool = False
+
+
+@dataclass
 class InfoConfig:
-    """Root of `deeprob info`. data: a data set to look into; sheet: where its contact sheet is written."""
+    """Root of `deeprob info`. data: a data set to look into; sheet: where its contact sheet is written.
+
+    model: a network to state the cost of, before it is trained: for num_classes, images of shape input
+    (channels, height, width), batch_size, and the optimiser and precision of the training.
+    """
 
     paths: PathSettings = field(default_factory=PathSettings)
     data: Any = None
     sheet: str | None = None
+    model: Any = None
+    num_classes: int = 10
+    input: list[int] = field(default_factory=lambda: [3, 32, 32])
+    batch_size: int = 64
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    precision: str = "32-true"
+    allowed_targets: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -73,18 +73,28 @@ class OneCycleSettings:
 
 @dataclass
 class OptimSettings:
-    """An optimiser, its schedule, and whether weight decay pulls on biases and norms too."""
+    """An optimiser, its schedule, and whether weight decay pulls on biases and norms too.
+
+    body_lr_factor: on the learning rate of all but the model's last layer, such as 0.1 with pretrained weights.
+    """
 
     optimizer: Any = MISSING
     schedule: Any = MISSING
     decay_norm_and_bias: bool = False
+    body_lr_factor: float = 1.0
 
 
 @dataclass
 class TrainerSettings:
     """How long and on what to train.
 
-    accelerator, devices, precision, gradient_clip_val: as Lightning's Trainer takes them.
+    accelerator, precision, gradient_clip_val: as Lightning's Trainer takes them.
+    devices: processes on each of num_nodes machines, one a GPU; data.batch_size is of each of them.
+    sync_batch_norm: batch norm over the batches of all processes together, not of each alone.
+    accumulate: batches whose gradients are averaged before a step.
+    ema: decay of a moving average of the weights, which validation and evaluation use; 0 is off.
+    overfit: learn so many training images by heart, or fail; 0 trains on all.
+    lr_finder: steps over which the learning rate grows to find a good one, in place of a training; 0 is off.
     patience: stop after so many epochs in which `monitor` did not get better; 0 never stops early.
     threads: CPU threads of torch; 0 leaves torch's choice.
     channels_last: keep images as (N, H, W, C) in memory, faster on most CPUs and GPUs.
@@ -94,8 +104,14 @@ class TrainerSettings:
     max_epochs: int = 20
     accelerator: str = "auto"
     devices: int = 1
+    num_nodes: int = 1
+    sync_batch_norm: bool = False
     precision: str = "32-true"
     gradient_clip_val: float | None = None
+    accumulate: int = 1
+    ema: float = 0.0
+    overfit: int = 0
+    lr_finder: int = 0
     monitor: str = "val/top1_accuracy"
     mode: str = "max"
     patience: int = 0
