@@ -24,6 +24,7 @@ from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
 from deeprob.data.crops import Split
+from deeprob.data.cuts import CropCut
 from deeprob.data.loader import BatchLoader
 from deeprob.data.settings import Augmentation
 
@@ -67,7 +68,7 @@ def main() -> None:
 def throughput(size: int, batch_size: int, count: int, budget: float) -> dict[str, Any]:
     """Images a second on one core into augmented batches, ours and per sample, in turn."""
     split = noise(count, size)
-    ours = BatchLoader(split, batch_size, MEAN, STD, augmentation=STANDARD, shuffle=True)
+    ours = BatchLoader(split, batch_size, CropCut(MEAN, STD, STANDARD), shuffle=True)
     theirs = DataLoader(PerSample(split), batch_size, shuffle=True)
     steps = {"ours": lambda: exhaust(ours), "theirs": lambda: exhaust(theirs)}
     times = {k: statistics.median(v) for k, v in seconds_interleaved(steps, 15, budget).items()}
@@ -85,7 +86,7 @@ def epoch_start(count: int) -> dict[str, Any]:
     split = noise(count, 32)
     seconds = []
     for _ in range(7):
-        loader = BatchLoader(split, 256, MEAN, STD, augmentation=STANDARD, shuffle=True)
+        loader = BatchLoader(split, 256, CropCut(MEAN, STD, STANDARD), shuffle=True)
         begin = time.perf_counter()
         next(iter(loader))
         seconds.append(time.perf_counter() - begin)
@@ -104,7 +105,7 @@ def workers(size: int, batch_size: int, count: int, rounds: int = 7) -> dict[str
     heavy = replace(STANDARD, blur=0.8, noise=0.05)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     loaders = {
-        n: BatchLoader(split, batch_size, MEAN, STD, augmentation=heavy, shuffle=True, num_workers=n)
+        n: BatchLoader(split, batch_size, CropCut(MEAN, STD, heavy), shuffle=True, num_workers=n)
         for n in seconds
     }
     for _ in range(rounds):

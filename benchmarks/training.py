@@ -19,6 +19,7 @@ from measure import parse
 
 from deeprob.config import build, compose
 from deeprob.data.crops import Split
+from deeprob.data.cuts import CropCut
 from deeprob.data.loader import BatchLoader
 from deeprob.data.settings import Augmentation
 from deeprob.layers import cross_entropy
@@ -108,7 +109,7 @@ def loader(cfg: Any) -> BatchLoader:
     )
     knobs = Augmentation(**{str(k): v for k, v in cfg.data.augmentation.items()})
     mean, std = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
-    return BatchLoader(split, BATCH, mean, std, augmentation=knobs, shuffle=True, drop_last=True)
+    return BatchLoader(split, BATCH, CropCut(mean, std, knobs), shuffle=True, drop_last=True)
 
 
 def bare_epoch(width: int) -> list[float]:

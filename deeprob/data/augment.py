@@ -50,6 +50,17 @@ def augment(
     Every random number comes from `generator`: the result is a pure function of the arguments. But for the
     noise, the same numbers are drawn whatever is switched on or off.
     """
+    return augment_with_maps(images, augmentation, generator, mean, std)[0]
+
+
+def augment_with_maps(
+    images: torch.Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Augment as `augment` does; and the maps (B, 3, 3) from pixels of the old image to pixels of the new."""
     batch, height, width, _ = images.shape
     a = augmentation
     # Rows: flip, x, y, zoom, aspect, angle, brightness, contrast, saturation, hue, blur, noise, cutout y, x.
@@ -68,7 +79,39 @@ def augment(
     if a.cutout:
         inside_y, inside_x = _interval(draws[12], a.cutout, height), _interval(draws[13], a.cutout, width)
         out.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
-    return out
+    return out, _pixel_maps(affine, height, width)
+
+
+def mix(
+    images: torch.Tensor, labels: torch.Tensor, num_classes: int, a: Augmentation, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix each image (B, 3, H, W) with another of the batch, in place, and its label int64 (B,) too.
+
+    mixup:  x = r x_i + (1 - r) x_j                    r ~ Beta(a, a)   Zhang et al., mixup (2018)
+    cutmix: a box of x_j, 1 - r of the area, in x_i    r ~ Beta(a, a)   Yun et al., CutMix (2019)
+
+    Where both are on, a fair coin chooses one for the batch. Returns the images, and the share of each class
+    in each, float32 (B, C).
+    """
+    targets = torch.nn.functional.one_hot(labels, num_classes).float()
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    other = torch.randperm(len(images), generator=generator)
+    cut = bool(a.cutmix) and (not a.mixup or rng.random() < 0.5)
+    strength = a.cutmix if cut else a.mixup
+    kept = torch.from_numpy(rng.beta(strength, strength, len(images)).astype(np.float32))
+    partners = images[other]
+    if cut:
+        height, width = images.shape[2:]
+        side, centre = (
+            (1 - kept).sqrt(),
+            torch.from_numpy(rng.uniform(-1, 1, (2, len(images))).astype(np.float32)),
+        )
+        box = _interval(centre[0], side, height)[:, :, None] & _interval(centre[1], side, width)[:, None, :]
+        images.copy_(torch.where(box[:, None], partners, images))
+        kept = 1 - box.float().mean((1, 2))  # what is outside of the image was not cut
+    else:
+        images.lerp_(partners, (1 - kept)[:, None, None, None])
+    return images, targets.lerp(targets[other], (1 - kept)[:, None])
 
 
 def _affine(
@@ -83,6 +126,16 @@ def _affine(
     row_x = torch.stack([mirror * cos / scale_x, -sin / scale_y, shift_x], dim=1)
     row_y = torch.stack([mirror * sin / scale_x, cos / scale_y, shift_y], dim=1)
     return torch.stack([row_x, row_y], dim=1)
+
+
+def _pixel_maps(affine: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Turn maps (B, 2, 3) from new to old, counted from the centre, into (B, 3, 3) from old to new pixels."""
+    centre = torch.tensor([width - 1, height - 1]) / 2
+    forward = torch.linalg.inv(affine[:, :, :2])
+    maps = torch.eye(3).repeat(len(affine), 1, 1)
+    maps[:, :2, :2] = forward
+    maps[:, :2, 2] = centre - (forward @ (centre + affine[:, :, 2])[..., None]).squeeze(2)
+    return maps
 
 
 def _gaussian(sigma: torch.Tensor, largest: float) -> torch.Tensor:
@@ -107,7 +160,8 @@ def _colour_map(
     return torch.cat([matrix, offset[..., None]], 2), (brightness * (1 - contrast))[:, None] / deviation
 
 
-def _interval(draws: torch.Tensor, part: float, size: int) -> torch.Tensor:
-    """Mark the pixels of an interval `part` of the side long around a random centre: bool (B, size)."""
+def _interval(draws: torch.Tensor, part: float | torch.Tensor, size: int) -> torch.Tensor:
+    """Mark the pixels of an interval around a random centre, `part` of the side long: bool (B, size)."""
     centre = (draws[:, None] + 1) / 2 * size - 0.5
-    return (torch.arange(size) - centre).abs() < part * size / 2
+    half = part * size / 2
+    return (torch.arange(size) - centre).abs() < (half[:, None] if isinstance(half, torch.Tensor) else half)

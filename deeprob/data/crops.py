@@ -1,28 +1,20 @@
-"""A split in memory: every crop as uint8 in one tensor, cached on disk, divided by group where asked."""
+"""Crops of a split: all as uint8 in one tensor; and how splits are divided by whole groups."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 
-from deeprob.data.frame import Source
-from deeprob.data.reading import Frames, fingerprint, read_ahead
-from deeprob.data.views import ClassificationView
+from deeprob.data.samples import Samples
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class Split(Samples):
     """N labelled images.
 
     images: uint8 (N, H, W, 3), RGB. labels: int64 (N,).
@@ -40,43 +32,13 @@ class Split:
     keys: tuple[str, ...]
     skipped: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def pictures(self, index: torch.Tensor) -> NDArray[np.uint8]:
+        """Show the samples that int64 `index` (n,) names: uint8 (n, H, W, 3)."""
+        return np.asarray(self.images.index_select(0, index).numpy())
 
-    def take(self, index: torch.Tensor) -> Split:
-        """Select the images that int64 `index` (n,) names, in its order."""
-        return Split(
-            images=self.images.index_select(0, index),
-            labels=self.labels[index],
-            units=self.units[index],
-            groups=self.groups[index],
-            group_names=self.group_names,
-            keys=tuple(self.keys[i] for i in index.tolist()),
-            skipped=self.skipped,
-        )
-
-
-def materialise(
-    source: Source, split: str, view: ClassificationView, cache_dir: Path | None = None, progress: bool = True
-) -> Split:
-    """Read all crops of a split, in parallel threads, or from the cache that an earlier call wrote.
-
-    The cache's name follows from the source's files and the view, so that a change of either makes a new one;
-    it is used where the source has a `fingerprint(split)`. Raises InputError for a bad sample (unless the
-    source skips them), and where no crop is left.
-    """
-    folder = None
-    name_content = getattr(source, "fingerprint", None)
-    if cache_dir is not None and name_content is not None:
-        content = fingerprint(name_content(split), view, getattr(source, "on_bad_sample", None))
-        folder = Path(cache_dir).expanduser() / f"{source.name}-{split}-{content}"
-        cached = _read_cache(folder)
-        if cached is not None:
-            return cached
-    crops = _read_crops(source, split, view, progress)
-    if folder is not None:
-        _write_cache(folder, crops)
-    return crops
+    def descriptors(self) -> torch.Tensor:
+        """Describe each sample by numbers that nothing was learned for: its pixels, uint8 (N, H, W, 3)."""
+        return self.images
 
 
 def divide_by_group(groups: torch.Tensor, fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -118,79 +80,6 @@ def assign_folds(groups: torch.Tensor, num_folds: int, seed: int) -> torch.Tenso
         fold_of[group] = sizes.argmin()
         sizes[fold_of[group]] += counts[group]
     return fold_of[torch.searchsorted(names, groups)]
-
-
-def _read_crops(source: Source, split: str, view: ClassificationView, progress: bool) -> Split:
-    frames = source.frames(split)
-    # Frames of one simulated scene share their objects; those of a real session lie apart in time.
-    unit_is_group = getattr(source, "unit", "frame" if source.real else "group") == "group"
-    images: list[NDArray[np.uint8]] = []
-    labels: list[NDArray[np.int64]] = []
-    keys: list[str] = []
-    units: list[int] = []
-    groups: list[int] = []
-    unit_ids: dict[str, int] = {}
-    group_ids: dict[str, int] = {}
-    with Progress(transient=True, disable=not progress) as bar:
-        task = bar.add_task(f"reading {source.name} {split}", total=len(frames))
-        for frame in read_ahead(frames):
-            bar.advance(task)
-            if frame is None:
-                continue
-            crops, classes, names = view.crops(frame)
-            unit = frame.group if unit_is_group else frame.key
-            images.append(crops)
-            labels.append(classes)
-            keys += names
-            units += [unit_ids.setdefault(unit, len(unit_ids))] * len(names)
-            groups += [group_ids.setdefault(frame.group, len(group_ids))] * len(names)
-    if not keys:
-        raise InputError(
-            f"split {split!r} has no crops",
-            where=source.name,
-            expected=f"boxes of at least {view.min_pixels} pixels in {len(frames)} frames",
-        )
-    return Split(
-        images=torch.from_numpy(np.concatenate(images)),
-        labels=torch.from_numpy(np.concatenate(labels)),
-        units=torch.tensor(units),
-        groups=torch.tensor(groups),
-        group_names=tuple(group_ids),
-        keys=tuple(keys),
-        skipped=tuple(frames.skipped) if isinstance(frames, Frames) else (),
-    )
-
-
-def _write_cache(folder: Path, split: Split) -> None:
-    # The description is written last: where it stands, all the rest is whole.
-    for field in fields(split):
-        value = getattr(split, field.name)
-        if isinstance(value, torch.Tensor):
-            with atomic_file(folder / f"{field.name}.npy", "wb") as file:
-                np.save(file, value.numpy())
-    with atomic_file(folder / "split.json") as file:
-        json.dump({"group_names": split.group_names, "keys": split.keys, "skipped": split.skipped}, file)
-
-
-def _read_cache(folder: Path) -> Split | None:
-    """Map the cached arrays into memory; None where there is no whole cache, which is then written anew."""
-    values: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        described = json.loads((folder / "split.json").read_text(encoding="utf-8"))
-        for field in fields(Split):
-            if field.name in described:
-                values[field.name] = tuple(described[field.name])
-            else:
-                # Copy-on-write: pages come from the file as they are used, and a write stays in memory.
-                array = np.load(folder / f"{field.name}.npy", mmap_mode="c", allow_pickle=False)
-                values[field.name] = torch.from_numpy(array)
-        split = Split(**values)
-        if (
-            len({len(split.images), len(split.labels), len(split.units), len(split.groups), len(split.keys)})
-            == 1
-        ):
-            return split
-    return None
 
 
 def class_counts(labels: torch.Tensor, classes: Sequence[str]) -> dict[str, int]:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
-from deeprob.data.crops import Split, assign_folds, divide_by_group, materialise
+from deeprob.data.crops import assign_folds, divide_by_group
 from deeprob.data.frame import Source
-from deeprob.data.loader import BatchLoader
-from deeprob.data.settings import Augmentation
-from deeprob.data.views import ClassificationView
+from deeprob.data.loader import BatchLoader, balance_name
+from deeprob.data.materialise import View, materialise
 from deeprob.errors import InputError
 
 
 class PerceptionData(LightningDataModule):
-    """Batches of one source seen through one view.
+    """Batches of one source seen through one view: crops, whole frames for a task, or clouds of points.
 
+    augmentation: of the view's own kind (`view.augmentation`).
     val_fraction: where the source has no split "val", this part of "train" becomes it, by whole groups.
     num_folds, fold: cross-validation in place of a fraction: "train" is dealt into num_folds folds by whole
     groups, and number `fold` (from 0) becomes "val"; num_folds 0 is off.
-    balanced: training batches hold every class equally often.
-    cache_dir: where decoded crops are kept for the next run; None keeps nothing.
+    balanced: what comes equally often in training batches: "class", "frame", or "group" (a recording, or an
+        object instance, whatever the source divides by); "none" takes samples as often as they are there.
+    cache_dir: where decoded samples are kept for the next run; None keeps nothing.
+    memory_budget_gb: splits larger than this are not held in memory but mapped from files below cache_dir.
     mean, std: of each channel, on images from 0 to 1; None takes those of the training split.
     A source that makes its own data has a method `prepare(progress: bool)`, called before the first split.
     """
@@ -31,8 +34,8 @@ class PerceptionData(LightningDataModule):
     def __init__(
         self,
         source: Source,
-        view: ClassificationView,
-        augmentation: Augmentation | None = None,
+        view: View,
+        augmentation: Any = None,
         batch_size: int = 128,
         eval_batch_size: int = 512,
         num_workers: int = 0,
@@ -41,10 +44,11 @@ class PerceptionData(LightningDataModule):
         val_fraction: float = 0.0,
         num_folds: int = 0,
         fold: int = 0,
-        balanced: bool = False,
+        balanced: str | bool = "none",
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         progress: bool = True,
+        memory_budget_gb: float = 8.0,
     ) -> None:
         super().__init__()
         if (val_fraction or num_folds) and "val" in source.splits:
@@ -66,10 +70,11 @@ class PerceptionData(LightningDataModule):
         self.cache_dir = cache_dir
         self.val_fraction = val_fraction
         self.num_folds, self.fold = num_folds, fold
-        self.balanced = balanced
+        self.balanced = balance_name(balanced)
         self.progress = progress
+        self.memory_budget_gb = memory_budget_gb
         self._mean_std = (tuple(mean), tuple(std)) if mean is not None and std is not None else None
-        self._splits: dict[str, Split] = {}
+        self._splits: dict[str, Any] = {}
         self._prepared = False
 
     @property
@@ -96,7 +101,7 @@ class PerceptionData(LightningDataModule):
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The number of images of every split."""
+        """The number of samples of every split."""
         return {name: len(self.split(name)) for name in self.splits}
 
     @property
@@ -111,7 +116,7 @@ class PerceptionData(LightningDataModule):
 
     @functools.cached_property
     def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return self._mean_std or channel_statistics(self.split("train").images)
+        return self._mean_std or self.view.statistics(self.split("train"))
 
     def prepare_data(self) -> None:
         """Let the source make what it needs, once."""
@@ -120,8 +125,8 @@ class PerceptionData(LightningDataModule):
             prepare(self.progress)
         self._prepared = True
 
-    def split(self, name: str) -> Split:
-        """All images of a split, read once. Raises InputError for an unknown name or bad data."""
+    def split(self, name: str) -> Any:
+        """All samples of a split, read once. Raises InputError for an unknown name or bad data."""
         if name not in self.splits:
             fix = "set data.val_fraction, such as 0.1" if name == "val" else None
             raise InputError(
@@ -130,7 +135,7 @@ class PerceptionData(LightningDataModule):
         if name not in self._splits:
             self.prepare_data()
             if self._divides and name in ("train", "val"):
-                whole = materialise(self.source, "train", self.view, self.cache_dir, self.progress)
+                whole = self._read("train")
                 if self.num_folds:
                     held_out = assign_folds(whole.groups, self.num_folds, self.seed) == self.fold
                     train, val = (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
@@ -138,16 +143,19 @@ class PerceptionData(LightningDataModule):
                     train, val = divide_by_group(whole.groups, self.val_fraction, self.seed)
                 self._splits["train"], self._splits["val"] = whole.take(train), whole.take(val)
             else:
-                self._splits[name] = materialise(self.source, name, self.view, self.cache_dir, self.progress)
+                self._splits[name] = self._read(name)
         return self._splits[name]
+
+    def _read(self, split: str) -> Any:
+        return materialise(
+            self.source, split, self.view, self.cache_dir, self.progress, self.memory_budget_gb
+        )
 
     def train_dataloader(self) -> BatchLoader:
         return BatchLoader(
             self.split("train"),
             self.batch_size,
-            self.mean,
-            self.std,
-            augmentation=self.augmentation,
+            self.view.cut(self.mean, self.std, self.augmentation, len(self.classes)),
             shuffle=True,
             balanced=self.balanced,
             drop_last=True,
@@ -162,22 +170,13 @@ class PerceptionData(LightningDataModule):
 
     def loader(self, split: str) -> BatchLoader:
         """Batches of a split as it is: in order, without augmentation."""
-        return BatchLoader(self.split(split), self.eval_batch_size, self.mean, self.std)
+        return self.loader_of(self.split(split))
 
+    def loader_of(self, samples: Any) -> BatchLoader:
+        """Batches of any samples of this view, as `loader`."""
+        return BatchLoader(samples, self.eval_batch_size, self.view.cut(self.mean, self.std))
 
-def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of uint8 (N, H, W, 3), on a scale from 0 to 1.
-
-    A constant channel gets the deviation 1, so that dividing by it is safe.
-    """
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    means, deviations = [], []
-    for channel in range(3):
-        counts = torch.zeros(256, dtype=torch.float64)  # counted, not summed: exact for any number of pixels
-        for start in range(0, len(images), 4096):
-            counts += torch.bincount(images[start : start + 4096, ..., channel].flatten(), minlength=256)
-        share = counts / counts.sum()
-        mean = float(share @ levels)
-        means.append(mean)
-        deviations.append(float((share @ (levels - mean) ** 2).sqrt()) or 1.0)
-    return tuple(means), tuple(deviations)
+    def example(self) -> torch.Tensor:
+        """One training sample as the model takes it, without augmentation: (1, ...)."""
+        cut = self.view.cut(self.mean, self.std)
+        return cut(self.split("train"), torch.tensor([0]), torch.Generator())[0]

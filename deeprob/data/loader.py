@@ -9,25 +9,25 @@ import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from deeprob.data.augment import augment, normalise, stream
-from deeprob.data.crops import Split
-from deeprob.data.settings import Augmentation
+from deeprob.data.augment import stream
+from deeprob.data.batches import AnyBatch, Cut, map_tensors
+from deeprob.data.batches import Batch as Batch
+from deeprob.data.samples import Samples
 from deeprob.errors import InputError
 
+BALANCES = ("none", "class", "frame", "group")
 
-class Batch(NamedTuple):
-    """One step's samples.
 
-    images: float32 (B, 3, H, W), normalised. labels: int64 (B,). indices: int64 (B,), positions in the split.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    indices: torch.Tensor
+def balance_name(value: str | bool) -> str:
+    """Name what batches are balanced by; true stands for "class". Raises InputError for other words."""
+    name = {"true": "class", "false": "none"}.get(str(value).lower(), str(value))
+    if name not in BALANCES:
+        raise InputError(f"balanced is {value!r}", expected=" or ".join(BALANCES))
+    return name
 
 
 class Batches:
@@ -35,13 +35,11 @@ class Batches:
 
     def __init__(
         self,
-        split: Split,
+        split: Samples,
         batch_size: int,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        augmentation: Augmentation | None,
+        cut: Cut,
         shuffle: bool,
-        balanced: bool,
+        balanced: str,
         drop_last: bool,
         seed: int,
         rank: int,
@@ -49,8 +47,7 @@ class Batches:
     ) -> None:
         self.split = split
         self.batch_size = batch_size
-        self.mean, self.std = mean, std
-        self.augmentation = augmentation
+        self.cut = cut
         self.shuffle, self.balanced, self.drop_last = shuffle, balanced, drop_last
         self.seed = seed
         self.rank, self.num_replicas = rank, num_replicas
@@ -60,20 +57,15 @@ class Batches:
         full, rest = divmod(len(self.split), self.batch_size * self.num_replicas)
         return full + (rest > 0 and not (self.drop_last and full > 0))
 
-    def __getitem__(self, item: tuple[int, int]) -> Batch:
+    def __getitem__(self, item: tuple[int, int]) -> AnyBatch:
         epoch, number = item
         step = self.batch_size * self.num_replicas  # what all processes take together
         indices = self._epoch_order(epoch)[number * step : (number + 1) * step][
             self.rank :: self.num_replicas
         ]
-        images = self.split.images.index_select(0, indices)
-        if self.augmentation is None:
-            pixels = normalise(images, self.mean, self.std)
-        else:
-            # Stream 0 of the epoch is its order.
-            generator = stream(self.seed, epoch, 1 + number * self.num_replicas + self.rank)
-            pixels = augment(images, self.augmentation, generator, self.mean, self.std)
-        return Batch(pixels, self.split.labels[indices], indices)
+        # Stream 0 of the epoch is its order.
+        generator = stream(self.seed, epoch, 1 + number * self.num_replicas + self.rank)
+        return self.cut(self.split, indices, generator)
 
     def _epoch_order(self, epoch: int) -> torch.Tensor:
         """List the split's indices in the epoch's order, int64 (N,)."""
@@ -81,10 +73,10 @@ class Batches:
         if cached is not None and cached[0] == epoch:
             return cached[1]
         generator = stream(self.seed, epoch, 0)
-        if self.balanced:
-            labels = self.split.labels
-            weights = 1 / torch.bincount(labels)[labels].double()
-            order = torch.multinomial(weights, len(labels), replacement=True, generator=generator)
+        if self.balanced != "none":
+            members = self._members()
+            weights = 1 / torch.bincount(members)[members].double()
+            order = torch.multinomial(weights, len(members), replacement=True, generator=generator)
         elif self.shuffle:
             order = torch.randperm(len(self.split), generator=generator)
         else:
@@ -92,12 +84,27 @@ class Batches:
         self._order = epoch, order
         return order
 
+    def _members(self) -> torch.Tensor:
+        """Say which of what is to come equally often each sample belongs to, int64 (N,)."""
+        if self.balanced == "frame":
+            return self.split.units
+        if self.balanced == "group":
+            return self.split.groups
+        labels = getattr(self.split, "labels", None)
+        if not isinstance(labels, torch.Tensor) or labels.dim() != 1:
+            raise InputError(
+                "data.balanced is 'class', but a sample here has no class of its own",
+                expected="none, frame or group",
+            )
+        return labels
+
 
 class BatchLoader:
     """Iterates over the batches of one epoch, then over those of the next.
 
-    augmentation: None for images as they are.
-    shuffle: in an order drawn for each epoch; balanced: every class as often as any other, samples repeated.
+    cut: makes a batch of some samples (deeprob.data.batches.Cut).
+    shuffle: in an order drawn for each epoch.
+    balanced: "class", "frame" or "group": each of them comes as often as any other, samples repeated; "none".
     drop_last: leave out a last batch that is not full (unless it is the only one).
     num_workers: threads that make batches ahead; 0 makes them in this one, when they are asked for.
     rank, num_replicas: this process's number among those that train together; each takes its own part.
@@ -110,14 +117,12 @@ class BatchLoader:
 
     def __init__(
         self,
-        split: Split,
+        split: Samples,
         batch_size: int,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
+        cut: Cut,
         *,
-        augmentation: Augmentation | None = None,
         shuffle: bool = False,
-        balanced: bool = False,
+        balanced: str | bool = "none",
         drop_last: bool = False,
         num_workers: int = 0,
         seed: int = 0,
@@ -132,7 +137,7 @@ class BatchLoader:
             if value < least:
                 raise InputError(f"{field} is {value}", expected=f"{least} or more")
         self.batches = Batches(
-            split, batch_size, mean, std, augmentation, shuffle, balanced, drop_last, seed, rank, num_replicas
+            split, batch_size, cut, shuffle, balance_name(balanced), drop_last, seed, rank, num_replicas
         )
         if len(split) < num_replicas:
             raise InputError(
@@ -146,7 +151,7 @@ class BatchLoader:
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         """Give the batches of the epoch. The epoch is looked up at the first batch, not at this call."""
         if self._given and not self._start:
             self.set_epoch(self._epoch + 1)
@@ -188,7 +193,7 @@ class BatchLoader:
         self._epoch = epoch + (given > 0 and finished)
         self._given = self._start = 0 if finished else given
 
-    def _run(self, start: int) -> Iterator[Batch]:
+    def _run(self, start: int) -> Iterator[Any]:
         """Make this epoch's batches from number `start` on, in order."""
         numbers = iter([(self._epoch, number) for number in range(start, len(self))])
         if self.num_workers == 0:
@@ -208,8 +213,8 @@ class BatchLoader:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _make(self, item: tuple[int, int]) -> Batch:
+    def _make(self, item: tuple[int, int]) -> AnyBatch:
         batch = self.batches[item]
         if torch.cuda.is_available():  # pinned memory goes to the GPU while it computes
-            return Batch(*(tensor.pin_memory() for tensor in batch))
+            return map_tensors(batch, torch.Tensor.pin_memory)
         return batch

@@ -38,6 +38,7 @@ _COUNTING = threading.Lock()  # frames are read in several threads
 
 Pixels: TypeAlias = NDArray[np.integer[Any] | np.floating[Any]]
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Frames(Sequence[Frame], Generic[Item]):
@@ -103,12 +104,17 @@ class Frames(Sequence[Frame], Generic[Item]):
 def read_ahead(frames: Sequence[Frame], num_threads: int | None = None) -> Iterator[Frame | None]:
     """Every frame in order, decoded in parallel threads; None in the place of a skipped one."""
     read = frames.read if isinstance(frames, Frames) else frames.__getitem__
+    return work_ahead(read, len(frames), num_threads)
+
+
+def work_ahead(work: Callable[[int], Result], count: int, num_threads: int | None = None) -> Iterator[Result]:
+    """work(0), work(1), ... work(count - 1) in order, computed in parallel threads."""
     num_threads = num_threads or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(num_threads) as pool:
         try:
             # Blocks keep the number of frames in flight, and so the memory, small.
-            for start in range(0, len(frames), 16 * num_threads):
-                yield from pool.map(read, range(start, min(start + 16 * num_threads, len(frames))))
+            for start in range(0, count, 16 * num_threads):
+                yield from pool.map(work, range(start, min(start + 16 * num_threads, count)))
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -21,6 +21,8 @@ class Augmentation:
     blur: largest standard deviation of a Gaussian blur, pixels.
     noise: largest standard deviation of Gaussian noise, where 1 is the range from black to white.
     cutout: side of a square at a random place that is set to the mean colour, part of the side.
+    mixup, cutmix: parameter of the Beta distribution of how much of an image, or of its area, is kept where
+        it is mixed with another of the batch, labels alike (deeprob.data.augment.mix); classification only.
     """
 
     flip: float = 0.0
@@ -35,13 +37,50 @@ class Augmentation:
     blur: float = 0.0
     noise: float = 0.0
     cutout: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         limits = {"flip": 1.0, "translate": 1.0, "cutout": 1.0, "brightness": 1.0, "contrast": 1.0}
-        for field in fields(self):
-            value, limit = getattr(self, field.name), limits.get(field.name, math.inf)
-            if not (0 <= value <= limit and math.isfinite(value)):
-                raise InputError(
-                    f"augmentation.{field.name} is {value}",
-                    expected=f"0 to {limit:g}" if limit < math.inf else "0 or more",
-                )
+        _check(self, limits)
+
+
+@dataclass
+class PointAugmentation:
+    """How far a point cloud may be moved, as Augmentation.
+
+    rotate: largest angle, radians; 3.1416 is any angle. axis: the camera's axis to turn about, `optical` (z:
+        as if the camera was rolled), `vertical` (y), or `any`, drawn anew for each cloud.
+    scale: factor log-uniform in [1 / (1 + x), 1 + x].
+    shift: largest offset of the whole cloud along each axis, metres.
+    jitter: standard deviation of each point's own offset, metres.
+    dropout: largest part of the points that is dropped; copies of another stand in for them.
+    """
+
+    rotate: float = 0.0
+    axis: str = "optical"
+    scale: float = 0.0
+    shift: float = 0.0
+    jitter: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, {"dropout": 1.0})
+        if self.axis not in AXES:
+            raise InputError(f"augmentation.axis is {self.axis!r}", expected=" or ".join(AXES))
+
+
+AXES = ("optical", "vertical", "any")
+
+
+def _check(settings: Augmentation | PointAugmentation, limits: dict[str, float]) -> None:
+    """Raise InputError for a number that is negative, not finite, or over its limit."""
+    for field in fields(settings):
+        value, limit = getattr(settings, field.name), limits.get(field.name, math.inf)
+        if isinstance(value, str):
+            continue
+        if not (0 <= value <= limit and math.isfinite(value)):
+            raise InputError(
+                f"augmentation.{field.name} is {value}",
+                expected=f"0 to {limit:g}" if limit < math.inf else "0 or more",
+            )

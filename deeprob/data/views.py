@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from deeprob.data.crops import Split
+from deeprob.data.cuts import CropCut
 from deeprob.data.frame import Frame, Instance
+from deeprob.data.samples import Rows
+from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 
 
+class ImageView:
+    """What views of images have in common: their augmentation, and the channels' mean and deviation."""
+
+    augmentation: ClassVar[type] = Augmentation
+    sees_clouds: ClassVar[bool] = False
+
+    def statistics(self, samples: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel of a split's images, from 0 to 1."""
+        return channel_statistics(samples.images)
+
+    def check(self, **valid: tuple[bool, str]) -> None:
+        """Raise InputError naming the first setting that is not valid, and what was expected."""
+        for field, (fits, expected) in valid.items():
+            if not fits:
+                raise InputError(f"view.{field} is {getattr(self, field)}", expected=expected)
+
+
 @dataclass(frozen=True)
-class ClassificationView:
+class ClassificationView(ImageView):
     """Crops of the instances' boxes, resized to size x size.
 
     size: side of the crops in pixels.
@@ -30,15 +53,34 @@ class ClassificationView:
     min_visible_fraction: float = 0.0
     square: bool = False
 
+    samples: ClassVar[type[Split]] = Split
+
     def __post_init__(self) -> None:
-        for field, valid, expected in (
-            ("size", self.size >= 1, "at least 1"),
-            ("margin", 0 <= self.margin < math.inf, "0 or more"),
-            ("min_pixels", self.min_pixels >= 1, "at least 1"),
-            ("min_visible_fraction", 0 <= self.min_visible_fraction <= 1, "0 to 1"),
-        ):
-            if not valid:
-                raise InputError(f"view.{field} is {getattr(self, field)}", expected=expected)
+        self.check(
+            size=(self.size >= 1, "at least 1"),
+            margin=(0 <= self.margin < math.inf, "0 or more"),
+            min_pixels=(self.min_pixels >= 1, "at least 1"),
+            min_visible_fraction=(0 <= self.min_visible_fraction <= 1, "0 to 1"),
+        )
+
+    @property
+    def lacking(self) -> str:
+        return f"crops of at least {self.min_pixels} pixels"
+
+    def rows(self, frame: Frame, split: str) -> Rows:
+        """See a frame's crops as samples."""
+        images, labels, keys = self.crops(frame)
+        return Rows(keys, {"images": images, "labels": labels})
+
+    def cut(
+        self,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        augmentation: Augmentation | None = None,
+        num_classes: int = 0,
+    ) -> CropCut:
+        """Make batches of crops."""
+        return CropCut(mean, std, augmentation, num_classes)
 
     def crops(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
         """Cut a frame's crops: uint8 (k, size, size, 3), classes int64 (k,), and keys `<frame> box <i>`.
@@ -96,3 +138,21 @@ def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint
     shrinks = image.shape[0] >= height and image.shape[1] >= width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+
+
+def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of uint8 (N, H, W, 3), on a scale from 0 to 1.
+
+    A constant channel gets the deviation 1, so that dividing by it is safe.
+    """
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(3):
+        counts = torch.zeros(256, dtype=torch.float64)  # counted, not summed: exact for any number of pixels
+        for start in range(0, len(images), 4096):
+            counts += torch.bincount(images[start : start + 4096, ..., channel].flatten(), minlength=256)
+        share = counts / counts.sum()
+        mean = float(share @ levels)
+        means.append(mean)
+        deviations.append(float((share @ (levels - mean) ** 2).sqrt()) or 1.0)
+    return tuple(means), tuple(deviations)

@@ -123,10 +123,11 @@ def table(results: Mapping[str, Any]) -> Table:
 
 
 def _sums(experiment: Experiment, split: Split) -> scipy.sparse.csr_array:
+    from deeprob.data.cuts import CropCut
     from deeprob.data.loader import BatchLoader
 
     data = experiment.data
-    loader = BatchLoader(split, data.eval_batch_size, data.mean, data.std)
+    loader = BatchLoader(split, data.eval_batch_size, CropCut(data.mean, data.std))
     probabilities = softmax(experiment.predict_batches(loader, "", progress=False))
     return unit_sums(probabilities, split.labels.cpu().numpy(), split.units.cpu().numpy())
 

@@ -69,7 +69,7 @@ def test_number_of_threads_does_not_change_a_bit() -> None:
     assert torch.equal(results[0], results[1])
 
 
-@pytest.mark.parametrize("field", [f.name for f in fields(Augmentation)])
+@pytest.mark.parametrize("field", sorted({f.name for f in fields(Augmentation)} - {"mixup", "cutmix"}))
 def test_each_knob_alone_changes_images_and_keeps_them_finite(field: str) -> None:
     images = pictures()
     result = augment(images, Augmentation(**{field: 0.5}), stream(0), MEAN, STD)

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from deeprob.data.crops import assign_folds, class_counts, divide_by_group, materialise
+from deeprob.data.crops import assign_folds, class_counts, divide_by_group
 from deeprob.data.darknet import DarknetSource
+from deeprob.data.materialise import materialise
 from deeprob.data.views import ClassificationView
 from deeprob.errors import InputError
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeprob.data.crops import materialise
 from deeprob.data.darknet import DarknetSource
+from deeprob.data.materialise import materialise
 from deeprob.data.views import ClassificationView
 from deeprob.errors import InputError
 

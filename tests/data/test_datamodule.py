@@ -6,8 +6,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from deeprob.data.augment import Augmentation
 from deeprob.data.darknet import DarknetSource
-from deeprob.data.datamodule import PerceptionData, channel_statistics
-from deeprob.data.views import ClassificationView
+from deeprob.data.datamodule import PerceptionData
+from deeprob.data.views import ClassificationView, channel_statistics
 from deeprob.errors import InputError
 
 VIEW = ClassificationView(size=8)
@@ -103,12 +103,12 @@ def test_sizes_classes_and_normalisation_come_from_the_source(darknet_root: Path
 
 def test_every_split_is_normalised_by_the_training_split(darknet_root: Path) -> None:
     dm = data(DarknetSource(darknet_root, {"train": ["2019*"], "val": ["2024*"]}))
-    assert dm.val_dataloader().batches.mean == dm.train_dataloader().batches.mean == dm.mean
+    assert dm.val_dataloader().batches.cut.mean == dm.train_dataloader().batches.cut.mean == dm.mean
 
 
 def test_given_mean_and_std_are_used_without_a_training_split(darknet_root: Path) -> None:
     dm = data(DarknetSource(darknet_root, {"val": ["2024*"]}), mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 3.0))
-    assert dm.loader("val").batches.mean == (0.1, 0.2, 0.3)
+    assert dm.loader("val").batches.cut.mean == (0.1, 0.2, 0.3)
 
 
 def test_validation_by_fraction_takes_whole_groups(array_source) -> None:

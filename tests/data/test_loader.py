@@ -6,6 +6,7 @@ import torch
 
 from deeprob.data.augment import Augmentation, normalise
 from deeprob.data.crops import Split
+from deeprob.data.cuts import CropCut
 from deeprob.data.loader import Batch, BatchLoader
 from deeprob.errors import InputError
 
@@ -23,7 +24,8 @@ def split(size: int = 23) -> Split:
 
 
 def training(size: int = 23, **options) -> BatchLoader:
-    return BatchLoader(split(size), 5, MEAN, STD, **{"augmentation": STRONG, "shuffle": True} | options)
+    cut = CropCut(MEAN, STD, STRONG)
+    return BatchLoader(split(size), 5, cut, **{"shuffle": True} | options)
 
 
 def same(first: list[Batch], second: list[Batch]) -> bool:
@@ -34,7 +36,7 @@ def same(first: list[Batch], second: list[Batch]) -> bool:
 
 def test_evaluation_goes_through_the_split_in_order_as_it_is() -> None:
     data = split()
-    batches = list(BatchLoader(data, 5, MEAN, STD))
+    batches = list(BatchLoader(data, 5, CropCut(MEAN, STD)))
     assert [len(b.labels) for b in batches] == [5, 5, 5, 5, 3]
     assert torch.cat([b.indices for b in batches]).tolist() == list(range(23))
     assert torch.equal(torch.cat([b.labels for b in batches]), data.labels)
@@ -50,7 +52,7 @@ def test_shuffling_gives_each_sample_once_in_another_order_each_epoch() -> None:
 
 def test_labels_and_images_belong_to_the_indices() -> None:
     data = split()
-    batch = next(iter(BatchLoader(data, 5, MEAN, STD, shuffle=True)))
+    batch = next(iter(BatchLoader(data, 5, CropCut(MEAN, STD), shuffle=True)))
     assert torch.equal(batch.labels, data.labels[batch.indices])
     assert torch.equal(batch.images, normalise(data.images[batch.indices], MEAN, STD))
 
@@ -68,7 +70,7 @@ def test_same_seed_same_batches_other_seed_others() -> None:
 
 
 def test_epochs_augment_the_same_sample_differently() -> None:
-    loader = training(augmentation=STRONG, shuffle=False)
+    loader = training(shuffle=False)
     assert not same(list(loader), list(loader))
 
 
@@ -168,7 +170,7 @@ def test_impossible_options_are_refused_by_name(option: str, value: int) -> None
 
 def test_batch_size_of_zero_is_refused() -> None:
     with pytest.raises(InputError, match="batch_size is 0"):
-        BatchLoader(split(), 0, MEAN, STD)
+        BatchLoader(split(), 0, CropCut(MEAN, STD))
 
 
 def test_processes_that_train_together_share_each_epoch_without_overlap() -> None:

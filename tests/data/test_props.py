@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeprob.data.crops import materialise
+from deeprob.data.materialise import materialise
 from deeprob.data.props import CLASSES, PropsClassificationSource, PropsDetectionSource
 from deeprob.data.props_pose import OBJECT_IDS, PropsPoseSource
 from deeprob.data.views import ClassificationView

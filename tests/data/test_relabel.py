@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from deeprob.data.crops import class_counts, materialise
+from deeprob.data.crops import class_counts
 from deeprob.data.darknet import DarknetSource
+from deeprob.data.materialise import materialise
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.views import ClassificationView
 from deeprob.errors import InputError
