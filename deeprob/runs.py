@@ -3,7 +3,7 @@
 runs/<experiment>/<run id>/
     config.yaml overrides.txt environment.json     what was asked for, and where it ran
     training.json                                  what the training cost
-    metrics.jsonl log.txt                          append-only, they survive a requeue
+    metrics.jsonl attempts.jsonl log.txt           append-only, they survive a requeue
     checkpoints/{last,best}.ckpt
     results.json results_<split>.json predictions_<split>.npz report.html plots/
     error.txt                                      only after a failure
@@ -141,6 +141,10 @@ class Run:
         return self.path / "metrics.jsonl"
 
     @property
+    def attempts(self) -> Path:
+        return self.path / "attempts.jsonl"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -163,6 +167,11 @@ class Run:
     def checkpoint(self, name: str) -> Path:
         """`last` or `best`."""
         return self.checkpoints / f"{name}.ckpt"
+
+    @property
+    def requeue_checkpoints(self) -> list[Path]:
+        """What Lightning saved in the middle of an epoch before a requeue."""
+        return sorted(self.path.glob("hpc_ckpt_*.ckpt"))
 
     def results(self, split: str | None = None) -> Path:
         """results.json of the split the experiment is judged by, or results_<split>.json of another."""

@@ -1,6 +1,7 @@
 """The `deeprob` command: one verb, then Hydra overrides.
 
-Exit codes: 0 done, 1 the run failed, 2 the user's input is wrong, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 the run failed, 2 the user's input is wrong, 75 stopped by the scheduler and to be
+queued again, 130 stopped by Ctrl-C.
 Neither this module nor the help of a verb imports torch, lightning or Hydra, so that help comes at once.
 """
 
@@ -12,10 +13,12 @@ import signal
 import sys
 
 from deeprob.cli.help import VERBS, print_help, print_verb_help
+from deeprob.training.signals import watch
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `deeprob <verb> [overrides]`; with None, the process's own arguments. Returns the exit code."""
+    watch()
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print_help()

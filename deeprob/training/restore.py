@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 from torch import nn
 
@@ -18,7 +18,10 @@ from deeprob.data.datamodule import PerceptionData
 from deeprob.data.loader import BatchLoader
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.schema.models import NetworkSettings
+from deeprob.schema.training import OptimSettings, TrainerSettings
 from deeprob.training.trainer import arrange, make_data, make_model, memory_format_of
+from deeprob.training.weights import read_tensors
 
 
 @dataclass(frozen=True)
@@ -81,21 +84,41 @@ def read_config(run: Run) -> DictConfig:
     if not isinstance(cfg, DictConfig) or "data" not in cfg or "model" not in cfg:
         raise InputError("not the config of a training", where=run.config, expected="keys data, model, ...")
     cfg.allowed_targets = []  # a file must not let in its own code
+    try:
+        for group, settings in (("model", NetworkSettings), ("optim", OptimSettings), ("trainer", TrainerSettings)):
+            if group in cfg:  # a run of an older version lacks what was added since
+                cfg[group] = OmegaConf.merge(asdict(settings()), cfg[group])
+    except OmegaConfBaseException as error:
+        raise InputError(str(error).splitlines()[0], where=run.config) from error
     OmegaConf.set_struct(cfg, True)
     return cfg
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's content, tensors and plain containers only: one that would run code is refused."""
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-        content["state_dict"], content["global_step"]
-    except (RuntimeError, EOFError, KeyError, TypeError, OSError, pickle.UnpicklingError) as error:
-        reason = next(
-            (line for line in str(error).splitlines() if "GLOBAL" in line), str(error).split("\n")[0]
-        )
-        raise InputError(f"checkpoint cannot be read ({reason})", where=path) from error
+    content = read_tensors(path)
+    if not isinstance(content, dict) or not {"state_dict", "global_step"} <= content.keys():
+        raise InputError("checkpoint cannot be read (it lacks state_dict or global_step)", where=path)
     return cast("dict[str, Any]", content)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint file and the training steps behind it."""
+
+    path: Path
+    step: int
+
+
+def newest_checkpoint(run: Run) -> Checkpoint | None:
+    """The checkpoint of the most steps: the last epoch's, or a requeue's; None at the start of a run.
+
+    Raises InputError where one cannot be read.
+    """
+    last = run.checkpoint("last")
+    there = [path for path in (*run.requeue_checkpoints, last) if path.is_file()]
+    found = [Checkpoint(path, int(read_checkpoint(path)["global_step"])) for path in there]
+    return max(found, key=lambda checkpoint: (checkpoint.step, checkpoint.path == last), default=None)
 
 
 def _wants_cuda(cfg: DictConfig) -> bool:

@@ -19,9 +19,10 @@ from torch import nn
 from deeprob import environment
 from deeprob.data.datamodule import PerceptionData
 from deeprob.runs import Run, write_json, write_text
+from deeprob.training import signals
 from deeprob.training.callbacks import Cost
 from deeprob.training.loggers import JsonlLogger
-from deeprob.training.restore import read_checkpoint
+from deeprob.training.restore import newest_checkpoint
 from deeprob.training.trainer import make_data, make_model, make_module, make_trainer
 
 
@@ -31,7 +32,8 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
     watchers: Lightning callbacks beside those of the config, such as one that ends a hopeless trial.
     Writes config.yaml, overrides.txt, environment.json, metrics.jsonl, checkpoints/ and training.json.
     Raises InputError for what the config or the data get wrong, NonFiniteError when numbers leave the range,
-    KeyboardInterrupt on Ctrl-C, after which the same call goes on from the last finished epoch.
+    KeyboardInterrupt on Ctrl-C, after which the same call goes on from the last finished epoch, and
+    signals.Requeued when a scheduler stops the job, after which it goes on from the step it was at.
     """
     with run.locked(), _log_file(run.log):
         run.error.unlink(missing_ok=True)
@@ -47,15 +49,18 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         torch.manual_seed(cfg.seed)  # whatever the data drew, the weights start the same
         model = make_model(cfg, data)
         module = make_module(cfg, model)
-        resume = run.checkpoint("last") if run.checkpoint("last").is_file() else None
+        resume = newest_checkpoint(run)
         record = JsonlLogger(run)
         if resume is not None:
-            record.forget_after(read_checkpoint(resume)["global_step"])
+            record.forget_after(resume.step)
         cost = Cost()
         trainer = make_trainer(cfg, run, record, cost)
         trainer.callbacks += watchers  # type: ignore[attr-defined]
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=None if resume is None else str(resume))
+            with signals.held():
+                trainer.fit(module, datamodule=data, ckpt_path=None if resume is None else str(resume.path))
+        except signals.Requeued:
+            raise
         except SystemExit:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
         write_json(run.training, _training_facts(trainer, data, model, cost))

@@ -19,9 +19,15 @@ from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS
+from deeprob.training.averaging import MovingAverage
 from deeprob.training.callbacks import AtomicCheckpointIO, Cost, EpochLines, RandomState
+from deeprob.training.distributed import process_options, synchronise_batch_norm, world_size
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.module import PerceptionModule
+from deeprob.training.requeue import Requeue
+from deeprob.training.weights import freeze
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true")
 
 
 def make_data(cfg: DictConfig) -> PerceptionData:
@@ -55,13 +61,26 @@ def make_model(cfg: DictConfig, data: PerceptionData) -> nn.Module:
 
 
 def make_module(cfg: DictConfig, model: nn.Module) -> PerceptionModule:
-    """The Lightning module that trains `model` as the config says."""
+    """The Lightning module that trains `model` as the config says. Raises InputError for what it cannot."""
+    model = arrange(model, cfg)
+    freeze(model, cfg.model.freeze)
+    if cfg.trainer.sync_batch_norm and world_size(cfg) > 1:
+        model = synchronise_batch_norm(model)
+    if cfg.model.compile:
+        model.compile()  # in place: names stay
+    if cfg.optim.body_lr_factor <= 0:
+        raise InputError(
+            f"optim.body_lr_factor is {cfg.optim.body_lr_factor}",
+            expected="more than 0",
+            fix="model.freeze holds weights where they are",
+        )
     return PerceptionModule(
-        arrange(model, cfg),
+        model,
         objective=build(cfg.objective, cfg.allowed_targets),
         optimizer=lambda groups: build(cfg.optim.optimizer, cfg.allowed_targets, params=groups),
         schedule=build(cfg.optim.schedule, cfg.allowed_targets),
         decay_norm_and_bias=cfg.optim.decay_norm_and_bias,
+        body_lr_factor=cfg.optim.body_lr_factor,
         memory_format=memory_format_of(cfg),
     )
 
@@ -76,28 +95,46 @@ def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> 
     last = ModelCheckpoint(filename="last", **place)
     callbacks: list[pl.Callback] = [best, last, RandomState(), cost]
     callbacks.append(RichProgressBar() if on_terminal else EpochLines())
+    if trainer.ema:
+        callbacks.append(MovingAverage(trainer.ema))
     if trainer.patience:
         callbacks.append(EarlyStopping(trainer.monitor, mode=trainer.mode, patience=trainer.patience))
     callbacks += [build(leaf, cfg.allowed_targets) for leaf in (cfg.get("callbacks") or {}).values()]
+    callbacks.append(Requeue(run))  # the last: what the others keep of a step is complete
     loggers = [record]
     if cfg.logger is not None:
         loggers.append(_extra_logger(cfg, run))
     return pl.Trainer(
         max_epochs=trainer.max_epochs,
-        accelerator=trainer.accelerator,
-        devices=trainer.devices,
-        precision=trainer.precision,
-        gradient_clip_val=trainer.gradient_clip_val,
         log_every_n_steps=trainer.log_every,
         callbacks=callbacks,
         logger=loggers,
-        plugins=[AtomicCheckpointIO()],
         default_root_dir=run.path,
         enable_progress_bar=on_terminal,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
+        **step_options(cfg),
     )
+
+
+def step_options(cfg: DictConfig) -> dict[str, Any]:
+    """What Lightning's Trainer has to know of a step: where it runs, and how. Raises InputError for nonsense."""
+    trainer = cfg.trainer
+    for key, sensible, expected in (
+        ("accumulate", trainer.accumulate >= 1, "1 or more"),
+        ("ema", 0 <= trainer.ema < 1, "from 0 to below 1"),
+        ("precision", trainer.precision in PRECISIONS, " ".join(PRECISIONS)),
+    ):
+        if not sensible:
+            raise InputError(f"trainer.{key} is {trainer[key]}", expected=expected)
+    options = process_options(cfg)
+    return {
+        "precision": trainer.precision,
+        "gradient_clip_val": trainer.gradient_clip_val,
+        "accumulate_grad_batches": trainer.accumulate,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        **options,
+        "plugins": [AtomicCheckpointIO(), *options.get("plugins", [])],
+    }
 
 
 def _extra_logger(cfg: DictConfig, run: Run) -> Any:
