@@ -1,8 +1,8 @@
 """When Lightning may save and requeue, and what it does not save itself.
 
-Lightning's handler of SIGUSR1 saves `hpc_ckpt_<n>.ckpt` into the run folder and calls `scontrol requeue`. It
-is called here, between two steps of an epoch, where the weights, the optimiser, the loader and the random state
-belong together; the training then ends bit by bit as if it had not been interrupted.
+Lightning's handler of SIGUSR1 saves `hpc_ckpt_<n>.ckpt` into the run folder and calls `scontrol requeue`.
+It is called here, between two steps of an epoch, where the weights, the optimiser, the loader and the random
+state belong together; the training then ends bit by bit as if it had not been interrupted.
 """
 
 from __future__ import annotations

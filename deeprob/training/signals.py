@@ -1,9 +1,9 @@
-"""The scheduler's warning that a job is about to be stopped (SIGUSR1): never lost, never acted on in mid-step.
+"""The scheduler's warning that a job is about to be stopped (SIGUSR1): never lost, never taken in mid-step.
 
 The signal is blocked in every thread and every child from the process's first line, and one thread waits for
 it. Outside the training loop (imports, rendering, evaluation) nothing has to be saved: every file is written
-whole and finished work is not repeated, so the process leaves at once with exit code LEAVE, and the job script
-puts the job back into the queue. Inside the loop `requeue.py` asks between two steps whether it has come.
+whole and finished work is not repeated, so the process leaves at once with exit code LEAVE, and the job
+script puts the job back into the queue. Inside the loop `requeue.py` asks between two steps whether it came.
 
 Without the blocking the signal kills a process that still imports, stops a rendering process, or saves a
 checkpoint in the middle of an optimiser's step.
