@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from deeprob.data.loader import Batch
 from deeprob.training.finite import NonFiniteError, first_non_finite_gradient, first_non_finite_output
+from deeprob.training.groups import parameter_groups
 from deeprob.training.objectives import Objective, Outcome
+from deeprob.training.totals import Totals
+from deeprob.training.weights import keep_frozen_statistics
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 OptimizerFactory = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
 
@@ -22,6 +28,7 @@ class PerceptionModule(LightningModule):
     optimizer: parameter groups -> optimiser. schedule: progress in [0, 1] -> factor on its learning rate.
     decay_norm_and_bias: whether weight decay also pulls on biases and norm parameters (vectors), not only
         on weights (matrices and kernels).
+    body_lr_factor: on the learning rate of everything but the model's head.
     """
 
     def __init__(
@@ -31,6 +38,7 @@ class PerceptionModule(LightningModule):
         optimizer: OptimizerFactory,
         schedule: Callable[[float], float],
         decay_norm_and_bias: bool = False,
+        body_lr_factor: float = 1.0,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         super().__init__()
@@ -39,54 +47,83 @@ class PerceptionModule(LightningModule):
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.decay_norm_and_bias = decay_norm_and_bias
+        self.body_lr_factor = body_lr_factor
         self.memory_format = memory_format
+        self._totals = {"train": Totals(), "val": Totals()}
+        self.train()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.model(images)  # type: ignore[no-any-return]
 
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        keep_frozen_statistics(self.model)
+        return self
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if batch_idx == 0:
+            self._totals["train"].reset()
         outcome = self._step(batch, "train")
         if not torch.isfinite(outcome.loss):
             layer = first_non_finite_output(self.model, batch.images)
             raise NonFiniteError(self.global_step, f"the output of {layer}" if layer else "the loss")
+        if self._is_logged_step:
+            self.log("train/loss_step", outcome.loss.detach(), on_step=True, on_epoch=False, sync_dist=True)
         return outcome.loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._step(batch, "val")
+        if len(batch.labels):  # another process may have the last samples
+            self._step(batch, "val")
 
     def _step(self, batch: Batch, stage: str) -> Outcome:
         images = batch.images.contiguous(memory_format=self.memory_format)
         outcome: Outcome = self.objective(self.model, images, batch.labels)
-        size = len(batch.labels)
-        training = stage == "train"
-        self.log(f"{stage}/loss", outcome.loss.detach(), on_step=training, on_epoch=True, batch_size=size)
-        accuracy = outcome.num_correct / size
-        self.log(
-            f"{stage}/top1_accuracy", accuracy, on_step=False, on_epoch=True, prog_bar=True, batch_size=size
-        )
+        self._totals[stage].add(outcome.loss, outcome.num_correct, len(batch.labels))
         return outcome
+
+    @property
+    def _is_logged_step(self) -> bool:
+        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+
+    def on_train_epoch_end(self) -> None:
+        loss, accuracy = self._totals["train"].means(self.trainer.strategy)
+        self.log("train/loss_epoch", loss)
+        self.log("train/top1_accuracy", accuracy, prog_bar=True)
+
+    def on_validation_epoch_start(self) -> None:
+        self._totals["val"].reset()
+
+    def on_validation_epoch_end(self) -> None:
+        loss, accuracy = self._totals["val"].means(self.trainer.strategy)
+        self.log("val/loss", loss)
+        self.log("val/top1_accuracy", accuracy, prog_bar=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the sums of a running epoch: a run cut off in the middle of it reports the same means."""
+        checkpoint["train_totals"] = self._totals["train"].merged(self.trainer.strategy)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        sums = checkpoint.get("train_totals")
+        if sums is not None and not self.trainer.is_global_zero:
+            sums = torch.zeros_like(sums)  # they are those of all processes together
+        self._totals["train"].sums = None if sums is None else sums.to(self.device)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        self.log("train/gradient_norm", norm, on_step=True, on_epoch=False)
+        if self._is_logged_step:
+            self.log("train/gradient_norm", norm, on_step=True, on_epoch=False)
         if not torch.isfinite(norm):
             name = first_non_finite_gradient(self.model)
             raise NonFiniteError(self.global_step, f"the gradient of {name}")
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer(self._parameter_groups())
+        groups = parameter_groups(self, self.model, self.decay_norm_and_bias, self.body_lr_factor)
+        optimizer = self.make_optimizer(groups)
+        for group in optimizer.param_groups:
+            group["lr"] *= group.pop("lr_factor", 1.0)
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: self.schedule(min(step / max(steps - 1, 1), 1.0))
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        trained = [p for p in self.parameters() if p.requires_grad]
-        if self.decay_norm_and_bias:
-            return [{"params": trained}]
-        weights = [p for p in trained if p.dim() > 1]
-        vectors = [p for p in trained if p.dim() <= 1]
-        groups: list[dict[str, Any]] = [{"params": weights}, {"params": vectors, "weight_decay": 0.0}]
-        return [group for group in groups if group["params"]]

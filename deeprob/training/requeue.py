@@ -27,8 +27,7 @@ class Requeue(Callback):
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._saving = self._leaving = False
-        self._sums: dict[str, dict[str, Any]] = {}
+        self._leaving = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Lightning made the loader when the schedule asked for the number of steps, before it had read the
@@ -62,26 +61,17 @@ class Requeue(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._restore_sums(trainer)
         # After the epoch's last batch Lightning could not take up the validation that follows.
         last = batch_idx + 1 >= trainer.num_training_batches
         if self._leaving or last or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         save_and_requeue = signal.getsignal(signal.SIGUSR1)
         if self._warned(trainer) and callable(save_and_requeue):
-            self._sums, self._saving = _sums_of_epoch(trainer), True
             save_and_requeue(signal.SIGUSR1, None)
-            self._sums, self._saving, self._leaving = {}, False, True
+            self._leaving = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._forget_requeues(trainer)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The sums behind the running epoch's means, which Lightning does not keep."""
-        return {"sums": self._sums} if self._saving else {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._sums = state_dict.get("sums", {})
 
     def _warned(self, trainer: Trainer) -> bool:
         """Whether any process of the training was warned: all leave at the same step."""
@@ -89,26 +79,7 @@ class Requeue(Callback):
             return signals.warned()
         return trainer.strategy.reduce_boolean_decision(signals.warned(), all=False)
 
-    def _restore_sums(self, trainer: Trainer) -> None:
-        """Add what the epoch had summed up before the requeue to the first batch after it."""
-        results = trainer.fit_loop.epoch_loop._results
-        for key, sums in self._sums.items():
-            for name, before in sums.items():
-                setattr(
-                    results[key], name, before.to(trainer.strategy.root_device) + getattr(results[key], name)
-                )
-        self._sums = {}
-
     def _forget_requeues(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:
             for path in self.run.requeue_checkpoints:
                 path.unlink()
-
-
-def _sums_of_epoch(trainer: Trainer) -> dict[str, dict[str, Any]]:
-    results = trainer.fit_loop.epoch_loop._results
-    return {
-        key: {"value": metric.value, "cumulated_batch_size": metric.cumulated_batch_size}
-        for key, metric in results.items()
-        if metric.is_tensor and metric.meta.on_epoch and metric.meta.is_mean_reduction
-    }

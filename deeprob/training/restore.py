@@ -85,7 +85,11 @@ def read_config(run: Run) -> DictConfig:
         raise InputError("not the config of a training", where=run.config, expected="keys data, model, ...")
     cfg.allowed_targets = []  # a file must not let in its own code
     try:
-        for group, settings in (("model", NetworkSettings), ("optim", OptimSettings), ("trainer", TrainerSettings)):
+        for group, settings in (
+            ("model", NetworkSettings),
+            ("optim", OptimSettings),
+            ("trainer", TrainerSettings),
+        ):
             if group in cfg:  # a run of an older version lacks what was added since
                 cfg[group] = OmegaConf.merge(asdict(settings()), cfg[group])
     except OmegaConfBaseException as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ from deeprob.data.datamodule import PerceptionData
 from deeprob.runs import Run, write_json, write_text
 from deeprob.training import signals
 from deeprob.training.callbacks import Cost
+from deeprob.training.distributed import one_at_a_time, rank
 from deeprob.training.loggers import JsonlLogger
+from deeprob.training.lr_finder import find_learning_rate
+from deeprob.training.overfit import ByHeart, few_images, overfit_config
 from deeprob.training.restore import newest_checkpoint
 from deeprob.training.trainer import make_data, make_model, make_module, make_trainer
+from deeprob.training.weights import load_pretrained
 
 
 def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl.Callback] = ()) -> None:
@@ -35,41 +40,70 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
     KeyboardInterrupt on Ctrl-C, after which the same call goes on from the last finished epoch, and
     signals.Requeued when a scheduler stops the job, after which it goes on from the step it was at.
     """
-    with run.locked(), _log_file(run.log):
-        run.error.unlink(missing_ok=True)
+    if cfg.trainer.overfit:
+        cfg = overfit_config(cfg)
+    main = rank(cfg) == 0
+    with run.locked() if main else nullcontext(), _log_file(run.log if main else Path(os.devnull)):
+        if main:
+            run.error.unlink(missing_ok=True)
+            write_request(cfg, run, overrides)
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
         pl.seed_everything(cfg.seed, verbose=False)
-        write_text(run.config, OmegaConf.to_yaml(_without_permissions(cfg), resolve=True))
-        write_text(run.overrides, "".join(f"{line}\n" for line in overrides))
-        write_json(run.environment, environment.describe())
         data = make_data(cfg)
-        data.prepare_data()
+        with one_at_a_time(run):
+            data.prepare_data()
         data.setup("fit")
         torch.manual_seed(cfg.seed)  # whatever the data drew, the weights start the same
         model = make_model(cfg, data)
-        module = make_module(cfg, model)
         resume = newest_checkpoint(run)
+        if cfg.model.pretrained and resume is None:
+            report = load_pretrained(model, cfg.model.pretrained)
+            _say(f"pretrained  {report}", main)
+        module = make_module(cfg, model)
+        if cfg.trainer.lr_finder:
+            rate = find_learning_rate(cfg, run, module, data)
+            _say(f"lr_finder  the loss falls fastest at optim.optimizer.lr={rate:.3g}", main)
+            _say(f"plot  {run.plots / 'lr_finder.png'}", main)
+            return
         record = JsonlLogger(run)
-        if resume is not None:
+        if resume is not None and main:
             record.forget_after(resume.step)
         cost = Cost()
+        by_heart = ByHeart(cfg.trainer.overfit)
         trainer = make_trainer(cfg, run, record, cost)
-        trainer.callbacks += watchers  # type: ignore[attr-defined]
+        trainer.callbacks += [*watchers, *([by_heart] if cfg.trainer.overfit else [])]  # type: ignore[attr-defined]
+        samples: dict[str, Any] = {"datamodule": data}
+        if cfg.trainer.overfit:
+            samples = few_images(data, cfg.trainer.overfit, cfg.seed)
         try:
             with signals.held():
-                trainer.fit(module, datamodule=data, ckpt_path=None if resume is None else str(resume.path))
+                trainer.fit(module, **samples, ckpt_path=None if resume is None else str(resume.path))
         except signals.Requeued:
             raise
         except SystemExit:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from None
-        write_json(run.training, _training_facts(trainer, data, model, cost))
+        if main:
+            write_json(run.training, _training_facts(trainer, data, model, cost))
+        if cfg.trainer.overfit:
+            _say(by_heart.verdict(trainer.global_step), main)
+
+
+def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
+    """Write down what was asked for, and where it runs."""
+    write_text(run.config, OmegaConf.to_yaml(_without_permissions(cfg), resolve=True))
+    write_text(run.overrides, "".join(f"{line}\n" for line in overrides))
+    write_json(run.environment, environment.describe())
+
+
+def _say(line: str, main: bool) -> None:
+    if main:
+        print(line, flush=True)
 
 
 def _training_facts(
     trainer: pl.Trainer, data: PerceptionData, model: nn.Module, cost: Cost
 ) -> dict[str, Any]:
-    sample = data.split("train").images[:1].permute(0, 3, 1, 2).float()
     return {
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
@@ -78,7 +112,7 @@ def _training_facts(
         "samples_per_second": cost.samples / cost.seconds if cost.seconds else None,
         "peak_memory_bytes": _peak_memory(),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "flops_per_sample": count_flops(model, sample),
+        "flops_per_sample": count_flops(model, data.example()),
         "device": str(trainer.strategy.root_device),
     }
 
@@ -92,7 +126,7 @@ def count_flops(model: nn.Module, sample: torch.Tensor) -> int:
     training = model.training
     device = next(model.parameters()).device
     counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED_FLOPS)
-    with counter, torch.no_grad():
+    with counter, torch.no_grad(), torch.compiler.set_stance("force_eager"):
         model.eval()(sample.to(device))
     model.train(training)
     return int(counter.get_total_flops())
