@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -43,6 +44,26 @@ def register() -> None:
         store.store(name="local", node={})
 
 
+def _offer_experiment_files(overrides: Sequence[str]) -> None:
+    """Make each file given as `experiment=<path>.yaml` a choice of its group, under its path."""
+    from hydra.core.config_store import ConfigStore
+
+    for override in overrides:
+        key, _, value = override.partition("=")
+        for path in value.split(",") if key == "experiment" else ():
+            if not path.endswith(".yaml"):
+                continue
+            try:
+                node = OmegaConf.load(Path(path).expanduser())
+            except FileNotFoundError:
+                raise InputError("no such experiment file", where=path) from None
+            except Exception as error:  # the YAML reader has a family of errors of its own
+                raise InputError(f"not a readable config ({error})", where=path) from error
+            *folders, name = [part for part in path.split("/") if part]
+            group = "/".join(["experiment", *folders])
+            ConfigStore.instance().store(group=group, name=name, node=node, package="_global_")
+
+
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     """Compose the root config of a verb. Raises InputError, naming the nearest valid key, where it cannot."""
     from hydra import compose as hydra_compose
@@ -50,6 +71,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     from hydra.core.global_hydra import GlobalHydra
 
     register()
+    _offer_experiment_files(overrides)
     with _one_line_errors(verb):
         overrides = quote_text(verb, overrides)
         GlobalHydra.instance().clear()
@@ -68,6 +90,7 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
     import hydra
 
     register()
+    _offer_experiment_files(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through, and are told in one line by us
 
     errors: list[Exception] = []

@@ -103,6 +103,22 @@ DEFINITIONS: dict[str, Definition] = {
         "After Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
         higher_is_better=True,
     ),
+    "sweep_value": Definition(
+        "Value of a trial",
+        "The validation metric at the epoch that the experiment is judged by (its best or its last); with "
+        "folds, the mean over the parts of the training set held out in turn.",
+    ),
+    "importance": Definition(
+        "Importance",
+        "How far the values of a key among the best quarter of trials differ from those among all, as a "
+        "share of the sum over keys.",
+        "Watanabe, Bansal and Hutter, PED-ANOVA, IJCAI 2023",
+    ),
+    "pruned": Definition(
+        "Pruned",
+        "Ended early, because at the same epoch the trial was worse than most before it.",
+        "Golovin et al., Google Vizier: a service for black-box optimization, KDD 2017, section 3.1",
+    ),
     "majority": Definition(
         "Majority class", "A baseline that always answers the most frequent training class."
     ),

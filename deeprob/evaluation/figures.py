@@ -1,7 +1,7 @@
 """Figures as inline SVG whose colours and fonts are the page's own: they follow light, dark and print.
 
-matplotlib draws with marker colours; `_svg` replaces them by CSS variables, and `standalone` by plain colours
-for files that stand beside the report.
+matplotlib draws with marker colours; `to_svg` replaces them by CSS variables, and `standalone` by plain
+colours for files that stand beside the report.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for quantity in sorted(panels, key=lambda q: (q != "loss", len(panels[q]) < 2, q)):
         series = panels[quantity]
         title = quantity.replace("_", " ").replace("lr-", "learning rate, ")
-        figure, axes = _figure()
+        figure, axes = new_figure()
         for label in sorted(series, key=lambda name: (name != "each step", name)):
             points = sorted(series[label])
             xs, ys = [x for x, _ in points], [y for _, y in points]
@@ -70,9 +70,9 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         axes.set_xlabel(x_label)
         axes.set_ylabel(title)
         if len(series) > 1:
-            _legend(axes)
+            add_legend(axes)
         ends = "; ".join(f"{label or title} ends at {points[-1][1]:.4g}" for label, points in series.items())
-        figures[quantity] = _svg(figure, f"curve-{quantity}", f"{title} over {x_label}s: {ends}.")
+        figures[quantity] = to_svg(figure, f"curve-{quantity}", f"{title} over {x_label}s: {ends}.")
     return figures
 
 
@@ -80,7 +80,7 @@ def reliability_diagram(
     count: NDArray[np.float64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64]
 ) -> str:
     """Accuracy over confidence, float64 (bins,) each, with the samples of each bin below."""
-    figure, axes = _figure(height=3.6)
+    figure, axes = new_figure(height=3.6)
     axes.remove()
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     filled = count > 0
@@ -97,14 +97,14 @@ def reliability_diagram(
     lower.set_xlabel("confidence")
     for each in (upper, lower):
         _style(each)
-    _legend(upper)
+    add_legend(upper)
     worst = int(np.nanargmax(np.where(filled, np.abs(accuracy - confidence) * count, -1)))
     text = (
         f"Reliability diagram: accuracy over confidence in {int(filled.sum())} bins that hold samples. The"
         f" bin that adds most to the error has mean confidence {confidence[worst]:.2f} and accuracy "
         f"{accuracy[worst]:.2f}, {int(count[worst])} samples."
     )
-    return _svg(figure, "reliability", text)
+    return to_svg(figure, "reliability", text)
 
 
 def intervals_chart(
@@ -113,7 +113,7 @@ def intervals_chart(
     """Values with their intervals, one row each: (row name, value, (low, high) or None). zero: mark 0."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(height=0.75 + 0.32 * len(entries))
+    figure, axes = new_figure(height=0.75 + 0.32 * len(entries))
     for i, (_, value, interval) in enumerate(entries):
         colour = SERIES[0] if i == 0 and not zero else SERIES[1] if zero else MUTED
         if interval is not None:
@@ -131,12 +131,12 @@ def intervals_chart(
         f"{row} {value:.4g}" + (f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval is not None else "")
         for row, value, interval in entries
     )
-    return _svg(figure, name, f"{label} with 95 % intervals: {rows}.")
+    return to_svg(figure, name, f"{label} with 95 % intervals: {rows}.")
 
 
 def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]]) -> str:
     """Accuracy over severity, one line a corruption: clean at 0, then each severity's value."""
-    figure, axes = _figure(height=3.4)
+    figure, axes = new_figure(height=3.4)
     for i, (name, values) in enumerate(corrupted.items()):
         axes.plot(
             range(len(values) + 1),
@@ -150,10 +150,10 @@ def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]]) ->
     axes.set_ylim(0, 1)
     axes.set_xlabel("severity")
     axes.set_ylabel("top-1 accuracy")
-    _legend(axes)
+    add_legend(axes)
     ends = "; ".join(f"{name.replace('_', ' ')} {values[-1]:.3f}" for name, values in corrupted.items())
     text = f"Accuracy over severity of corruption, {clean:.3f} without. At the highest severity: {ends}."
-    return _svg(figure, "robustness", text)
+    return to_svg(figure, "robustness", text)
 
 
 def standalone(svg: str) -> str:
@@ -172,7 +172,8 @@ def _x_axis(rows: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
     return (ends[-1]["epoch"] + 1) / (ends[-1]["step"] + 1), "epoch"
 
 
-def _figure(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
+def new_figure(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
+    """An empty drawing in the report's style, sizes in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -192,7 +193,8 @@ def _style(axes: Axes) -> None:
     axes.yaxis.label.set(color=INK, fontsize=10)
 
 
-def _legend(axes: Axes) -> None:
+def add_legend(axes: Axes) -> None:
+    """A legend above the drawing."""
     axes.legend(  # above the drawing, where it hides nothing
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -205,7 +207,7 @@ def _legend(axes: Axes) -> None:
     )
 
 
-def _svg(figure: Figure, name: str, description: str) -> str:
+def to_svg(figure: Figure, name: str, description: str) -> str:
     """Inline SVG: text as text, ids of its own, a description for who cannot see it, the page's colours."""
     import matplotlib
 

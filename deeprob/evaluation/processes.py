@@ -108,7 +108,7 @@ class _State:
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,  # the terminal's Ctrl-C reaches us alone, and we pass it on once
-            preexec_fn=_die_with_parent() if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent() if sys.platform == "linux" else None,
         )
         self.status = "running"
 
@@ -152,7 +152,7 @@ def _lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _die_with_parent() -> Callable[[], None]:
+def die_with_parent() -> Callable[[], None]:
     """Return a call by which a child asks Linux to stop it when we are killed; the library is loaded here."""
     prctl = ctypes.CDLL(None).prctl
     set_parent_death_signal = 1

@@ -36,6 +36,14 @@ def test_every_variant_of_every_ablation_composes(ablation):
         compose("train", [*base, *overrides])
 
 
+@pytest.mark.parametrize("sweep", options("sweep"))
+def test_every_sweep_can_be_planned(sweep):
+    from deeprob.evaluation.sweep.trial import plan
+
+    planned = plan(compose("sweep", [f"sweep={sweep}"]))
+    assert planned.name == sweep
+
+
 def test_every_root_has_a_schema():
     assert set(ROOTS) <= set(SCHEMA["root"])
 

@@ -1,0 +1,71 @@
+"""The page of a sweep: what it shows of a study, without trainings."""
+
+import re
+from types import SimpleNamespace
+
+import optuna
+import pytest
+
+from deeprob.config import compose
+from deeprob.evaluation.sweep.report import importance, rich_table, write_report
+from deeprob.evaluation.sweep.study import Worker
+from deeprob.evaluation.sweep.trial import plan
+
+
+@pytest.fixture
+def planned(tmp_path):
+    return plan(compose("sweep", ["sweep=quickstart", "sweep.trials=14", f"paths.runs_dir={tmp_path}"]))
+
+
+@pytest.fixture
+def study(planned):
+    """Twelve complete trials whose value follows the width alone, one pruned, one failed."""
+    study = planned.study()
+    with Worker(planned.folder) as worker:
+        for number in range(14):
+            trial = study.claim(worker)
+            if number == 12:
+                study.tell(trial, None, "pruned", epoch=2)
+            elif number == 13:
+                study.tell(trial, None, "fail", error="<b>out of memory</b>")
+            else:
+                width = int(trial.params["model.width"])
+                study.tell(trial, width / 100 + number / 1e4, "complete", folds=[0.1, 0.3])
+    return study
+
+
+def test_the_key_that_decides_is_the_most_important():
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    alone = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    alone.optimize(lambda t: t.suggest_float("a", 0, 1) ** 2 + 0.01 * t.suggest_float("b", 0, 1), n_trials=80)
+    shares = importance(SimpleNamespace(optuna=alone), alone.trials)
+    assert list(shares) == ["a", "b"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["a"] > 0.8
+
+
+def test_with_few_trials_nothing_is_said_about_importance(planned, study):
+    assert importance(study, study.ended()[:3]) == {}
+
+
+def test_the_page_shows_every_trial_and_draws_every_key(planned, study):
+    page = write_report(planned, study).read_text(encoding="utf-8")
+    assert page.count('<th scope="row" class="num"') == 14
+    assert page.count('<svg role="img"') == 2 + len(planned.space)
+    assert f"{study.best.value:.4f}" in page
+    assert "&lt;b&gt;out of memory&lt;/b&gt;" in page
+    assert "12 complete, 1 pruned, 1 fail" in page
+    assert f"deeprob train experiment={planned.folder / 'quickstart_best.yaml'}" in page
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert {p.name for p in (planned.folder / "plots").iterdir()} >= {"history.svg", "importance.svg"}
+
+
+def test_a_study_without_a_success_still_has_a_page(planned):
+    page = write_report(planned, planned.study()).read_text(encoding="utf-8")
+    assert "No trial has been completed" in page
+
+
+def test_the_terminal_shows_the_best_first(planned, study):
+    table = rich_table(study, planned)
+    assert next(iter(table.columns[0].cells)) == str(study.best.number)
