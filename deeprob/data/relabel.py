@@ -37,6 +37,9 @@ class RelabelledSource:
         # What the source offers besides the contract goes through; what it lacks must seem lacking here too.
         if hasattr(source, "prepare"):
             self.prepare = source.prepare
+        if hasattr(source, "visit"):
+            self.streams = source.streams
+            self.visit = lambda split, index, number: self._relabel(source.visit(split, index, number))
         if hasattr(source, "fingerprint"):
             self.fingerprint = lambda split: fingerprint(
                 source.fingerprint(split), self.classes, self._new_id

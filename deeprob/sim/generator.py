@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from deeprob.sim.bullet import BulletRenderer
-from deeprob.sim.fixtures import fixture_mesh
+from deeprob.sim.fixtures import find_place, fixture_mesh
 from deeprob.sim.library import Library
 from deeprob.sim.look import draw_camera, draw_look
 from deeprob.sim.objects import ObjectModel, load_objects
@@ -35,13 +37,25 @@ class Generator:
         self.objects = load_objects(settings.objects)
         distractors = ObjectSettings(folder="random_urdfs", limit=DISTRACTORS)
         others = load_objects(distractors) if settings.scene.distractors[1] else ()
-        self.simulator = Simulator(self.objects, settings.scene, others)
-        boxes = self.simulator.place.boxes
+        self.distractors = others
+        scene = settings.scene
+        boxes = find_place(scene.arrangement, scene.spread, scene.table).boxes
         fixture = (ObjectModel("fixture", fixture_mesh(boxes), Path()),) if boxes else ()
         self.library = Library((*self.objects, *others, *fixture), settings.scene.table)
         self.renderer = make_renderer(settings, self.library)
         turntable = settings.scene.arrangement == "turntable" and settings.camera.path == "shell"
         self.camera = replace(settings.camera, path="orbit") if turntable else settings.camera
+
+    def twin(self) -> Generator:
+        """A generator that makes the same views in another thread: what it draws into is its own."""
+        twin = copy.copy(self)
+        twin.renderer = make_renderer(self.settings, self.library)
+        return twin
+
+    @functools.cached_property
+    def simulator(self) -> Simulator:
+        """The physics, made when the first scene is settled: views of settled scenes need none."""
+        return Simulator(self.objects, self.settings.scene, self.distractors)
 
     def scene(self, split: str, index: int) -> Scene:
         """The settled scene of this index."""

@@ -20,11 +20,11 @@ Loop = TypeVar("Loop", bound=Callable[..., object])
 
 
 def kernel(function: Loop) -> Loop:
-    """Compile a function with numba, cached on disk.
+    """Compile a function with numba, cached on disk; it runs without Python's lock.
 
     No fast-math: reordered or fused arithmetic would make the pictures depend on the processor.
     """
-    compiled: Loop = njit(cache=True, error_model="numpy")(function)
+    compiled: Loop = njit(cache=True, nogil=True, error_model="numpy")(function)
     return compiled
 
 

@@ -16,6 +16,7 @@ from deeprob.sim.objects import load_objects
 from deeprob.sim.render import to_frame
 from deeprob.sim.settings import SimSettings, check_settings
 from deeprob.sim.shard import read_shard, write_shard
+from deeprob.sim.stream import FrameStream
 from deeprob.sim.workers import run_jobs, show_progress
 
 SCENES_PER_SHARD = 8
@@ -37,23 +38,29 @@ class PyBulletSource:
 
     settings: what to simulate. cache_dir: rendered scenes are kept below it, in a folder named by everything
     that determines the pictures, and used again. workers: processes that render; 0 renders in this process.
+    fresh: training frames are rendered while training, in another look at every visit, and kept nowhere.
     """
 
     real = False
     splits = ("train", "val", "test")
 
-    def __init__(self, settings: SimSettings, cache_dir: Path, workers: int) -> None:
+    def __init__(self, settings: SimSettings, cache_dir: Path, workers: int, fresh: bool = False) -> None:
         check_settings(settings)
         self.settings, self.workers = settings, workers
         self.name = settings.name
         objects = load_objects(settings.objects)
         self.classes = tuple(model.name for model in objects)
         self.folder = Path(cache_dir) / f"{settings.name}-{fingerprint(settings, objects)}"
+        self.streams = {"train": FrameStream(settings, cache_dir, "train")} if fresh else {}
 
     def frames(self, split: str) -> Sequence[Frame]:
         """The frames of a split, scene by scene; renders what the cache lacks."""
         self.prepare(progress=False, splits=(split,))
-        return _Frames(self, self._shards(split))
+        return self.streams.get(split) or _Frames(self, self._shards(split))
+
+    def visit(self, split: str, index: int, number: int) -> Frame:
+        """Frame `index` of a stream in its look `number`."""
+        return self.streams[split].visit(index, number)
 
     def fingerprint(self, split: str) -> str:
         """Name the split's content: crops cut from it are kept under this name, not cut again."""
@@ -64,7 +71,10 @@ class PyBulletSource:
 
         Raises InputError where a scene cannot be placed or the disk cannot be written.
         """
-        missing = [shard for split in splits for shard in self._shards(split) if not shard.path.is_file()]
+        for split in self.streams.keys() & set(splits):
+            self.streams[split].prepare(self.workers, progress)
+        rendered = [split for split in splits if split not in self.streams]
+        missing = [shard for split in rendered for shard in self._shards(split) if not shard.path.is_file()]
         if not missing:
             return
         try:
