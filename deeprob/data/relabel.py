@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from deeprob.data.frame import Frame, Source
@@ -37,8 +37,8 @@ class RelabelledSource:
         # What the source offers besides the contract goes through; what it lacks must seem lacking here too.
         if hasattr(source, "prepare"):
             self.prepare = source.prepare
+        self.streams: Collection[str] = getattr(source, "streams", ())
         if hasattr(source, "visit"):
-            self.streams = source.streams
             self.visit = lambda split, index, number: self._relabel(source.visit(split, index, number))
         if hasattr(source, "fingerprint"):
             self.fingerprint = lambda split: fingerprint(
