@@ -101,5 +101,7 @@ from .softmax import LogSoftmax as LogSoftmax
 from .softmax import Softmax as Softmax
 from .softmax import log_softmax as log_softmax
 from .softmax import softmax as softmax
+from .sync_batch_norm import SyncBatchNorm as SyncBatchNorm
+from .sync_batch_norm import sync_batch_norm as sync_batch_norm
 from .vicreg import vicreg_covariance as vicreg_covariance
 from .vicreg import vicreg_variance as vicreg_variance

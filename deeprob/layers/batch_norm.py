@@ -13,6 +13,7 @@ Cost: forward two passes over x, backward two over x and dy; saves x, mu and r.
 Source: Ioffe and Szegedy, Batch normalization (2015), section 3.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -179,6 +180,7 @@ class BatchNorm2d(nn.Module):
     """As torch.nn.BatchNorm2d, with the gradient above."""
 
     expected: tuple[str, tuple[int, ...]] = ("(N, C, H, W)", (4,))
+    functional: Callable[..., Tensor] = staticmethod(batch_norm)
 
     running_mean: Tensor | None
     running_var: Tensor | None
@@ -210,7 +212,7 @@ class BatchNorm2d(nn.Module):
                 momentum = 1.0 / float(self.num_batches_tracked)
         training = self.training or self.running_mean is None
         statistics = (self.running_mean, self.running_var)
-        return batch_norm(x, *statistics, self.weight, self.bias, training, momentum or 0.0, self.eps)
+        return self.functional(x, *statistics, self.weight, self.bias, training, momentum or 0.0, self.eps)
 
     def extra_repr(self) -> str:
         return (

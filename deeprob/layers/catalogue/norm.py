@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from ..batch_norm import batch_norm
 from ..group_norm import group_norm
 from ..layer_norm import layer_norm, rms_norm
+from ..sync_batch_norm import sync_batch_norm
 from ._entry import Layer, bench, module, real, tiny
 
 LAYERS = [
@@ -39,6 +40,22 @@ LAYERS = [
         rejects=[
             (lambda d: [d(1, 4), None, None, d(4), d(4)], {"training": True}),
             (lambda d: [d(3, 4), None, None, d(3), d(3)], {"training": True}),
+            (lambda d: [d(3, 4), None, None, d(4), d(4)], {}),
+        ],
+    ),
+    Layer(
+        "sync_batch_norm",  # in one process; tests/layers/test_sync_batch_norm.py runs it in two
+        sync_batch_norm,
+        F.batch_norm,
+        constants=(1, 2),
+        maps=True,
+        samples=[
+            tiny("training, map", lambda d: [d(3, 4, 3, 2), None, None, d(4), d(4)], training=True),
+            tiny("training, no affine", lambda d: [d(2, 3, 5), None, None, None, None], training=True),
+            real("training", lambda d: [d(4, 16, 8, 9), None, None, d(16), d(16)], training=True),
+        ],
+        rejects=[
+            (lambda d: [d(1, 4), None, None, d(4), d(4)], {"training": True}),
             (lambda d: [d(3, 4), None, None, d(4), d(4)], {}),
         ],
     ),
