@@ -161,12 +161,19 @@ class PerceptionData(LightningDataModule):
             drop_last=True,
             num_workers=self.num_workers,
             seed=self.seed,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            num_replicas=self.trainer.world_size if self.trainer else 1,
+            **self._part(),
         )
 
     def val_dataloader(self) -> BatchLoader:
-        return self.loader("val")
+        """This process's part of "val": together the parts are the split, each sample once."""
+        cut = self.view.cut(self.mean, self.std)
+        return BatchLoader(self.split("val"), self.eval_batch_size, cut, **self._part())
+
+    def _part(self) -> dict[str, int]:
+        """Which of the processes that train together this is."""
+        if self.trainer is None:
+            return {}
+        return {"rank": self.trainer.global_rank, "num_replicas": self.trainer.world_size}
 
     def loader(self, split: str) -> BatchLoader:
         """Batches of a split as it is: in order, without augmentation."""
