@@ -110,7 +110,8 @@ class BatchLoader:
     rank, num_replicas: this process's number among those that train together; each takes its own part.
 
     `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
-    between two steps and loaded again, the next iteration starts at the batch after.
+    between two steps and loaded again, the next iteration starts at the batch after. The number of processes
+    may change, as long as their batches together do not (between two epochs, even then).
     """
 
     batch_sampler = None  # Lightning looks at it wherever it finds a `sampler`
@@ -175,14 +176,15 @@ class BatchLoader:
         return {
             "epoch": self._epoch,
             "batches_given": self._given,
+            "num_batches": len(self),
             "num_samples": len(self.batches.split),
-            "batch_size": self.batches.batch_size,
+            "batch_size": self.batches.batch_size * self.batches.num_replicas,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the batches given. Raises InputError in the middle of an epoch over other data."""
         epoch, given = int(state["epoch"]), int(state["batches_given"])
-        finished = given in (0, len(self))
+        finished = given in (0, state.get("num_batches", len(self)))  # then any other division can follow
         now = self.state_dict()
         for field in ("num_samples", "batch_size"):
             if not finished and state[field] != now[field]:
