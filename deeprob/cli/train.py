@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     folder = next((a.removeprefix("run=") for a in arguments if a.startswith("run=")), None)
     if folder is not None:
         return resume(folder, [a for a in arguments if not a.startswith("run=")])
-    failures = []
+    codes: list[int] = []
 
     def task(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
@@ -38,11 +38,10 @@ def main(arguments: list[str]) -> int:
         from deeprob.runs import Run
 
         run = Run.create(Path(cfg.paths.runs_dir), cfg.name)
-        if run_one(cfg, run, list(HydraConfig.get().overrides.task)):
-            failures.append(run)
+        codes.append(run_one(cfg, run, list(HydraConfig.get().overrides.task)))
 
     hydra_main("train", task, arguments)
-    return 1 if failures else 0
+    return max(codes, default=0)
 
 
 def resume(folder: str, changes: list[str]) -> int:
@@ -64,16 +63,27 @@ def resume(folder: str, changes: list[str]) -> int:
         ) from error
     assert isinstance(merged, DictConfig)
     before = run.overrides.read_text(encoding="utf-8").split("\n") if run.overrides.is_file() else []
-    return run_one(merged, run, [line for line in before if line] + changes)
+    return run_one(merged, run, list(dict.fromkeys([*filter(None, before), *changes])))
 
 
 def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
-    """Train, evaluate and report in `run`'s folder. A failure is one line, and a traceback in error.txt."""
+    """Train, evaluate and report in `run`'s folder. A failure is one line, and a traceback in error.txt.
+
+    Several processes train; the first of them evaluates. Returns the exit code.
+    """
     from rich.console import Console
 
     from deeprob.runs import write_text
+    from deeprob.training.distributed import launch, must_launch, rank
 
-    console = Console()
+    if must_launch(cfg):
+        from deeprob.training.run import write_request
+
+        with run.locked():
+            write_request(cfg, run, overrides)
+        return launch(cfg, run)
+    main_process = rank(cfg) == 0
+    console = Console(quiet=not main_process)
     console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
     started = time.monotonic()
     try:
@@ -82,6 +92,8 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
         from deeprob.training.run import train
 
         train(cfg, run, overrides)
+        if not main_process or cfg.trainer.overfit or cfg.trainer.lr_finder:
+            return 0
         evaluate_run(run, allowed=list(cfg.allowed_targets))
         report = write_report(run)
     except KeyboardInterrupt:
