@@ -1,9 +1,11 @@
-"""Show versions, hardware, where data and runs live, and what is missing for what; or look into a data set.
+"""Show versions, hardware, where data and runs live, and what is missing; or look into a data set or network.
 
 usage: deeprob info [paths.data_dir=...] [paths.runs_dir=...]
        deeprob info data=<name> [data.root=...] [sheet=sheet.png]
+       deeprob info model=<name> [batch_size=64] [input=[3,32,32]] [num_classes=10] [optim=adamw] [depth=3]
 
 With a data set: counts for each split and class, sizes, bad files, and a contact sheet with the labels drawn.
+With a network: parameters, FLOPs, bytes kept for backward and peak memory of its training, before it is made.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from deeprob.errors import InputError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -37,7 +41,10 @@ def main(arguments: list[str]) -> int:
     code = [0]
 
     def task(cfg: DictConfig) -> None:
-        code[0] = show(cfg) if cfg.data is None else show_data(cfg)
+        if cfg.model is not None:
+            code[0] = show_model(cfg)
+        else:
+            code[0] = show(cfg) if cfg.data is None else show_data(cfg)
 
     hydra_main("info", task, arguments)
     return code[0]
@@ -95,6 +102,42 @@ def show_clouds(source: PointsSource) -> int:
             normals = "no" if cloud.normals is None else "yes"
             table.add_row(split, source.classes[cloud.class_id], str(len(cloud.points)), normals, size)
     Console().print(table)
+    return 0
+
+
+def show_model(cfg: DictConfig) -> int:
+    """Print what training a network will cost, by layer and in all. Returns 0."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from deeprob.config import build
+    from deeprob.graphs.cost import HEADER, predict, rows, state_copies, summary
+    from deeprob.schema.models import NETWORK_OPTIONS
+    from deeprob.training.weights import freeze
+
+    if min(cfg.batch_size, cfg.num_classes, cfg.depth, *cfg.input) < 1 or len(cfg.input) != 3:
+        raise InputError(
+            f"batch_size={cfg.batch_size} num_classes={cfg.num_classes} depth={cfg.depth} input={cfg.input}",
+            where="deeprob info model=...",
+            expected="numbers of at least 1, and three of them in input: channels, height, width",
+        )
+    allowed = list(cfg.allowed_targets)
+    leaf = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
+    model = build(leaf, allowed, num_classes=cfg.num_classes)
+    freeze(model, cfg.model.get("freeze") or [])
+    cost = predict(model, list(cfg.input), cfg.batch_size, cfg.precision)
+    copies = state_copies(lambda groups: build(cfg.optim.optimizer, allowed, params=groups))
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 160  # a file or a pipe has room for whole names
+    table = Table(*HEADER, title=f"{model.__class__.__name__}, {cfg.precision}", title_justify="left")
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for row in rows(cost, cfg.depth):
+        table.add_row(*row)
+    console.print(table)
+    for line in summary(cost, copies):
+        console.print(line)
     return 0
 
 

@@ -72,15 +72,9 @@ def trace(
     Gradients of parameters and inputs are left as they were. Raises InputError where the model refuses what
     it is given.
     """
-    recorder = _Recorder(inputs)
     leaves = [t for t in _tensors(inputs) if t.is_leaf and t.requires_grad]
     leaves += model.parameters() if isinstance(model, nn.Module) else []
-    try:
-        with recorder.recording(model):
-            output = model(*inputs)
-    except (ValueError, RuntimeError, TypeError, IndexError) as error:
-        shapes = ", ".join(str(s) for s in recorder.trace.input_shapes)
-        raise InputError(f"the model refuses an input {shapes}: {error}", where="trace") from error
+    found, output = record(model, *inputs)
     value = (loss or _any_loss)(output)
     if value.requires_grad:
         before = [leaf.grad for leaf in leaves]
@@ -89,8 +83,24 @@ def trace(
         value.backward()  # type: ignore[no-untyped-call]
         for leaf, gradient in zip(leaves, before, strict=True):
             leaf.grad = gradient
-    recorder.trace.loss = float(value.detach())
-    return recorder.trace
+    found.loss = float(value.detach())
+    return found
+
+
+def record(model: Callable[..., Any], *inputs: Any, numbers: bool = True) -> tuple[Trace, Any]:
+    """Run `model(*inputs)` forward alone, and return its layers and its output.
+
+    numbers: read what flows, which tensors of a shape alone do not have. Raises InputError where the model
+    refuses what it is given.
+    """
+    recorder = _Recorder(inputs, numbers)
+    try:
+        with recorder.recording(model):
+            output = model(*inputs)
+    except (ValueError, RuntimeError, TypeError, IndexError) as error:
+        shapes = ", ".join(str(s) for s in recorder.trace.input_shapes)
+        raise InputError(f"the model refuses an input {shapes}: {error}", where="trace") from error
+    return recorder.trace, output
 
 
 def _any_loss(output: Any) -> Tensor:
@@ -106,8 +116,9 @@ def _any_loss(output: Any) -> Tensor:
 class _Recorder(TorchFunctionMode):
     """Sees every call of a layer, by module hooks, by our Functions' `apply` and by torch's own dispatch."""
 
-    def __init__(self, inputs: tuple[Any, ...]) -> None:
+    def __init__(self, inputs: tuple[Any, ...], numbers: bool) -> None:
         super().__init__()
+        self.numbers = numbers
         self.trace = Trace(input_shapes=[tuple(t.shape) for t in _tensors(inputs)])
         self.producer = {id(t): INPUT for t in _tensors(inputs)}
         self.alive: list[Any] = [inputs]  # so that no id is used twice
@@ -129,7 +140,7 @@ class _Recorder(TorchFunctionMode):
 
         with ExitStack() as stack:
             if isinstance(model, nn.Module):
-                self.storages.update(t.untyped_storage().data_ptr() for t in model.state_dict().values())
+                self.storages.update(storage_of(t) for t in model.state_dict().values())
                 for name, module in model.named_modules():
                     for handle in self.watch(name, module):
                         stack.callback(handle.remove)
@@ -202,12 +213,13 @@ class _Recorder(TorchFunctionMode):
                 self.counted.add(id(p))
                 layer.parameters += p.numel()
         layer.flops, layer.saved_bytes = self.counter.get_total_flops() - flops, self.saved
-        self.inside = 1  # reading the numbers is no layer
-        layer.flow = flow_of(results[0], kind)
-        if results[0].requires_grad:
-            hook = results[0].register_hook
-            hook(lambda dy: setattr(layer, "gradient", float(dy.norm())))  # type: ignore[no-untyped-call]
-        self.inside = 0
+        if self.numbers:
+            self.inside = 1  # reading the numbers is no layer
+            layer.flow = flow_of(results[0], kind)
+            if results[0].requires_grad:
+                hook = results[0].register_hook
+                hook(lambda dy: setattr(layer, "gradient", float(dy.norm())))  # type: ignore[no-untyped-call]
+            self.inside = 0
         for t in _tensors(output):
             self.producer[id(t)] = len(self.trace.layers)
         self.alive.append(output)
@@ -215,10 +227,9 @@ class _Recorder(TorchFunctionMode):
         return output
 
     def pack(self, t: Tensor) -> Tensor:
-        storage = t.untyped_storage()
-        if storage.data_ptr() not in self.storages:
-            self.storages.add(storage.data_ptr())
-            self.saved += storage.nbytes()
+        if storage_of(t) not in self.storages:
+            self.storages.add(storage_of(t))
+            self.saved += t.untyped_storage().nbytes()
         return t.detach()  # an output that is kept as it is would keep its own graph alive
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -239,6 +250,11 @@ class _Undo:
         self.remove = remove
 
 
+def storage_of(t: Tensor) -> int:
+    """Return what tells a tensor's memory from any other's, also where there is only a shape."""
+    return int(t.untyped_storage()._cdata)
+
+
 def _tensors(value: Any) -> list[Tensor]:
     """The tensors in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
@@ -253,7 +269,25 @@ def _linear_flops(x: Any, weight: Any, *_: Any, out_val: Any = None, **__: Any) 
     return int(2 * rows * inputs * outputs)
 
 
-UNCOUNTED_FLOPS: dict[Any, Any] = {}
+def _addmm_flops(_: Any, a_shape: Any, b_shape: Any, *__: Any, **___: Any) -> int:
+    return int(2 * a_shape[0] * a_shape[1] * b_shape[1])
+
+
+def _attention_flops(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+    samples, heads, num_queries, size = q
+    return int(2 * samples * heads * num_queries * k[2] * (size + v[3]))
+
+
+def _attention_backward_flops(_: Any, q: Any, k: Any, v: Any, *__: Any, **___: Any) -> int:
+    samples, heads, num_queries, size = q
+    return int(2 * samples * heads * num_queries * k[2] * (3 * size + 2 * v[3]))
+
+
+UNCOUNTED_FLOPS: dict[Any, Any] = {
+    torch.ops.aten.addmm_: _addmm_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
 """What torch's own counter does not know: FlopCounterMode(custom_mapping=UNCOUNTED_FLOPS)."""
 if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
     _linear_flops._get_raw = True  # type: ignore[attr-defined]

@@ -37,11 +37,13 @@ class Operations(NamedTuple):
     """What torch.nn has no module for.
 
     add: a + b, mul: a b, shapes broadcast. attention: softmax(q k^T / sqrt(E)) v of q, k, v (N, H, L, E).
+    matmul: a b of matrices (..., N, K), (..., K, M).
     """
 
     add: Callable[[Tensor, Tensor], Tensor]
     mul: Callable[[Tensor, Tensor], Tensor]
     attention: Callable[[Tensor, Tensor, Tensor], Tensor]
+    matmul: Callable[[Tensor, Tensor], Tensor]
 
 
 def operations_of(backend: str) -> Operations:
@@ -49,10 +51,10 @@ def operations_of(backend: str) -> Operations:
     if layers_of(backend) is nn:
         import torch
 
-        return Operations(torch.add, torch.mul, nn.functional.scaled_dot_product_attention)
+        return Operations(torch.add, torch.mul, nn.functional.scaled_dot_product_attention, torch.matmul)
     from deeprob import layers
 
-    return Operations(layers.add, layers.mul, layers.scaled_dot_product_attention)
+    return Operations(layers.add, layers.mul, layers.scaled_dot_product_attention, layers.matmul)
 
 
 def input_norm_of(wanted: bool, channels: int, backend: str) -> nn.Module:

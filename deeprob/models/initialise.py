@@ -32,14 +32,14 @@ def small_classifier(layer: nn.Module) -> None:
 
 
 def transformer(model: nn.Module) -> None:
-    """Linear layers: normal of standard deviation 0.02 cut off at 2, biases zero.
+    """Linear layers: normal of standard deviation 0.02, biases zero.
 
-    Source: Dosovitskiy et al., An image is worth 16x16 words (2021), in timm's form; BERT's rule, 2019.
+    Source: Dosovitskiy et al., An image is worth 16x16 words (2021), after Devlin et al., BERT (2019).
     """
     for module in model.modules():
         weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
         if weight is None or weight.dim() != 2:
             continue
-        nn.init.trunc_normal_(weight, std=0.02)
+        nn.init.normal_(weight, std=0.02)
         if bias is not None:
             nn.init.zeros_(bias)

@@ -73,9 +73,12 @@ class Block(nn.Module):
         )
         return y
 
-    def join(self, y: Tensor, x: Tensor) -> Tensor:
+    def shortcut(self, x: Tensor) -> Tensor:
+        """S(x)."""
+        return x if self.downsample is None else self.downsample(x)
+
+    def join(self, y: Tensor, shortcut: Tensor) -> Tensor:
         """relu(y + S(x))."""
-        shortcut = x if self.downsample is None else self.downsample(x)
         if self.fused:
             return layers.add_relu(y, shortcut)
         z: Tensor = self.relu(self.add(y, shortcut))
@@ -99,7 +102,8 @@ class BasicBlock(Block):
         self.downsample = self.projection(in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.join(self.bn2(self.between(self.bn1, self.conv2, self.conv1(x))), x)
+        shortcut = self.shortcut(x)
+        return self.join(self.bn2(self.between(self.bn1, self.conv2, self.conv1(x))), shortcut)
 
 
 class Bottleneck(Block):
@@ -121,8 +125,9 @@ class Bottleneck(Block):
         self.downsample = self.projection(in_channels, 4 * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.shortcut(x)
         z = self.between(self.bn1, self.conv2, self.conv1(x))
-        return self.join(self.bn3(self.between(self.bn2, self.conv3, z)), x)
+        return self.join(self.bn3(self.between(self.bn2, self.conv3, z)), shortcut)
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}

@@ -91,7 +91,8 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         L = layers_of(backend)
-        self.add, self.mul, _ = operations_of(backend)
+        operations = operations_of(backend)
+        self.add, self.mul = operations.add, operations.mul
         self.norm1, self.norm2 = L.LayerNorm(dim, eps=EPS), L.LayerNorm(dim, eps=EPS)
         self.attn = Attention(dim, heads, backend)
         self.mlp = Mlp(dim, int(mlp_ratio * dim), dropout, backend)
@@ -184,7 +185,7 @@ class ViT(nn.Module):
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.view(len(self.patch_embed.proj.weight), -1))
         nn.init.zeros_(self.patch_embed.proj.bias)
         if isinstance(self.pos_embed, nn.Parameter):
-            nn.init.trunc_normal_(self.pos_embed, std=0.02)
+            nn.init.normal_(self.pos_embed, std=0.02)
         if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=1e-6)
 

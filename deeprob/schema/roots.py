@@ -36,11 +36,73 @@ class EvaluationSettings:
 
 
 @dataclass
+class CardDataSettings:
+    """What files do not tell of a data set. origin: `existing`, or `new`, made for this project."""
+
+    origin: str | None = None
+    benchmark: str | None = None
+    licence: str | None = None
+    link: str | None = None
+    collected: str | None = None
+
+
+@dataclass
+class CardNetworkSettings:
+    """builds_on: existing code or weights; strategy: how and why it is trained so."""
+
+    builds_on: str | None = None
+    strategy: str | None = None
+
+
+@dataclass
+class CardTargetSettings:
+    """A machine to train on. speed: samples a second there as a multiple of this machine's, 1: as fast."""
+
+    memory_gb: float | None = None
+    disk_gb: float | None = None
+    speed: float | None = None
+
+
+@dataclass
+class CardEvaluationSettings:
+    """hyper_parameters: how they were chosen. success: what number would make the project a success."""
+
+    hyper_parameters: str | None = None
+    success: str | None = None
+
+
+@dataclass
+class CardPaperSettings:
+    """One paper in short: its problem, its idea, and what of it is used here."""
+
+    title: str | None = None
+    link: str | None = None
+    problem: str | None = None
+    idea: str | None = None
+    used: str | None = None
+
+
+@dataclass
+class CardSettings:
+    """What `deeprob card` cannot know by itself; what stays null is shown as not stated."""
+
+    question: str | None = None
+    related_work: str | None = None
+    data: CardDataSettings = field(default_factory=CardDataSettings)
+    network: CardNetworkSettings = field(default_factory=CardNetworkSettings)
+    evaluation: CardEvaluationSettings = field(default_factory=CardEvaluationSettings)
+    paper: CardPaperSettings = field(default_factory=CardPaperSettings)
+    targets: dict[str, CardTargetSettings] = field(
+        default_factory=lambda: {"laptop": CardTargetSettings(), "cluster": CardTargetSettings()}
+    )
+
+
+@dataclass
 class TrainConfig:
     """Root of `deeprob train`.
 
     name: of the experiment, and so of the folder its runs lie in. run: a run folder to go on with.
-    callbacks: Lightning callbacks by any name, such as gradient_flow.
+    callbacks: Lightning callbacks by any name, such as gradient_flow. card: words for `deeprob card`.
     allowed_targets: further packages that a leaf may name; only from the command line.
     """
 
@@ -57,6 +119,15 @@ class TrainConfig:
     logger: Any = None
     callbacks: dict[str, Any] = field(default_factory=dict)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    card: CardSettings = field(default_factory=CardSettings)
+
+
+@dataclass
+class CardConfig(TrainConfig):
+    """Root of `deeprob card`: an experiment. out: folder of the card; seconds: of training timed for it."""
+
+    out: str = "${paths.runs_dir}/cards/${name}"
+    seconds: float = 3.0
 
 
 @dataclass
@@ -159,7 +230,8 @@ class InfoConfig:
     """Root of `deeprob info`. data: a data set to look into; sheet: where its contact sheet is written.
 
     model: a network to state the cost of, before it is trained: for num_classes, images of shape input
-    (channels, height, width), batch_size, and the optimiser and precision of the training.
+    (channels, height, width), batch_size, and the optimiser and precision of the training. depth: levels of
+    blocks that its table opens.
     """
 
     paths: PathSettings = field(default_factory=PathSettings)
@@ -169,6 +241,7 @@ class InfoConfig:
     num_classes: int = 10
     input: list[int] = field(default_factory=lambda: [3, 32, 32])
     batch_size: int = 64
+    depth: int = 2
     optim: OptimSettings = field(default_factory=OptimSettings)
     precision: str = "32-true"
     allowed_targets: list[str] = field(default_factory=list)
