@@ -22,27 +22,40 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class RandomState(Callback):
-    """Keeps torch's random state in the checkpoint, so that a resumed run drops out the same units."""
+    """Keeps torch's random state in the checkpoint, so that a resumed run drops out the same units.
+
+    Of several processes each draws numbers of its own, and the checkpoint holds the state of each.
+    """
 
     def __init__(self) -> None:
+        self._trainer: Trainer | None = None
         self._restored: dict[str, torch.Tensor] | None = None
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._trainer = trainer
+
     def state_dict(self) -> dict[str, Any]:
-        state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+        """The states, uint8 (processes, bytes), by device."""
+        assert self._trainer is not None
+        states = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
-            state["cuda"] = torch.cuda.get_rng_state()
-        return state
+            states["cuda"] = torch.cuda.get_rng_state()
+        strategy = self._trainer.strategy
+        gathered = {name: strategy.all_gather(s.to(strategy.root_device)) for name, s in states.items()}
+        return {name: state.reshape(self._trainer.world_size, -1).cpu() for name, state in gathered.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._restored = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._restored is None:
+        restored, self._restored = self._restored, None
+        if restored is None or trainer.global_rank >= len(restored["cpu"]):
+            if trainer.global_rank > 0:  # all start with the same state, for the same weights
+                torch.manual_seed(torch.initial_seed() + trainer.global_rank)
             return
-        torch.set_rng_state(self._restored["cpu"].cpu())
-        if "cuda" in self._restored and torch.cuda.is_available():
-            torch.cuda.set_rng_state(self._restored["cuda"].cpu())
-        self._restored = None
+        torch.set_rng_state(restored["cpu"][trainer.global_rank])
+        if "cuda" in restored and torch.cuda.is_available():
+            torch.cuda.set_rng_state(restored["cuda"][trainer.global_rank])
 
 
 class Cost(Callback):

@@ -61,7 +61,7 @@ def launch(cfg: DictConfig, run: Run) -> int:
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher import LaunchConfig, elastic_launch
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     processes = int(cfg.trainer.devices)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it tells failures at length
@@ -108,7 +108,7 @@ def one_at_a_time(run: Run) -> Iterator[None]:
 
 def process_options(cfg: DictConfig) -> dict[str, Any]:
     """What Lightning's Trainer has to know of the processes."""
-    from lightning.pytorch.plugins.environments import LightningEnvironment
+    from lightning.fabric.plugins.environments import LightningEnvironment
     from lightning.pytorch.strategies import DDPStrategy
 
     options: dict[str, Any] = {
@@ -131,7 +131,7 @@ def synchronise_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
     """
     from deeprob.layers.sync_batch_norm import convert
 
-    model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(convert(model))
+    model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(convert(model))  # type: ignore[no-untyped-call]
     for name, module in model.named_modules():
         if getattr(module, "running_mean", None) is not None and "Sync" not in type(module).__name__:
             raise InputError(

@@ -19,7 +19,7 @@ def parameter_groups(
     """
     trained = [p for p in module.parameters() if p.requires_grad]
     if body_lr_factor == 1.0:
-        parts = [(trained, {})]
+        parts: list[tuple[list[nn.Parameter], dict[str, Any]]] = [(trained, {})]
     else:
         body = {id(p) for p in model.parameters()} - {id(p) for p in head_of(model)}
         parts = [

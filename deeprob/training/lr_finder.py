@@ -1,12 +1,13 @@
 """The learning-rate range test: the rate grows exponentially, step by step, until the loss diverges.
 
 Source: Smith, Cyclical learning rates for training neural networks (2017), section 3.3. The suggestion is the
-rate at which the smoothed loss falls fastest, over the logarithm of the rate. (Lightning's own finder gives all
-parameter groups one rate, so that a body slower than its head would be tested as fast as it.)
+rate at which the smoothed loss falls fastest, over the logarithm of the rate. (Lightning's own finder gives
+all parameter groups one rate: a body slower than its head would be tested as fast as it.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from typing import Any
@@ -86,10 +87,8 @@ def find_learning_rate(cfg: DictConfig, run: Run, module: PerceptionModule, data
         default_root_dir=run.path,
         **step_options(cfg),
     )
-    try:
+    with contextlib.suppress(NonFiniteError):  # it diverged from one step to the next
         trainer.fit(module, datamodule=data)
-    except NonFiniteError:
-        pass  # it diverged from one step to the next
     count = len(test.losses)
     rates = np.array(test.rates[:count])
     losses = np.array(test.losses)

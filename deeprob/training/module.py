@@ -83,7 +83,8 @@ class PerceptionModule(LightningModule):
 
     @property
     def _is_logged_step(self) -> bool:
-        return (self.global_step + 1) % self.trainer.log_every_n_steps == 0
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return (self.global_step + 1) % every == 0
 
     def on_train_epoch_end(self) -> None:
         loss, accuracy = self._totals["train"].means(self.trainer.strategy)

@@ -1,6 +1,6 @@
 """The first check of a new network: it must learn a handful of images by heart.
 
-A network that cannot has a bug in its wiring, its loss or its learning rate; one that can may still have others.
+A network that cannot has a bug in its wiring, its loss or its learning rate.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class ByHeart(Callback):
         trainer.should_stop = trainer.should_stop or self.accuracy == 1.0
 
     def verdict(self, steps: int) -> str:
-        """One line. Raises NotLearned where some images were not."""
+        """One line. Raises NotLearnedError where some images were not."""
         learned = round(self.accuracy * self.count)
         line = f"overfit  {learned} of {self.count} training images right after {steps} steps"
         if self.accuracy < 1.0:
-            raise NotLearned(f"{line} ({100 * self.accuracy:.1f} %)")
+            raise NotLearnedError(f"{line} ({100 * self.accuracy:.1f} %)")
         return line
 
 
-class NotLearned(RuntimeError):
+class NotLearnedError(RuntimeError):
     """A network did not learn a handful of images by heart."""

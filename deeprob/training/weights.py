@@ -107,7 +107,7 @@ def keep_frozen_statistics(model: nn.Module) -> None:
 
 
 def head_of(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a model's head: of the modules that its attribute `head_names` lists, else its last layer."""
+    """The parameters of the modules that the model's `head_names` lists, else of its last layer."""
     named: Sequence[str] = getattr(model, "head_names", ())
     if named:
         return [p for name in named for p in model.get_submodule(name).parameters()]
