@@ -14,6 +14,7 @@ VERBS = {
     "report": "write a run folder's report.html again",
     "sweep": "search for good hyper-parameters, any number of processes together",
     "ablate": "run a list of variants and seeds, and tabulate what each part contributes",
+    "submit": "run a verb on a cluster, or in the background: arrays, requeue, status",
     "render": "render a simulated data set to disk",
     "fetch": "download a public data set, check and unpack it",
     "gradcheck": "prove every layer's gradient",

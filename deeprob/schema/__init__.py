@@ -7,7 +7,7 @@ configures; a test holds the two together. Nothing heavy is imported here.
 
 from __future__ import annotations
 
-from deeprob.schema import data, models, roots, training
+from deeprob.schema import cluster, data, models, roots, training
 
 SCHEMA: dict[str, dict[str, type]] = {
     "root": {
@@ -16,6 +16,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,
         "sweep": roots.SweepConfig,
+        "submit": cluster.SubmitConfig,
         "info": roots.InfoConfig,
         "graph": roots.GraphConfig,
     },

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from deeprob.cli.help import VERBS
+from deeprob.cli.submit import ACTIONS, split
+from deeprob.cluster.tasks import make_tasks
 from deeprob.config import compose
 from deeprob.schema import SCHEMA
 
@@ -32,9 +34,18 @@ def test_a_documented_command_is_accepted(command):
     verb, *arguments = shlex.split(command)[1:]
     assert verb in VERBS
     overrides = [a for a in arguments if not a.startswith("-")]
+    if verb == "submit":
+        return _check_submission(*overrides)
     if verb not in SCHEMA["root"] or (verb == "train" and overrides[0].startswith("run=")):
         return  # gradcheck and benchmark have no config; a resumed run brings its own
     compose(verb, [o for o in overrides if "," not in o or "-m" not in arguments])
+
+
+def _check_submission(action, *overrides):
+    own, others = split(action, list(overrides))
+    cfg = compose("submit", own)
+    if action not in ACTIONS:
+        assert make_tasks(action, others, "job", cfg.workers)
 
 
 def test_the_map_of_the_house_names_every_room():

@@ -1,0 +1,133 @@
+"""Handing tasks over, whatever runs them, and how far each is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deeprob.cluster import local, slurm
+from deeprob.cluster.job import Job
+from deeprob.errors import InputError
+from deeprob.runs import Run
+
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED")
+ACTIVE = (*WAITING, "RUNNING", "COMPLETING", "STAGE_OUT", "RESIZING", "SIGNALING")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a task is.
+
+    state: SLURM's word for it, or what its files say: COMPLETED, FAILED, CANCELLED, LOST (killed, and nothing
+    knows by what), UNSUBMITTED. where: node, or why it waits, or its error. step, total_steps: of training.
+    metric: the last value of what the run is judged by, with its name. seconds_left: at this start's pace.
+    starts: of the training, those after a requeue too.
+    """
+
+    task: int
+    label: str
+    state: str
+    where: str = ""
+    step: int | None = None
+    total_steps: int | None = None
+    metric: tuple[str, float] | None = None
+    seconds_left: float | None = None
+    starts: int = 0
+
+
+def submit(job: Job, tasks: Sequence[int]) -> Job:
+    """Hand tasks over to the job's scheduler; returns at once."""
+    now = time.time()
+    number = slurm.submit(job, tasks) if job.scheduler == "slurm" else local.submit(job, tasks)
+    return job.submitted(number, tasks, now)
+
+
+def cancel(job: Job) -> Job:
+    """Take the job's tasks out of the queue, and end those that run."""
+    if job.scheduler == "slurm":
+        slurm.cancel([submission.id for submission in job.submissions])
+    else:
+        local.cancel(job)
+    return job.cancelled()
+
+
+def resubmit(job: Job) -> tuple[Job, list[int]]:
+    """Hand over again what neither runs nor waits nor is done. Raises InputError where there is nothing."""
+    again = [p.task for p in progress(job) if p.state != "COMPLETED" and p.state not in ACTIVE]
+    if not again:
+        raise InputError("every task is done, runs or waits", where=job.name)
+    return submit(job, again), again
+
+
+def progress(job: Job) -> list[Progress]:
+    """How far every task of a job is."""
+    if job.scheduler == "slurm":
+        queued = slurm.states([submission.id for submission in job.submissions])
+    else:
+        queued = {}
+        for task, state in local.states(job).items():
+            queued[f"{job.submissions[-1].id}_{task}"] = (state, "")
+    return [_of_task(job, number, queued) for number in range(len(job.tasks))]
+
+
+def _of_task(job: Job, number: int, queued: dict[str, tuple[str, str]]) -> Progress:
+    handed_over = [s for s in job.submissions if number in s.tasks]
+    state, where = "UNSUBMITTED", ""
+    if handed_over:
+        newest = handed_over[-1]
+        state, where = queued.get(f"{newest.id}_{number}", ("", ""))
+        if state not in ACTIVE:
+            code = job.exit_code(number)
+            if code is not None:
+                state = "COMPLETED" if code == 0 else "FAILED"
+                where = "" if code == 0 else f"exit code {code}"
+            elif not state:
+                state = "CANCELLED" if newest.cancelled else "LOST"
+    task = job.tasks[number]
+    facts = _of_run(Run(Path(task.run)), running=state == "RUNNING") if task.run else {}
+    if state == "FAILED" and "error" in facts:
+        where = facts["error"]
+    facts.pop("error", None)
+    return Progress(number, task.label, state, where, **facts)
+
+
+def _of_run(run: Run, running: bool) -> dict[str, Any]:
+    """What the run folder says of progress."""
+    attempts = _attempts(run)
+    facts: dict[str, Any] = {"starts": len(attempts)}
+    rows = run.read_metrics()
+    metric = _judged_by(run)
+    values = [row[metric] for row in rows if row.get(metric) is not None]
+    if values:
+        facts["metric"] = (metric, values[-1])
+    if attempts:
+        start = attempts[-1]
+        steps = [row["step"] + 1 for row in rows if isinstance(row.get("step"), int)]
+        step = facts["step"] = max([start["step"], *steps])
+        total = facts["total_steps"] = start["total_steps"]
+        done = step - start["step"]
+        if running and done > 0:
+            facts["seconds_left"] = (run.metrics.stat().st_mtime - start["time"]) / done * (total - step)
+    if run.error.is_file():
+        lines = run.error.read_text(encoding="utf-8").strip().splitlines()
+        facts["error"] = lines[-1].rpartition("Error: ")[2] if lines else ""
+    return facts
+
+
+def _attempts(run: Run) -> list[dict[str, Any]]:
+    if not run.attempts.is_file():
+        return []
+    return [json.loads(line) for line in run.attempts.read_text(encoding="utf-8").splitlines() if line]
+
+
+def _judged_by(run: Run) -> str:
+    """The metric that the run's best checkpoint is chosen by."""
+    from omegaconf import OmegaConf
+
+    if not run.config.is_file():
+        return ""
+    return str(OmegaConf.select(OmegaConf.load(run.config), "trainer.monitor", default=""))

@@ -1,0 +1,93 @@
+"""SLURM's commands, and their errors as one line."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from deeprob.cluster.job import Job
+from deeprob.errors import InputError
+
+TIMEOUT_SECONDS = 60
+
+
+def check(cluster: DictConfig) -> None:
+    """Raise InputError for what is known to be wrong before anything is queued."""
+    if cluster.require_account and not cluster.account:
+        raise InputError(
+            "no account to charge the job to",
+            where="cluster.account",
+            fix="cluster.account=GROUP, or export SBATCH_ACCOUNT=GROUP; yours are listed by: groups",
+        )
+    _need("sbatch")
+    known = {line.strip() for line in _call("sinfo", "-h", "-o", "%R").splitlines()}
+    for partition in str(cluster.partition).split(",") if cluster.partition else ():
+        if partition not in known:
+            raise InputError(
+                f"no partition {partition!r} here",
+                where="cluster.partition",
+                expected=" ".join(sorted(known)),
+            )
+
+
+def submit(job: Job, tasks: Sequence[int]) -> str:
+    """Queue those tasks of a job; returns the number of the array. Raises InputError with sbatch's reason."""
+    limit = f"%{job.at_a_time}" if job.at_a_time else ""
+    array = ",".join(map(str, tasks)) + limit
+    return _call("sbatch", "--parsable", f"--array={array}", str(job.script)).strip().split(";")[0]
+
+
+def cancel(numbers: Sequence[str]) -> None:
+    """Take arrays out of the queue and end what runs of them."""
+    if numbers:
+        _call("scancel", *numbers)
+
+
+def states(numbers: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Look at the tasks of arrays: {"<array>_<task>": (state, node or reason)}, as far as SLURM remembers."""
+    found: dict[str, tuple[str, str]] = {}
+    if not numbers:
+        return found
+    _need("squeue")
+    for number, state, *_ in _accounting(numbers):
+        found[number] = (state.split()[0], "")  # CANCELLED by <user>
+    queue = _call("squeue", "-h", "-r", "-u", getpass.getuser(), "-o", "%i|%T|%R")
+    for line in queue.splitlines():
+        number, state, where = line.split("|", 2)
+        if number.partition("_")[0] in numbers:
+            found[number] = (state, where.strip("()"))
+    return found
+
+
+def _accounting(numbers: Sequence[str]) -> list[list[str]]:
+    """What sacct knows; nothing where the cluster keeps no accounts."""
+    if not shutil.which("sacct"):
+        return []
+    command = ["sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", ",".join(numbers)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    return (
+        [line.split("|") for line in done.stdout.splitlines() if "|" in line] if not done.returncode else []
+    )
+
+
+def _need(program: str) -> None:
+    if not shutil.which(program):
+        raise InputError(
+            f"no {program} on PATH", fix="run this on a login node of the cluster, or take cluster=local"
+        )
+
+
+def _call(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"no answer within {TIMEOUT_SECONDS} s", where=command[0]) from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise InputError(re.sub(rf"^{command[0]}: (\w+: )?", "", lines[-1]), where=command[0])
+    return done.stdout
