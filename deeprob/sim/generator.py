@@ -47,9 +47,10 @@ class Generator:
         self.camera = replace(settings.camera, path="orbit") if turntable else settings.camera
 
     def twin(self) -> Generator:
-        """A generator that makes the same views in another thread: what it draws into is its own."""
+        """A generator that makes the same views in another thread, with our own renderer."""
+        assert isinstance(self.renderer, Renderer)
         twin = copy.copy(self)
-        twin.renderer = make_renderer(self.settings, self.library)
+        twin.renderer = self.renderer.twin()
         return twin
 
     @functools.cached_property

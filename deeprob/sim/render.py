@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -58,8 +59,20 @@ class Renderer:
         self.library, self.width, self.height, self.near = library, width, height, near
         self.pool = TexturePool(texture_seed, max(width, height), look.table_textures, look.backgrounds)
         self.noise = make_noise_tile()
-        self.shadow = np.empty((128 if max(width, height) <= 256 else 256,) * 2, np.float32)
-        self._buffers = raster.make_buffers(height, width, 0, 0)
+        self._make_buffers()
+
+    def _make_buffers(self) -> None:
+        """Make what pictures are drawn into."""
+        self.shadow = np.empty((128 if max(self.width, self.height) <= 256 else 256,) * 2, np.float32)
+        self._buffers = raster.make_buffers(self.height, self.width, 0, 0)
+        casters = self.library.casters
+        self._casters = casters._replace(points=np.empty_like(casters.points))
+
+    def twin(self) -> Renderer:
+        """A renderer for another thread: objects and textures are shared, buffers are its own."""
+        twin = copy.copy(self)
+        twin._make_buffers()
+        return twin
 
     def render(self, scene: Scene, K: Array, T_world_cam: Array, look: Look) -> Rendering:
         """The picture of a scene. Raises InputError for more instances than a picture can label."""
@@ -161,7 +174,7 @@ class Renderer:
             A = to_shadow[:, :3] @ scene.T_world_obj[:, :3]
             A[:, :, :3] *= scene.scale[:, None, None]
             A[:, :, 3] += to_shadow[:, 3]
-            shadow_map(self.library.casters, scene.models, A, self.shadow)
+            shadow_map(self._casters, scene.models, A, self.shadow)
         else:
             self.shadow[:] = NOTHING
         return shading.Lighting(

@@ -221,70 +221,65 @@ def shade_objects(
     for k in range(3):
         S[k] = M[k, 0] * ray[0] + M[k, 1] * ray[1] + M[k, 2] * ray[2]
         base[k] = M[k, 0] * eye[0] + M[k, 1] * eye[1] + M[k, 2] * eye[2] + M[k, 3]
-    ax = ay = az = bx = by = bz = cx = cy = cz = det = 0.0
-    f, last = -1, NOBODY
     for y in range(height):
-        for x in range(width):
-            i = owner[y, x]
-            if i == NOBODY:
+        end = 0
+        for x0 in range(width):
+            if x0 < end or owner[y, x0] == NOBODY:
                 continue
+            i, f = owner[y, x0], np.uint32(buffers.face[y, x0])  # an index without a sign: nothing to wrap
+            end = x0 + 1
+            while end < width and owner[y, end] == i and np.uint32(buffers.face[y, end]) == f:
+                end += 1
+            # Pixels x0 to end - 1 of the row show face f of instance i.
             if i < len(visible):
                 seen = visible[i]
-                seen[0] += 1
-                seen[1], seen[2] = min(seen[1], x), min(seen[2], y)
-                seen[3], seen[4] = max(seen[3], x), max(seen[4], y)
-            if buffers.face[y, x] != f or i != last:  # neighbours mostly show the same face
-                f, last = buffers.face[y, x], i
-                start = buffers.start[i]
-                a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
-                ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
-            wa, wb, wc = ax * x + ay * y + az, bx * x + by * y + bz, cx * x + cy * y + cz
-            z = 1.0 / (wa + wb + wc)
-            wa, wb, wc = wa * z, wb * z, wc * z
-            depth[y, x] = z
-            n, color, light_dir, half = (
-                meshes.normals[f],
-                meshes.colors[f],
-                bodies.to_light[i],
-                bodies.to_half[i],
-            )
-            nx = wa * n[0, 0] + wb * n[1, 0] + wc * n[2, 0]
-            ny = wa * n[0, 1] + wb * n[1, 1] + wc * n[2, 1]
-            nz = wa * n[0, 2] + wb * n[1, 2] + wc * n[2, 2]
-            unit = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
-            if det > 0.0:
-                unit = -unit  # the back of an open surface
-            lamp = (nx * light_dir[0] + ny * light_dir[1] + nz * light_dir[2]) * unit
-            shine = 0.0
-            if lamp > 0.0:
-                u = base[0] + z * (S[0, 0] * x + S[0, 1] * y + S[0, 2])
-                v = base[1] + z * (S[1, 0] * x + S[1, 1] * y + S[1, 2])
-                h = base[2] + z * (S[2, 0] * x + S[2, 1] * y + S[2, 2]) + light.bias
-                reached = 1.0 - light.strength * (1.0 - lit(light.shadow, u, v, h))
-                lamp *= reached
-                shine = max(0.0, (nx * half[0] + ny * half[1] + nz * half[2]) * unit)
-                shine *= shine
-                shine *= shine
-                shine *= shine
-                shine *= shine  # the 16th power
-                shine *= 255.0 * light.specular * reached
-            else:
-                lamp = 0.0
-            red = wa * color[0, 0] + wb * color[1, 0] + wc * color[2, 0]
-            green = wa * color[0, 1] + wb * color[1, 1] + wc * color[2, 1]
-            blue = wa * color[0, 2] + wb * color[1, 2] + wc * color[2, 2]
-            r, g, q = 255.0, 255.0, 255.0
-            texture = meshes.texture[f]
-            if texture >= 0:
-                uv, mips = meshes.uv[f], meshes.mips[texture]
-                s = (wa * uv[0, 0] + wb * uv[1, 0] + wc * uv[2, 0]) * mips[0, 2]
-                t = (1.0 - (wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1])) * mips[0, 1]
-                level = _level(meshes.texel_density[f] * z / (focal * bodies.scale[i]))
-                r, g, q = _texel(meshes.texels, mips, level, s, t)
-            tint = bodies.tint[i]
-            red = red * r * tint[0] * (light.ambient[0] + lamp * light.diffuse[0]) + shine
-            green = green * g * tint[1] * (light.ambient[1] + lamp * light.diffuse[1]) + shine
-            blue = blue * q * tint[2] * (light.ambient[2] + lamp * light.diffuse[2]) + shine
-            image[y, x, 0] = _grey(red * gain + offset)
-            image[y, x, 1] = _grey(green * gain + offset)
-            image[y, x, 2] = _grey(blue * gain + offset)
+                seen[0] += end - x0
+                seen[1], seen[2] = min(seen[1], x0), min(seen[2], y)
+                seen[3], seen[4] = max(seen[3], end - 1), max(seen[4], y)
+            start = buffers.start[i]
+            a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
+            ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
+            side = -1.0 if det > 0.0 else 1.0  # the back of an open surface
+            n, color, texture = meshes.normals[f], meshes.colors[f], meshes.texture[f]
+            light_dir, half, tint = bodies.to_light[i], bodies.to_half[i], bodies.tint[i]
+            for x in range(x0, end):
+                wa, wb, wc = ax * x + ay * y + az, bx * x + by * y + bz, cx * x + cy * y + cz
+                z = 1.0 / (wa + wb + wc)
+                wa, wb, wc = wa * z, wb * z, wc * z
+                depth[y, x] = z
+                nx = wa * n[0, 0] + wb * n[1, 0] + wc * n[2, 0]
+                ny = wa * n[0, 1] + wb * n[1, 1] + wc * n[2, 1]
+                nz = wa * n[0, 2] + wb * n[1, 2] + wc * n[2, 2]
+                unit = side / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
+                lamp = (nx * light_dir[0] + ny * light_dir[1] + nz * light_dir[2]) * unit
+                shine = 0.0
+                if lamp > 0.0:
+                    u = base[0] + z * (S[0, 0] * x + S[0, 1] * y + S[0, 2])
+                    v = base[1] + z * (S[1, 0] * x + S[1, 1] * y + S[1, 2])
+                    h = base[2] + z * (S[2, 0] * x + S[2, 1] * y + S[2, 2]) + light.bias
+                    reached = 1.0 - light.strength * (1.0 - lit(light.shadow, u, v, h))
+                    lamp *= reached
+                    shine = max(0.0, (nx * half[0] + ny * half[1] + nz * half[2]) * unit)
+                    shine *= shine
+                    shine *= shine
+                    shine *= shine
+                    shine *= shine  # the 16th power
+                    shine *= 255.0 * light.specular * reached
+                else:
+                    lamp = 0.0
+                red = wa * color[0, 0] + wb * color[1, 0] + wc * color[2, 0]
+                green = wa * color[0, 1] + wb * color[1, 1] + wc * color[2, 1]
+                blue = wa * color[0, 2] + wb * color[1, 2] + wc * color[2, 2]
+                r, g, q = 255.0, 255.0, 255.0
+                if texture >= 0:
+                    uv, mips = meshes.uv[f], meshes.mips[texture]
+                    s = (wa * uv[0, 0] + wb * uv[1, 0] + wc * uv[2, 0]) * mips[0, 2]
+                    t = (1.0 - (wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1])) * mips[0, 1]
+                    level = _level(meshes.texel_density[f] * z / (focal * bodies.scale[i]))
+                    r, g, q = _texel(meshes.texels, mips, level, s, t)
+                red = red * r * tint[0] * (light.ambient[0] + lamp * light.diffuse[0]) + shine
+                green = green * g * tint[1] * (light.ambient[1] + lamp * light.diffuse[1]) + shine
+                blue = blue * q * tint[2] * (light.ambient[2] + lamp * light.diffuse[2]) + shine
+                image[y, x, 0] = _grey(red * gain + offset)
+                image[y, x, 1] = _grey(green * gain + offset)
+                image[y, x, 2] = _grey(blue * gain + offset)
