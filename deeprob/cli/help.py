@@ -12,6 +12,7 @@ VERBS = {
     "train": "train, evaluate and report one experiment",
     "evaluate": "evaluate a run folder again, on any split",
     "report": "write a run folder's report.html again",
+    "card": "one page about a project: data, network, compute, evaluation",
     "sweep": "search for good hyper-parameters, any number of processes together",
     "ablate": "run a list of variants and seeds, and tabulate what each part contributes",
     "submit": "run a verb on a cluster, or in the background: arrays, requeue, status",

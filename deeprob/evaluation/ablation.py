@@ -25,7 +25,13 @@ from deeprob.evaluation.findings import Findings, write_findings
 from deeprob.evaluation.processes import Job
 from deeprob.runs import Run
 
-NOT_HASHED = ("paths", "name", "run", "logger")  # where a run lies and who is told of it do not change it
+NOT_HASHED = (
+    "paths",
+    "name",
+    "run",
+    "logger",
+    "card",
+)  # where a run lies and what is told of it do not matter
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,11 @@ DEFINITIONS: dict[str, Definition] = {
         "After Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
         higher_is_better=True,
     ),
+    "leakage": Definition(
+        "Leakage between splits",
+        "Whether a recording or scene has samples in two splits, and whether two samples of different splits "
+        "are equal pixel by pixel (by SHA-256). Nearly equal images are not found.",
+    ),
     "sweep_value": Definition(
         "Value of a trial",
         "The validation metric at the epoch that the experiment is judged by (its best or its last); with "

@@ -15,7 +15,7 @@ from deeprob.evaluation.comparison import Comparison
 from deeprob.evaluation.findings import Findings, write_findings
 from deeprob.runs import Run
 
-NOT_COMPARED = ("seed", "paths", "name", "run", "logger", "allowed_targets")  # not what was trained
+NOT_COMPARED = ("seed", "paths", "name", "run", "logger", "card", "allowed_targets")  # not what was trained
 
 
 def write_comparison(

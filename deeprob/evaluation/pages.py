@@ -20,7 +20,7 @@ def render(template: str, terms: Iterable[str], context: Mapping[str, Any]) -> s
     wanted = set(terms)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=not template.endswith(".md.j2"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

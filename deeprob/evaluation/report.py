@@ -47,7 +47,7 @@ def write_report(run: Run, split: str | None = None) -> Path:
     sums = np.asarray(sample_sums(predictions.probabilities, predictions.labels).sum(axis=0))
     diagram = figures.reliability_diagram(*reliability(sums))
     comparison = _comparison(results)
-    samples = _samples(predictions)
+    samples = samples_of(predictions)
     robustness = read_robustness(run, results["split"])
     optional = {"learning": curves, "robustness": robustness}
     robustness_drawing = "" if robustness is None else _robustness_drawing(robustness)
@@ -195,7 +195,7 @@ def _confusions(confusion: Sequence[Sequence[int]], classes: Sequence[str], most
     return f"The most frequent of {total:,} errors: {', '.join(named)}; together {100 * share:.0f} % of all."
 
 
-def _samples(predictions: Predictions) -> list[dict[str, Any]]:
+def samples_of(predictions: Predictions) -> list[dict[str, Any]]:
     """The samples that evaluation chose to show, as the template takes them."""
     shown = []
     for index, picture in zip(predictions.shown, predictions.thumbnails, strict=True):

@@ -7,7 +7,7 @@ configures; a test holds the two together. Nothing heavy is imported here.
 
 from __future__ import annotations
 
-from deeprob.schema import cluster, data, models, roots, training
+from deeprob.schema import classical, cluster, data, models, roots, training
 
 SCHEMA: dict[str, dict[str, type]] = {
     "root": {
@@ -16,11 +16,21 @@ SCHEMA: dict[str, dict[str, type]] = {
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,
         "sweep": roots.SweepConfig,
+        "card": roots.CardConfig,
         "submit": cluster.SubmitConfig,
         "info": roots.InfoConfig,
         "graph": roots.GraphConfig,
     },
     "data": {"files": data.DataSettings, "pybullet": data.PyBulletData},
+    "view": {
+        "classification": data.ClassificationViewSettings,
+        "detection": data.DetectionViewSettings,
+        "segmentation": data.SegmentationViewSettings,
+        "pose": data.PoseViewSettings,
+        "points": data.PointsViewSettings,
+        "parts": data.PartsViewSettings,
+    },
+    "augmentation": {"image": data.Augmentation, "points": data.PointAugmentation},
     "source": {
         "darknet": data.DarknetSettings,
         "props_classification": data.PropsClassificationSettings,
@@ -33,10 +43,14 @@ SCHEMA: dict[str, dict[str, type]] = {
     },
     "model": {
         "resnet": models.ResNetSettings,
+        "linear": classical.LinearSettings,
+        "two_layer_net": classical.TwoLayerNetSettings,
+        "knn": classical.KNNSettings,
         "mlp": models.MLPSettings,
         "alexnet": models.AlexNetSettings,
         "cnn": models.CNNSettings,
         "vit": models.ViTSettings,
+        "pointnet": models.PointNetSettings,
     },
     "objective": {"cross_entropy": training.CrossEntropySettings, "hinge": training.HingeSettings},
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
@@ -56,7 +70,7 @@ SCHEMA: dict[str, dict[str, type]] = {
 
 LEAVES: dict[str, type] = {
     vars(schema)["_target_"]: schema
-    for room in (data, models, training)
+    for room in (data, models, classical, training)
     for schema in vars(room).values()
     if isinstance(schema, type) and "_target_" in vars(schema)
 }
