@@ -3,11 +3,11 @@
     l2:      d(q, x) = sqrt(sum_i (q_i - x_i)^2)          l1: sum_i |q_i - x_i|
     cosine:  d(q, x) = 1 - q.x / (|q| |x|)                (1 where q or x is zero)
 
-For l2 and cosine the order of the neighbours of q is the order of b(x) - q.x, with b(x) = |x|^2 / 2 or 0:
-one matrix product. The product runs in float32 and only proposes candidates; their distances are then
-computed in float64, and the rounding bound of the product (Higham and Mary, A new approach to probabilistic
-rounding error analysis, SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4 with lambda = 8) tells whether a
-sample that was not proposed could be nearer. Where it could, that query is searched again in float64.
+For l2 and cosine the order of the neighbours of q is the order of o(x) = b(x) - q.x, with b(x) = |x|^2 / 2 or
+0: one matrix product. It runs in float32 and only proposes candidates; their distances are then computed in
+float64, and the rounding bound of the product (Higham and Mary, A new approach to probabilistic rounding
+error analysis, SIAM J. Sci. Comput. 41(5), 2019, theorem 2.4 with lambda = 8) tells whether a sample that was
+not proposed could be nearer. Where it could, all such samples of that query become candidates.
 Training samples at the same distance are taken by smallest index; a tied vote goes to the smallest class.
 
 Cost: 2 N M D FLOPs for N training samples, M queries, D features. Source: Cover and Hart, Nearest neighbor
@@ -24,17 +24,22 @@ import torch
 from torch import Tensor
 
 from deeprob.errors import InputError
+from deeprob.layers.kernels import run
+from deeprob.models import kernels
 
-METRICS = ("l2", "l1", "cosine")
-SPARE_CANDIDATES = 8  # proposed beyond k, so that rounding rarely asks for a second search
+METRICS = {"l2": kernels.exact_l2, "l1": kernels.exact_l1, "cosine": kernels.exact_cosine}
+WEIGHTS = ("uniform", "distance")
+SPARE_CANDIDATES = 8  # proposed beyond k, so that rounding rarely asks for more
+TILE = 512  # queries and training samples of one matrix product: on a CPU, larger ones leave the cache
 
 
 class KNearestNeighbours:
     """A classifier that votes among the `k` training samples nearest to a query.
 
     features: (N, D...) any real dtype, flattened to D; labels: int64 (N,), 0..num_classes - 1.
+    weights: of the votes, `uniform`, or `distance` for 1 / d (neighbours at distance 0 outvote all others).
     memory_budget: bytes that a search may hold beside the training set.
-    Raises InputError where shapes, k or the metric are wrong.
+    Raises InputError where shapes, k, the metric or the weights are wrong.
     """
 
     def __init__(
@@ -45,12 +50,10 @@ class KNearestNeighbours:
         num_classes: int | None = None,
         k: int = 5,
         metric: str = "l2",
+        weights: str = "uniform",
         memory_budget: int = 256 * 2**20,
     ) -> None:
-        if metric not in METRICS:
-            raise InputError(
-                f"unknown metric {metric!r}", where="knn", expected=f"one of {', '.join(METRICS)}"
-            )
+        check_choices(metric, weights)
         if len(features) != len(labels) or labels.ndim != 1:
             raise InputError(
                 f"features {tuple(features.shape)} and labels {tuple(labels.shape)} do not fit",
@@ -61,93 +64,94 @@ class KNearestNeighbours:
             raise InputError(
                 f"k={k}", where="knn", expected=f"1 to {len(features)}, the number of training samples"
             )
-        self.k = k
-        self.metric = metric
+        self.k, self.metric, self.weights = k, metric, weights
         self.labels = labels.long()
         self.num_classes = num_classes if num_classes is not None else int(labels.max()) + 1
         self.memory_budget = memory_budget
-        self._exact = features.flatten(1)
+        self._exact = features.flatten(1).contiguous()
         # Distances do not change under a shift; around the mean the float32 products lose the fewest digits.
         self._shift = _wide(self._exact).mean(0)
         self._features = self._prepare(self._exact)
-        norms = self._features.norm(dim=1, dtype=torch.float64)
-        self._max_norm = float(norms.max())
-        self._bias = (norms.square() / 2 if metric == "l2" else torch.zeros_like(norms)).float()
+        lengths = self._length(self._features)
+        self._longest = float(lengths.max())
+        self._bias = (lengths.square() / 2 if metric == "l2" else torch.zeros_like(lengths)).float()
 
     def neighbours(self, queries: Tensor) -> tuple[Tensor, Tensor]:
         """Distances float64 (M, k), nearest first, and training indices int64 (M, k) of queries (M, D...)."""
         flat = queries.flatten(1)
-        if flat.shape[1] != self._exact.shape[1]:
-            raise InputError(
-                f"queries have {flat.shape[1]} features", where="knn", expected=f"{self._exact.shape[1]}"
-            )
+        N, D = self._exact.shape
+        if flat.shape[1] != D:
+            raise InputError(f"queries have {flat.shape[1]} features", where="knn", expected=f"{D}")
         if len(flat) == 0:
             return flat.new_zeros(0, self.k, dtype=torch.float64), self.labels.new_zeros(0, self.k)
-        num_candidates = min(self.k + SPARE_CANDIDATES, len(self._exact))
-        row_bytes = 4 * len(self._exact) + 24 * num_candidates * flat.shape[1]
+        num_candidates = min(self.k + SPARE_CANDIDATES, N)
+        of_candidates = 8 if flat.device.type == "cpu" else 24 * D
+        row_bytes = 4 * N + 12 * D + num_candidates * (12 + of_candidates)
         chunks = torch.split(flat, max(1, self.memory_budget // row_bytes))
-        search = self._search_l1 if self.metric == "l1" else self._search_product
-        found = [search(chunk, num_candidates) for chunk in chunks]
+        found = [self._search(chunk, num_candidates) for chunk in chunks]
         return torch.cat([d for d, _ in found]), torch.cat([i for _, i in found])
 
     def votes(self, queries: Tensor) -> Tensor:
-        """Share of the k neighbours in each class, float64 (M, num_classes); each row sums to 1."""
-        _, indices = self.neighbours(queries)
-        votes = torch.zeros(len(indices), self.num_classes, dtype=torch.float64, device=indices.device)
-        votes.scatter_add_(1, self.labels[indices], torch.ones_like(indices, dtype=torch.float64))
-        return votes / self.k
+        """Share of the neighbours' votes for each class, float64 (M, num_classes); each row sums to 1."""
+        distances, indices = self.neighbours(queries)
+        return share_votes(distances, self.labels[indices], self.num_classes, self.weights)
 
     def predict(self, queries: Tensor) -> Tensor:
         """Vote: int64 (M,), the class with most votes, the smallest of tied ones."""
-        votes = self.votes(queries)
-        classes = torch.arange(self.num_classes, device=votes.device)
-        tied = votes == votes.amax(1, keepdim=True)
-        return torch.where(tied, classes, self.num_classes).amin(1)
+        return winners(self.votes(queries))
 
     def _prepare(self, rows: Tensor) -> Tensor:
-        """Rows (n, D) as the first search needs them: float32, shifted for l2, of unit length for cosine."""
+        """Rows (n, D) as the first search needs them: float32, shifted, or of unit length for cosine."""
         if self.metric == "cosine":
-            return torch.nn.functional.normalize(rows.double(), dim=1, eps=1e-300).float()
+            rows = _wide(rows)
+            largest = rows.abs().amax(1, keepdim=True)
+            rows = (rows / largest.clamp_min(torch.finfo(rows.dtype).tiny)).float()  # squares stay in range
+            return rows.div_(rows.norm(dim=1, keepdim=True).clamp_min_(0.5))
         return (_wide(rows) - self._shift).float()
 
-    def _search_product(self, queries: Tensor, num_candidates: int) -> tuple[Tensor, Tensor]:
+    def _length(self, rows: Tensor) -> Tensor:
+        """What the rounding of a row's distances is measured by, float64 (n,)."""
+        return rows.norm(p=1 if self.metric == "l1" else 2, dim=1).double()
+
+    def _search(self, queries: Tensor, num_candidates: int) -> tuple[Tensor, Tensor]:
+        """Propose in float32, decide in float64, and ask for more where rounding leaves a doubt."""
         prepared = self._prepare(queries)
-        with _full_precision():
-            order = torch.addmm(self._bias, prepared, self._features.T, alpha=-1)
+        order = self._order(prepared)
         proposed, candidates = order.topk(num_candidates, largest=False)
         distances, indices = self._nearest(queries, candidates)
-        if num_candidates < len(self._exact):
-            # |order - true order| <= bound, so a sample left out is farther than the k-th unless this fails:
-            norms = prepared.norm(dim=1, dtype=torch.float64)
-            bound = _rounding(prepared.shape[1]) * (norms + self._max_norm) * self._max_norm
-            kth = (
-                distances[:, -1].square() / 2 - norms.square() / 2
-                if self.metric == "l2"
-                else distances[:, -1] - 1
-            )
-            unsure = proposed[:, -1].double() - kth <= 2 * bound
-            for row in unsure.nonzero().flatten().tolist():
-                distances[row], indices[row] = self._search_exact(queries[row : row + 1])
+        if num_candidates == len(self._exact):
+            return distances, indices
+        # |order - true order| <= bound, so a sample that is nearer than the k-th lies below the limit:
+        kth = order.gather(1, indices).amax(1).double()
+        lengths, rounding = self._length(prepared), _rounding(prepared.shape[1])
+        if self.metric == "l1":
+            bound = rounding * kth + torch.finfo(torch.float32).eps * (lengths + self._longest)
+        else:
+            bound = rounding * (lengths + self._longest) * self._longest
+        limit = kth + 2 * bound
+        for row in (proposed[:, -1] <= limit).nonzero().flatten().tolist():
+            below = (order[row] <= limit[row]).nonzero().flatten()
+            found = self._nearest(queries[row : row + 1], below[None])
+            distances[row], indices[row] = found[0][0], found[1][0]
         return distances, indices
 
-    def _search_l1(self, queries: Tensor, num_candidates: int) -> tuple[Tensor, Tensor]:
-        proposed, candidates = torch.cdist(self._prepare(queries), self._features, p=1).topk(
-            num_candidates, largest=False
-        )
-        distances, indices = self._nearest(queries, candidates)
-        if num_candidates < len(self._exact):
-            bound = _rounding(queries.shape[1]) * proposed[:, -1].double()
-            for row in (proposed[:, -1] - distances[:, -1] <= bound).nonzero().flatten().tolist():
-                distances[row], indices[row] = self._search_exact(queries[row : row + 1])
-        return distances, indices
-
-    def _search_exact(self, query: Tensor) -> tuple[Tensor, Tensor]:
-        """All distances of one query (1, D) in float64, a slice of the training set at a time."""
-        rows = max(1, self.memory_budget // (24 * query.shape[1]))
-        everything = torch.arange(len(self._exact), device=query.device)
-        parts = [self._distances(query, part[None]) for part in torch.split(everything, rows)]
-        distances, order = torch.cat(parts, 1).sort(dim=1, stable=True)
-        return distances[0, : self.k], order[0, : self.k]
+    def _order(self, prepared: Tensor) -> Tensor:
+        """Float32 (M, N), rising with the distance of each training sample."""
+        if self.metric == "l1":
+            if prepared.device.type != "cpu":
+                return torch.cdist(prepared, self._features, p=1)
+            order = prepared.new_empty(len(prepared), len(self._features))
+            run(kernels.l1_distances, len(prepared), prepared, self._features, order)
+            return order
+        with _full_precision():
+            if prepared.device.type != "cpu":
+                return torch.addmm(self._bias, prepared, self._features.T, alpha=-1)
+            order = prepared.new_empty(len(prepared), len(self._features))
+            for queries, out in zip(prepared.split(TILE), order.split(TILE), strict=True):
+                rows = zip(self._bias.split(TILE), self._features.split(TILE), strict=True)
+                for (bias, x), part in zip(rows, out.split(TILE, dim=1), strict=True):
+                    torch.addmm(bias, queries, x.T, alpha=-1, out=part)
+            return order
 
     def _nearest(self, queries: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Take the k nearest of each query's candidates; equal distances in the order of the training set."""
@@ -157,14 +161,44 @@ class KNearestNeighbours:
 
     def _distances(self, queries: Tensor, candidates: Tensor) -> Tensor:
         """Float64 (M, n) distances of queries (M, D) to training samples candidates (M, n)."""
-        others = self._exact[candidates].double()
-        here = queries.double()[:, None]
-        if self.metric == "cosine":
-            product = (here * others).sum(-1)
-            length = here.norm(dim=-1) * others.norm(dim=-1)
-            return 1 - torch.where(length > 0, product / length, 0.0)
-        difference = others.sub_(here)
-        return difference.norm(dim=-1) if self.metric == "l2" else difference.abs_().sum(-1)
+        if queries.device.type != "cpu":
+            return distances_of(self.metric, queries, self._exact[candidates])
+        distances = torch.empty(candidates.shape, dtype=torch.float64)
+        run(METRICS[self.metric], len(queries), queries.double(), self._exact, candidates, distances)
+        return distances
+
+
+def check_choices(metric: str, weights: str) -> None:
+    """Raise InputError for a metric or weights that there are not."""
+    for what, value, known in (("metric", metric, METRICS), ("weights", weights, WEIGHTS)):
+        if value not in known:
+            raise InputError(f"unknown {what} {value!r}", where="knn", expected=f"one of {', '.join(known)}")
+
+
+def distances_of(metric: str, queries: Tensor, others: Tensor) -> Tensor:
+    """The distances at the top of this file: float64 (M, n) of queries (M, D) to others (M, n, D)."""
+    here, others = queries.double()[:, None], others.double()
+    if metric == "cosine":
+        length = here.norm(dim=-1) * others.norm(dim=-1)
+        return 1 - torch.where(length > 0, (here * others).sum(-1) / length, 0.0)
+    return (here - others).norm(p=1 if metric == "l1" else 2, dim=-1)
+
+
+def share_votes(distances: Tensor, classes: Tensor, num_classes: int, weights: str = "uniform") -> Tensor:
+    """Votes of neighbours (M, k) at `distances`, of `classes`, for each class, float64 (M, num_classes)."""
+    each = torch.ones_like(distances)
+    if weights == "distance":
+        same = distances == 0
+        each = torch.where(same.any(1, keepdim=True), same.double(), 1 / distances)
+    votes = distances.new_zeros(len(distances), num_classes).scatter_add_(1, classes, each)
+    return votes / each.sum(1, keepdim=True)
+
+
+def winners(votes: Tensor) -> Tensor:
+    """The class with most votes (M, C), the smallest of tied ones, int64 (M,)."""
+    classes = torch.arange(votes.shape[1], device=votes.device)
+    tied = votes == votes.amax(1, keepdim=True)
+    return torch.where(tied, classes, votes.shape[1]).amin(1)
 
 
 def _wide(rows: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.schema.models import NetworkSettings
 from deeprob.schema.training import OptimSettings, TrainerSettings
-from deeprob.training.trainer import arrange, make_data, make_model, memory_format_of
+from deeprob.training.trainer import arrange, device_of, make_data, make_model, memory_format_of
 from deeprob.training.weights import read_tensors
 
 
@@ -71,7 +71,7 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"weights do not fit the run's config ({error})", where=path) from error
-    device = torch.device("cuda" if _wants_cuda(cfg) else "cpu")
+    device = device_of(cfg)
     return Experiment(cfg, data, arrange(model.to(device), cfg).eval(), device)
 
 
@@ -123,7 +123,3 @@ def newest_checkpoint(run: Run) -> Checkpoint | None:
     there = [path for path in (*run.requeue_checkpoints, last) if path.is_file()]
     found = [Checkpoint(path, int(read_checkpoint(path)["global_step"])) for path in there]
     return max(found, key=lambda checkpoint: (checkpoint.step, checkpoint.path == last), default=None)
-
-
-def _wants_cuda(cfg: DictConfig) -> bool:
-    return torch.cuda.is_available() and cfg.trainer.accelerator in ("auto", "gpu", "cuda")

@@ -23,11 +23,12 @@ from deeprob.runs import Run, write_json, write_text
 from deeprob.training import signals
 from deeprob.training.callbacks import Cost
 from deeprob.training.distributed import one_at_a_time, rank
+from deeprob.training.fit import Fitted, fit
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.lr_finder import find_learning_rate
 from deeprob.training.overfit import ByHeart, few_images, overfit_config
 from deeprob.training.restore import newest_checkpoint
-from deeprob.training.trainer import make_data, make_model, make_module, make_trainer
+from deeprob.training.trainer import device_of, make_data, make_model, make_module, make_trainer
 from deeprob.training.weights import load_pretrained
 
 
@@ -56,6 +57,11 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         data.setup("fit")
         torch.manual_seed(cfg.seed)  # whatever the data drew, the weights start the same
         model = make_model(cfg, data)
+        if isinstance(model, Fitted):
+            if main:
+                facts = fit(model, data, run, device_of(cfg))
+                write_json(run.training, {**facts, "peak_memory_bytes": _peak_memory()})
+            return
         resume = newest_checkpoint(run)
         if cfg.model.pretrained and resume is None:
             report = load_pretrained(model, cfg.model.pretrained)

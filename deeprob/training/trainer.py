@@ -22,6 +22,7 @@ from deeprob.schema.models import NETWORK_OPTIONS
 from deeprob.training.averaging import MovingAverage
 from deeprob.training.callbacks import AtomicCheckpointIO, Cost, EpochLines, RandomState
 from deeprob.training.distributed import process_options, synchronise_batch_norm, world_size
+from deeprob.training.fit import lent_network
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.module import PerceptionModule
 from deeprob.training.requeue import Requeue
@@ -56,7 +57,8 @@ def make_data(cfg: DictConfig) -> PerceptionData:
 def make_model(cfg: DictConfig, data: PerceptionData) -> nn.Module:
     """The model of a config, with as many outputs as the data has classes."""
     arguments = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
-    model: nn.Module = build(arguments, cfg.allowed_targets, num_classes=len(data.classes))
+    lent = lent_network(cfg)
+    model: nn.Module = build(arguments, cfg.allowed_targets, num_classes=len(data.classes), **lent)
     return model
 
 
@@ -149,6 +151,12 @@ def _extra_logger(cfg: DictConfig, run: Run) -> Any:
         raise InputError(
             f"{target.rpartition('.')[2]} needs {package}", fix="pip install 'deeprob[tensorboard]'"
         ) from error
+
+
+def device_of(cfg: DictConfig) -> torch.device:
+    """Where a single process computes."""
+    wanted = cfg.trainer.accelerator in ("auto", "gpu", "cuda")
+    return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
 
 
 def memory_format_of(cfg: DictConfig) -> torch.memory_format:

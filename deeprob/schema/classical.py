@@ -1,0 +1,49 @@
+"""What the config of a classical model may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from deeprob.schema.models import NetworkSettings
+
+
+@dataclass
+class LinearSettings(NetworkSettings):
+    """See deeprob.models.linear.LinearClassifier. features may also be the folder of a run."""
+
+    _target_: str = "deeprob.models.linear.LinearClassifier"
+    features: str = "pixels"
+    input_norm: bool = False
+    image_size: int = 32
+    in_channels: int = 3
+    backend: str = "deeprob"
+
+
+@dataclass
+class TwoLayerNetSettings(NetworkSettings):
+    """See deeprob.models.two_layer_net.TwoLayerNet. features may also be the folder of a run."""
+
+    _target_: str = "deeprob.models.two_layer_net.TwoLayerNet"
+    hidden: int = 128
+    features: str = "pixels"
+    input_norm: bool = False
+    image_size: int = 32
+    in_channels: int = 3
+    backend: str = "deeprob"
+
+
+@dataclass
+class KNNSettings:
+    """See deeprob.models.knn_classifier.KNNClassifier. features may also be the folder of a run."""
+
+    _target_: str = "deeprob.models.knn_classifier.KNNClassifier"
+    k: int | None = 5
+    metric: str = "l2"
+    weights: str = "uniform"
+    features: str = "pixels"
+    input_norm: bool = False
+    candidates: list[int] = field(default_factory=lambda: [1, 3, 5, 7, 9, 13, 17, 25, 35, 50])
+    folds: int = 5
+    memory_mib: int = 256
+    image_size: int = 32
+    in_channels: int = 3

@@ -1,0 +1,65 @@
+"""Models that learn without a gradient, and networks that lend others their features."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from deeprob.data.datamodule import PerceptionData
+from deeprob.runs import Run, atomic_file
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A model that looks at the training set once; what it keeps is in its state dict."""
+
+    def fit(self, batches: Any, groups: Tensor) -> None:
+        """batches: of the training split, in order, as they are; groups: int64 (N,), its recordings."""
+
+    def flops_per_sample(self) -> int:
+        """Of one prediction."""
+
+
+def fit(model: nn.Module, data: PerceptionData, run: Run, device: torch.device) -> dict[str, Any]:
+    """Fit a model, write its checkpoints `best` and `last`, and return the facts of training.json."""
+    assert isinstance(model, Fitted)
+    model.to(device)
+    samples = len(data.split("train"))
+    begin = time.monotonic()
+    model.fit(data.loader("train"), data.split("train").groups)
+    seconds = time.monotonic() - begin
+    weights = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name in ("best", "last"):  # nothing to choose between: an evaluation may ask for either
+        with atomic_file(run.checkpoint(name), "wb") as file:
+            torch.save({"state_dict": weights, "epoch": 0, "global_step": 0}, file)
+    facts: dict[str, Any] = {
+        "epochs": 1,
+        "steps": 0,
+        "stopped_early": False,
+        "train_seconds": seconds,
+        "samples_per_second": samples / seconds if seconds else None,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "flops_per_sample": model.flops_per_sample(),
+        "device": str(device),
+    }
+    found = getattr(model, "cross_validation", None)
+    if found is not None:
+        facts["cross_validation"] = {"k": list(found.candidates), "accuracy": found.accuracy.tolist()}
+    return facts
+
+
+def lent_network(cfg: DictConfig) -> dict[str, nn.Module]:
+    """{"network": ...} where model.features of a config is the folder of a run: its model; else nothing."""
+    from deeprob.training.restore import load, read_config
+
+    features = cfg.model.get("features")
+    if not isinstance(features, str) or not Path(features).expanduser().is_dir():
+        return {}
+    run = Run.find(features)
+    checkpoint = str(read_config(run).evaluation.checkpoint)
+    return {"network": load(run, checkpoint, list(cfg.allowed_targets)).model.cpu()}
