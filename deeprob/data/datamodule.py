@@ -79,7 +79,7 @@ class PerceptionData(LightningDataModule):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self.source.classes
+        return self.view.classes(self.source)
 
     @property
     def source_name(self) -> str:

@@ -33,6 +33,10 @@ class View(Protocol):
     @property
     def lacking(self) -> str: ...
 
+    def classes(self, source: Any) -> tuple[str, ...]:
+        """What a model tells apart."""
+        ...
+
     def rows(self, item: Frame | Cloud, split: str) -> Rows:
         """See the samples in a frame, or in a cloud of points of a source that has no frames."""
         ...

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.reading import OnBadSample, read_bytes, read_text
+from deeprob.data.reading import OnBadSample, fingerprint, read_bytes, read_text
 from deeprob.errors import InputError
 
 Points = NDArray[np.float64]
@@ -27,7 +27,7 @@ class Cloud:
     """Points of one object.
 
     points: float64 (N, 3), metres. normals: float64 (N, 3), unit, or None. class_id: index into the classes.
-    source, key, group: as a Frame's.
+    source, key, group: as a Frame's. parts: int64 (N,), index into the source's part_names, or None.
     """
 
     points: Points
@@ -36,12 +36,15 @@ class Cloud:
     key: str
     group: str
     normals: Points | None = None
+    parts: NDArray[np.int64] | None = None
 
 
 class PointsSource:
     """One cloud in a file for each object; its class is the file's name without suffix.
 
     splits: for each split, patterns over file names relative to root. Each split may name the same objects.
+    class_from: `name`, or `folder`: the class is the folder that the file lies in.
+    part_names: where the last column of every file is the number of a part.
     """
 
     real = True
@@ -52,7 +55,12 @@ class PointsSource:
         splits: Mapping[str, Sequence[str]],
         on_bad_sample: OnBadSample = "error",
         name: str | None = None,
+        class_from: str = "name",
+        part_names: Sequence[str] = (),
     ) -> None:
+        if class_from not in ("name", "folder"):
+            raise InputError(f"data.source.class_from is {class_from!r}", expected="name or folder")
+        self.class_from, self.part_names = class_from, tuple(part_names)
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise InputError(
@@ -63,7 +71,7 @@ class PointsSource:
         self.skipped: list[str] = []
         self.splits = tuple(splits)
         files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES)
-        self.classes = tuple(sorted({path.stem for path in files}))
+        self.classes = tuple(sorted({self._class(path) for path in files}))
         self._files = {
             split: [
                 path
@@ -82,21 +90,47 @@ class PointsSource:
 
     def clouds(self, split: str) -> list[Cloud]:
         """Read the clouds of a split. Raises InputError for an unknown split, or a bad file not skipped."""
-        if split not in self._files:
-            raise InputError(f"no split {split!r}", where=self.root, expected=" or ".join(self._files))
         clouds = []
-        for path in self._files[split]:
+        for path in self._of(split):
             try:
-                points, normals = read_points(path)
+                clouds.append(self._read(path))
             except InputError as error:
                 if self.on_bad_sample == "error":
                     raise
                 if str(error) not in self.skipped:
                     self.skipped.append(str(error))
-                continue
-            key = path.relative_to(self.root).as_posix()
-            clouds.append(Cloud(points, self.classes.index(path.stem), self.name, key, path.stem, normals))
         return clouds
+
+    def fingerprint(self, split: str) -> str:
+        """Name the split's content: another name when any of its files changes."""
+        return fingerprint(
+            type(self).__name__, self.classes, self.class_from, self.part_names, *self._of(split)
+        )
+
+    def _of(self, split: str) -> list[Path]:
+        if split not in self._files:
+            raise InputError(f"no split {split!r}", where=self.root, expected=" or ".join(self._files))
+        return self._files[split]
+
+    def _class(self, path: Path) -> str:
+        return path.stem if self.class_from == "name" else path.parent.name
+
+    def _read(self, path: Path) -> Cloud:
+        rows = read_rows(path, (4, 7) if self.part_names else (3, 6))
+        parts = None
+        if self.part_names:
+            parts = rows[:, -1].astype(np.int64)
+            wrong = np.flatnonzero((parts != rows[:, -1]) | (parts < 0) | (parts >= len(self.part_names)))
+            if len(wrong):
+                raise InputError(
+                    f"point {wrong[0]} has part {rows[wrong[0], -1]:g}",
+                    where=path,
+                    expected=f"0 to {len(self.part_names) - 1}",
+                )
+            rows = rows[:, :-1]
+        points, normals = split_normals(rows, path)
+        key, label = path.relative_to(self.root).as_posix(), self.classes.index(self._class(path))
+        return Cloud(points, label, self.name, key, key.rpartition(".")[0], normals, parts)
 
 
 def read_points(path: Path) -> tuple[Points, Points | None]:
@@ -105,6 +139,11 @@ def read_points(path: Path) -> tuple[Points, Points | None]:
     A row is x y z in metres, or x y z nx ny nz. Raises InputError for a missing, broken or empty file,
     for a row of another length, and for a value that is not finite.
     """
+    return split_normals(read_rows(path, (3, 6)), path)
+
+
+def read_rows(path: Path, lengths: tuple[int, ...]) -> Points:
+    """Read a table (N, L) with L one of `lengths`, as read_points."""
     suffix = path.suffix.lower()
     if suffix == ".xyz":
         rows = _read_xyz(path)
@@ -114,11 +153,17 @@ def read_points(path: Path) -> tuple[Points, Points | None]:
         rows = _read_ply(path)
     else:
         raise InputError(f"no point cloud format {suffix!r}", where=path, expected=" or ".join(SUFFIXES))
-    if rows.ndim != 2 or rows.shape[1] not in (3, 6) or not len(rows):
-        raise InputError(f"an array of shape {rows.shape}", where=path, expected="(N, 3) or (N, 6), N > 0")
+    if rows.ndim != 2 or rows.shape[1] not in lengths or not len(rows):
+        expected = " or ".join(f"(N, {length})" for length in lengths)
+        raise InputError(f"an array of shape {rows.shape}", where=path, expected=f"{expected}, N > 0")
     bad = np.flatnonzero(~np.isfinite(rows).all(1))
     if len(bad):
         raise InputError(f"point {bad[0]} is not finite", where=path)
+    return rows
+
+
+def split_normals(rows: Points, path: Path) -> tuple[Points, Points | None]:
+    """Split rows (N, 3) or (N, 6) into points and unit normals; None where there are none."""
     normals = None
     if rows.shape[1] == 6:
         lengths = np.linalg.norm(rows[:, 3:], axis=1, keepdims=True)
@@ -151,6 +196,30 @@ def sample_points(count: int, num_points: int, rng: np.random.Generator) -> NDAr
         raise InputError("a cloud without points cannot be sampled")
     repeats = [rng.permutation(count) for _ in range(-(-num_points // count))]
     return np.concatenate(repeats)[:num_points] if repeats else np.empty(0, np.int64)
+
+
+def visible_points(points: Points, exponent: float = 3.0) -> NDArray[np.int64]:
+    """Find the points (N, 3) that a camera at the origin sees: sorted indices.
+
+    Each point is flipped to the other side of a sphere of radius R about the camera,
+        p + 2 (R - |p|) p / |p|
+    and those on the convex hull of the result and the camera are seen. R = 10^exponent times the farthest
+    distance: the larger, the more of a concave surface is seen, and the more of the hidden shines through.
+    Cost: N log N. Source: Katz, Tal, Basri, Direct visibility of point sets, SIGGRAPH 2007.
+    """
+    from scipy.spatial import ConvexHull, QhullError
+
+    distance = np.linalg.norm(points, axis=1, keepdims=True)
+    if len(points) < 4 or not distance.all():
+        raise InputError(f"visibility of {len(points)} points", expected="4 or more, none at the camera")
+    radius = distance.max() * 10.0**exponent
+    flipped = points + 2 * (radius - distance) * points / distance
+    try:
+        hull = ConvexHull(np.concatenate([flipped, np.zeros((1, 3))]))
+    except QhullError:  # all in one plane with the camera: a line of sight shows no surface
+        return np.arange(len(points))
+    seen: NDArray[np.int64] = np.sort(hull.vertices[hull.vertices < len(points)]).astype(np.int64)
+    return seen
 
 
 def estimate_normals(points: Points, neighbours: int = 16) -> Points:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deeprob.data.crops import Split
+from deeprob.data.crops import FACTS, Split
 from deeprob.data.cuts import CropCut
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.samples import Rows
@@ -28,6 +28,10 @@ class ImageView:
     def statistics(self, samples: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel of a split's images, from 0 to 1."""
         return channel_statistics(samples.images)
+
+    def classes(self, source: Any) -> tuple[str, ...]:
+        """What a model tells apart: the objects."""
+        return tuple(source.classes)
 
     def check(self, **valid: tuple[bool, str]) -> None:
         """Raise InputError naming the first setting that is not valid, and what was expected."""
@@ -69,8 +73,8 @@ class ClassificationView(ImageView):
 
     def rows(self, frame: Frame, split: str) -> Rows:
         """See a frame's crops as samples."""
-        images, labels, keys = self.crops(frame)
-        return Rows(keys, {"images": images, "labels": labels})
+        images, labels, keys, facts = self.crops(frame)
+        return Rows(keys, {"images": images, "labels": labels, "facts": facts})
 
     def cut(
         self,
@@ -82,13 +86,15 @@ class ClassificationView(ImageView):
         """Make batches of crops."""
         return CropCut(mean, std, augmentation, num_classes)
 
-    def crops(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
-        """Cut a frame's crops: uint8 (k, size, size, 3), classes int64 (k,), and keys `<frame> box <i>`.
+    def crops(
+        self, frame: Frame
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str], NDArray[np.float32]]:
+        """Cut a frame's crops: uint8 (k, size, size, 3), classes (k,), keys `<frame> box <i>`, FACTS (k, 3).
 
         What a context margin takes from outside the image repeats the image's border.
         """
         height, width = frame.image.shape[:2]
-        images, labels, keys = [], [], []
+        images, labels, keys, facts = [], [], [], []
         for index, instance in enumerate(frame.instances):
             left, top, right, bottom = pixel_range(instance.box_xyxy, width, height)
             if min(right - left, bottom - top) < self.min_pixels or self._is_hidden(instance):
@@ -96,8 +102,9 @@ class ClassificationView(ImageView):
             images.append(self._cut(frame.image, left, top, right, bottom))
             labels.append(instance.class_id)
             keys.append(f"{frame.key} box {index}")
+            facts.append(facts_of(instance))
         stacked = np.stack(images) if images else np.empty((0, self.size, self.size, 3), np.uint8)
-        return stacked, np.array(labels, np.int64), keys
+        return stacked, np.array(labels, np.int64), keys, np.array(facts, np.float32).reshape(-1, len(FACTS))
 
     def _is_hidden(self, instance: Instance) -> bool:
         return instance.visible_fraction is not None and instance.visible_fraction < self.min_visible_fraction
@@ -120,6 +127,17 @@ class ClassificationView(ImageView):
         if any(outside):
             inside = np.asarray(cv2.copyMakeBorder(inside, *outside, cv2.BORDER_REPLICATE), np.uint8)
         return resize(inside, self.size, self.size)
+
+
+def facts_of(instance: Instance) -> tuple[float, float, float]:
+    """What errors are told apart by, FACTS: NaN where the source does not say."""
+    left, top, right, bottom = instance.box_xyxy.tolist()
+    pose, visible = instance.T_cam_obj, instance.visible_fraction
+    return (
+        min(right - left, bottom - top),
+        math.nan if pose is None else float(np.linalg.norm(pose[:3, 3])),
+        math.nan if visible is None else float(visible),
+    )
 
 
 def pixel_range(box_xyxy: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:

@@ -7,13 +7,14 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from deeprob.data.settings import Augmentation
+from deeprob.data.settings import Augmentation as Augmentation
+from deeprob.data.settings import PointAugmentation as PointAugmentation
 from deeprob.sim.settings import SimSettings
 
 
 @dataclass
-class ViewSettings:
-    """Classification crops: see deeprob.data.views.ClassificationView."""
+class ClassificationViewSettings:
+    """See deeprob.data.views.ClassificationView."""
 
     _target_: str = "deeprob.data.views.ClassificationView"
     size: int = 32
@@ -21,6 +22,57 @@ class ViewSettings:
     min_pixels: int = 6
     min_visible_fraction: float = 0.0
     square: bool = False
+
+
+@dataclass
+class DetectionViewSettings:
+    """See deeprob.data.frame_views.DetectionView."""
+
+    _target_: str = "deeprob.data.frame_views.DetectionView"
+    width: int = 320
+    height: int = 240
+
+
+@dataclass
+class SegmentationViewSettings:
+    """See deeprob.data.frame_views.SegmentationView."""
+
+    _target_: str = "deeprob.data.frame_views.SegmentationView"
+    width: int = 320
+    height: int = 240
+
+
+@dataclass
+class PoseViewSettings:
+    """See deeprob.data.frame_views.PoseView."""
+
+    _target_: str = "deeprob.data.frame_views.PoseView"
+    size: int = 128
+    margin: float = 0.25
+    min_pixels: int = 16
+
+
+@dataclass
+class PointsViewSettings:
+    """See deeprob.data.point_views.PointsView."""
+
+    _target_: str = "deeprob.data.point_views.PointsView"
+    num_points: int = 512
+    min_points: int = 32
+    scale: float = 0.1
+    noise: float = 0.0
+    viewpoints: dict[str, int] = field(default_factory=lambda: {"train": 160, "val": 40, "test": 40})
+    orientation: str = "any"
+    partial: bool = False
+    distance: float = 0.8
+    seed: int = 0
+
+
+@dataclass
+class PartsViewSettings(PointsViewSettings):
+    """See deeprob.data.point_views.PartsView."""
+
+    _target_: str = "deeprob.data.point_views.PartsView"
 
 
 @dataclass
@@ -32,7 +84,10 @@ class DataSettings:
     label_map: class -> its new name, or null to leave its objects out; classes of one new name are merged.
     val_fraction: share of the training groups held out as `val` where the source has none.
     num_folds, fold: cross-validation by whole groups, which of how many parts of `train` is `val`; 0: none.
-    balanced: training batches hold every class equally often.
+    view, augmentation: what a task sees, and what its batches are varied by; data/view=... chooses both.
+    balanced: what training batches hold equally often: class, frame or group (a recording, an object
+        instance), or none; true is class.
+    memory_budget_gb: splits larger than this are mapped from files, not held in memory.
     workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
     """
 
@@ -40,14 +95,15 @@ class DataSettings:
     source: Any = MISSING
     on_bad_sample: str = "error"
     label_map: dict[str, str | None] = field(default_factory=dict)
-    view: ViewSettings = field(default_factory=ViewSettings)
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    view: Any = MISSING
+    augmentation: Any = MISSING
     batch_size: int = 128
     eval_batch_size: int = 512
     val_fraction: float = 0.0
     num_folds: int = 0
     fold: int = 0
-    balanced: bool = False
+    balanced: Any = "none"
+    memory_budget_gb: float = 8.0
     workers: int = 0
 
 
@@ -127,6 +183,8 @@ class PointsSettings(FileSourceSettings):
 
     _target_: str = "deeprob.data.points.PointsSource"
     splits: dict[str, list[str]] = MISSING
+    class_from: str = "name"
+    part_names: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -103,3 +103,19 @@ class ViTSettings(NetworkSettings):
     image_size: int = 32
     in_channels: int = 3
     backend: str = "deeprob"
+
+
+@dataclass
+class PointNetSettings(NetworkSettings):
+    """See deeprob.models.pointnet.PointNet."""
+
+    _target_: str = "deeprob.models.pointnet.PointNet"
+    task: str = "classification"
+    width: int = 64
+    features: int = 1024
+    input_transform: bool = True
+    feature_transform: bool = True
+    orthogonality: float = 0.001
+    norm: str = "batch"
+    dropout: float = 0.3
+    backend: str = "deeprob"

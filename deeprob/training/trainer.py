@@ -15,7 +15,6 @@ from torch import nn
 from deeprob.config import build
 from deeprob.data.datamodule import PerceptionData
 from deeprob.data.relabel import RelabelledSource
-from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS
@@ -37,10 +36,11 @@ def make_data(cfg: DictConfig) -> PerceptionData:
     source = build(data.source, cfg.allowed_targets)
     if data.label_map:
         source = RelabelledSource(source, data.label_map)
+    view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
         source=source,
-        view=build(data.view, cfg.allowed_targets),
-        augmentation=Augmentation(**OmegaConf.to_container(data.augmentation)),  # type: ignore[arg-type]
+        view=view,
+        augmentation=view.augmentation(**OmegaConf.to_container(data.augmentation)),
         batch_size=data.batch_size,
         eval_batch_size=data.eval_batch_size,
         num_workers=data.workers,
@@ -50,6 +50,7 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         num_folds=data.num_folds,
         fold=data.fold,
         balanced=data.balanced,
+        memory_budget_gb=data.memory_budget_gb,
         progress=sys.stdout.isatty(),
     )
 
@@ -118,7 +119,7 @@ def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> 
 
 
 def step_options(cfg: DictConfig) -> dict[str, Any]:
-    """What Lightning's Trainer has to know of a step: where it runs, and how. Raises InputError for nonsense."""
+    """What Lightning's Trainer knows of a step: where it runs, and how. Raises InputError for nonsense."""
     trainer = cfg.trainer
     for key, sensible, expected in (
         ("accumulate", trainer.accumulate >= 1, "1 or more"),

@@ -9,7 +9,7 @@ from deeprob.config import CONFIG_DIR, build, compose, flatten, options
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
 
-GROUPS = ["data", "model", "objective", "optim", "trainer", "logger", "paths", "callbacks"]
+GROUPS = ["data", "data/view", "model", "objective", "optim", "trainer", "logger", "paths", "callbacks"]
 ROOTS = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "local")
 
 
@@ -24,7 +24,9 @@ def test_every_experiment_composes_and_resolves(experiment):
     ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
 )
 def test_every_option_of_every_group_composes(group, option):
-    cfg = compose("train", ["experiment=quickstart", f"{group}={option}"])
+    # an experiment's augmentation is that of its data: of pictures, or of points
+    experiment = "name=any" if group.startswith("data") else "experiment=quickstart"
+    cfg = compose("train", [experiment, f"{group}={option}"])
     OmegaConf.resolve(cfg)
 
 

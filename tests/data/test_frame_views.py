@@ -5,7 +5,7 @@ import pytest
 
 from deeprob.data.darknet import DarknetSource
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.frame_views import DetectionView, PointsView, PoseView, SegmentationView
+from deeprob.data.frame_views import DetectionView, PoseView, SegmentationView
 from deeprob.errors import InputError
 from deeprob.geometry.camera import project_points
 
@@ -22,16 +22,6 @@ def test_detection_scales_boxes_with_the_image(frame: Frame) -> None:
     assert (sample.image[:9] == 0).all()
     np.testing.assert_allclose(sample.boxes[0], [19.5, 19.5, 43.5, 49.5], atol=0.6)
     assert sample.labels.tolist() == [1, 0]
-
-
-def test_detection_batches_are_filled_up(frame: Frame) -> None:
-    view = DetectionView(40, 30)
-    one = view(Frame(frame.image, frame.instances[:1], "t", "f", "g"))
-    images, boxes, labels = view.collate([view(frame), one])
-    assert images.shape == (2, 30, 40, 3)
-    assert boxes.shape == (2, 2, 4)
-    assert labels.tolist() == [[1, 0], [1, -1]]
-    assert (boxes[1, 1] == -1).all()
 
 
 def test_segmentation_labels_are_classes_from_one(frame: Frame) -> None:
@@ -61,15 +51,6 @@ def test_pose_view_needs_poses() -> None:
     frame = Frame(np.zeros((40, 40, 3), np.uint8), (Instance(0, np.array([0, 0, 30, 30.0])),), "t", "f", "g")
     with pytest.raises(InputError, match="no pose"):
         PoseView()(frame)
-
-
-def test_points_view_samples_each_object_about_its_centre(frame: Frame) -> None:
-    clouds = PointsView(num_points=100, min_points=10)(frame, np.random.default_rng(0))
-    assert len(clouds) == 2
-    points, centre, _ = clouds[0]
-    assert points.shape == (100, 3)
-    np.testing.assert_allclose(points.mean(0), 0, atol=1e-6)
-    assert centre[2] == pytest.approx(0.8)
 
 
 @pytest.mark.data
