@@ -13,6 +13,10 @@ from deeprob.data.samples import Samples
 from deeprob.errors import InputError
 
 
+FACTS = ("box_pixels", "distance_m", "visible_fraction")
+"""Of each crop: the shorter side of its box, the object's distance, the part of it that is not hidden."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split(Samples):
     """N labelled images.
@@ -22,6 +26,7 @@ class Split(Samples):
     groups: int64 (N,), index into group_names: what must not lie on both sides of a division.
     keys: one name for each image, naming its frame.
     skipped: one line for each bad sample left out.
+    facts: float32 (N, 3), by which errors are told apart: FACTS, NaN where not known.
     """
 
     images: torch.Tensor
@@ -31,6 +36,11 @@ class Split(Samples):
     group_names: tuple[str, ...]
     keys: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    facts: torch.Tensor = None  # type: ignore[assignment]  # filled below
+
+    def __post_init__(self) -> None:
+        if self.facts is None:
+            object.__setattr__(self, "facts", torch.full((len(self.keys), len(FACTS)), torch.nan))
 
     def pictures(self, index: torch.Tensor) -> NDArray[np.uint8]:
         """Show the samples that int64 `index` (n,) names: uint8 (n, H, W, 3)."""

@@ -73,7 +73,9 @@ class ClassificationView(ImageView):
 
     def rows(self, frame: Frame, split: str) -> Rows:
         """See a frame's crops as samples."""
-        images, labels, keys, facts = self.crops(frame)
+        images, labels, keys = self.crops(frame)
+        facts = np.array([facts_of(frame.instances[i]) for i in self._seen(frame)], np.float32)
+        facts = facts.reshape(-1, len(FACTS))
         return Rows(keys, {"images": images, "labels": labels, "facts": facts})
 
     def cut(
@@ -86,25 +88,31 @@ class ClassificationView(ImageView):
         """Make batches of crops."""
         return CropCut(mean, std, augmentation, num_classes)
 
-    def crops(
-        self, frame: Frame
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str], NDArray[np.float32]]:
-        """Cut a frame's crops: uint8 (k, size, size, 3), classes (k,), keys `<frame> box <i>`, FACTS (k, 3).
+    def crops(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
+        """Cut a frame's crops: uint8 (k, size, size, 3), classes int64 (k,), and keys `<frame> box <i>`.
 
         What a context margin takes from outside the image repeats the image's border.
         """
         height, width = frame.image.shape[:2]
-        images, labels, keys, facts = [], [], [], []
-        for index, instance in enumerate(frame.instances):
+        images, labels, keys = [], [], []
+        for index in self._seen(frame):
+            instance = frame.instances[index]
             left, top, right, bottom = pixel_range(instance.box_xyxy, width, height)
-            if min(right - left, bottom - top) < self.min_pixels or self._is_hidden(instance):
-                continue
             images.append(self._cut(frame.image, left, top, right, bottom))
             labels.append(instance.class_id)
             keys.append(f"{frame.key} box {index}")
-            facts.append(facts_of(instance))
         stacked = np.stack(images) if images else np.empty((0, self.size, self.size, 3), np.uint8)
-        return stacked, np.array(labels, np.int64), keys, np.array(facts, np.float32).reshape(-1, len(FACTS))
+        return stacked, np.array(labels, np.int64), keys
+
+    def _seen(self, frame: Frame) -> list[int]:
+        """Which of a frame's objects are large and visible enough."""
+        height, width = frame.image.shape[:2]
+        seen = []
+        for index, instance in enumerate(frame.instances):
+            left, top, right, bottom = pixel_range(instance.box_xyxy, width, height)
+            if min(right - left, bottom - top) >= self.min_pixels and not self._is_hidden(instance):
+                seen.append(index)
+        return seen
 
     def _is_hidden(self, instance: Instance) -> bool:
         return instance.visible_fraction is not None and instance.visible_fraction < self.min_visible_fraction
