@@ -112,7 +112,6 @@ def show_model(cfg: DictConfig) -> int:
 
     from deeprob.config import build
     from deeprob.graphs.cost import HEADER, predict, rows, state_copies, summary
-    from deeprob.schema.models import NETWORK_OPTIONS
     from deeprob.training.weights import freeze
 
     if min(cfg.batch_size, cfg.num_classes, cfg.depth, *cfg.input) < 1 or len(cfg.input) != 3:
@@ -122,8 +121,7 @@ def show_model(cfg: DictConfig) -> int:
             expected="numbers of at least 1, and three of them in input: channels, height, width",
         )
     allowed = list(cfg.allowed_targets)
-    leaf = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
-    model = build(leaf, allowed, num_classes=cfg.num_classes)
+    model = build(cfg.model, allowed, num_classes=cfg.num_classes)
     freeze(model, cfg.model.get("freeze") or [])
     cost = predict(model, list(cfg.input), cfg.batch_size, cfg.precision)
     copies = state_copies(lambda groups: build(cfg.optim.optimizer, allowed, params=groups))

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from deeprob.models.resnet import ResNet
 
@@ -8,6 +9,112 @@ SMALL = {"num_classes": 5, "blocks": (1, 1), "width": 8, "stem": "small"}
 
 def images(size=16):
     return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+class Published(nn.Module):
+    """The networks of He et al. (2015), under torchvision's names, in plain torch. kernels: of a block."""
+
+    def __init__(self, num_classes, blocks, width, kernels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        channels = width
+        for stage, count in enumerate(blocks):
+            inner = width * 2**stage
+            out = inner * (4 if len(kernels) == 3 else 1)
+            layer = nn.ModuleList()
+            for i in range(count):
+                stride = 2 if stage and not i else 1
+                block, given = nn.Module(), channels
+                for j, kernel in enumerate(kernels, 1):
+                    to = out if j == len(kernels) else inner
+                    # the one 3x3 of a bottleneck strides, else the first
+                    step = stride if j == (2 if len(kernels) == 3 else 1) else 1
+                    setattr(block, f"conv{j}", nn.Conv2d(given, to, kernel, step, kernel // 2, bias=False))
+                    setattr(block, f"bn{j}", nn.BatchNorm2d(to))
+                    given = to
+                if stride > 1 or channels != out:
+                    projection = nn.Conv2d(channels, out, 1, stride, bias=False)
+                    block.downsample = nn.Sequential(projection, nn.BatchNorm2d(out))
+                layer.append(block)
+                channels = out
+            setattr(self, f"layer{stage + 1}", layer)
+        self.fc = nn.Linear(channels, num_classes)
+        self.stages, self.convs = len(blocks), len(kernels)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(self.bn1(self.conv1(x)).relu(), 3, 2, 1)
+        for stage in range(self.stages):
+            for block in getattr(self, f"layer{stage + 1}"):
+                y = x
+                for j in range(1, self.convs + 1):
+                    y = getattr(block, f"bn{j}")(getattr(block, f"conv{j}")(y))
+                    y = y.relu() if j < self.convs else y
+                x = (y + (block.downsample(x) if hasattr(block, "downsample") else x)).relu()
+        return self.fc(x.mean((2, 3)))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(("block", "kernels"), [("basic", (3, 3)), ("bottleneck", (1, 3, 1))])
+def test_logits_and_gradients_are_those_of_the_published_network(compare, block, kernels, fused):
+    torch.manual_seed(0)
+    ours = ResNet(5, blocks=(1, 2, 1), block=block, width=4, fused=fused)
+    compare(ours, Published(5, (1, 2, 1), 4, kernels), images(40))
+
+
+@pytest.mark.parametrize(
+    ("blocks", "block", "parameters"),
+    [
+        ((2, 2, 2, 2), "basic", 11_689_512),
+        ((3, 4, 6, 3), "basic", 21_797_672),
+        ((3, 4, 6, 3), "bottleneck", 25_557_032),
+    ],
+)
+def test_parameter_names_and_shapes_are_those_of_torchvisions_weights(blocks, block, parameters):
+    kernels = (1, 3, 1) if block == "bottleneck" else (3, 3)
+    norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    names = ["conv1.weight", *(f"bn1.{n}" for n in norm)]
+    for stage, count in enumerate(blocks, 1):
+        for i in range(count):
+            for j in range(1, len(kernels) + 1):
+                names += [f"layer{stage}.{i}.conv{j}.weight"]
+                names += [f"layer{stage}.{i}.bn{j}.{n}" for n in norm]
+            if i == 0 and (stage > 1 or block == "bottleneck"):
+                names += [f"layer{stage}.0.downsample.0.weight"]
+                names += [f"layer{stage}.0.downsample.1.{n}" for n in norm]
+    with torch.device("meta"):
+        model = ResNet(1000, blocks=blocks, block=block)
+    state = model.state_dict()
+    assert list(state) == [*names, "fc.weight", "fc.bias"]
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert state["layer4.0.conv2.weight"].shape == (512, 512, 3, 3)
+
+
+def test_fused_blocks_give_the_same_numbers():
+    plain, fused = ResNet(**SMALL), ResNet(**SMALL, fused=True)
+    fused.load_state_dict(plain.state_dict())
+    for mode in (True, False):
+        for model in (plain, fused):
+            model.train(mode)
+        torch.testing.assert_close(fused(images()), plain(images()))
+    torch.testing.assert_close(dict(fused.named_buffers()), dict(plain.named_buffers()))
+
+
+def test_a_frozen_norm_of_a_fused_block_stays_as_it_is():
+    model = ResNet(**SMALL, fused=True)
+    model.layer1[0].bn1.eval()
+    before = model.layer1[0].bn1.running_mean.clone()
+    model(images())
+    assert torch.equal(model.layer1[0].bn1.running_mean, before)
+
+
+def test_zero_init_is_an_option():
+    assert not ResNet(**SMALL).layer1[0].bn2.weight.any()
+    assert ResNet(**SMALL, zero_init=False).layer1[0].bn2.weight.all()
+    assert (
+        not ResNet(**SMALL, zero_init=False, norm=False).layer1[0].conv2.weight.any()
+    )  # never without norms
+    assert not ResNet(**SMALL, block="bottleneck").layer1[0].bn3.weight.any()
 
 
 @pytest.mark.parametrize("stem", ["small", "imagenet"])
@@ -34,18 +141,6 @@ def test_both_backends_share_weights_outputs_and_gradients():
         torch.testing.assert_close(a, b)
 
 
-def test_parameter_names_are_those_of_the_published_weights():
-    names = ResNet(10, stem="imagenet").state_dict().keys()
-    assert "conv1.weight" in names
-    assert "layer2.0.downsample.0.weight" in names
-    assert "layer4.1.bn2.running_var" in names
-    assert "fc.bias" in names
-
-
-def test_resnet18_has_its_published_number_of_parameters():
-    assert sum(p.numel() for p in ResNet(1000).parameters()) == 11_689_512
-
-
 @pytest.mark.parametrize("norm", [True, False])
 def test_a_block_starts_as_the_identity(norm):
     model = ResNet(**SMALL, norm=norm).eval()
@@ -68,6 +163,7 @@ def test_the_model_uses_no_layer_of_torch():
     ("arguments", "said"),
     [
         ({"stem": "large"}, "expected small or imagenet"),
+        ({"block": "wide"}, "expected basic or bottleneck"),
         ({"blocks": ()}, "one to four stages"),
         ({"blocks": (1, 0)}, "at least one block"),
         ({"backend": "jax"}, "expected deeprob or torch"),
