@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from deeprob.data.samples import Samples
 from deeprob.errors import InputError
-
 
 FACTS = ("box_pixels", "distance_m", "visible_fraction")
 """Of each crop: the shorter side of its box, the object's distance, the part of it that is not hidden."""
@@ -36,10 +35,10 @@ class Split(Samples):
     group_names: tuple[str, ...]
     keys: tuple[str, ...]
     skipped: tuple[str, ...] = ()
-    facts: torch.Tensor = None  # type: ignore[assignment]  # filled below
+    facts: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(FACTS)))
 
     def __post_init__(self) -> None:
-        if self.facts is None:
+        if len(self.facts) == 0:  # nothing is known
             object.__setattr__(self, "facts", torch.full((len(self.keys), len(FACTS)), torch.nan))
 
     def pictures(self, index: torch.Tensor) -> NDArray[np.uint8]:
