@@ -16,6 +16,7 @@ from rich.table import Table
 
 from deeprob.errors import InputError
 from deeprob.evaluation import baselines
+from deeprob.evaluation.learned import template_pictures
 from deeprob.evaluation.metrics.classification import (
     Classification,
     Floats,
@@ -85,7 +86,15 @@ def evaluate_run(
     shown = most_telling(softmax(logits), labels)
     pictures = thumbnails(here.images[shown].cpu().numpy())
     predictions = Predictions(
-        logits, labels, units, list(here.keys), list(data.classes), of_baselines, pictures, shown
+        logits,
+        labels,
+        units,
+        list(here.keys),
+        list(data.classes),
+        of_baselines,
+        pictures,
+        shown,
+        templates=template_pictures(experiment.model),
     )
     with console.status("intervals"):
         measured = measure(predictions, samples=judged_by.bootstrap_samples, seed=judged_by.seed)

@@ -27,6 +27,7 @@ class Predictions:
 
     logits: float32 (N, C); labels: int64 (N,); units: int64 (N,), the independent unit (frame, scene) of each
     sample; keys: (N,) where each sample came from; classes: C names; baselines: name -> probabilities (N, C).
+    templates: uint8 (P, h, w, 3), weights of the model as pictures, where it has such.
     thumbnails: uint8 (T, h, w, 3) of the samples `shown`, int64 (T,): wrong ones first, the most confident
     first.
     """
@@ -39,6 +40,7 @@ class Predictions:
     baselines: dict[str, Floats] = field(default_factory=dict)
     thumbnails: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
     shown: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    templates: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
 
     @cached_property
     def probabilities(self) -> Floats:
@@ -60,6 +62,7 @@ class Predictions:
             "classes": np.asarray(self.classes, dtype=np.str_),
             "thumbnails": self.thumbnails,
             "shown": self.shown,
+            "templates": self.templates,
             **{BASELINE + name: values.astype(np.float32) for name, values in self.baselines.items()},
         }
         with atomic_file(run.predictions(split), "wb") as file:

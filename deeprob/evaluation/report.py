@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deeprob.errors import InputError
 from deeprob.evaluation import figures, pages
 from deeprob.evaluation.definitions import title
+from deeprob.evaluation.learned import cross_validation_chart, read_cross_validation, template_names
 from deeprob.evaluation.metrics.classification import reliability, sample_sums
 from deeprob.evaluation.predictions import Predictions
 from deeprob.evaluation.robustness import read_robustness
@@ -25,6 +26,7 @@ MATRIX_CLASSES = 25  # more than these do not fit on a page: the most frequent c
 CONTENTS = (
     ("results", "Results"),
     ("learning", "Learning curves"),
+    ("learned", "What it learned"),
     ("errors", "Where it errs"),
     ("calibration", "Calibration"),
     ("robustness", "Robustness"),
@@ -49,7 +51,10 @@ def write_report(run: Run, split: str | None = None) -> Path:
     comparison = _comparison(results)
     samples = samples_of(predictions)
     robustness = read_robustness(run, results["split"])
-    optional = {"learning": curves, "robustness": robustness}
+    templates = _templates(predictions)
+    found = read_cross_validation(run)
+    choice = "" if found is None else cross_validation_chart(found["k"], found["accuracy"])
+    optional = {"learning": curves, "learned": templates or choice, "robustness": robustness}
     robustness_drawing = "" if robustness is None else _robustness_drawing(robustness)
     context = {
         "results": results,
@@ -62,6 +67,8 @@ def write_report(run: Run, split: str | None = None) -> Path:
         "comparison": comparison,
         "curves": curves,
         "curve_captions": {name: _curve_caption(name) for name in curves},
+        "templates": templates,
+        "choice": choice,
         "classes": predictions.classes,
         "matrix": _matrix(results["confusion"]),
         "confusions": _confusions(results["confusion"], predictions.classes),
@@ -92,6 +99,7 @@ def write_report(run: Run, split: str | None = None) -> Path:
         names |= {"difference", "p_value"}
     write_text(run.report, pages.render("run.html.j2", names, context))
     drawings = {**curves, "reliability": diagram, "baselines": comparison, "robustness": robustness_drawing}
+    drawings["cross_validation"] = choice
     for name, drawing in ((name, drawing) for name, drawing in drawings.items() if drawing):
         write_text(run.plots / f"{name.replace('/', '-')}.svg", figures.standalone(drawing) + "\n")
     return run.report
@@ -211,6 +219,13 @@ def samples_of(predictions: Predictions) -> list[dict[str, Any]]:
             }
         )
     return shown
+
+
+def _templates(predictions: Predictions) -> list[dict[str, str]]:
+    """The model's weights as pictures, as the template takes them."""
+    names = template_names(len(predictions.templates), predictions.classes)
+    pairs = zip(predictions.templates, names, strict=True) if len(predictions.templates) else ()
+    return [{"image": _data_uri(picture), "name": name} for picture, name in pairs]
 
 
 def _data_uri(picture: NDArray[np.uint8]) -> str:
