@@ -67,7 +67,7 @@ class RangeTest(Callback):
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches
         self._average = SMOOTHING * self._average + (1 - SMOOTHING) * loss
         self.losses.append(self._average / (1 - SMOOTHING**step))
-        trainer.should_stop = trainer.should_stop or self.diverged or step >= self.steps
+        trainer.should_stop = trainer.should_stop or self.diverged
 
 
 def find_learning_rate(cfg: DictConfig, run: Run, module: PerceptionModule, data: PerceptionData) -> float:
@@ -79,6 +79,7 @@ def find_learning_rate(cfg: DictConfig, run: Run, module: PerceptionModule, data
     test = RangeTest(cfg.trainer.lr_finder)
     trainer = pl.Trainer(
         max_epochs=-1,
+        max_steps=test.steps,
         limit_val_batches=0,
         callbacks=[test],
         logger=False,

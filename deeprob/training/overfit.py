@@ -40,9 +40,9 @@ def few_images(data: PerceptionData, count: int, seed: int) -> dict[str, Any]:
     """
     whole = data.split("train")
     chosen = torch.randperm(len(whole), generator=torch.Generator().manual_seed(seed))[:count]
-    times = -(-STEPS_AN_EPOCH * data.batch_size // len(chosen))
+    wanted = max(STEPS_AN_EPOCH * data.batch_size, len(chosen))
     train = BatchLoader(
-        whole.take(chosen.repeat(times)),
+        whole.take(chosen.repeat(-(-wanted // len(chosen)))[:wanted]),
         data.batch_size,
         data.view.cut(data.mean, data.std),
         shuffle=True,

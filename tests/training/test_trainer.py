@@ -1,0 +1,67 @@
+"""How a step is made: batches added up, half precision, compiled."""
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from deeprob.errors import InputError
+from deeprob.training.restore import load, read_config
+from deeprob.training.run import train
+
+
+class StopAt(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            raise RuntimeError("stopped")
+
+
+PLAIN = ["data.augmentation.translate=0", "data.augmentation.noise=0", "model.dropout=0", "model.norm=false"]
+
+
+def test_two_batches_added_up_are_a_step_of_the_double_batch(trained, weights):
+    whole = trained("a", *PLAIN, "data.batch_size=24")
+    parts = trained("b", *PLAIN, "data.batch_size=12", "trainer.accumulate=2")
+    assert weights(whole, "global_step") == weights(parts, "global_step") == 9
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(weights(parts)[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_learns_like_single_precision(trained, losses):
+    single, half = trained("a"), trained("b", "trainer.precision=bf16-mixed")
+    assert losses(half) != losses(single)
+    np.testing.assert_allclose(losses(half), losses(single), rtol=0.1, atol=0.05)
+
+
+def test_a_half_precision_run_resumes_with_the_same_weights(trained, new_run, squares_config, weights):
+    cfg = squares_config("trainer.precision=bf16-mixed")
+    whole, cut = trained("a", "trainer.precision=bf16-mixed"), new_run("b")
+    with pytest.raises(RuntimeError, match="stopped"):
+        train(cfg, cut, [], watchers=[StopAt(6)])
+    train(read_config(cut), cut, [])
+    assert not [name for name, value in weights(whole).items() if not torch.equal(value, weights(cut)[name])]
+    assert load(cut, "last").model.conv1.weight.dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_a_compiled_model_trains_alike_under_the_same_names(trained, weights, losses):
+    eager, compiled = trained("a", "model.dropout=0"), trained("b", "model.dropout=0", "model.compile=true")
+    assert list(weights(compiled)) == list(weights(eager))
+    np.testing.assert_allclose(losses(compiled), losses(eager), rtol=1e-3, atol=1e-4)
+    assert load(compiled, "last").predict("val", progress=False).shape == (36, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("trainer.accumulate=0", "trainer.accumulate is 0; expected 1 or more"),
+        ("trainer.precision=bf8", "trainer.precision is bf8; expected 32-true bf16-mixed"),
+        ("optim.body_lr_factor=0", "optim.body_lr_factor is 0.0; expected more than 0"),
+    ],
+)
+def test_nonsense_is_one_line(trained, override, said):
+    with pytest.raises(InputError, match=said.replace(".", r"\.")):
+        trained("a", override)
