@@ -1,4 +1,4 @@
-"""Softmax cross-entropy with class indices.
+"""Softmax cross-entropy with class indices, or with a probability for each class.
 
     p_c = exp(x_c) / sum_j exp(x_j)
     q_c = w_c ((1 - e) [c = t] + e / C),    Q = sum_c q_c        t target, e label smoothing, w class weights
@@ -9,7 +9,12 @@
     x (N, C, ...)   t (N, ...) a class or ignore_index (loss and gradient zero)   w (C)
     mean: sum_n loss_n / sum_n w_t          over the targets not ignored, as in torch
 
-Cost: one exponential an entry; saves p and t.
+    With probabilities s (N, C, ...) in place of a class, as where images were mixed:
+
+    q_c = w_c ((1 - e) s_c + e / C),   dx_c = dloss (Q p_c - q_c),   ds_c = - dloss w_c (1 - e) log p_c
+    mean: sum_n loss_n / N                  over all rows, whatever their weights, as in torch
+
+Cost: one exponential an entry; saves p and t; with probabilities x and s, and one more exponential backward.
 p leaves the Function as a second output, so that the second derivative reaches it: the derivative
 of softmax is dx_c = p_c (dp_c - sum_j p_j dp_j).
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 6.2.2.3; Szegedy et al. (2016), section 7.
@@ -21,6 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, may_overwrite
+from ._reduction import Reduction, reduce
+from .softmax import log_softmax
 
 
 class CrossEntropyFunction(Function):
@@ -71,6 +78,61 @@ class CrossEntropyFunction(Function):
         return loss_dot if valid is None else loss_dot * valid, softmax_gradient(x_dot, p)
 
 
+class SoftCrossEntropyFunction(Function):
+    """Losses a sample, for probabilities s of the classes."""
+
+    autocast_dtype = torch.float32
+
+    @staticmethod
+    def forward(x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
+        return -(masses(s, weight, smoothing) * x.log_softmax(1)).sum(1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, s, weight, ctx.smoothing = inputs
+        ctx.save_for_backward(x, s, weight)
+        ctx.save_for_forward(x, s, weight)
+
+    @staticmethod
+    def backward(ctx: Any, dloss: Tensor) -> Any:
+        x, s, weight = ctx.saved_tensors
+        need_x, need_s, *_ = ctx.needs_input_grad
+        slopes = soft_slopes(x, s, weight, ctx.smoothing, need_x, need_s)
+        dx, ds = (None if slope is None else slope * dloss[:, None] for slope in slopes)
+        return dx, ds, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Any, s_dot: Any, *_: Any) -> Any:
+        x, s, weight = ctx.saved_tensors
+        dots = (x_dot, s_dot)
+        slopes = soft_slopes(x, s, weight, ctx.smoothing, x_dot is not None, s_dot is not None)
+        return torch.stack(
+            [(slope * dot).sum(1) for slope, dot in zip(slopes, dots, strict=True) if dot is not None]
+        ).sum(0)
+
+
+def masses(s: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
+    """Return q = w ((1 - e) s + e / C), (N, C, ...)."""
+    if smoothing:
+        s = (1 - smoothing) * s + smoothing / s.shape[1]
+    return s if weight is None else s * per_class(weight, s)
+
+
+def soft_slopes(
+    x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, need_x: bool, need_s: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the derivatives Q p - q of x, and - w (1 - e) log p of s, (N, C, ...), where needed."""
+    log_p = log_softmax(x, 1)
+    dx = ds = None
+    if need_x:
+        q = masses(s, weight, smoothing)
+        dx = log_p.exp() * q.sum(1, keepdim=True) - q
+    if need_s:
+        ds = (smoothing - 1) * log_p
+        ds = ds if weight is None else ds * per_class(weight, ds)
+    return dx, ds
+
+
 def loss_gradient(
     dloss: Tensor, target: Tensor, weight: Tensor | None, p: Tensor, smoothing: float
 ) -> Tensor:
@@ -105,11 +167,12 @@ def cross_entropy(
     target: Tensor,
     weight: Tensor | None = None,
     ignore_index: int = -100,
-    reduction: str = "mean",
+    reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
     """Return the loss of logits x (N, C, ...) or (C) for class indices target (N, ...) or ().
 
+    A target of x's shape and of floating point holds probabilities; ignore_index then means nothing.
     Raises ValueError where shapes or dtypes do not fit, or a target is no class and not ignore_index.
     """
     name = "cross_entropy"
@@ -118,10 +181,18 @@ def cross_entropy(
         return single.squeeze(0) if reduction == "none" else single
     expect(x.dim() >= 2, name, "x (N, C, ...)", x)
     expect_alike(name, x=x)
-    check_target(name, x, target, ignore_index)
+    soft = target.is_floating_point()
+    if soft:
+        expect(target.shape == x.shape, name, f"probabilities {tuple(x.shape)} as x", target)
+        expect_alike(name, x=x, target=target)
+    else:
+        check_target(name, x, target, ignore_index)
     expect(weight is None or weight.shape == x.shape[1:2], name, f"weight ({x.shape[1]},)", weight)
     expect(reduction in ("mean", "sum", "none"), name, 'reduction "mean", "sum" or "none"', repr(reduction))
     expect(0 <= label_smoothing <= 1, name, "label_smoothing between 0 and 1", label_smoothing)
+    if soft:
+        losses: Tensor = SoftCrossEntropyFunction.apply(x, target, weight, label_smoothing)
+        return reduce(losses, reduction)
     valid = target != ignore_index
     target = torch.where(valid, target, 0)
     loss: Tensor = CrossEntropyFunction.apply(x, target, valid, weight, label_smoothing)[0]
@@ -149,7 +220,7 @@ def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None 
 
 
 class CrossEntropyLoss(nn.Module):
-    """As torch.nn.CrossEntropyLoss with class indices."""
+    """As torch.nn.CrossEntropyLoss."""
 
     weight: Tensor | None
 
@@ -157,12 +228,13 @@ class CrossEntropyLoss(nn.Module):
         self,
         weight: Tensor | None = None,
         ignore_index: int = -100,
-        reduction: str = "mean",
+        reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
-        self.ignore_index, self.reduction, self.label_smoothing = ignore_index, reduction, label_smoothing
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.reduction: Reduction = reduction
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         return cross_entropy(x, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)

@@ -19,6 +19,11 @@ def ignoring(target: Tensor, index: int = -100) -> Tensor:
     return target
 
 
+def shares(d: Draw, *shape: int) -> Tensor:
+    """Draw probabilities that sum to 1 over axis 1."""
+    return d(*shape).softmax(1)
+
+
 def apart(d: Draw, rows: int, classes: int) -> list[Tensor]:
     """Draw scores at least 0.05 from every margin of one, and targets."""
     x = torch.stack([d.distinct(classes) * 1.37 for _ in range(rows)])
@@ -83,6 +88,35 @@ LAYERS = [
             (lambda d: [d(5, 4), torch.tensor([0, 1, -1, 2, 3])], {}),
             (lambda d: [d(5, 4), d(5)], {}),
             (lambda d: [d(5, 4), d.classes(4, 5), d(3)], {}),
+        ],
+    ),
+    Layer(
+        "cross_entropy_soft",
+        cross_entropy,
+        F.cross_entropy,
+        constants=(2,),
+        batched=(0, 1),
+        samples=[
+            tiny("mean", lambda d: [d(5, 7), shares(d, 5, 7)]),
+            tiny("sum, any positive target", lambda d: [d(4, 3), d.positive(4, 3)], reduction="sum"),
+            tiny("map, none", lambda d: [d(2, 4, 3, 2), shares(d, 2, 4, 3, 2)], reduction="none"),
+            tiny(
+                "smooth, weights",
+                lambda d: [d(5, 4), shares(d, 5, 4), d.positive(4)],
+                label_smoothing=0.3,
+            ),
+            kink("far apart", lambda d: [d(5, 7) * 200, shares(d, 5, 7)], reduction="none"),
+            real("1000 classes", lambda d: [d(8, 1000) * 5, shares(d, 8, 1000)]),
+            bench("256x1000", lambda d: [d(256, 1000), shares(d, 256, 1000)]),
+        ],
+        modules=[
+            module("CrossEntropyLoss", lambda d: [d(5, 4), shares(d, 5, 4)], label_smoothing=0.1),
+            module("CrossEntropyLoss", lambda d: [d(4), d.positive(4)]),
+        ],
+        rejects=[
+            (lambda d: [d(5, 4), shares(d, 5, 3)], {}),
+            (lambda d: [d(5, 4), shares(d, 5, 4), d(3)], {}),
+            (lambda d: [d(5, 4), shares(d, 5, 4)], {"reduction": "median"}),
         ],
     ),
     Layer(
