@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from deeprob.data.loader import Batch
+from deeprob.data.batches import AnyBatch
 from deeprob.training.finite import NonFiniteError, first_non_finite_gradient, first_non_finite_output
 from deeprob.training.groups import parameter_groups
 from deeprob.training.objectives import Objective, Outcome
@@ -60,24 +60,31 @@ class PerceptionModule(LightningModule):
         keep_frozen_statistics(self.model)
         return self
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:
             self._totals["train"].reset()
         outcome = self._step(batch, "train")
         if not torch.isfinite(outcome.loss):
-            layer = first_non_finite_output(self.model, batch.images)
+            layer = first_non_finite_output(self.model, batch[0])
             raise NonFiniteError(self.global_step, f"the output of {layer}" if layer else "the loss")
         if self._is_logged_step:
             self.log("train/loss_step", outcome.loss.detach(), on_step=True, on_epoch=False, sync_dist=True)
-        return outcome.loss
+        return outcome.loss + self._penalty()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def _penalty(self) -> Tensor | float:
+        """What the model itself adds to the loss of its last forward: a model may have a method `penalty`."""
+        penalty: Callable[[], Tensor] | None = getattr(self.model, "penalty", None)
+        return 0.0 if penalty is None else penalty()
+
+    def validation_step(self, batch: AnyBatch, batch_idx: int) -> None:
         if len(batch.labels):  # another process may have the last samples
             self._step(batch, "val")
 
-    def _step(self, batch: Batch, stage: str) -> Outcome:
-        images = batch.images.contiguous(memory_format=self.memory_format)
-        outcome: Outcome = self.objective(self.model, images, batch.labels)
+    def _step(self, batch: AnyBatch, stage: str) -> Outcome:
+        inputs = batch[0]
+        if inputs.dim() == 4:  # images
+            inputs = inputs.contiguous(memory_format=self.memory_format)
+        outcome: Outcome = self.objective(self.model, inputs, batch.labels)
         self._totals[stage].add(outcome.loss, outcome.num_correct, len(batch.labels))
         return outcome
 

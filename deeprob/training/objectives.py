@@ -7,11 +7,16 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from deeprob.errors import InputError
 from deeprob.layers import cross_entropy, multi_margin_loss
 
 
 class Outcome(NamedTuple):
-    """loss: scalar to descend on; logits (N, C); num_correct: samples whose largest logit is the label's."""
+    """Result for a batch.
+
+    loss: scalar to descend on. logits: (N, C) or, where each of P places has a label, (N, C, P).
+    num_correct: samples whose largest logit is the label's; with P labels a sample, the sum of their shares.
+    """
 
     loss: Tensor
     logits: Tensor
@@ -25,7 +30,10 @@ class Objective(Protocol):
 
 
 def _outcome(loss: Tensor, logits: Tensor, labels: Tensor) -> Outcome:
-    return Outcome(loss, logits, (logits.detach().argmax(1) == labels).sum())
+    if labels.is_floating_point():  # shares of each class
+        labels = labels.argmax(1)
+    correct = (logits.detach().argmax(1) == labels).float()
+    return Outcome(loss, logits, correct.flatten(1).mean(1).sum() if correct.dim() > 1 else correct.sum())
 
 
 class CrossEntropy:
@@ -49,5 +57,9 @@ class Hinge:
         self.margin = margin
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome:
+        if labels.is_floating_point():
+            raise InputError(
+                "the hinge loss knows no mixed labels", fix="set data.augmentation.mixup=0 and cutmix=0"
+            )
         logits = model(images)
         return _outcome(multi_margin_loss(logits, labels, margin=self.margin), logits, labels)

@@ -23,6 +23,8 @@ from deeprob.schema.training import OptimSettings, TrainerSettings
 from deeprob.training.trainer import arrange, device_of, make_data, make_model, memory_format_of
 from deeprob.training.weights import read_tensors
 
+GROUPS: dict[str, Any] = {"model": NetworkSettings, "optim": OptimSettings, "trainer": TrainerSettings}
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -45,8 +47,10 @@ class Experiment:
         self.model.eval()
         with Progress(transient=True, disable=not progress) as bar, torch.inference_mode():
             for batch in bar.track(loader, total=len(loader), description=description):
-                images = batch.images.to(self.device, memory_format=memory_format_of(self.cfg))
-                logits.append(self.model(images).float().cpu().numpy())
+                inputs = batch[0].to(self.device)
+                if inputs.dim() == 4:  # images
+                    inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg))
+                logits.append(self.model(inputs).float().cpu().numpy())
         return np.concatenate(logits)
 
 
@@ -85,11 +89,7 @@ def read_config(run: Run) -> DictConfig:
         raise InputError("not the config of a training", where=run.config, expected="keys data, model, ...")
     cfg.allowed_targets = []  # a file must not let in its own code
     try:
-        for group, settings in (
-            ("model", NetworkSettings),
-            ("optim", OptimSettings),
-            ("trainer", TrainerSettings),
-        ):
+        for group, settings in GROUPS.items():
             if group in cfg:  # a run of an older version lacks what was added since
                 cfg[group] = OmegaConf.merge(asdict(settings()), cfg[group])
     except OmegaConfBaseException as error:

@@ -50,7 +50,7 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         num_folds=data.num_folds,
         fold=data.fold,
         balanced=data.balanced,
-        memory_budget_gb=data.memory_budget_gb,
+        memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
         progress=sys.stdout.isatty(),
     )
 
