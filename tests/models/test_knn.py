@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from deeprob.errors import InputError
-from deeprob.models.knn import KNearestNeighbours
+from deeprob.models.knn import KNearestNeighbours, distances_of
 
 
 def random_images(count: int, seed: int, size: int = 8) -> torch.Tensor:
@@ -44,6 +44,45 @@ def test_neighbours_equal_scikit_learn(metric, name):
     distances, indices = KNearestNeighbours(x, torch.zeros(300).long(), k=5, metric=metric).neighbours(q)
     np.testing.assert_array_equal(indices, expected_indices)
     np.testing.assert_allclose(distances, expected_distances, rtol=1e-9)
+
+
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+def test_predictions_equal_scikit_learns(weights):
+    generator = torch.Generator().manual_seed(8)
+    x, q = torch.randn(300, 6, generator=generator), torch.randn(80, 6, generator=generator)
+    y = torch.randint(0, 4, (300,), generator=generator)
+    reference = KNeighborsClassifier(7, weights=weights, algorithm="brute").fit(x.numpy(), y.numpy())
+    model = KNearestNeighbours(x, y, k=7, weights=weights)
+    np.testing.assert_array_equal(model.predict(q), reference.predict(q.numpy()))
+    np.testing.assert_allclose(model.votes(q), reference.predict_proba(q.numpy()), atol=1e-6)
+
+
+def test_a_neighbour_at_distance_zero_outvotes_all_others():
+    x, y = torch.tensor([[0.0], [0.1], [0.2]]), torch.tensor([1, 0, 0])
+    votes = KNearestNeighbours(x, y, k=3, weights="distance").votes(torch.tensor([[0.0]]))
+    assert votes.tolist() == [[0.0, 1.0]]
+
+
+@pytest.mark.parametrize("metric", ["l2", "l1", "cosine"])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+def test_the_loops_equal_the_formula(metric, dtype):
+    x, q = random_images(30, 9).flatten(1).to(dtype), random_images(7, 10).flatten(1).to(dtype)
+    candidates = torch.arange(30).repeat(7, 1)
+    model = KNearestNeighbours(x, torch.zeros(30).long(), metric=metric)
+    torch.testing.assert_close(model._distances(q, candidates), distances_of(metric, q, x[candidates]))
+
+
+@pytest.mark.parametrize("metric", ["l2", "l1", "cosine"])
+def test_more_near_ties_than_were_proposed_are_all_considered(metric):
+    # A hundred samples as near as float32 can tell, the nearest last.
+    direction = torch.tensor([3.0, -4.0], dtype=torch.float64)
+    turned = torch.tensor([4.0, 3.0], dtype=torch.float64)
+    steps = torch.arange(100, 0, -1, dtype=torch.float64)[:, None]
+    x = 100 * direction + (1e-4 * steps * turned if metric == "cosine" else 1e-7 * steps * direction)
+    x = torch.cat([x, -x])
+    q = direction[None] * 50
+    _, indices = KNearestNeighbours(x, torch.zeros(200).long(), k=3, metric=metric).neighbours(q)
+    assert indices.tolist() == [[99, 98, 97]]
 
 
 def test_equal_distances_are_taken_in_training_order():
@@ -121,6 +160,7 @@ def test_k_equal_to_the_training_set_is_allowed():
         ({"k": 4}, "k=4; expected 1 to 3"),
         ({"k": 0}, "k=0"),
         ({"metric": "l3"}, "unknown metric 'l3'"),
+        ({"weights": "rank"}, "unknown weights 'rank'; expected one of uniform, distance"),
         ({"labels": torch.arange(2)}, "do not fit"),
     ],
 )
