@@ -84,7 +84,8 @@ def launch(cfg: DictConfig, run: Run) -> int:
             elastic_launch(config, sys.executable)(*arguments)
         except ChildFailedError as error:
             first, failure = error.get_first_failure()
-            if first > 0:
+            of_main = error.failures.get(0)
+            if of_main is None or of_main.exitcode < 0:  # the first process was stopped before it could tell
                 _show_error(Path(logs), first)
             return failure.exitcode if failure.exitcode > 0 else 1
         except SignalException:
@@ -95,7 +96,7 @@ def launch(cfg: DictConfig, run: Run) -> int:
 def _show_error(logs: Path, local_rank: int) -> None:
     for file in sorted(logs.glob(f"**/{local_rank}/stderr.log")):
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        print(*(line for line in lines[-3:]), sep="\n", file=sys.stderr)
+        print(*lines[-3:], sep="\n", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -108,7 +109,7 @@ def one_at_a_time(run: Run) -> Iterator[None]:
 
 def process_options(cfg: DictConfig) -> dict[str, Any]:
     """What Lightning's Trainer has to know of the processes."""
-    from lightning.fabric.plugins.environments import LightningEnvironment
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.pytorch.strategies import DDPStrategy
 
     options: dict[str, Any] = {
