@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
 
 from deeprob.data.crops import assign_folds, divide_by_group
-from deeprob.data.frame import Source
+from deeprob.data.frame import FreshSource, Source
+from deeprob.data.fresh import FreshCut, FreshFrames
 from deeprob.data.loader import BatchLoader, balance_name
 from deeprob.data.materialise import View, materialise
 from deeprob.errors import InputError
@@ -29,6 +30,8 @@ class PerceptionData(LightningDataModule):
     memory_budget_gb: splits larger than this are not held in memory but mapped from files below cache_dir.
     mean, std: of each channel, on images from 0 to 1; None takes those of the training split.
     A source that makes its own data has a method `prepare(progress: bool)`, called before the first split.
+    Where it streams the training frames (FreshSource), each visit shows a frame anew, and a batch is of as
+    many frames as show batch_size samples on average.
     """
 
     def __init__(
@@ -152,10 +155,16 @@ class PerceptionData(LightningDataModule):
         )
 
     def train_dataloader(self) -> BatchLoader:
+        samples, size = self.split("train"), self.batch_size
+        cut = self.view.cut(self.mean, self.std, self.augmentation, len(self.classes))
+        if "train" in getattr(self.source, "streams", ()):
+            source = cast(FreshSource, self.source)
+            samples, cut = FreshFrames.of(source, "train", samples), FreshCut(source, "train", self.view, cut)
+            size = max(1, round(size / samples.samples_per_frame))
         return BatchLoader(
-            self.split("train"),
-            self.batch_size,
-            self.view.cut(self.mean, self.std, self.augmentation, len(self.classes)),
+            samples,
+            size,
+            cut,
             shuffle=True,
             balanced=self.balanced,
             drop_last=True,

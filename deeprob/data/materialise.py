@@ -85,43 +85,56 @@ def _read(
     source: Source, split: str, view: View, cache_dir: Path | None, progress: bool, gigabytes: float
 ) -> Samples:
     items = items_of(source, split, view)
-    # Frames of one simulated scene share their objects; those of a real session lie apart in time.
-    unit_is_group = getattr(source, "unit", "frame" if source.real else "group") == "group"
-    columns = Columns(Budget(gigabytes), None if cache_dir is None else Path(cache_dir).expanduser())
-    keys: list[str] = []
-    units: list[int] = []
-    groups: list[int] = []
-    unit_ids: dict[str, int] = {}
-    group_ids: dict[str, int] = {}
+    folder = None if cache_dir is None else Path(cache_dir).expanduser()
+    gathering = Gathering(source, view, Columns(Budget(gigabytes), folder))
     with Progress(transient=True, disable=not progress) as bar:
         task = bar.add_task(f"reading {source.name} {split}", total=len(items))
         for found in _see(items, split, view):
             bar.advance(task)
             if found is None:
                 continue
-            item, rows = found
-            columns.append(rows)
-            frame_unit = item.group if unit_is_group else item.key
-            keys += rows.keys
-            units += [
-                unit_ids.setdefault(u, len(unit_ids)) for u in rows.units or [frame_unit] * len(rows.keys)
-            ]
-            groups += [group_ids.setdefault(item.group, len(group_ids))] * len(rows.keys)
-    if not keys:
+            gathering.add(*found)
+    if not gathering.keys:
         raise InputError(
             f"split {split!r} has no {view.lacking}",
             where=source.name,
             expected=f"some in its {len(items)} frames",
         )
     skipped = tuple(items.skipped) if isinstance(items, Frames) else tuple(getattr(source, "skipped", ()))
-    return view.samples(
-        **columns.finish(),  # type: ignore[call-arg]
-        units=torch.tensor(units),
-        groups=torch.tensor(groups),
-        group_names=tuple(group_ids),
-        keys=tuple(keys),
-        skipped=skipped,
-    )
+    return gathering.finish(skipped)
+
+
+class Gathering:
+    """What a view has seen so far in the frames or clouds of a source."""
+
+    def __init__(self, source: Source, view: View, columns: Columns) -> None:
+        self.view, self.columns = view, columns
+        # Frames of one simulated scene share their objects; those of a real session lie apart in time.
+        self.unit_is_group = getattr(source, "unit", "frame" if source.real else "group") == "group"
+        self.keys: list[str] = []
+        self.units: list[int] = []
+        self.groups: list[int] = []
+        self.unit_ids: dict[str, int] = {}
+        self.group_ids: dict[str, int] = {}
+
+    def add(self, item: Frame | Cloud, rows: Rows) -> None:
+        """Add the samples seen in one frame or cloud."""
+        self.columns.append(rows)
+        self.keys += rows.keys
+        for unit in rows.units or [item.group if self.unit_is_group else item.key] * len(rows.keys):
+            self.units.append(self.unit_ids.setdefault(unit, len(self.unit_ids)))
+        self.groups += [self.group_ids.setdefault(item.group, len(self.group_ids))] * len(rows.keys)
+
+    def finish(self, skipped: tuple[str, ...] = ()) -> Samples:
+        """Return all samples, `view.samples`. There must be one."""
+        return self.view.samples(
+            **self.columns.finish(),  # type: ignore[call-arg]
+            units=torch.tensor(self.units),
+            groups=torch.tensor(self.groups),
+            group_names=tuple(self.group_ids),
+            keys=tuple(self.keys),
+            skipped=skipped,
+        )
 
 
 def items_of(source: Any, split: str, view: View) -> Sequence[Frame] | Sequence[Cloud]:

@@ -195,6 +195,7 @@ class PyBulletSettings:
     settings: SimSettings = MISSING
     cache_dir: str = "${data.root}"
     workers: int = 2
+    fresh: bool = False
 
 
 @dataclass
