@@ -66,7 +66,7 @@ def split(action: str, overrides: list[str]) -> tuple[list[str], list[str]]:
 def submit(cfg: DictConfig, verb: str, overrides: list[str], command: str) -> int:
     """Write the job that `command` asks for, hand it over, print its numbers and how to watch it."""
     from deeprob.cluster import queue, script, slurm
-    from deeprob.cluster.job import Job, check_writable, new_folder
+    from deeprob.cluster.job import Job, check_writable, free_folder
     from deeprob.cluster.tasks import make_tasks
 
     cluster = cfg.cluster
@@ -81,9 +81,8 @@ def submit(cfg: DictConfig, verb: str, overrides: list[str], command: str) -> in
     jobs_dir = _jobs_dir(cfg)
     for folder in (jobs_dir, *([Path(cluster.scratch)] if cluster.scratch and not cfg.dry_run else [])):
         check_writable(folder)
-    make_tasks(verb, overrides, "check", cfg.workers)  # a mistake must not leave a folder behind
-    folder = new_folder(jobs_dir, verb)
-    tasks = make_tasks(verb, overrides, folder.name.removesuffix(f"-{verb}"), cfg.workers)
+    folder = free_folder(jobs_dir, verb)
+    tasks = make_tasks(verb, overrides, folder.name, cfg.workers)
     job = Job(folder, cluster.scheduler, cluster.at_a_time, tasks, [])
     job.write()
     script.write_script(job, cluster, command, _shape(cluster, verb, overrides))

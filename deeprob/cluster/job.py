@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class Job:
     def write(self) -> None:
         """Write what the scheduler and `status` read; job.sh is written by `script.write_script`."""
         for name in ("logs", "exit"):
-            (self.folder / name).mkdir(exist_ok=True)
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "tasks.txt", "".join(f"{task.line}\n" for task in self.tasks))
         content: dict[str, Any] = {"schema": 1, "scheduler": self.scheduler, "at_a_time": self.at_a_time}
         content["tasks"] = [asdict(task) for task in self.tasks]
@@ -98,19 +99,11 @@ class Job:
             return None
 
 
-def new_folder(jobs_dir: Path, verb: str) -> Path:
-    """Make the folder of a new job. Raises InputError where it cannot be written."""
+def free_folder(jobs_dir: Path, verb: str) -> Path:
+    """Return a folder for a new job, not made yet: its name begins those of the run folders."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    for attempt in range(1, 1000):
-        folder = jobs_dir / (f"{stamp}-{verb}" if attempt == 1 else f"{stamp}-{verb}-{attempt}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise _not_writable(jobs_dir, error) from error
-        return folder
-    raise InputError("no free name for a job", where=jobs_dir)
+    names = (f"{stamp}-{verb}" + (f"-{attempt}" if attempt > 1 else "") for attempt in itertools.count(1))
+    return next(jobs_dir / name for name in names if not (jobs_dir / name).exists())
 
 
 def check_writable(folder: Path) -> None:

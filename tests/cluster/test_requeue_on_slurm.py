@@ -97,7 +97,7 @@ def test_a_warning_during_imports_and_one_during_rendering_repeat_no_finished_wo
     def starts():
         return log.read_text().count(", start ") if log.is_file() else 0
 
-    slurm.wait_until(lambda: starts() == 1, 60)
+    slurm.wait_until(lambda: f"{number}_0.0" in slurm.said("squeue", "-h", "-s", "-o", "%i"), 60)
     slurm.said("scancel", "--signal=USR1", f"{number}_0")  # Python has hardly begun
     slurm.wait_until(lambda: starts() == 2, 60)
     slurm.wait_until(lambda: len(list(out.rglob("*.jpg"))) > 20, 120)
