@@ -114,15 +114,16 @@ def show_model(cfg: DictConfig) -> int:
     from deeprob.graphs.cost import HEADER, predict, rows, state_copies, summary
     from deeprob.training.weights import freeze
 
-    if min(cfg.batch_size, cfg.num_classes, cfg.depth, *cfg.input) < 1 or len(cfg.input) != 3:
+    if min(cfg.batch_size, cfg.num_classes, cfg.depth, *cfg.input) < 1:
         raise InputError(
             f"batch_size={cfg.batch_size} num_classes={cfg.num_classes} depth={cfg.depth} input={cfg.input}",
             where="deeprob info model=...",
-            expected="numbers of at least 1, and three of them in input: channels, height, width",
+            expected="numbers of at least 1",
         )
     allowed = list(cfg.allowed_targets)
     model = build(cfg.model, allowed, num_classes=cfg.num_classes)
-    freeze(model, cfg.model.get("freeze") or [])
+    if cfg.model.get("freeze"):
+        freeze(model, cfg.model.freeze)
     cost = predict(model, list(cfg.input), cfg.batch_size, cfg.precision)
     copies = state_copies(lambda groups: build(cfg.optim.optimizer, allowed, params=groups))
     console = Console(highlight=False, soft_wrap=True)

@@ -68,10 +68,12 @@ def predict(
     """The cost of training `model` on batches of `batch_size` samples of shape `input_shape`, on the CPU.
 
     precision: 32-true, bf16-mixed or 16-mixed. The model stays as it is.
-    Raises InputError where the model refuses such images, or the precision is not known.
+    Raises InputError where the model refuses such inputs, has nothing to train, or the precision is unknown.
     """
     if precision not in AUTOCAST:
         raise InputError(f"precision={precision}", expected=" ".join(AUTOCAST))
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError(f"{type(model).__name__} has no weights to train")
     dtype = AUTOCAST[precision]
     fake = FakeTensorMode()
     with FakeCopyMode(fake):
@@ -153,11 +155,11 @@ def summary(cost: Cost, optimizer_copies: float) -> list[str]:
     return [
         f"{cost.parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else ""),
         f"{cost.flops / mega:.2f} MFLOP a sample forward, {cost.step_flops / mega:.2f} forward and backward",
-        f"{cost.saved_bytes / 2**20:.1f} MiB saved for backward by {samples}",
-        f"{cost.peak_bytes(optimizer_copies) / 2**20:.1f} MiB at the peak of training with {samples}: "
-        f"weights {cost.weight_bytes / 2**20:.1f}, optimiser {optimizer / 2**20:.1f}, "
-        f"images {cost.input_bytes / 2**20:.1f}, a step's gradients and activations "
-        f"{cost.step_bytes / 2**20:.1f}; Python and its libraries come on top",
+        f"{cost.saved_bytes / 2**20:.4g} MiB saved for backward by {samples}",
+        f"{cost.peak_bytes(optimizer_copies) / 2**20:.4g} MiB at the peak of training with {samples}: "
+        f"weights {cost.weight_bytes / 2**20:.4g}, optimiser {optimizer / 2**20:.4g}, "
+        f"inputs {cost.input_bytes / 2**20:.4g}, a step's gradients and activations "
+        f"{cost.step_bytes / 2**20:.4g}; Python and its libraries come on top",
     ]
 
 

@@ -12,6 +12,7 @@ from deeprob.graphs.trace import UNCOUNTED_FLOPS
 from deeprob.models.alexnet import AlexNet
 from deeprob.models.cnn import CNN
 from deeprob.models.mlp import MLP
+from deeprob.models.pointnet import PointNet
 from deeprob.models.resnet import ResNet
 from deeprob.models.vit import ViT
 
@@ -22,6 +23,7 @@ NETWORKS = {
     "cnn": (lambda **kw: CNN(5, widths=[16, 24], dropout=0.3, input_norm=True, **kw), (3, 16, 16), 8),
     "resnet": (lambda **kw: ResNet(5, (1, 1), width=8, stem="small", **kw), (3, 16, 16), 8),
     "bottleneck": (lambda **kw: ResNet(5, (1, 1), "bottleneck", width=8, fused=True, **kw), (3, 32, 32), 8),
+    "pointnet": (lambda **kw: PointNet(5, width=8, features=32, **kw), (64, 3), 8),
     "vit": (lambda **kw: ViT(5, **VIT, dropout=0.1, drop_path=0.1, **kw), (3, 16, 16), 8),
     "vit fused": (lambda **kw: ViT(5, **VIT, fused=True, pool="mean", **kw), (3, 16, 16), 8),
 }
@@ -179,3 +181,8 @@ def test_images_that_the_network_refuses_are_one_line():
 def test_an_unknown_precision_is_one_line():
     with pytest.raises(InputError, match="expected 32-true bf16-mixed 16-mixed"):
         predict(MLP(5), (3, 32, 32), 4, "8-true")
+
+
+def test_a_model_without_weights_is_one_line():
+    with pytest.raises(InputError, match="Flatten has no weights to train"):
+        predict(nn.Flatten(), (3, 4, 4), 4)

@@ -1,0 +1,72 @@
+"""`deeprob info` as a user types it."""
+
+import pytest
+
+from deeprob.cli import main
+
+LARGE = ("alexnet_imagenet", "vit_tiny", "vit_small")
+NETWORKS = ("mlp", "alexnet", "cnn", "resnet18", "resnet34", "resnet50", "resnet_robocup", "vit", *LARGE)
+SMALL = ["model=resnet_small", "model.width=4", "input=[3,8,8]", "batch_size=2"]
+
+
+def test_a_network_is_told_by_block_and_in_all(capsys):
+    assert main(["info", *SMALL, "depth=1"]) == 0
+    shown = capsys.readouterr().out
+    assert "layer3" in shown
+    assert "layer3.0" not in shown
+    for line in (
+        "5,214 parameters",
+        "MFLOP a sample forward",
+        "saved for backward by a batch of 2",
+        "the peak",
+    ):
+        assert line in shown
+
+
+def test_depth_opens_the_blocks(capsys):
+    assert main(["info", *SMALL, "depth=3"]) == 0
+    assert "layer3.0.conv2" in capsys.readouterr().out
+
+
+def test_the_optimiser_counts(capsys):
+    for optimizer, copies in (("sgd", 1), ("adamw", 2)):
+        main(["info", *SMALL, "model.width=64", f"optim={optimizer}"])
+        peak = capsys.readouterr().out.splitlines()[-1]
+        weights, state = (float(peak.split(f"{name} ")[1].split(",")[0]) for name in ("weights", "optimiser"))
+        assert state == pytest.approx(copies * weights, rel=0.05)
+
+
+def test_frozen_weights_are_told(capsys):
+    assert main(["info", *SMALL, "model.freeze=[layer*]"]) == 0
+    assert "of them frozen" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", ["mlp", "vit"])
+def test_a_network_of_a_fixed_image_size_takes_that_of_the_input(model, capsys):
+    assert main(["info", f"model={model}", "input=[3,16,16]", "batch_size=2"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", NETWORKS)
+def test_every_network_can_be_asked(model, capsys):
+    size = 224 if model in LARGE else 32
+    assert main(["info", f"model={model}", f"input=[3,{size},{size}]", "batch_size=4"]) == 0
+    assert "parameters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["batch_size=0"], "batch_size=0 num_classes=10"),
+        (["input=[3,8,0]"], "input=[3, 8, 0]; expected numbers of at least 1"),
+        (["precision=half"], "precision=half; expected 32-true"),
+        (["model.freeze=[layer9*]"], "no parameter matches"),
+        (["input=[4,8,8]"], "the model refuses an input (2, 4, 8, 8)"),
+        (["model.stem=tiny"], "expected small or imagenet"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, capsys):
+    assert main(["info", *SMALL, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
