@@ -103,6 +103,27 @@ DEFINITIONS: dict[str, Definition] = {
         "After Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
         higher_is_better=True,
     ),
+    "roc_auc": Definition(
+        "ROC AUC",
+        "Chance that a sample of the class gets a higher probability of it than one of another class.",
+        "Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27, 2006",
+        higher_is_better=True,
+    ),
+    "average_precision": Definition(
+        "Average precision",
+        "Precision averaged over the recall of the class, samples ordered by their probability of it.",
+        "Zhu, Recall, precision and average precision, University of Waterloo, 2004",
+        higher_is_better=True,
+    ),
+    "slices": Definition(
+        "Error slices",
+        "Top-1 accuracy on parts of the test set. Quantities are cut into quarters of the samples; slices "
+        "of fewer than 10 samples are left out. Of so many slices the worst is partly chance.",
+    ),
+    "other_data": Definition(
+        "Other data",
+        "The same model and checkpoint on another data set of its classes, seen through the run's own view.",
+    ),
     "leakage": Definition(
         "Leakage between splits",
         "Whether a recording or scene has samples in two splits, and whether two samples of different splits "

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+import torch
 from numpy.typing import NDArray
+from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -27,7 +29,10 @@ from deeprob.evaluation.metrics.classification import (
     sample_sums,
     softmax,
 )
+from deeprob.evaluation.metrics.ranking import areas_of_classes
+from deeprob.evaluation.opened import open_run
 from deeprob.evaluation.predictions import Predictions, most_telling, thumbnails
+from deeprob.evaluation.slices import error_slices
 from deeprob.evaluation.statistics import (
     LEVEL,
     Difference,
@@ -42,6 +47,8 @@ from deeprob.runs import Run, write_json
 SCHEMA = 1
 COST = ("parameters", "flops_per_sample", "train_seconds", "samples_per_second", "peak_memory_bytes")
 PER_CLASS = ("precision", "recall", "f1")
+AREAS = ("roc_auc", "average_precision")  # per class too, from the curves
+RANKING_SAMPLES = 500  # resamples of a curve, each of which ranks every sample again
 
 
 def evaluate_run(
@@ -50,41 +57,33 @@ def evaluate_run(
     checkpoint: str | None = None,
     progress: bool = True,
     allowed: list[str] | None = None,
+    other: DictConfig | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a run on a split and write results.json (results_<split>.json for a split not judged by).
+    """Evaluate a run and write results.json (results_<name>.json for a split not judged by, or other data).
 
-    split, checkpoint: None takes what the run's config says. allowed: further packages its config may call.
-    Returns what was written. Raises InputError where the folder, the split or the checkpoint is not there.
+    Arguments as of `open_run`. Returns what was written. Raises InputError as `open_run`.
     """
-    from deeprob.training.restore import load, read_config
-
-    judged_by = read_config(run).evaluation
-    split = split or str(judged_by.split)
-    checkpoint = checkpoint or str(judged_by.checkpoint)
-    console = Console(quiet=not progress)
-    experiment = load(run, checkpoint, allowed)
+    opened = open_run(run, split, checkpoint, allowed, other)
+    experiment, judged_by, here = opened.experiment, opened.judged_by, opened.samples
     data = experiment.data
-    here = data.split(split)
-    if len(here.labels) == 0:
-        raise InputError(
-            f"split {split!r} has no samples", where=run.path, expected=f"one of {dict(data.sizes)}"
-        )
+    console = Console(quiet=not progress)
     labels, units = here.labels.cpu().numpy(), here.units.cpu().numpy()
-    logits = experiment.predict(split, progress)
+    loader = data.loader_of(here)
+    logits = experiment.predict_batches(loader, f"evaluating {opened.name}", progress)
     train = data.split("train")
     of_baselines: dict[str, Floats] = {}
     for name in judged_by.baselines:
         with console.status(f"baseline {name}"):
             of_baselines[name] = baselines.predict(
                 name,
-                train.images,
+                train.descriptors(),
                 train.labels,
-                here.images,
+                here.descriptors(),
                 num_classes=len(data.classes),
                 neighbours=judged_by.neighbours,
             )
     shown = most_telling(softmax(logits), labels)
-    pictures = thumbnails(here.images[shown].cpu().numpy())
+    pictures = thumbnails(here.pictures(torch.from_numpy(shown)))
     predictions = Predictions(
         logits,
         labels,
@@ -95,6 +94,8 @@ def evaluate_run(
         pictures,
         shown,
         templates=template_pictures(experiment.model),
+        groups=[here.group_names[i] for i in here.groups.tolist()],
+        facts=getattr(here, "facts", torch.zeros(0, 3)).cpu().numpy(),
     )
     with console.status("intervals"):
         measured = measure(predictions, samples=judged_by.bootstrap_samples, seed=judged_by.seed)
@@ -104,19 +105,19 @@ def evaluate_run(
         "run_id": run.run_id,
         "experiment": run.experiment,
         "task": "classification",
-        "split": split,
-        "checkpoint": checkpoint,
+        "split": opened.name,
+        "checkpoint": opened.checkpoint,
         "seed": int(experiment.cfg.seed),
         **measured,
         "cost": {**dict.fromkeys(COST), "parameters": parameters, **_training_cost(run)},
         "data": {
-            "source": data.source_name,
-            "real": bool(data.real),
-            **{k: int(v) for k, v in data.sizes.items()},
+            "source": opened.source,
+            "real": opened.real,
+            **{name: int(size) for name, size in opened.sizes.items()},
         },
     }
-    predictions.save(run, split)
-    write_json(run.results(None if split == judged_by.split else split), results)
+    predictions.save(run, opened.name)
+    write_json(run.results(None if opened.name == judged_by.split else opened.name), results)
     return results
 
 
@@ -142,6 +143,17 @@ def measure(predictions: Predictions, *, samples: int, seed: int) -> dict[str, A
     for i, metric in enumerate(PER_CLASS):
         for j, name in enumerate(classes):
             per_class[name][metric] = _entry(of_classes, i * len(classes) + j, int(support[j]))
+    areas = areas_of_classes(
+        predictions.probabilities, labels, units, samples=min(samples, RANKING_SAMPLES), seed=seed
+    )
+    for j, name in enumerate(classes):
+        for i, metric in enumerate(AREAS):
+            value, low, high = (float(of[j, i]) for of in areas)
+            per_class[name][metric] = {
+                "value": _finite(value),
+                "ci95": _ends(low, high),
+                "n": int(support[j]),
+            }
     of_baselines, differences = {}, {}
     for name, probabilities in predictions.baselines.items():
         baseline_sums = unit_sums(probabilities.astype(np.float64), labels, units)
@@ -156,6 +168,7 @@ def measure(predictions: Predictions, *, samples: int, seed: int) -> dict[str, A
         "differences": _differences(names, differences),
         "per_class": per_class,
         "confusion": stream.confusion.tolist(),
+        "slices": error_slices(predictions, samples=min(samples, RANKING_SAMPLES), seed=seed),
         "interval": {
             "method": "BCa bootstrap over independent units",
             "level": LEVEL,

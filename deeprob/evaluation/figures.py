@@ -193,12 +193,12 @@ def _style(axes: Axes) -> None:
     axes.yaxis.label.set(color=INK, fontsize=10)
 
 
-def add_legend(axes: Axes) -> None:
+def add_legend(axes: Axes, columns: int = 3) -> None:
     """A legend above the drawing."""
     axes.legend(  # above the drawing, where it hides nothing
         loc="lower left",
         bbox_to_anchor=(0, 1),
-        ncols=3,
+        ncols=columns,
         frameon=False,
         labelcolor=INK,
         fontsize=9,

@@ -27,6 +27,8 @@ class Predictions:
 
     logits: float32 (N, C); labels: int64 (N,); units: int64 (N,), the independent unit (frame, scene) of each
     sample; keys: (N,) where each sample came from; classes: C names; baselines: name -> probabilities (N, C).
+    groups: (N,) the recording or scene of each; facts: float32 (N, 3), deeprob.data.crops.FACTS; empty where
+    not known.
     templates: uint8 (P, h, w, 3), weights of the model as pictures, where it has such.
     thumbnails: uint8 (T, h, w, 3) of the samples `shown`, int64 (T,): wrong ones first, the most confident
     first.
@@ -41,6 +43,8 @@ class Predictions:
     thumbnails: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
     shown: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     templates: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
+    groups: Sequence[str] = ()
+    facts: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     @cached_property
     def probabilities(self) -> Floats:
@@ -63,6 +67,8 @@ class Predictions:
             "thumbnails": self.thumbnails,
             "shown": self.shown,
             "templates": self.templates,
+            "groups": np.asarray(self.groups, dtype=np.str_),
+            "facts": self.facts,
             **{BASELINE + name: values.astype(np.float32) for name, values in self.baselines.items()},
         }
         with atomic_file(run.predictions(split), "wb") as file:
@@ -83,7 +89,8 @@ class Predictions:
         baselines = {k.removeprefix(BASELINE): arrays.pop(k) for k in list(arrays) if k.startswith(BASELINE)}
         try:
             keys, classes = arrays.pop("keys").tolist(), arrays.pop("classes").tolist()
-            return cls(**arrays, keys=keys, classes=classes, baselines=baselines)
+            groups = arrays.pop("groups").tolist() if "groups" in arrays else []
+            return cls(**arrays, keys=keys, classes=classes, baselines=baselines, groups=groups)
         except (KeyError, TypeError) as error:
             raise InputError(f"incomplete predictions ({error})", where=path, fix=fix) from None
 

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from deeprob.errors import InputError
 from deeprob.evaluation import figures, pages
+from deeprob.evaluation.curves import ranking_curves
 from deeprob.evaluation.definitions import title
-from deeprob.evaluation.learned import cross_validation_chart, read_cross_validation, template_names
+from deeprob.evaluation.evaluate import AREAS
+from deeprob.evaluation.learned import cross_validation_chart, read_cross_validation
 from deeprob.evaluation.metrics.classification import reliability, sample_sums
+from deeprob.evaluation.pictures import samples_of, templates_of
 from deeprob.evaluation.predictions import Predictions
 from deeprob.evaluation.robustness import read_robustness
+from deeprob.evaluation.slices import TITLES
+from deeprob.evaluation.tracking import track
 from deeprob.runs import Run, write_text
 
 MATRIX_CLASSES = 25  # more than these do not fit on a page: the most frequent confusions stand for them
@@ -28,6 +30,9 @@ CONTENTS = (
     ("learning", "Learning curves"),
     ("learned", "What it learned"),
     ("errors", "Where it errs"),
+    ("slices", "Error slices"),
+    ("ranking", "ROC and precision-recall"),
+    ("other", "On other data"),
     ("calibration", "Calibration"),
     ("robustness", "Robustness"),
     ("samples", "Samples"),
@@ -51,10 +56,19 @@ def write_report(run: Run, split: str | None = None) -> Path:
     comparison = _comparison(results)
     samples = samples_of(predictions)
     robustness = read_robustness(run, results["split"])
-    templates = _templates(predictions)
+    templates = templates_of(predictions)
     found = read_cross_validation(run)
     choice = "" if found is None else cross_validation_chart(found["k"], found["accuracy"])
-    optional = {"learning": curves, "learned": templates or choice, "robustness": robustness}
+    ranked = ranking_curves(predictions) if _has_areas(results) else {}
+    others = other_results(run, results)
+    optional = {
+        "learning": curves,
+        "learned": templates or choice,
+        "robustness": robustness,
+        "slices": results.get("slices"),
+        "ranking": ranked,
+        "other": others,
+    }
     robustness_drawing = "" if robustness is None else _robustness_drawing(robustness)
     context = {
         "results": results,
@@ -70,6 +84,11 @@ def write_report(run: Run, split: str | None = None) -> Path:
         "templates": templates,
         "choice": choice,
         "classes": predictions.classes,
+        "slices": results.get("slices", {}),
+        "slice_titles": TITLES,
+        "ranked": ranked,
+        "areas": AREAS,
+        "others": others,
         "matrix": _matrix(results["confusion"]),
         "confusions": _confusions(results["confusion"], predictions.classes),
         "reliability": diagram,
@@ -97,12 +116,36 @@ def write_report(run: Run, split: str | None = None) -> Path:
     }
     if results.get("differences"):
         names |= {"difference", "p_value"}
+    if results.get("slices"):
+        names.add("slices")
+    names |= set(AREAS) if ranked else set()
+    if others:
+        names.add("other_data")
     write_text(run.report, pages.render("run.html.j2", names, context))
     drawings = {**curves, "reliability": diagram, "baselines": comparison, "robustness": robustness_drawing}
-    drawings["cross_validation"] = choice
+    drawings |= {"cross_validation": choice, **ranked}
     for name, drawing in ((name, drawing) for name, drawing in drawings.items() if drawing):
         write_text(run.plots / f"{name.replace('/', '-')}.svg", figures.standalone(drawing) + "\n")
+    track(run, results, drawings)
     return run.report
+
+
+def other_results(run: Run, results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the run was found to do on other data sets: results as written, broken files left out."""
+    found = []
+    for path in sorted(run.path.glob("results_*.json")):
+        try:
+            other = run.read_results(path.stem.removeprefix("results_"))
+        except InputError:
+            continue
+        if other["data"]["source"] != results["data"]["source"]:
+            found.append(other)
+    return found
+
+
+def _has_areas(results: Mapping[str, Any]) -> bool:
+    """Whether the evaluation measured what the curves enclose."""
+    return all(set(AREAS) <= set(entries) for entries in results["per_class"].values())
 
 
 def _check(run: Run, results: Mapping[str, Any]) -> None:
@@ -201,39 +244,6 @@ def _confusions(confusion: Sequence[Sequence[int]], classes: Sequence[str], most
     named = [f"{classes[i]} taken for {classes[j]} ({c:,})" for c, i, j in pairs[:most]]
     share = sum(c for c, _, _ in pairs[:most]) / total
     return f"The most frequent of {total:,} errors: {', '.join(named)}; together {100 * share:.0f} % of all."
-
-
-def samples_of(predictions: Predictions) -> list[dict[str, Any]]:
-    """The samples that evaluation chose to show, as the template takes them."""
-    shown = []
-    for index, picture in zip(predictions.shown, predictions.thumbnails, strict=True):
-        label, predicted = int(predictions.labels[index]), int(predictions.predicted[index])
-        shown.append(
-            {
-                "image": _data_uri(picture),
-                "key": predictions.keys[index],
-                "label": predictions.classes[label],
-                "predicted": predictions.classes[predicted],
-                "confidence": float(predictions.probabilities[index, predicted]),
-                "of_label": float(predictions.probabilities[index, label]),
-            }
-        )
-    return shown
-
-
-def _templates(predictions: Predictions) -> list[dict[str, str]]:
-    """The model's weights as pictures, as the template takes them."""
-    names = template_names(len(predictions.templates), predictions.classes)
-    pairs = zip(predictions.templates, names, strict=True) if len(predictions.templates) else ()
-    return [{"image": _data_uri(picture), "name": name} for picture, name in pairs]
-
-
-def _data_uri(picture: NDArray[np.uint8]) -> str:
-    """An RGB image uint8 (h, w, 3) as a PNG inside its own address."""
-    ok, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not ok:
-        raise InputError(f"a thumbnail of shape {picture.shape} cannot be encoded", where="predictions")
-    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
 
 
 def _cost(cost: Mapping[str, Any]) -> dict[str, str]:

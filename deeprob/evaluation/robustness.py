@@ -19,6 +19,7 @@ from deeprob.errors import InputError
 from deeprob.evaluation.corruptions import CORRUPTIONS, NUM_SEVERITIES, corrupt
 from deeprob.evaluation.evaluate import unit_sums
 from deeprob.evaluation.metrics.classification import Floats, metrics_of_sums, softmax
+from deeprob.evaluation.opened import open_run
 from deeprob.evaluation.statistics import Statistic, bootstrap
 from deeprob.runs import Run, write_json
 
@@ -43,17 +44,11 @@ def evaluate_robustness(
 ) -> dict[str, Any]:
     """Evaluate a run on every corruption and severity, and write robustness_<split>.json; returns it.
 
-    Arguments as of `deeprob.evaluation.evaluate.evaluate_run`. Each cell and the mean over all of them hold
+    Arguments as of `deeprob.evaluation.opened.open_run`. Each cell and the mean over all of them hold
     top-1 accuracy with its 95 % interval over the independent units.
     """
-    from deeprob.training.restore import load, read_config
-
-    judged_by = read_config(run).evaluation
-    split, checkpoint = split or str(judged_by.split), checkpoint or str(judged_by.checkpoint)
-    experiment = load(run, checkpoint, allowed)
-    here = experiment.data.split(split)
-    if len(here) == 0:
-        raise InputError(f"split {split!r} has no samples", where=run.path)
+    opened = open_run(run, split, checkpoint, allowed)
+    experiment, judged_by, here = opened.experiment, opened.judged_by, opened.samples
 
     def entry(sums: scipy.sparse.csr_array, statistic: Statistic) -> dict[str, Any]:
         found = bootstrap(sums, statistic, samples=judged_by.bootstrap_samples, seed=judged_by.seed)
@@ -83,8 +78,8 @@ def evaluate_robustness(
 
     results = {
         "schema": SCHEMA,
-        "split": split,
-        "checkpoint": checkpoint,
+        "split": opened.name,
+        "checkpoint": opened.checkpoint,
         "metric": "top1_accuracy",
         "clean": entry(clean, _accuracy),
         "corruptions": {
@@ -92,7 +87,7 @@ def evaluate_robustness(
         },
         "mean": entry(everything, mean_accuracy),
     }
-    write_json(path_of(run, split), results)
+    write_json(path_of(run, opened.name), results)
     return results
 
 
@@ -123,11 +118,7 @@ def table(results: Mapping[str, Any]) -> Table:
 
 
 def _sums(experiment: Experiment, split: Split) -> scipy.sparse.csr_array:
-    from deeprob.data.cuts import CropCut
-    from deeprob.data.loader import BatchLoader
-
-    data = experiment.data
-    loader = BatchLoader(split, data.eval_batch_size, CropCut(data.mean, data.std))
+    loader = experiment.data.loader_of(split)
     probabilities = softmax(experiment.predict_batches(loader, "", progress=False))
     return unit_sums(probabilities, split.labels.cpu().numpy(), split.units.cpu().numpy())
 

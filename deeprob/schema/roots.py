@@ -134,13 +134,16 @@ class CardConfig(TrainConfig):
 class EvaluateConfig:
     """Root of `deeprob evaluate`. split and checkpoint: null takes what the run's own config says.
 
-    robustness: evaluate under graded corruptions of the images too.
+    robustness: evaluate under graded corruptions of the images too. data: another data set of the same
+    classes to evaluate on, such as real images for a model trained on simulated ones.
     """
 
     run: str = MISSING
     split: str | None = None
     checkpoint: str | None = None
     robustness: bool = False
+    data: Any = None
+    paths: PathSettings = field(default_factory=PathSettings)
     allowed_targets: list[str] = field(default_factory=list)
 
 

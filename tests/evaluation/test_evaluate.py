@@ -10,6 +10,7 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from deeprob.data.crops import Split
 from deeprob.errors import InputError
 from deeprob.evaluation.evaluate import evaluate_run, measure, print_results
 from deeprob.evaluation.metrics.classification import Classification
@@ -29,13 +30,15 @@ CONFIG = {
 }
 
 
-def make_split(count: int, seed: int) -> SimpleNamespace:
+def make_split(count: int, seed: int) -> Split:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 3, (count,), generator=generator)
     images = torch.randint(0, 60, (count, 4, 4, 3), generator=generator, dtype=torch.uint8)
     images[torch.arange(count), 0, 0, labels] = 255
     keys = [f"frame {i // 4} box {i % 4}" for i in range(count)]
-    return SimpleNamespace(images=images, labels=labels, units=torch.arange(count) // 4, keys=keys)
+    units = torch.arange(count) // 4
+    names = tuple(f"session {i}" for i in range(count))
+    return Split(images, labels, units, units, names, tuple(keys))
 
 
 class Data:
@@ -53,8 +56,11 @@ class Data:
     def sizes(self) -> dict[str, int]:
         return {name: len(split.labels) for name, split in self.splits.items() if name != "empty"}
 
-    def split(self, name: str) -> SimpleNamespace:
+    def split(self, name: str) -> Split:
         return self.splits[name]
+
+    def loader_of(self, samples: Split) -> Split:
+        return samples
 
 
 @pytest.fixture
@@ -66,14 +72,17 @@ def run(tmp_path, monkeypatch) -> Run:
     data = Data()
 
     def load(run, checkpoint, allowed=None):
-        def predict(split, progress):
-            labels = data.split(split).labels.numpy().copy()
+        def predict_batches(samples, description, progress):
+            labels = samples.labels.numpy().copy()
             labels[::5] = (labels[::5] + 1) % 3
             return 4 * np.eye(3, dtype=np.float32)[labels]
 
         module.loaded = checkpoint
         return SimpleNamespace(
-            cfg=OmegaConf.load(run.config), data=data, model=torch.nn.Linear(4, 3), predict=predict
+            cfg=OmegaConf.load(run.config),
+            data=data,
+            model=torch.nn.Linear(4, 3),
+            predict_batches=predict_batches,
         )
 
     module = ModuleType("deeprob.training.restore")

@@ -11,6 +11,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from deeprob.data.crops import Split
+from deeprob.data.loader import BatchLoader
+from deeprob.data.views import ClassificationView
 from deeprob.errors import InputError
 from deeprob.evaluation.corruptions import CORRUPTIONS, NUM_SEVERITIES
 from deeprob.evaluation.robustness import evaluate_robustness, path_of, read_robustness, table
@@ -34,10 +36,22 @@ def make_split(count: int) -> Split:
     )
 
 
+def loader_of(samples: Split) -> BatchLoader:
+    return BatchLoader(samples, 16, ClassificationView().cut((0.5,) * 3, (1.0,) * 3))
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Run:
     splits = {"test": make_split(40), "empty": make_split(0)}
-    data = SimpleNamespace(split=splits.get, eval_batch_size=16, mean=(0.5,) * 3, std=(1.0,) * 3)
+    sizes = {name: len(split) for name, split in splits.items()}
+    data = SimpleNamespace(
+        split=splits.get,
+        loader_of=loader_of,
+        source_name="lamps",
+        real=False,
+        sizes=sizes,
+        classes=("off", "on"),
+    )
 
     def predict_batches(loader, description, progress):
         brightness = torch.cat([batch.images.mean(dim=(1, 2, 3)) for batch in loader])

@@ -94,7 +94,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _failures(run: Run, split: str) -> list[dict[str, Any]]:
     """The most confident mistakes that the evaluation kept pictures of."""
-    from deeprob.evaluation.report import samples_of
+    from deeprob.evaluation.pictures import samples_of
 
     try:
         samples = samples_of(Predictions.load(run, split))

@@ -1,0 +1,74 @@
+"""Accuracy in parts of the test set: by class, recording, object size, distance and visible fraction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.data.crops import FACTS
+from deeprob.evaluation.metrics.classification import Floats, metrics_of_sums
+from deeprob.evaluation.predictions import Predictions
+from deeprob.evaluation.statistics import bootstrap
+
+NUM_BINS = 4  # quarters of the samples
+LEAST = 10  # samples of a slice: with fewer its accuracy says little
+MOST_GROUPS = 30
+TITLES = {
+    "class": "class",
+    "group": "recording or scene",
+    "box_pixels": "shorter side of the box, pixels",
+    "distance_m": "distance, metres",
+    "visible_fraction": "visible fraction",
+}
+
+
+def error_slices(predictions: Predictions, *, samples: int, seed: int) -> dict[str, list[dict[str, Any]]]:
+    """Top-1 accuracy with its 95 % interval in every slice: kind -> slices, {label, n, units, value, ci95}.
+
+    Quantities are cut into quarters of the samples, classes and recordings are listed from the worst; slices
+    of fewer than LEAST samples are left out, and kinds with fewer than two slices.
+    """
+    from deeprob.evaluation.evaluate import unit_sums
+
+    found: dict[str, list[dict[str, Any]]] = {}
+    for kind, label, members in _members(predictions):
+        index = np.flatnonzero(members)
+        if len(index) < LEAST:
+            continue
+        sums = unit_sums(
+            predictions.probabilities[index], predictions.labels[index], predictions.units[index]
+        )
+        of = bootstrap(sums, _accuracy, samples=samples, seed=seed)
+        ends = [float(of.low[0]), float(of.high[0])]
+        entry = {"label": label, "n": len(index), "units": int(sums.shape[0]), "value": float(of.value[0])}
+        found.setdefault(kind, []).append({**entry, "ci95": ends if np.isfinite(ends).all() else None})
+    for kind in ("class", "group"):
+        found[kind] = sorted(found.get(kind, []), key=lambda entry: entry["value"])
+    found["group"] = found["group"][:MOST_GROUPS]
+    return {kind: entries for kind, entries in found.items() if len(entries) > 1}
+
+
+def _members(predictions: Predictions) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Every slice: its kind, its name, which samples are in it."""
+    for column, kind in enumerate(FACTS):
+        values = predictions.facts[:, column] if len(predictions.facts) else np.zeros(0)
+        known = values[np.isfinite(values)]
+        if len(known) == 0:
+            continue
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, NUM_BINS + 1)))
+        for i in range(len(edges) - 1):
+            last = i == len(edges) - 2
+            inside = (values >= edges[i]) & ((values <= edges[i + 1]) if last else (values < edges[i + 1]))
+            yield kind, f"{edges[i]:.3g} to {edges[i + 1]:.3g}", inside
+    for class_id, name in enumerate(predictions.classes):
+        yield "class", name, predictions.labels == class_id
+    groups = np.asarray(predictions.groups)
+    for group in np.unique(groups):
+        yield "group", str(group), groups == group
+
+
+def _accuracy(sums: Floats) -> Floats:
+    return metrics_of_sums(sums)[..., :1]

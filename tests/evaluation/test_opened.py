@@ -1,0 +1,93 @@
+"""A run opened to be judged: on its own splits, and on other data of its classes."""
+
+import json
+import shutil
+
+import pytest
+
+from deeprob.config import compose
+from deeprob.errors import InputError
+from deeprob.evaluation.evaluate import evaluate_run
+from deeprob.evaluation.opened import open_run
+from deeprob.evaluation.report import write_report
+from deeprob.runs import Run
+from deeprob.training.run import train
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("kept") / "runs" / "squares" / "one"
+
+
+@pytest.fixture
+def run(kept, squares_config, squares):
+    """A run of one epoch, trained for the first test alone; its data lie where this test's do."""
+    if not kept.is_dir():
+        kept.mkdir(parents=True)
+        overrides = (
+            "trainer.max_epochs=1",
+            "evaluation.bootstrap_samples=50",
+            "evaluation.baselines=[majority]",
+        )
+        train(squares_config(*overrides), Run(kept), [])
+    config = Run(kept).config
+    before = json.loads(json.dumps(config.read_text()))
+    root = next(line for line in before.splitlines() if line.strip().startswith("root:")).split(": ")[1]
+    config.write_text(before.replace(root, str(squares)))
+    return Run(kept)
+
+
+@pytest.fixture
+def elsewhere(squares, tmp_path):
+    """Another data set of the same classes in another order; returns overrides that name it to a function."""
+    root = tmp_path / "elsewhere"
+    shutil.copytree(squares, root)
+    (root / "obj.names").write_text("green\nred\nblue")
+    for path in root.glob("*/*.txt"):
+        class_id, _, box = path.read_text().partition(" ")
+        path.write_text(f"{[1, 0, 2][int(class_id)]} {box}")
+
+    def compose_data(*overrides):
+        command = ["run=x", "data=darknet", f"data.root={root}", f"paths.cache_dir={tmp_path / 'cache'}"]
+        return compose("evaluate", [*command, *overrides]).data
+
+    return compose_data
+
+
+def test_a_run_is_opened_as_its_config_says(run):
+    opened = open_run(run)
+    assert (opened.name, opened.checkpoint) == ("val", "best")
+    assert len(opened.samples) == 36
+    assert open_run(run, "train", "last").checkpoint == "last"
+
+
+def test_other_data_count_their_classes_as_the_run_does(run, elsewhere):
+    own, other = open_run(run), open_run(run, other=elsewhere())
+    assert other.name == "elsewhere-val"
+    assert other.samples.labels.tolist() == own.samples.labels.tolist()
+    assert other.samples.images.shape == own.samples.images.shape
+
+
+def test_the_same_pictures_elsewhere_give_the_same_numbers_side_by_side(run, elsewhere):
+    own = evaluate_run(run, progress=False)
+    other = evaluate_run(run, progress=False, other=elsewhere())
+    assert other["metrics"]["top1_accuracy"]["value"] == own["metrics"]["top1_accuracy"]["value"]
+    assert run.results("elsewhere-val").is_file()
+    assert run.read_results()["data"]["source"] == "squares"
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "On other data" in page
+    assert "elsewhere, real" in page
+
+
+def test_a_class_that_the_model_does_not_know_is_named(run, elsewhere):
+    with pytest.raises(
+        InputError, match=r"does not know: violet; expected red, green, blue; .*data\.label_map"
+    ):
+        open_run(run, other=elsewhere("+data.label_map={blue: violet}"))
+
+
+def test_classes_can_be_renamed_to_the_runs(run, elsewhere, tmp_path):
+    names = tmp_path / "elsewhere" / "obj.names"
+    names.write_text(names.read_text().replace("blue", "azure"))
+    opened = open_run(run, other=elsewhere("+data.label_map={azure: blue}"))
+    assert opened.samples.labels.tolist() == open_run(run).samples.labels.tolist()
