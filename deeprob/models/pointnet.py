@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from deeprob.errors import InputError
 from deeprob.models.backend import check_positive, layers_of, operations_of
 from deeprob.models.initialise import he_normal, small_classifier
-from deeprob.models.mlp import HiddenLayer
+from deeprob.models.mlp import NORMS, HiddenLayer
 
 TASKS = ("classification", "parts")
 
@@ -118,6 +118,8 @@ class PointNet(nn.Module):
         super().__init__()
         if task not in TASKS:
             raise InputError(f"task={task}", where="pointnet", expected=" or ".join(TASKS))
+        if norm not in NORMS:
+            raise InputError(f"norm={norm}", where="pointnet", expected=" or ".join(NORMS))
         check_positive("pointnet", num_classes=num_classes, width=width, features=features // 4)
         L, self.operations = layers_of(backend), operations_of(backend)
         self.orthogonality = orthogonality
