@@ -52,7 +52,7 @@ class Attention(nn.Module):
         self.proj = L.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, -1)
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, x.shape[2] // self.heads))
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))
         y: Tensor = self.proj(self.attend(q, k, v).transpose(1, 2).flatten(2))
         return y
