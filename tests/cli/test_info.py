@@ -4,7 +4,7 @@ import pytest
 
 from deeprob.cli import main
 
-LARGE = ("alexnet_imagenet", "vit_tiny", "vit_small")
+LARGE = ("vit_tiny", "vit_small")
 NETWORKS = ("mlp", "alexnet", "cnn", "resnet18", "resnet34", "resnet50", "resnet_robocup", "vit", *LARGE)
 SMALL = ["model=resnet_small", "model.width=4", "input=[3,8,8]", "batch_size=2"]
 
