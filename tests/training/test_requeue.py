@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,13 @@ def test_outside_a_job_nothing_is_blocked(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     signals.watch()
     assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_warning_that_the_loop_did_not_act_on_is_acted_on_after_it(monkeypatch):
+    came = threading.Event()
+    monkeypatch.setattr(signals, "_came", came)
+    with signals.held():
+        assert not signals.warned()
+    with pytest.raises(signals.Requeued) as leaving, signals.held():
+        came.set()
+    assert leaving.value.code == signals.LEAVE
