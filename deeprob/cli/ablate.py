@@ -1,11 +1,12 @@
 """Train variants of an experiment and tabulate what each part contributes.
 
 usage: deeprob ablate ablation=<name> [jobs=2] [dry_run=true] [ablation.seeds=[0,1,2]]
+       deeprob ablate ablation=<name> ablation.budget.hours=8
 
 Prints the plan, then runs what is not done yet, each run in a process and a folder of its own under
 runs/ablation-<name>/. A variant that fails is a row with its error; Ctrl-C keeps what is done; the same
-call again goes on from there. Writes ablation.html, table.md, table.csv, table.tex and difference.svg into
-that folder.
+call again goes on from there, as it does where the budget of hours or runs is spent. Writes ablation.html,
+table.md, table.csv, table.tex and difference.svg into that folder.
 """
 
 from __future__ import annotations
@@ -39,12 +40,23 @@ def ablate(cfg: DictConfig) -> int:
 
     if cfg.jobs < 1:
         raise InputError(f"jobs={cfg.jobs}", expected="1 or more")
+    for name, value in cfg.ablation.get("budget", {}).items():
+        if value is not None and value < 0:
+            raise InputError(f"ablation.budget.{name} is {value}", expected="0 or more, or null")
     console = Console()
     planned = ablation.plan(cfg)
     print_plan(planned, console)
     if cfg.dry_run:
         return 0
-    errors = run_all(list(planned.jobs.values()), console, cfg.jobs)
+    budget = cfg.ablation.budget
+    jobs = list(planned.jobs.values())
+    errors = run_all(jobs, console, cfg.jobs, most=budget.runs, hours=budget.hours)
+    left = [job.label for job in jobs if not job.done and job.label not in errors]
+    if left:
+        told = f"{len(left)} of {len(jobs)} runs left by the budget: {', '.join(left)}; the same call goes on"
+        console.print(told, highlight=False, soft_wrap=True)
+    if not any(job.done for job in jobs) and not errors:
+        return 0
     findings = ablation.compare(planned, errors)
     path = ablation.write(planned, findings)
     console.print(tables.rich_table(findings.rows, planned.metric, f"ablation {planned.name}"))

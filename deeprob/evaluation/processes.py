@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import re
 import signal
@@ -44,13 +45,23 @@ class Job:
             return False
 
 
-def run_all(jobs: Sequence[Job], console: Console, at_a_time: int = 1) -> dict[str, str]:
+def run_all(
+    jobs: Sequence[Job],
+    console: Console,
+    at_a_time: int = 1,
+    *,
+    most: int | None = None,
+    hours: float | None = None,
+) -> dict[str, str]:
     """Run what is not done, `at_a_time` processes together. Returns label -> error line of those that failed.
 
+    most, hours: start no more than so many, and none after so many hours; those that run are finished.
     Ctrl-C stops the running ones in their own way (a run keeps its last checkpoint) and raises
     KeyboardInterrupt.
     """
     waiting = [job for job in jobs if not job.done]
+    left = len(waiting) if most is None else most
+    deadline = math.inf if hours is None else time.monotonic() + 3600 * hours
     states = {job.label: _State(job, "waiting" if job in waiting else "done before") for job in jobs}
     running: list[_State] = []
     live = Live(
@@ -63,8 +74,13 @@ def run_all(jobs: Sequence[Job], console: Console, at_a_time: int = 1) -> dict[s
     try:
         if on_terminal:
             live.start()
-        while waiting or running:
-            while waiting and len(running) < at_a_time:
+        while True:
+            if left <= 0 or time.monotonic() >= deadline:
+                waiting = []
+            if not waiting and not running:
+                break
+            while waiting and left > 0 and len(running) < at_a_time:
+                left -= 1
                 state = states[waiting.pop(0).label]
                 state.start(at_a_time)
                 running.append(state)

@@ -162,11 +162,20 @@ class ReportConfig:
 
 
 @dataclass
+class BudgetSettings:
+    """No run is started after so many hours, or so many runs, of one call; null: no limit."""
+
+    hours: float | None = None
+    runs: int | None = None
+
+
+@dataclass
 class AblationSettings:
     """Variants of a base experiment; the base itself is always run.
 
     design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
     `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.evaluation.designs.
+    budget: what one call may spend; what is left then is for the next.
     """
 
     name: str = MISSING
@@ -177,6 +186,7 @@ class AblationSettings:
     design: str = "list"
     variants: dict[str, list[str]] = field(default_factory=dict)
     factors: dict[str, list[Any]] = field(default_factory=dict)
+    budget: BudgetSettings = field(default_factory=BudgetSettings)
 
 
 @dataclass

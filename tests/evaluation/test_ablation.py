@@ -43,6 +43,7 @@ def make_cfg(runs_dir: Path, **changes):
                 "design": "list",
                 "variants": VARIANTS,
                 "factors": {},
+                "budget": {"hours": None, "runs": None},
             },
             "paths": {"data_dir": "data", "runs_dir": str(runs_dir), "cache_dir": "it's here"},
             "jobs": 2,
@@ -154,6 +155,27 @@ def test_a_repeated_call_runs_only_what_is_missing(tmp_path, trainer):
     folders = sorted((tmp_path / "ablation-trial").glob("*-seed*"))
     assert len(folders) == 4
     assert {(folder / "trained").read_text() for folder in folders} == {"x"}
+
+
+def test_a_budget_of_runs_is_kept_and_what_is_left_is_told(tmp_path, trainer, capsys):
+    cfg = make_cfg(tmp_path, ablation__variants={"half_width": ["model.width=16"]}, ablation__budget__runs=3)
+    assert ablate(cfg) == 0
+    assert len(list((tmp_path / "ablation-trial").glob("*-seed*/results.json"))) == 3
+    assert "1 of 4 runs left by the budget: half_width seed 1" in capsys.readouterr().out
+    assert ablate(cfg) == 0
+    assert len(list((tmp_path / "ablation-trial").glob("*-seed*/results.json"))) == 4
+    assert "left by the budget" not in capsys.readouterr().out
+
+
+def test_a_budget_without_hours_starts_nothing(tmp_path, trainer, capsys):
+    assert ablate(make_cfg(tmp_path, ablation__budget__hours=0)) == 0
+    assert not list(tmp_path.glob("ablation-trial/*/results.json"))
+    assert "6 of 6 runs left" in capsys.readouterr().out
+
+
+def test_a_budget_below_nothing_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"ablation\.budget\.hours is -1"):
+        ablate(make_cfg(tmp_path, ablation__budget__hours=-1))
 
 
 def test_the_number_of_jobs_is_checked(tmp_path):
