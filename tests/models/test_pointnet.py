@@ -177,7 +177,7 @@ def test_a_handful_of_clouds_is_learned_by_heart():
 
 
 def lollipops(count: int, points: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Two-part objects turned about the vertical, a ball on a stick that leans: (count, P, 3), parts (count, P)."""
+    """Balls on a leaning stick, turned about the vertical: clouds (count, P, 3), parts (count, P)."""
     rng = np.random.default_rng(seed)
     xyz, parts = np.empty((count, points, 3), np.float32), np.empty((count, points), np.int64)
     for i in range(count):
