@@ -1,7 +1,7 @@
-"""Time layers and models against torch.nn on this machine; data, simulator and trainer against the usual way.
+"""Time layers and models against torch.nn; data, simulator, trainer and k-NN against the usual way.
 
 usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [out=runs/benchmark]
-       deeprob benchmark data|sim|training [out=runs/benchmark] [its own key=value]
+       deeprob benchmark data|sim|training|knn [out=runs/benchmark] [its own key=value]
 
 Each prints a table, and writes JSON and markdown to `out`.
 """
@@ -26,7 +26,7 @@ from deeprob.errors import InputError
 from deeprob.runs import write_text
 
 KINDS = ("layers", "models")
-ALONE = ("data", "sim", "training")  # scripts that interleave their own rounds, and print their own table
+ALONE = ("data", "sim", "training", "knn")  # scripts that interleave their own rounds, and print their own table
 SLOW_ENOUGH = 100e-6  # seconds of torch.nn below which a ratio says more about Python than about the layer
 
 

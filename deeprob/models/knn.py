@@ -103,10 +103,7 @@ class KNearestNeighbours:
     def _prepare(self, rows: Tensor) -> Tensor:
         """Rows (n, D) as the first search needs them: float32, shifted, or of unit length for cosine."""
         if self.metric == "cosine":
-            rows = _wide(rows)
-            largest = rows.abs().amax(1, keepdim=True)
-            rows = (rows / largest.clamp_min(torch.finfo(rows.dtype).tiny)).float()  # squares stay in range
-            return rows.div_(rows.norm(dim=1, keepdim=True).clamp_min_(0.5))
+            return _unit(_wide(rows))
         return (_wide(rows) - self._shift).float()
 
     def _length(self, rows: Tensor) -> Tensor:
@@ -199,6 +196,15 @@ def winners(votes: Tensor) -> Tensor:
     classes = torch.arange(votes.shape[1], device=votes.device)
     tied = votes == votes.amax(1, keepdim=True)
     return torch.where(tied, classes, votes.shape[1]).amin(1)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Rows at length 1 as float32; a row of zeros stays."""
+    lengths = rows.norm(dim=1, keepdim=True)
+    if len(rows) and (lengths.min() < 1e-15 or lengths.max() > 1e15):  # squares could leave float32's range
+        rows = rows / rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+        lengths = rows.norm(dim=1, keepdim=True).clamp_min_(0.5)
+    return (rows / lengths).float()
 
 
 def _wide(rows: Tensor) -> Tensor:

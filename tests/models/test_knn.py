@@ -141,6 +141,13 @@ def test_a_zero_vector_is_at_cosine_distance_one():
     assert distances.tolist() == [[1.0, 1.0, 1.0]]
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_directions_of_very_short_and_long_vectors_are_told_apart(scale):
+    x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]) * scale
+    model = KNearestNeighbours(x, torch.arange(3), k=1, metric="cosine")
+    assert model.neighbours(torch.tensor([[0.7, 0.6], [0.1, 1.0]]) * scale)[1].tolist() == [[1], [2]]
+
+
 def test_no_queries_give_no_neighbours():
     distances, indices = KNearestNeighbours(torch.eye(3), torch.arange(3), k=2).neighbours(torch.zeros(0, 3))
     assert distances.shape == indices.shape == (0, 2)
