@@ -26,7 +26,7 @@ from deeprob.errors import InputError
 from deeprob.runs import write_text
 
 KINDS = ("layers", "models")
-ALONE = ("data", "sim", "training", "knn")  # scripts that interleave their own rounds, and print their own table
+ALONE = ("data", "sim", "training", "knn")  # scripts that interleave their rounds, and print their own table
 SLOW_ENOUGH = 100e-6  # seconds of torch.nn below which a ratio says more about Python than about the layer
 
 

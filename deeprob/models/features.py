@@ -67,7 +67,7 @@ class Features(nn.Module):
         """Rows (n, num_features) that multiply the features, as images (n, C, H, W); None but for pixels."""
         if self.network is not None or self.names != ["pixels"]:
             return None
-        return weight.detach().unflatten(1, self.shape)
+        return weight.detach().reshape(len(weight), *self.shape)
 
     def train(self, mode: bool = True) -> Features:
         """Stay as it is: a trained network's batch norms and dropout are not to learn again."""

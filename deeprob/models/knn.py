@@ -108,7 +108,8 @@ class KNearestNeighbours:
 
     def _length(self, rows: Tensor) -> Tensor:
         """What the rounding of a row's distances is measured by, float64 (n,)."""
-        return rows.norm(p=1 if self.metric == "l1" else 2, dim=1).double()
+        lengths: Tensor = torch.linalg.vector_norm(rows, 1 if self.metric == "l1" else 2, dim=1)
+        return lengths.double()
 
     def _search(self, queries: Tensor, num_candidates: int) -> tuple[Tensor, Tensor]:
         """Propose in float32, decide in float64, and ask for more where rounding leaves a doubt."""
@@ -144,9 +145,9 @@ class KNearestNeighbours:
             if prepared.device.type != "cpu":
                 return torch.addmm(self._bias, prepared, self._features.T, alpha=-1)
             order = prepared.new_empty(len(prepared), len(self._features))
-            for queries, out in zip(prepared.split(TILE), order.split(TILE), strict=True):
-                rows = zip(self._bias.split(TILE), self._features.split(TILE), strict=True)
-                for (bias, x), part in zip(rows, out.split(TILE, dim=1), strict=True):
+            for queries, out in zip(torch.split(prepared, TILE), torch.split(order, TILE), strict=True):
+                tiles = (torch.split(self._bias, TILE), torch.split(self._features, TILE))
+                for bias, x, part in zip(*tiles, torch.split(out, TILE, dim=1), strict=True):
                     torch.addmm(bias, queries, x.T, alpha=-1, out=part)
             return order
 
@@ -178,7 +179,8 @@ def distances_of(metric: str, queries: Tensor, others: Tensor) -> Tensor:
     if metric == "cosine":
         length = here.norm(dim=-1) * others.norm(dim=-1)
         return 1 - torch.where(length > 0, (here * others).sum(-1) / length, 0.0)
-    return (here - others).norm(p=1 if metric == "l1" else 2, dim=-1)
+    distances: Tensor = torch.linalg.vector_norm(here - others, 1 if metric == "l1" else 2, dim=-1)
+    return distances
 
 
 def share_votes(distances: Tensor, classes: Tensor, num_classes: int, weights: str = "uniform") -> Tensor:
@@ -200,10 +202,10 @@ def winners(votes: Tensor) -> Tensor:
 
 def _unit(rows: Tensor) -> Tensor:
     """Rows at length 1 as float32; a row of zeros stays."""
-    lengths = rows.norm(dim=1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     if len(rows) and (lengths.min() < 1e-15 or lengths.max() > 1e15):  # squares could leave float32's range
         rows = rows / rows.abs().amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-        lengths = rows.norm(dim=1, keepdim=True).clamp_min_(0.5)
+        lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True).clamp_min_(0.5)
     return (rows / lengths).float()
 
 

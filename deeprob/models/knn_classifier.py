@@ -109,7 +109,11 @@ class KNNClassifier(nn.Module):
         check_choices(metric, weights)
         self.num_classes, self.k = num_classes, k
         self.candidates, self.folds = tuple(candidates), folds
-        self.settings = {"metric": metric, "weights": weights, "memory_budget": memory_mib * 2**20}
+        self.settings: dict[str, Any] = {
+            "metric": metric,
+            "weights": weights,
+            "memory_budget": memory_mib * 2**20,
+        }
         self.features = Features(features, image_size, in_channels, input_norm, network)
         self.cross_validation: CrossValidation | None = None
         self.register_buffer("samples", torch.zeros(0, self.features.num_features))
@@ -157,7 +161,8 @@ class KNNClassifier(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> KNNClassifier:
         self.index = None  # it holds the samples where they were
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]
+        return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Make room for as many samples as were remembered; the rest is torch's."""
