@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 Colour = tuple[float, ...]
 Generator = torch.Generator
+UNMIXABLE = dict.fromkeys(("mixup", "cutmix"), "only images of one class can be mixed")
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,11 @@ class ImageCut:
             return normalise(images, self.mean, self.std), torch.eye(3).expand(len(images), 3, 3)
         return augment_with_maps(images, self.augmentation, generator, self.mean, self.std)
 
-    def refuse(self, **reasons: str) -> None:
-        """Raise InputError where one of these augmentations is on, saying why it cannot be."""
-        for name, reason in reasons.items():
+    refused: ClassVar[Mapping[str, str]] = {}
+    """Augmentations that the task's labels cannot follow, and why."""
+
+    def __post_init__(self) -> None:
+        for name, reason in self.refused.items():
             value = getattr(self.augmentation, name, 0)
             if value:
                 raise InputError(
@@ -71,10 +75,7 @@ class DetectionCut(ImageCut):
 
     min_visible: float = 0.25
 
-    def __post_init__(self) -> None:
-        self.refuse(
-            mixup="only whole images have labels to mix", cutmix="only whole images have labels to mix"
-        )
+    refused: ClassVar[Mapping[str, str]] = UNMIXABLE
 
     def __call__(self, split: DetectionSplit, indices: Tensor, generator: Generator) -> DetectionBatch:
         pixels, maps = self.pixels(split.images.index_select(0, indices), generator)
@@ -93,10 +94,7 @@ class DetectionCut(ImageCut):
 class SegmentationCut(ImageCut):
     """Images with a class for each pixel."""
 
-    def __post_init__(self) -> None:
-        self.refuse(
-            mixup="only whole images have labels to mix", cutmix="only whole images have labels to mix"
-        )
+    refused: ClassVar[Mapping[str, str]] = UNMIXABLE
 
     def __call__(self, split: SegmentationSplit, indices: Tensor, generator: Generator) -> SegmentationBatch:
         pixels, maps = self.pixels(split.images.index_select(0, indices), generator)
@@ -109,12 +107,7 @@ class SegmentationCut(ImageCut):
 class PoseCut(ImageCut):
     """Crops of one object each: the camera matrix follows the image, the pose follows a turn of it."""
 
-    def __post_init__(self) -> None:
-        self.refuse(
-            flip="a mirrored object is another object",
-            mixup="poses cannot be mixed",
-            cutmix="poses cannot be mixed",
-        )
+    refused: ClassVar[Mapping[str, str]] = {"flip": "a mirrored object is another object", **UNMIXABLE}
 
     def __call__(self, split: PoseSplit, indices: Tensor, generator: Generator) -> PoseBatch:
         pixels, maps = self.pixels(split.images.index_select(0, indices), generator)

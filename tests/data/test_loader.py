@@ -1,5 +1,6 @@
 import itertools
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -184,3 +185,25 @@ def test_processes_that_train_together_share_each_epoch_without_overlap() -> Non
 def test_more_processes_than_samples_is_refused() -> None:
     with pytest.raises(InputError, match="3 samples for 4 processes"):
         training(3, num_replicas=4)
+
+
+@pytest.mark.parametrize(("balanced", "column"), [("frame", "units"), ("group", "groups"), (True, "labels")])
+def test_whatever_is_balanced_comes_equally_often(balanced: str | bool, column: str) -> None:
+    whole = split(600)
+    rare = (torch.arange(600) % 10 == 0).long()
+    data = replace(whole, **{column: rare})
+    loader = BatchLoader(data, 50, CropCut(MEAN, STD), shuffle=True, balanced=balanced)
+    share = torch.cat([rare[b.indices] for b in loader]).float().mean()
+    assert 0.4 < share < 0.6
+
+
+def test_unknown_balance_is_refused() -> None:
+    with pytest.raises(InputError, match="balanced is 'size'; expected none or class or frame or group"):
+        training(balanced="size")
+
+
+def test_balance_by_class_needs_samples_of_one_class() -> None:
+    data = replace(split(), labels=torch.zeros(23, 4, dtype=torch.int64))
+    loader = BatchLoader(data, 5, CropCut(MEAN, STD), shuffle=True, balanced="class")
+    with pytest.raises(InputError, match="no class of its own; expected none, frame or group"):
+        list(loader)
