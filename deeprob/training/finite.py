@@ -36,7 +36,8 @@ def first_non_finite_output(model: nn.Module, images: Tensor) -> str | None:
     leaves = ((name, module) for name, module in model.named_modules() if not any(module.children()))
     handles = [watch(name, module) for name, module in leaves]
     try:
-        model(images)
+        with torch.compiler.set_stance("force_eager"):  # a compiled graph does not see the hooks
+            model(images)
     finally:
         for handle in handles:
             handle.remove()

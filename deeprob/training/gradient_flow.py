@@ -7,6 +7,7 @@ from collections import Counter
 from math import isfinite
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
@@ -20,7 +21,8 @@ class GradientFlow(Callback):
 
     Appends {"step", "layers": {name: {"activation", "gradient", "dead", "saturated"}}} to gradient_flow.jsonl
     in the run folder, and logs the same numbers to W&B or another extra logger. Between two samples the model
-    runs without hooks. Under several processes the first one's share of the batch is what is seen.
+    runs without hooks; a compiled one runs its sampled steps uncompiled. Under several processes the first
+    one's share of the batch is what is seen.
     """
 
     def __init__(self, every: int = 50) -> None:
@@ -38,6 +40,7 @@ class GradientFlow(Callback):
         self._step = trainer.global_step
         if self._step % self.every or not trainer.is_global_zero:
             return
+        torch.compiler.set_stance("force_eager")  # a compiled graph does not see hooks
         calls: Counter[str] = Counter()
         model = getattr(pl_module, "model", pl_module)
         for name, module in model.named_modules():
@@ -89,6 +92,8 @@ class GradientFlow(Callback):
         return hook
 
     def _forget(self) -> None:
+        if self._handles:
+            torch.compiler.set_stance("default")
         for handle in self._handles:
             handle.remove()
         self._handles, self._seen = [], {}

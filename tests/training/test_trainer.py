@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import Callback
 
 from deeprob.errors import InputError
+from deeprob.training.finite import NonFiniteError
 from deeprob.training.restore import load, read_config
 from deeprob.training.run import train
 
@@ -65,3 +66,13 @@ def test_a_compiled_model_trains_alike_under_the_same_names(trained, weights, lo
 def test_nonsense_is_one_line(trained, override, said):
     with pytest.raises(InputError, match=said.replace(".", r"\.")):
         trained("a", override)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_is_watched_and_its_first_infinity_is_named(trained, monkeypatch):
+    watched = trained("a", "model.compile=true", "callbacks=gradient_flow", "callbacks.gradient_flow.every=3")
+    rows = (watched.path / "gradient_flow.jsonl").read_text().splitlines()
+    assert len(rows) == 4
+    assert '"conv1"' in rows[0]
+    with pytest.raises(NonFiniteError, match=r"the (output|gradient) of "):
+        trained("b", "model.compile=true", "optim.optimizer.lr=1e20", "model.norm=false")
