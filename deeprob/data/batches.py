@@ -69,6 +69,5 @@ Cut: TypeAlias = Callable[[Any, Tensor, torch.Generator], AnyBatch]
 
 def map_tensors(batch: AnyBatch, change: Callable[[Tensor], Tensor]) -> AnyBatch:
     """Change every tensor of a batch."""
-    return type(batch)(
-        *([change(t) for t in field] if isinstance(field, list) else change(field) for field in batch)
-    )
+    changed: list[Any] = [[change(t) for t in f] if isinstance(f, list) else change(f) for f in batch]
+    return type(batch)(*changed)

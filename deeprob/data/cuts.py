@@ -84,11 +84,11 @@ class DetectionCut(ImageCut):
         moved = boxes.values
         kept = torch.ones(len(moved), dtype=torch.bool)
         if self.augmentation is not None:
-            moved, kept = move_boxes(moved, maps[owner], *pixels.shape[2:], self.min_visible)
+            height, width = pixels.shape[2:]
+            moved, kept = move_boxes(moved, maps[owner], height, width, self.min_visible)
         counts = torch.bincount(owner[kept], minlength=len(indices)).tolist()
-        return DetectionBatch(
-            pixels, list(moved[kept].split(counts)), list(labels.values[kept].split(counts)), indices
-        )
+        of_images = [list(torch.split(rows[kept], counts)) for rows in (moved, labels.values)]
+        return DetectionBatch(pixels, of_images[0], of_images[1], indices)
 
 
 class SegmentationCut(ImageCut):

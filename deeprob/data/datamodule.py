@@ -174,11 +174,11 @@ class PerceptionData(LightningDataModule):
         )
 
     def val_dataloader(self) -> BatchLoader:
-        """This process's part of "val": together the parts are the split, each sample once."""
+        """Batches of this process's part of "val": together the parts are the split, each sample once."""
         cut = self.view.cut(self.mean, self.std)
         return BatchLoader(self.split("val"), self.eval_batch_size, cut, **self._part())
 
-    def _part(self) -> dict[str, int]:
+    def _part(self) -> dict[str, Any]:
         """Which of the processes that train together this is."""
         if self.trainer is None:
             return {}

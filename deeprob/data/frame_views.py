@@ -157,14 +157,14 @@ class PoseCrop(NamedTuple):
     """One object for a pose network.
 
     image: uint8 (size, size, 3). K: float64 (3, 3), of the crop. T_cam_obj: float64 (4, 4). label: its class.
-    index: its number in the frame.
+    number: which of the frame's objects it is.
     """
 
     image: NDArray[np.uint8]
     K: Matrix
     T_cam_obj: Matrix
     label: int
-    index: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -194,13 +194,13 @@ class PoseView(ImageView):
     def rows(self, frame: Frame, split: str) -> Rows:
         """See each object as one sample."""
         crops = self(frame)
-        columns = {
+        columns: dict[str, NDArray[Any]] = {
             "images": np.array([c.image for c in crops], np.uint8).reshape(-1, self.size, self.size, 3),
             "labels": np.array([c.label for c in crops], np.int64),
             "K": np.array([c.K for c in crops], np.float64).reshape(-1, 3, 3),
             "T_cam_obj": np.array([c.T_cam_obj for c in crops], np.float64).reshape(-1, 4, 4),
         }
-        return Rows([f"{frame.key} object {c.index}" for c in crops], columns)
+        return Rows([f"{frame.key} object {c.number}" for c in crops], columns)
 
     def cut(
         self, mean: Colour, std: Colour, augmentation: Augmentation | None = None, num_classes: int = 0

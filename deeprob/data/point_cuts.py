@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from deeprob.data.samples import Ragged
 from deeprob.data.settings import PointAugmentation
 
 if TYPE_CHECKING:
-    from deeprob.data.point_views import PartSplit, PointSplit
+    from deeprob.data.point_views import PointSplit
 
 PICTURE = 96  # pixels a side
 PAIRS, BINS, REACH = 4096, 64, 0.32  # of the shape distribution; metres
@@ -32,7 +32,7 @@ class PointCut:
     noise: float = 0.0
     augmentation: PointAugmentation | None = None
 
-    def __call__(self, split: PointSplit, indices: Tensor, generator: torch.Generator) -> PointBatch:
+    def __call__(self, split: Any, indices: Tensor, generator: torch.Generator) -> PointBatch:
         points, _ = self.sample(split, indices, generator)
         return PointBatch(points, split.labels[indices], indices)
 
@@ -58,7 +58,7 @@ class PointCut:
 class PartCut(PointCut):
     """Batches whose labels are the parts of the points."""
 
-    def __call__(self, split: PartSplit, indices: Tensor, generator: torch.Generator) -> PointBatch:
+    def __call__(self, split: Any, indices: Tensor, generator: torch.Generator) -> PointBatch:
         points, rows = self.sample(split, indices, generator)
         return PointBatch(points, split.parts.values[rows], indices)
 

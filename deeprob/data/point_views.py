@@ -226,4 +226,4 @@ def look_from(azimuth: float, elevation: float, roll: float) -> NDArray[np.float
     )
     level = np.stack([x, np.cross(-towards, x), -towards])  # rows: right, down, forward
     cos, sin = np.cos(roll), np.sin(roll)
-    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]]) @ level
+    return np.asarray(np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1.0]]) @ level)

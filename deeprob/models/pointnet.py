@@ -50,7 +50,7 @@ class SharedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x.flatten(0, 1))
-        return y.unflatten(0, x.shape[:2])
+        return y.view(*x.shape[:2], -1)
 
 
 class GlobalFeature(nn.Module):
@@ -87,7 +87,7 @@ class TNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.matrix(self.hidden(self.pool(self.points(x))))
-        return y.unflatten(1, (self.k, self.k))
+        return y.view(-1, self.k, self.k)
 
 
 class PointNet(nn.Module):
@@ -135,7 +135,7 @@ class PointNet(nn.Module):
             self.of_cloud = L.Linear(features, hidden, bias=False)
             self.joined = L.ReLU()
             sizes = [hidden, features // 4, features // 8]
-            self.body = SharedMLP(sizes, norm, 0.0, backend)
+            self.body: nn.Module = SharedMLP(sizes, norm, 0.0, backend)
         else:
             sizes = [features, features // 2, features // 4]
             self.body = nn.Sequential(*(HiddenLayer(a, b, norm, 0.0, backend) for a, b in pairwise(sizes)))

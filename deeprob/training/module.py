@@ -84,7 +84,8 @@ class PerceptionModule(LightningModule):
         inputs = batch[0]
         if inputs.dim() == 4:  # images
             inputs = inputs.contiguous(memory_format=self.memory_format)
-        outcome: Outcome = self.objective(self.model, inputs, batch.labels)
+        labels: Any = batch.labels  # tensors, or a list of them: what the objective takes
+        outcome: Outcome = self.objective(self.model, inputs, labels)
         self._totals[stage].add(outcome.loss, outcome.num_correct, len(batch.labels))
         return outcome
 
