@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from deeprob.data.datamodule import PerceptionData
 from deeprob.graphs.network import HEADER, draw_network, rows
 from deeprob.graphs.trace import Trace, trace
+from deeprob.training.fit import Fitted
 from deeprob.training.trainer import make_model, make_module
 
 WARM_UP = 2  # steps that are not timed: memory is laid out, code is compiled
@@ -59,19 +60,24 @@ class ComputeFacts:
 
 
 def network_facts(cfg: DictConfig, data: PerceptionData) -> NetworkFacts:
-    """Run the network once on training samples, forward and backward, and count. Raises InputError."""
+    """Run the network once on training samples, forward and backward, and count. Raises InputError.
+
+    Of a model that is fitted without a gradient nothing can be counted before.
+    """
     torch.manual_seed(cfg.seed)
     model = make_model(cfg, data)
-    example = data.example()
-    batch = torch.cat([example] * TRACED)
+    if isinstance(model, Fitted):
+        return NetworkFacts(str(cfg.model._target_).rpartition(".")[2], 0, 0, 0, 0, (), [], "")
+    batch = next(iter(data.loader("train")))[0][:TRACED]
     found: Trace = trace(model, batch)
     shown = [name for name in HEADER if name not in ("‖y‖", "‖dy‖", "what is wrong")]
+    samples = len(batch)
     return NetworkFacts(
         kind=str(cfg.model._target_).rpartition(".")[2],
         parameters=sum(p.numel() for p in model.parameters()),
         trained=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        flops=sum(layer.flops for layer in found.layers) // TRACED,
-        saved_bytes=sum(layer.saved_bytes for layer in found.layers) // TRACED,
+        flops=sum(layer.flops for layer in found.layers) // samples,
+        saved_bytes=sum(layer.saved_bytes for layer in found.layers) // samples,
         header=tuple(shown),
         layers=[row[: len(shown)] for row in rows(found)],
         drawing=draw_network(found, f"{cfg.name}: {str(cfg.model._target_).rpartition('.')[2]}"),
@@ -80,8 +86,13 @@ def network_facts(cfg: DictConfig, data: PerceptionData) -> NetworkFacts:
 
 def compute_facts(
     cfg: DictConfig, data: PerceptionData, network: NetworkFacts, seconds: float
-) -> ComputeFacts:
-    """Train for a few seconds as the config says, in no folder, and scale that to the whole training."""
+) -> ComputeFacts | None:
+    """Train for a few seconds as the config says, in no folder, and scale that to the whole training.
+
+    None for a model that is fitted without a gradient: it has no steps to time.
+    """
+    if not network.layers:
+        return None
     pl.seed_everything(cfg.seed, verbose=False)
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)

@@ -32,15 +32,19 @@ def write_card(cfg: DictConfig) -> Path:
     network = network_facts(cfg, data)
     compute = compute_facts(cfg, data, network, cfg.seconds)
     sheet = write_sheet(data, out / "data.jpg")
-    write_text(out / "network.svg", network.drawing)
+    if network.drawing:
+        write_text(out / "network.svg", network.drawing)
     card: dict[str, Any] = OmegaConf.to_container(cfg.card, resolve=True)  # type: ignore[assignment]
     evidence = find_evidence(Path(cfg.paths.runs_dir), cfg.name)
     machine = environment.describe()
-    targets = {name: on_target(of, compute, facts.bytes_on_disk) for name, of in card["targets"].items()}
-    here = {
-        "memory_fits": compute.memory_bytes <= machine["memory_bytes"],
-        "disk_fits": compute.checkpoint_bytes <= shutil.disk_usage(_existing(Path(cfg.paths.runs_dir))).free,
-    }
+    targets, here = {}, {}
+    if compute is not None:
+        targets = {name: on_target(of, compute, facts.bytes_on_disk) for name, of in card["targets"].items()}
+        free = shutil.disk_usage(_existing(Path(cfg.paths.runs_dir))).free
+        here = {
+            "memory_fits": compute.memory_bytes <= machine["memory_bytes"],
+            "disk_fits": compute.checkpoint_bytes <= free,
+        }
     context = {
         "name": cfg.name,
         "card": card,
@@ -58,7 +62,7 @@ def write_card(cfg: DictConfig) -> Path:
         "objective": str(cfg.objective._target_).rpartition(".")[2],
         "batch_size": cfg.data.batch_size,
         "sheet": _data_uri(out / "data.jpg", "image/jpeg") if sheet else "",
-        "drawing": _data_uri(out / "network.svg", "image/svg+xml"),
+        "drawing": _data_uri(out / "network.svg", "image/svg+xml") if network.drawing else "",
         "missing": missing(card),
         "duration": duration,
         "size": size,

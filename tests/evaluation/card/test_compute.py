@@ -2,6 +2,7 @@
 
 import pytest
 
+from deeprob.config import compose
 from deeprob.evaluation.card.compute import ComputeFacts, compute_facts, duration, network_facts, on_target
 from deeprob.training.trainer import make_data, make_model
 
@@ -43,3 +44,12 @@ def test_another_machine_is_judged_by_what_is_stated_of_it():
 @pytest.mark.parametrize(("seconds", "text"), [(12.3, "12 s"), (150, "2 min"), (9000, "2.5 h")])
 def test_durations_have_a_unit_one_can_read(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_model_without_gradient_has_no_steps_to_predict_from(squares_overrides):
+    cfg = compose("train", ["model=knn", *(o for o in squares_overrides if not o.startswith("model."))])
+    data = make_data(cfg)
+    network = network_facts(cfg, data)
+    assert network.kind == "KNNClassifier"
+    assert network.layers == []
+    assert compute_facts(cfg, data, network, seconds=0.05) is None
