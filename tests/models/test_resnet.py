@@ -184,3 +184,8 @@ def test_a_small_batch_is_learned_by_heart():
         torch.nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
     assert (model(x).argmax(1) == y).all()
+
+
+def test_bottlenecks_learn_a_few_images_by_heart(by_heart):
+    torch.manual_seed(0)
+    assert by_heart(ResNet(5, blocks=(1, 1), block="bottleneck", width=8, stem="small", fused=True))
