@@ -71,7 +71,7 @@ def _abstract(findings: Findings) -> str:
     """Say in words what the table shows."""
     base = next(row for row in findings.rows if row.name == findings.base)
     if base.mean is None:
-        return f"{findings.base} failed, so nothing can be compared with it."
+        return f"{findings.base} {'failed' if base.errors else 'is not run yet'}, so nothing can be compared."
     seeds = "one seed" if len(base.values) == 1 else f"{len(base.values)} seeds"
     text = f"{title(findings.metric)} of {base.name} is {base.mean:.4f}, from {seeds}. "
     compared = {row.name: row.difference for row in findings.rows if row.difference is not None}

@@ -162,9 +162,18 @@ def test_a_budget_of_runs_is_kept_and_what_is_left_is_told(tmp_path, trainer, ca
     assert ablate(cfg) == 0
     assert len(list((tmp_path / "ablation-trial").glob("*-seed*/results.json"))) == 3
     assert "1 of 4 runs left by the budget: half_width seed 1" in capsys.readouterr().out
+    assert "failed" not in (tmp_path / "ablation-trial" / "table.md").read_text()
     assert ablate(cfg) == 0
     assert len(list((tmp_path / "ablation-trial").glob("*-seed*/results.json"))) == 4
     assert "left by the budget" not in capsys.readouterr().out
+
+
+def test_a_variant_that_is_not_run_yet_did_not_fail(tmp_path, trainer):
+    cfg = make_cfg(tmp_path, ablation__variants={"half_width": ["model.width=16"]}, ablation__budget__runs=2)
+    assert ablate(cfg) == 0
+    page = (tmp_path / "ablation-trial" / "ablation.html").read_text(encoding="utf-8")
+    assert "not run yet" in page
+    assert ">failed<" not in page
 
 
 def test_a_budget_without_hours_starts_nothing(tmp_path, trainer, capsys):
