@@ -40,7 +40,7 @@ def make_data(cfg: DictConfig) -> PerceptionData:
     return PerceptionData(
         source=source,
         view=view,
-        augmentation=view.augmentation(**OmegaConf.to_container(data.augmentation)),
+        augmentation=view.augmentation(**OmegaConf.to_container(data.augmentation)),  # type: ignore[arg-type]
         batch_size=data.batch_size,
         eval_batch_size=data.eval_batch_size,
         num_workers=data.workers,
