@@ -43,12 +43,15 @@ def describe() -> dict[str, Any]:
     }
 
 
+TWINS = {"opencv-python": "opencv-python-headless"}  # the same module, without windows
+
+
 def version(package: str) -> str | None:
-    """The installed version of a package, None where it is not installed."""
+    """The installed version of a package or of its twin, None where neither is installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return None
+        return version(TWINS[package]) if package in TWINS else None
 
 
 def commit() -> str | None:
