@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,8 +63,6 @@ def scheduler(tmp_path_factory):
         pytest.skip("slurmd needs root")
     host = socket.gethostname().partition(".")[0]
     folder = tmp_path_factory.mktemp("slurm")
-    for path in (folder.parent.parent, folder.parent, folder):
-        path.chmod(0o755)  # munged refuses a socket below a folder that others cannot enter
     (folder / "state").mkdir(mode=0o700)
     (folder / "spool").mkdir()
     key = folder / "munge.key"
@@ -75,7 +74,11 @@ def scheduler(tmp_path_factory):
     )
     environment = {"SLURM_CONF": str(config)}
     munge = [f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("socket", "pid-file", "log-file")]
-    munge += [f"--key-file={key}", f"--seed-file={folder}/munge.seed", "--force"]
+    munge += [
+        f"--key-file={key}",
+        f"--seed-file={folder}/munge.seed",
+        "--force",
+    ]  # the folder is closed to others
     for command in (["munged", *munge], ["slurmctld"], ["slurmd"]):
         subprocess.run(command, env={**os.environ, **environment}, check=True, capture_output=True)
     try:
@@ -83,9 +86,17 @@ def scheduler(tmp_path_factory):
         yield environment
     finally:
         said("scancel", "-u", "root", env=environment)
+        wait_until(lambda: not said("squeue", "-h", env=environment), 30)  # else its daemons ask for ever
         for name in ("slurmd.pid", "slurmctld.pid", "munge.pid"):
-            if (folder / name).is_file():
-                os.kill(int((folder / name).read_text()), signal.SIGTERM)
+            stop(folder / name)
+
+
+def stop(pid_file):
+    """End the process that wrote the file, and wait for it."""
+    if pid_file.is_file():
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 30)
 
 
 def said(*command, env=None):
