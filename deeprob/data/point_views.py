@@ -38,6 +38,11 @@ class PointSplit(Samples):
         """Draw the clouds that int64 `index` (n,) names as the camera sees them: uint8 (n, 96, 96, 3)."""
         return draw_clouds([self.points[i].numpy() for i in index.tolist()])
 
+
+@dataclass(frozen=True, eq=False)
+class ObjectSplit(PointSplit):
+    """Clouds of one class each."""
+
     def descriptors(self) -> Tensor:
         """Describe each cloud by the distances between its points (Osada et al., 2002): float32 (N, 64)."""
         return shape_distribution(self.points)
@@ -76,7 +81,7 @@ class PointsView:
     distance: float = 0.8
     seed: int = 0
 
-    samples: ClassVar[type[Samples]] = PointSplit
+    samples: ClassVar[type[Samples]] = ObjectSplit
     augmentation: ClassVar[type] = PointAugmentation
     sees_clouds: ClassVar[bool] = True
 

@@ -56,6 +56,10 @@ def open_run(
     if other is not None:
         return _on_other_data(experiment, judged_by, checkpoint, split, other)
     samples = data.split(split)
+    if not hasattr(samples, "descriptors"):
+        raise InputError(
+            "evaluation is of samples of one class each", where=run.path, expected="crops or clouds of points"
+        )
     if len(samples) == 0:
         raise InputError(
             f"split {split!r} has no samples", where=run.path, expected=f"one of {dict(data.sizes)}"

@@ -49,6 +49,8 @@ def evaluate_robustness(
     """
     opened = open_run(run, split, checkpoint, allowed)
     experiment, judged_by, here = opened.experiment, opened.judged_by, opened.samples
+    if not hasattr(here, "images"):
+        raise InputError("corruptions are of images, and these samples are clouds of points", where=run.path)
 
     def entry(sums: scipy.sparse.csr_array, statistic: Statistic) -> dict[str, Any]:
         found = bootstrap(sums, statistic, samples=judged_by.bootstrap_samples, seed=judged_by.seed)
