@@ -96,6 +96,7 @@ def test_a_misspelt_change_of_a_run_is_refused(train, capsys):
     assert "max_epoch" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_goes_on(squares_overrides):
     command = [sys.executable, "-m", "deeprob", "train", *squares_overrides, "trainer.max_epochs=500"]
     process = subprocess.Popen(

@@ -82,7 +82,7 @@ def weights(run):
 @pytest.mark.parametrize(
     "step",
     [
-        pytest.param(PER_EPOCH + 1, id="mid-epoch"),
+        pytest.param(PER_EPOCH + 1, id="mid-epoch", marks=pytest.mark.slow),
         pytest.param(2 * PER_EPOCH - 1, id="last step of an epoch", marks=pytest.mark.slow),
     ],
 )

@@ -102,7 +102,7 @@ training.train(OmegaConf.load(sys.argv[1]), Run(Path(sys.argv[2])), [])
 """
 
 
-@pytest.mark.parametrize("end", ["SIGKILL", "SIGINT"])
+@pytest.mark.parametrize("end", ["SIGKILL", pytest.param("SIGINT", marks=pytest.mark.slow)])
 def test_a_run_cut_off_in_mid_epoch_ends_with_the_weights_of_an_uninterrupted_one(
     tmp_path, squares_config, end
 ):
