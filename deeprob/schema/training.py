@@ -75,7 +75,7 @@ class OneCycleSettings:
 class OptimSettings:
     """An optimiser, its schedule, and whether weight decay pulls on biases and norms too.
 
-    body_lr_factor: on the learning rate of all but the model's last layer, such as 0.1 with pretrained weights.
+    body_lr_factor: on the learning rate of all but the last layer, such as 0.1 with pretrained weights.
     """
 
     optimizer: Any = MISSING

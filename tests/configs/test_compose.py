@@ -56,7 +56,10 @@ def test_every_root_has_a_schema():
         ("model.widht=8", "no key 'model.widht'; did you mean model.width?"),
         ("modle=resnet18", "no key 'modle'; did you mean model?"),
         ("model=resnet81", "no model named 'resnet81'; expected .*resnet18 .*did you mean resnet18?"),
-        ("optim.momentum=0.5", "no key 'optim.momentum'; valid: body_lr_factor decay_norm_and_bias optimizer schedule"),
+        (
+            "optim.momentum=0.5",
+            "no key 'optim.momentum'; valid: body_lr_factor decay_norm_and_bias optimizer schedule",
+        ),
         ("seed=first", "Value 'first' of type 'str' could not be converted to Integer"),
         ("trainer.max_epochs=", "could not be converted"),
         ("data.augmentation.flip=often", "could not be converted to Float"),

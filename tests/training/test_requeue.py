@@ -79,11 +79,12 @@ def weights(run):
     return torch.load(run.checkpoint("last"), weights_only=True)["state_dict"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "step",
     [
-        pytest.param(PER_EPOCH + 1, id="mid-epoch", marks=pytest.mark.slow),
-        pytest.param(2 * PER_EPOCH - 1, id="last step of an epoch", marks=pytest.mark.slow),
+        pytest.param(PER_EPOCH + 1, id="mid-epoch"),
+        pytest.param(2 * PER_EPOCH - 1, id="last step of an epoch"),
     ],
 )
 def test_a_requeued_training_ends_with_the_same_weights_and_the_same_metrics(tmp_path, slurm, attempt, step):
