@@ -92,14 +92,22 @@ def is_plain(*tensors: Tensor | None) -> bool:
     That is when a fast CPU path may run. The tape is off inside a Function's forward, and inside its backward
     unless the gradient itself is differentiated.
     """
-    return all(
-        t.dtype == torch.float32
-        and t.device.type == "cpu"
-        and type(t) in (Tensor, torch.nn.Parameter)
-        and may_overwrite(t)
-        for t in tensors
-        if t is not None
-    )
+    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+        return False
+    if torch._C._are_functorch_transforms_active():
+        return False
+    for t in tensors:
+        if t is not None and not (
+            t.dtype is torch.float32
+            and t.is_cpu
+            and type(t) in PLAIN
+            and not torch._C._functorch.is_legacy_batchedtensor(t)
+        ):
+            return False
+    return True
+
+
+PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def expect(fits: bool, layer: str, expected: str, got: object) -> None:

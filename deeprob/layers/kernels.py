@@ -22,7 +22,7 @@ ZERO = np.float32(0)
 def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1) -> None:
     """Call loop(start, stop, *arrays) over range(count), in as many threads as torch uses."""
     compiled = compile_loop(loop)
-    shared = [a.detach().numpy() if isinstance(a, Tensor) else a for a in arrays]
+    shared = [as_array(a) if isinstance(a, Tensor) else a for a in arrays]
     threads = min(torch.get_num_threads(), count // grain)
     if threads <= 1:
         compiled(0, count, *shared)
@@ -33,6 +33,11 @@ def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1) -> 
     wait(jobs)
     for job in jobs:
         job.result()
+
+
+def as_array(x: Tensor) -> Any:
+    """Return the memory of x as an array of numpy's."""
+    return (x.detach() if x.requires_grad else x).numpy()
 
 
 @cache

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import numpy as np
+
 from .kernels import ZERO
+from .kernels_gate import BIAS, C2, C3, C4, C5, C6, HALF, LN2_HIGH, LN2_LOW, LOG2E, LOWEST, ONE, SHIFT
 
 
 def softmax_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
@@ -16,12 +19,18 @@ def softmax_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
             target[i] = row[i] * (up[i] - total)
 
 
-def log_softmax_gradient(start: int, stop: int, p: Any, dy: Any) -> None:
-    """Turn p = exp(y) into dx = dy - p sum_j dy_j, a row."""
+def log_softmax_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
+    """Dx = dy - exp(y) sum_j dy_j a row."""
     for n in range(start, stop):
-        row, up = p[n], dy[n]
+        row, up, target = y[n], dy[n], dx[n]
         total = ZERO
         for i in range(row.size):
             total += up[i]
         for i in range(row.size):
-            row[i] = up[i] - row[i] * total
+            v = row[i]
+            v = LOWEST if v < LOWEST else v
+            n2 = np.floor(v * LOG2E + HALF)
+            f = v - n2 * LN2_HIGH - n2 * LN2_LOW
+            power = np.int32((np.int32(n2) + BIAS) << SHIFT).view(np.float32)
+            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            target[i] = up[i] - e * total

@@ -11,17 +11,20 @@
 
 Smooth L1 pulls with a force that grows with the error up to one, and no further: an outlier pulls no harder.
 beta = 0 is |d|, its derivative the sign, with no gradient at d = 0 (as in torch).
-Cost: a few passes over the elements each way; saves x and t, which their makers keep anyway.
+Cost: one pass over the elements each way; saves x and t, which their makers keep anyway.
 Source: Girshick 2015, Fast R-CNN, equation 3.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, may_overwrite
+from . import kernels_losses as loops
+from ._function import Function, expect, expect_alike, is_plain, may_overwrite
 from ._reduction import Reduction, expect_reduction, per_element, reduce
+from .kernels import flat, run
 
 
 class MSEFunction(Function):
@@ -31,6 +34,8 @@ class MSEFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+        if can_loop(x, target, reduction):
+            return loop_over_blocks(loops.squared_errors, x, target, reduction)
         difference = x - target
         return reduce(difference.mul_(difference), reduction)
 
@@ -43,9 +48,12 @@ class MSEFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target = ctx.saved_tensors
-        scale = 2 * per_element(dy, ctx.reduction, x.numel())
-        difference = x - target
-        dx = difference.mul_(scale) if may_overwrite(dy) else difference * scale
+        if can_loop(x, target, ctx.reduction, dy):
+            dx = loop_over_entries(loops.squared_error_gradient, x, target, ctx.reduction, dy)
+        else:
+            scale = 2 * per_element(dy, ctx.reduction, x.numel())
+            difference = x - target
+            dx = difference.mul_(scale) if may_overwrite(dy) else difference * scale
         return dx, -dx if ctx.needs_input_grad[1] else None, None
 
     @staticmethod
@@ -61,6 +69,8 @@ class SmoothL1Function(Function):
 
     @staticmethod
     def forward(x: Tensor, target: Tensor, reduction: Reduction, beta: float) -> Tensor:
+        if beta > 0 and can_loop(x, target, reduction):
+            return loop_over_blocks(loops.smooth_errors, x, target, reduction, beta)
         difference = x - target
         if beta == 0:
             return reduce(difference.abs_(), reduction)
@@ -76,7 +86,10 @@ class SmoothL1Function(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target = ctx.saved_tensors
-        dx = smooth_l1_slope(x, target, ctx.beta, per_element(dy, ctx.reduction, x.numel()))
+        if ctx.beta > 0 and can_loop(x, target, ctx.reduction, dy):
+            dx = loop_over_entries(loops.smooth_error_gradient, x, target, ctx.reduction, dy, ctx.beta)
+        else:
+            dx = smooth_l1_slope(x, target, ctx.beta, per_element(dy, ctx.reduction, x.numel()))
         return dx, -dx if ctx.needs_input_grad[1] else None, None, None
 
     @staticmethod
@@ -92,6 +105,40 @@ def smooth_l1_slope(x: Tensor, target: Tensor, beta: float, dy: Tensor) -> Tenso
     if may_overwrite(dy):
         return (difference.clamp_(-beta, beta) if beta > 0 else difference.sign_()).mul_(dy)
     return (difference.clamp(-beta, beta) if beta > 0 else difference.sign()) * dy
+
+
+def can_loop(x: Tensor, target: Tensor, reduction: Reduction, dy: Tensor | None = None) -> bool:
+    """Whether the loss is one number and the CPU's loops can and should run over the entries."""
+    return (
+        reduction != "none"
+        and x.numel() >= LOOP_FROM
+        and is_plain(x, target, dy)
+        and x.stride() == target.stride()
+        and flat(x) is not None
+    )
+
+
+def loop_over_blocks(
+    loop: Callable[..., None], x: Tensor, target: Tensor, reduction: Reduction, *options: float
+) -> Tensor:
+    """Return the mean or the sum of the losses that `loop` sums a block."""
+    sums = x.new_empty(loops.count_blocks(x.numel()))
+    share = 1 / x.numel() if reduction == "mean" else 1.0
+    run(loop, len(sums), flat(x), flat(target), *options, share, sums)
+    return sums.sum()
+
+
+def loop_over_entries(
+    loop: Callable[..., None], x: Tensor, target: Tensor, reduction: Reduction, dy: Tensor, *options: float
+) -> Tensor:
+    """Return dx, which `loop` writes."""
+    dx = torch.empty_like(x)
+    share = 1 / x.numel() if reduction == "mean" else 1.0
+    run(loop, x.numel(), flat(x), flat(target), *options, dy.view(1), share, flat(dx), grain=LOOP_FROM)
+    return dx
+
+
+LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 
 
 def mse_loss(x: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:

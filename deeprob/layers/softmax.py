@@ -63,8 +63,8 @@ class LogSoftmaxFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
         if can_loop(y, dy, ctx.dim):
-            dx = y.exp()
-            run(loops.log_softmax_gradient, dx.numel() // dx.shape[-1], *rows(dx, dy), grain=GRAIN)
+            dx = torch.empty_like(y)
+            run(loops.log_softmax_gradient, y.numel() // y.shape[-1], *rows(y, dy, dx), grain=GRAIN)
             return dx, None
         return dy - y.exp() * dy.sum(ctx.dim, keepdim=True), None
 
