@@ -9,6 +9,7 @@ Neither torch nor lightning is imported here; Hydra only where a config is compo
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import os
@@ -34,10 +35,8 @@ def register() -> None:
     """Make the schema known to Hydra."""
     from hydra.core.config_store import ConfigStore
 
+    _register_schema()
     store = ConfigStore.instance()
-    for group, schemas in SCHEMA.items():
-        for name, schema in schemas.items():
-            store.store(group=f"schema/{group}", name=name, node=schema)
     if (CONFIG_DIR / "local.yaml").is_file():
         store.repo.pop("local.yaml", None)
     else:  # stands in where the user has no file of their own
@@ -62,6 +61,16 @@ def _offer_experiment_files(overrides: Sequence[str]) -> None:
             *folders, name = [part for part in path.split("/") if part]
             group = "/".join(["experiment", *folders])
             ConfigStore.instance().store(group=group, name=name, node=node, package="_global_")
+
+
+@functools.cache  # once a process: it takes as long as composing a config
+def _register_schema() -> None:
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for group, schemas in SCHEMA.items():
+        for name, schema in schemas.items():
+            store.store(group=f"schema/{group}", name=name, node=schema)
 
 
 def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
