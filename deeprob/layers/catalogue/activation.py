@@ -31,6 +31,7 @@ LAYERS = [
             tiny("matrix", lambda d: [d.nonzero(3, 7)]),
             tiny("steep", lambda d: [d.nonzero(2, 3, 4)], negative_slope=0.3),
             kink("zeros", lambda d: [d.coarse(5, 7)]),
+            real("map", lambda d: [d.nonzero(4, 17, 8, 8)]),
             bench("map 32x64x32x32", lambda d: [d(32, 64, 32, 32)]),
         ],
         modules=[module("LeakyReLU", lambda d: [d(3, 5)], 0.2)],
@@ -73,8 +74,9 @@ LAYERS = [
         samples=[
             tiny("last axis", lambda d: [d(3, 7)], dim=-1),
             tiny("middle axis", lambda d: [d(2, 5, 3)], dim=1),
-            real("heads", lambda d: [d(4, 3, 17, 17)], dim=-1),
+            real("heads", lambda d: [d(4, 3, 19, 19)], dim=-1),
             bench("heads 32x3x65x65", lambda d: [d(32, 3, 65, 65)], dim=-1),
+            real("rows", lambda d: [d(5, 1000) * 5], dim=-1),
             bench("rows 2048x1000", lambda d: [d(2048, 1000)], dim=-1),
         ],
         modules=[module("Softmax", lambda d: [d(3, 5)], dim=1)],
@@ -87,6 +89,7 @@ LAYERS = [
         samples=[
             tiny("last axis", lambda d: [d(3, 7)], dim=-1),
             tiny("middle axis", lambda d: [d(2, 5, 3)], dim=1),
+            real("rows", lambda d: [d(5, 1000) * 5], dim=-1),
             bench("rows 2048x1000", lambda d: [d(2048, 1000)], dim=-1),
         ],
         modules=[module("LogSoftmax", lambda d: [d(3, 5)], dim=1)],

@@ -19,8 +19,8 @@ LAYERS = [
             tiny("dilation 2", lambda d: [d.distinct(2, 2, 6, 5)], kernel_size=2, dilation=2),
             kink("ties, 2x2", lambda d: [d.coarse(2, 3, 6, 8)], kernel_size=2),
             kink("ties, 3x3", lambda d: [d.coarse(2, 3, 7, 9)], kernel_size=3, stride=2, padding=1),
-            real("2x2", lambda d: [d.distinct(4, 8, 16, 14)], kernel_size=2),
-            real("3x3", lambda d: [d.distinct(4, 8, 15, 16)], kernel_size=3, stride=2, padding=1),
+            real("2x2", lambda d: [d.distinct(5, 8, 16, 14)], kernel_size=2),
+            real("3x3", lambda d: [d.distinct(5, 8, 15, 16)], kernel_size=3, stride=2, padding=1),
             bench("2x2, 64 ch 32 px", lambda d: [d(32, 64, 32, 32)], kernel_size=2),
             bench(
                 "3x3 stride 2, 64 ch 64 px", lambda d: [d(32, 64, 64, 64)], kernel_size=3, stride=2, padding=1
@@ -54,7 +54,7 @@ LAYERS = [
                 count_include_pad=False,
             ),
             tiny("ceil", lambda d: [d(2, 2, 6, 5)], kernel_size=3, stride=2, padding=1, ceil_mode=True),
-            real("2x2", lambda d: [d(4, 8, 16, 14)], kernel_size=2),
+            real("2x2", lambda d: [d(5, 8, 16, 14)], kernel_size=2),
             bench("2x2, 64 ch 32 px", lambda d: [d(32, 64, 32, 32)], kernel_size=2),
         ],
         modules=[module("AvgPool2d", lambda d: [d(2, 3, 5, 6)], 3, 2, 1, count_include_pad=False)],
