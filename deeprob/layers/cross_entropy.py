@@ -25,8 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, may_overwrite
+from . import kernels_losses as loops
+from ._function import Function, expect, expect_alike, is_plain, may_overwrite
 from ._reduction import Reduction, reduce
+from .kernels import run
 from .softmax import log_softmax
 
 
@@ -39,9 +41,7 @@ class CrossEntropyFunction(Function):
     def forward(
         x: Tensor, target: Tensor, valid: Tensor | None, weight: Tensor | None, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        p = x.softmax(1)
-        # log of the normaliser, read off at the largest entry, where the probability cannot underflow
-        log_sum = x.amax(1) - p.amax(1).log()
+        p, log_sum = probabilities(x)
         loss = log_sum - x.gather(1, target[:, None]).squeeze(1)
         if weight is not None:
             loss = loss * weight[target]
@@ -111,6 +111,38 @@ class SoftCrossEntropyFunction(Function):
         ).sum(0)
 
 
+def probabilities(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return p (N, C, ...) and log sum_c exp(x_c) (N, ...)."""
+    if (shape := loop_shape(x)) is not None:
+        p, log_sum = torch.empty_like(x), x.new_empty(x.shape[0], *x.shape[2:])
+        source, target = as_loop(x, shape), as_loop(p, shape)
+        if shape == "rows":
+            run(loops.probability_rows, len(source), source, target, log_sum.view(-1))
+        else:
+            run(loops.probability_planes, loops.count_chunks(source), source, target, log_sum.flatten(1))
+        return p, log_sum
+    p = x.softmax(1)
+    # log of the normaliser, read off at the largest entry, where the probability cannot underflow
+    return p, x.amax(1) - p.amax(1).log()
+
+
+def loop_shape(x: Tensor) -> str | None:
+    """Say whether x (N, C, ...) lies in "rows" of classes or in "planes", if the CPU's loops should run."""
+    if x.numel() < LOOP_FROM or not is_plain(x):
+        return None
+    if x.movedim(1, -1).is_contiguous():
+        return "rows"
+    return "planes" if x.is_contiguous() else None
+
+
+def as_loop(x: Tensor, shape: str) -> Tensor:
+    """View x (N, C, ...) as rows (R, C) or planes (N, C, M)."""
+    return x.movedim(1, -1).flatten(0, -2) if shape == "rows" else x.flatten(2)
+
+
+LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
+
+
 def masses(s: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
     """Return q = w ((1 - e) s + e / C), (N, C, ...)."""
     if smoothing:
@@ -137,6 +169,17 @@ def loss_gradient(
     dloss: Tensor, target: Tensor, weight: Tensor | None, p: Tensor, smoothing: float
 ) -> Tensor:
     """Return dloss (Q p - q), dloss (N, 1, ...)."""
+    if smoothing == 0 and is_plain(dloss) and (shape := loop_shape(p)) is not None:
+        scale = (dloss if weight is None else dloss * weight[target][:, None]).contiguous()
+        dx = torch.empty_like(p)
+        source, out = as_loop(p, shape), as_loop(dx, shape)
+        if shape == "rows":
+            arrays = (source, target.reshape(-1), scale.view(-1), out)
+            run(loops.cross_entropy_rows_gradient, len(source), *arrays)
+        else:
+            arrays = (source, target.flatten(1), scale.flatten(1), out)
+            run(loops.cross_entropy_planes_gradient, source.shape[0] * source.shape[1], *arrays)
+        return dx
     hard = (
         torch.full_like(dloss, 1 - smoothing) if weight is None else (1 - smoothing) * weight[target][:, None]
     )
@@ -186,37 +229,48 @@ def cross_entropy(
         expect(target.shape == x.shape, name, f"probabilities {tuple(x.shape)} as x", target)
         expect_alike(name, x=x, target=target)
     else:
-        check_target(name, x, target, ignore_index)
+        all_count = check_target(name, x, target, ignore_index)
     expect(weight is None or weight.shape == x.shape[1:2], name, f"weight ({x.shape[1]},)", weight)
     expect(reduction in ("mean", "sum", "none"), name, 'reduction "mean", "sum" or "none"', repr(reduction))
     expect(0 <= label_smoothing <= 1, name, "label_smoothing between 0 and 1", label_smoothing)
     if soft:
         losses: Tensor = SoftCrossEntropyFunction.apply(x, target, weight, label_smoothing)
         return reduce(losses, reduction)
-    valid = target != ignore_index
-    target = torch.where(valid, target, 0)
+    valid = None
+    if not all_count:
+        valid = target != ignore_index
+        target = torch.where(valid, target, 0)
     loss: Tensor = CrossEntropyFunction.apply(x, target, valid, weight, label_smoothing)[0]
     if reduction == "none":
         return loss
     if reduction == "sum":
         return loss.sum()
-    counted = valid if weight is None else weight[target] * valid
+    if weight is None:
+        return loss.mean() if valid is None else loss.sum() / valid.sum()
+    counted = weight[target] if valid is None else weight[target] * valid
     return loss.sum() / counted.sum()
 
 
-def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None = None) -> None:
-    """Raise ValueError unless target (N, ...) holds classes of x (N, C, ...), or ignore_index."""
+def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None = None) -> bool:
+    """Raise ValueError unless target (N, ...) holds classes of x (N, C, ...), or ignore_index.
+
+    Returns whether none is known to be ignored.
+    """
     shape = (x.shape[0], *x.shape[2:])
     expect(target.shape == shape, name, f"target {shape} for x {tuple(x.shape)}", target)
     expect(target.dtype == torch.int64, name, "target of class indices, torch.int64", target.dtype)
     expect(target.device == x.device, name, f"target on {x.device}", target.device)
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return  # the values are not known yet
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or not target.numel():
+        return False  # the values are not known yet
+    low, high = (int(i) for i in torch.aminmax(target))
+    if low >= 0 and high < x.shape[1]:
+        return ignore_index is None or not low <= ignore_index <= high
     wrong = (target < 0) | (target >= x.shape[1])
     if ignore_index is not None:
         wrong &= target != ignore_index
     if bool(wrong.any()):
         expect(False, name, f"classes 0 to {x.shape[1] - 1} as target", int(target[wrong][0]))
+    return False
 
 
 class CrossEntropyLoss(nn.Module):

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from .kernels import ZERO
+from .kernels_gate import BIAS, C2, C3, C4, C5, C6, HALF, LN2_HIGH, LN2_LOW, LOG2E, LOWEST, ONE, SHIFT
 
 BLOCK = 4096  # entries whose losses are summed as one, so that float32 suffices
-HALF, TWO = np.float32(0.5), np.float32(2)
+TWO = np.float32(2)
 
 
 def count_blocks(size: int) -> int:
@@ -63,3 +64,106 @@ def smooth_error_gradient(
         d = low if d < low else d
         d = high if d > high else d
         dx[i] = scale * d
+
+
+# --- cross_entropy: rows (R, C), or planes (N, C, M) in chunks of CHUNK entries of M. The exponential is that
+# of kernels_gate.py, but 0 where it underflows.
+
+CHUNK = 512
+LANES = 64  # maxima taken side by side
+
+
+def count_chunks(x: Any) -> int:
+    """Return how many chunks planes (N, C, M) make."""
+    return int(x.shape[0] * -(-x.shape[2] // CHUNK))
+
+
+def probability_rows(start: int, stop: int, x: Any, p: Any, log_sum: Any) -> None:
+    """P = softmax(x) and log sum exp(x) a row."""
+    top = np.empty(LANES, np.float32)
+    for n in range(start, stop):
+        row, target = x[n], p[n]
+        top[:] = row[0]
+        for first in range(0, row.size - LANES + 1, LANES):
+            part = row[first : first + LANES]
+            for i in range(LANES):
+                v = part[i]
+                top[i] = v if v > top[i] else top[i]
+        largest = row[0]
+        for i in range(LANES):
+            largest = top[i] if top[i] > largest else largest
+        for i in range(row.size - row.size % LANES, row.size):
+            largest = row[i] if row[i] > largest else largest
+        total = ZERO
+        for i in range(row.size):
+            d = row[i] - largest
+            v = LOWEST if d < LOWEST else d
+            k = np.floor(v * LOG2E + HALF)
+            f = v - k * LN2_HIGH - k * LN2_LOW
+            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
+            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = ZERO if d < LOWEST else e
+            target[i] = e
+            total += e
+        scale = ONE / total
+        for i in range(row.size):
+            target[i] *= scale
+        log_sum[n] = largest + np.log(total)
+
+
+def probability_planes(start: int, stop: int, x: Any, p: Any, log_sum: Any) -> None:
+    """P = softmax(x) and log sum exp(x) over the planes of a sample; start and stop count chunks."""
+    per_sample = -(-x.shape[2] // CHUNK)
+    top, total = np.empty(CHUNK, np.float32), np.empty(CHUNK, np.float32)
+    for chunk in range(start, stop):
+        n, first = chunk // per_sample, chunk % per_sample * CHUNK
+        size = min(CHUNK, x.shape[2] - first)
+        largest, sums = top[:size], total[:size]
+        for i in range(size):
+            largest[i] = x[n, 0, first + i]
+        for c in range(1, x.shape[1]):
+            plane = x[n, c][first : first + size]
+            for i in range(plane.size):
+                v = plane[i]
+                largest[i] = v if v > largest[i] else largest[i]
+        sums[:] = ZERO
+        for c in range(x.shape[1]):
+            plane, target = x[n, c][first : first + size], p[n, c][first : first + size]
+            for i in range(plane.size):
+                d = plane[i] - largest[i]
+                v = LOWEST if d < LOWEST else d
+                k = np.floor(v * LOG2E + HALF)
+                f = v - k * LN2_HIGH - k * LN2_LOW
+                power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
+                e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+                e = ZERO if d < LOWEST else e
+                target[i] = e
+                sums[i] += e
+        out = log_sum[n][first : first + size]
+        for i in range(size):
+            out[i] = largest[i] + np.log(sums[i])
+            sums[i] = ONE / sums[i]
+        for c in range(x.shape[1]):
+            target = p[n, c][first : first + size]
+            for i in range(target.size):
+                target[i] *= sums[i]
+
+
+def cross_entropy_rows_gradient(start: int, stop: int, p: Any, t: Any, dloss: Any, dx: Any) -> None:
+    """Dx = dloss (p - [c = t]) a row."""
+    for n in range(start, stop):
+        row, target, scale = p[n], dx[n], dloss[n]
+        for i in range(row.size):
+            target[i] = scale * row[i]
+        target[t[n]] -= scale
+
+
+def cross_entropy_planes_gradient(start: int, stop: int, p: Any, t: Any, dloss: Any, dx: Any) -> None:
+    """Dx = dloss (p - [c = t]), planes (N, C, M); start and stop count planes."""
+    for plane in range(start, stop):
+        n, c = divmod(plane, p.shape[1])
+        row, target, scale, truth = p[n, c], dx[n, c], dloss[n], t[n]
+        for i in range(row.size):
+            v = row[i]
+            v -= ONE if truth[i] == c else ZERO
+            target[i] = scale[i] * v

@@ -73,6 +73,7 @@ LAYERS = [
             ),
             kink("far apart", lambda d: [d(5, 7) * 200, d.classes(7, 5)], reduction="none"),
             real("1000 classes", lambda d: [d(8, 1000) * 5, d.classes(1000, 8)]),
+            real("maps", lambda d: [d(2, 5, 24, 23) * 5, ignoring(d.classes(5, 2, 24, 23)), d.positive(5)]),
             bench("256x1000", lambda d: [d(256, 1000), d.classes(1000, 256)]),
             bench("2048x8192", lambda d: [d(2048, 8192), d.classes(8192, 2048)]),
             bench("maps 8x21x128x128", lambda d: [d(8, 21, 128, 128), d.classes(21, 8, 128, 128)]),
