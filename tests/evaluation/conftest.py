@@ -1,6 +1,10 @@
 """A run folder as training and evaluation leave it, made in milliseconds without either."""
 
 import json
+import re
+import shutil
+import subprocess
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,8 @@ from deeprob.evaluation.evaluate import measure
 from deeprob.evaluation.predictions import Predictions, most_telling, thumbnails
 from deeprob.runs import Run, write_json
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+Look = namedtuple("Look", "dom console overflow")
 CLASSES = ("banana", "cracker box", "mug", "<b>odd & name</b>")
 
 
@@ -88,3 +94,28 @@ def write_run():
 @pytest.fixture
 def finished_run(tmp_path: Path) -> Run:
     return run_folder(tmp_path / "runs" / "demo" / "20260101-120000", predictions_of_a_model())
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Open a page in a browser of some width, run JavaScript in it, and tell what was drawn and said."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on PATH; on Debian: apt-get install chromium")
+
+    def look(path: Path, width: int, script: str = "") -> Look:
+        overflow = "document.body.dataset.overflow = document.documentElement.scrollWidth - innerWidth;"
+        check = f"<script>addEventListener('load', () => {{{script}{overflow}}});</script></body>"
+        page = tmp_path / "checked.html"
+        page.write_text(path.read_text(encoding="utf-8").replace("</body>", check), encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+        done = subprocess.run(
+            [CHROMIUM, *options, f"--window-size={width},2000", "--dump-dom", page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        overflow = int(re.search(r'data-overflow="(-?\d+)"', done.stdout)[1])
+        return Look(done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line], overflow)
+
+    return look

@@ -35,6 +35,15 @@ def test_what_is_not_stated_is_asked_for_and_what_is_stated_stands_there(written
     assert "not stated  card.paper.title" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_browser_draws_the_card_without_a_word(written, tmp_path, browse, width):
+    written()
+    look = browse(tmp_path / "runs" / "cards" / "squares" / "card.html", width)
+    assert look.console == []
+    assert look.overflow <= 0
+
+
 def test_the_sections_hold_the_facts(written):
     page, markdown = written()
     for section in ("data", "network", "compute", "evaluation", "paper"):

@@ -61,6 +61,14 @@ def test_the_page_shows_every_trial_and_draws_every_key(planned, study):
     assert {p.name for p in (planned.folder / "plots").iterdir()} >= {"history.svg", "importance.svg"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_browser_draws_the_page_without_a_word(planned, study, browse, width):
+    look = browse(write_report(planned, study), width)
+    assert look.console == []
+    assert look.overflow <= 0
+
+
 def test_a_study_without_a_success_still_has_a_page(planned):
     page = write_report(planned, planned.study()).read_text(encoding="utf-8")
     assert "No trial has been completed" in page
