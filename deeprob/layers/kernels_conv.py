@@ -5,6 +5,7 @@ depthwise   dW of one kernel a channel, where a matrix product would have one co
 pointwise   a 1x1 convolution of a contiguous map is one matrix product a sample
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,22 +53,40 @@ def window_columns(
                         inside[c] = source[c]
 
 
+def split_phases(start: int, stop: int, x: Any, out: Any) -> None:
+    """Set out[n, c, h, r, q] = x[n, c, h, s q + r], zero outside: a step of s = out.shape[3] becomes one."""
+    step = out.shape[3]
+    for n in range(start, stop):
+        for c in range(out.shape[1]):
+            for h in range(out.shape[2]):
+                for r in range(step):
+                    target, last = out[n, c, h, r], (x.shape[3] - r + step - 1) // step
+                    for q in range(last):
+                        target[q] = x[n, c, h, q * step + r]
+                    target[last:] = ZERO
+
+
 def plane_columns(
-    start: int, stop: int, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, out: Any
+    start: int, stop: int, x: Any, width: int, kernel: Any, stride: Any, padding: Any, dilation: Any, out: Any
 ) -> None:
-    """Set out[c, i, j, o, p] = x[c, s o + d i - a, s p + d j - a], zero outside; c from start to stop."""
-    _, height, width = x.shape
-    step = stride[1]
+    """Set out[c, i, j, n, o, p] = x[n, c, s o + d i - a, s p + d j - a], zero outside; c from start to stop.
+
+    x (N, C, H, s, W / s) is split into phases of the horizontal stride; `width` is that of the whole map.
+    """
+    height, step = x.shape[2], stride[1]
     for c in range(start, stop):
         for i in range(kernel[0]):
             for j in range(kernel[1]):
                 shift = j * dilation[1] - padding[1]
-                first = max(0, -(shift // step))  # the first and last window that read inside the map
-                last = min(out.shape[4], (width - shift + step - 1) // step)
-                for o in range(out.shape[3]):
-                    target = out[c, i, j, o]
+                offset, phase = shift // step, shift % step
+                # the first and last window that read inside the map
+                first = min(max(0, -offset), out.shape[5])
+                last = max(first, min(out.shape[5], (width - shift + step - 1) // step))
+                for k in range(out.shape[3] * out.shape[4]):
+                    n, o = divmod(k, out.shape[4])
+                    target = out[c, i, j, n, o]
                     row = o * stride[0] + i * dilation[0] - padding[0]
-                    if row < 0 or row >= height:
+                    if row < 0 or row >= height or last <= first:
                         for p in range(target.size):
                             target[p] = ZERO
                         continue
@@ -75,14 +94,9 @@ def plane_columns(
                         target[p] = ZERO
                     for p in range(last, target.size):
                         target[p] = ZERO
-                    if last > first:
-                        inside, source = target[first:last], x[c, row][first * step + shift :]
-                        if step == 1:
-                            for p in range(inside.size):
-                                inside[p] = source[p]
-                        else:
-                            for p in range(inside.size):
-                                inside[p] = source[p * step]
+                    inside, source = target[first:last], x[n, c, row, phase][first + offset :]
+                    for p in range(inside.size):
+                        inside[p] = source[p]
 
 
 def depthwise_planes(
@@ -164,15 +178,8 @@ def fast_weight_gradient(
         return None  # one sample after another keeps one core busy; the formula's convolution keeps them all
     height, width = dy.shape[2:]
     pixels = height * width
-    if planes and pixels >= SMALL_MAP:
-        dweight = x.new_zeros(out_channels, in_channels * kernel[0] * kernel[1])
-        columns = x.new_empty(in_channels, *kernel, height, width)
-        flat = columns.view(-1, pixels)
-        dy = dy.contiguous()
-        for sample, upstream in zip(x, dy, strict=True):
-            kernels.run(plane_columns, in_channels, sample, tuple(kernel), stride, padding, dilation, columns)
-            dweight += matmul_transposed(upstream.view(out_channels, -1), flat)
-        return dweight.view(*shape)
+    if pixels >= SMALL_MAP and (planes or in_channels <= FEW):
+        return weight_gradient_of_planes(dy, x, shape, stride, padding, dilation)
     maps = x_rows.reshape(*x_rows.shape[:2], -1)
     upstream_rows = dy_rows.reshape(-1, out_channels)
     chunk = -(-SMALL_MAP // pixels)
@@ -190,6 +197,35 @@ def fast_weight_gradient(
         else:
             dweight += matmul_transposed(upstream, windows.t())
     return dweight.view(out_channels, *kernel, in_channels).permute(0, 3, 1, 2)
+
+
+def weight_gradient_of_planes(
+    dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any
+) -> Tensor:
+    """Return dW (O, C, KH, KW), the windows written out tap by tap: rows of pixels, not of channels."""
+    out_channels, in_channels, *kernel = shape
+    height, width = dy.shape[2:]
+    step = stride[1]
+    rows = dy.permute(0, 2, 3, 1).is_contiguous()  # then samples follow each other, and several go at a time
+    chunk = min(len(x), max(1, ROWS // (height * width))) if rows else 1
+    dweight = x.new_zeros(in_channels * kernel[0] * kernel[1], out_channels)
+    columns = x.new_empty(in_channels * kernel[0] * kernel[1] * chunk * height * width)
+    for first in range(0, len(x), chunk):
+        samples, upstream = x[first : first + chunk], dy[first : first + chunk]
+        if step == 1 and x.is_contiguous():
+            phases = samples[:, :, :, None]
+        else:
+            phases = x.new_empty(*samples.shape[:3], step, -(-x.shape[3] // step))
+            kernels.run(split_phases, len(samples), samples, phases)
+        size = (in_channels, *kernel, len(samples), height, width)
+        windows = columns[: math.prod(size)].view(size)
+        geometry = (x.shape[3], tuple(kernel), stride, padding, dilation)
+        kernels.run(plane_columns, in_channels, phases, *geometry, windows)
+        pixels = (
+            upstream.permute(0, 2, 3, 1).reshape(-1, out_channels) if rows else upstream[0].flatten(1).t()
+        )
+        dweight += matmul_transposed(windows.view(len(dweight), -1), pixels.t())  # its transpose is slower
+    return dweight.t().reshape(tuple(shape))
 
 
 def is_pointwise(x: Tensor, weight: Tensor, padding: Any, groups: int) -> bool:
@@ -231,5 +267,7 @@ def pointwise_weight_gradient(dy: Tensor, x: Tensor, stride: Any) -> Tensor:
     return dweight[:, :, None, None]
 
 
+FEW = 4  # input channels up to which rows of taps are too short to copy as one
+ROWS = 4096  # rows of a matrix product that make it worth its call
 SMALL_MAP = 256  # pixels below which samples are taken together, so that the matrix product is worth its call
 NARROW = 256  # columns below which torch's BLAS is the faster one

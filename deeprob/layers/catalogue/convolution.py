@@ -89,6 +89,8 @@ LAYERS = [
         maps=True,
         samples=[
             tiny("3x3", maps(2, 3, 5, 4, weight=(4, 3, 3, 3)), padding=1),
+            real("3x3, larger", maps(5, 3, 19, 20, weight=(8, 3, 3, 3), bias=False), padding=2, dilation=2),
+            real("7x7, stride 2", maps(3, 3, 34, 37, weight=(8, 3, 7, 7)), padding=3, stride=2),
             bench("3 to 64 ch 32 px", maps(32, 3, 32, 32, weight=(64, 3, 3, 3), bias=False), padding=1),
             bench(
                 "7x7 3 to 64 ch 128 px, stride 2",
