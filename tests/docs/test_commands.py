@@ -64,6 +64,32 @@ def test_every_link_into_the_repository_leads_somewhere():
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+def shown(metric):
+    """A metric as the documents write it."""
+    low, high = metric["ci95"]
+    return f"{metric['value']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def committed(name):
+    return json.loads((ROOT / "benchmarks" / "results" / "runs" / f"{name}.json").read_text())
+
+
+def test_the_models_numbers_are_those_of_the_committed_results():
+    text = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if " MiB |" in line]
+    assert len(rows) == 11
+    for name, *cells in rows:
+        results = committed(name)
+        metrics, cost = results["metrics"], results["cost"]
+        assert cells == [
+            shown(metrics["top1_accuracy"]),
+            shown(metrics["balanced_accuracy"]),
+            f"{cost['parameters']:,}",
+            f"{cost['train_seconds']:.0f} s",
+            f"{cost['peak_memory_bytes'] / 2**20:.0f} MiB",
+        ]
+
+
 def test_the_readmes_numbers_are_those_of_the_committed_results():
     table = [
         line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "crops |" in line
@@ -73,11 +99,10 @@ def test_the_readmes_numbers_are_those_of_the_committed_results():
         name, judged_on, top1, balanced, knn, majority, seconds = (
             c.strip() for c in line.strip("|").split("|")
         )
-        results = json.loads((ROOT / "benchmarks" / "results" / "runs" / f"{name}.json").read_text())
+        results = committed(name)
         metrics, baselines = results["metrics"], results["baselines"]
-        for shown, metric in ((top1, metrics["top1_accuracy"]), (balanced, metrics["balanced_accuracy"])):
-            low, high = metric["ci95"]
-            assert shown == f"{metric['value']:.3f} ({low:.3f} to {high:.3f})"
+        assert top1 == shown(metrics["top1_accuracy"])
+        assert balanced == shown(metrics["balanced_accuracy"])
         assert knn == f"{baselines['knn']['top1_accuracy']['value']:.3f}"
         assert majority == f"{baselines['majority']['top1_accuracy']['value']:.3f}"
         assert f"{metrics['top1_accuracy']['n']:,} crops" in judged_on
