@@ -8,7 +8,7 @@ coordinate. This holds also for triangles that reach behind the camera, so near 
 1/Z and no triangle is ever cut. A pixel is covered when all e_i >= 0. An integer coordinate is a pixel's
 centre.
 
-What a pixel shows is decided first (inverse depth, face, owner), and shaded once, in shade.py.
+What a pixel shows is decided first (inverse depth, face, owner), and shaded once, in table.py and shade.py.
 """
 
 from __future__ import annotations

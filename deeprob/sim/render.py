@@ -15,6 +15,7 @@ from deeprob.geometry.camera import Array, invert_intrinsics
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim import raster
 from deeprob.sim import shade as shading
+from deeprob.sim import table as table_top
 from deeprob.sim.library import Library
 from deeprob.sim.look import Look
 from deeprob.sim.physics import Scene
@@ -63,7 +64,9 @@ class Renderer:
 
     def _make_buffers(self) -> None:
         """Make what pictures are drawn into."""
-        self.shadow = np.empty((128 if max(self.width, self.height) <= 256 else 256,) * 2, np.float32)
+        size = 128 if max(self.width, self.height) <= 256 else 256
+        self.shadow = np.empty((size, size), np.float32)
+        self.roof = np.empty((size - 1, size - 1), np.float32)
         self._buffers = raster.make_buffers(self.height, self.width, 0, 0)
         casters = self.library.casters
         self._casters = casters._replace(points=np.empty_like(casters.points))
@@ -139,7 +142,7 @@ class Renderer:
             scene.scale, look.to_light @ rotation, np.einsum("nji,nj->ni", rotation, half), tint
         )
         light = self._light(scene, look)
-        table = shading.Surface(
+        table = table_top.Surface(
             self.library.table,
             *self.pool.table(look.table),
             look.table_turn * TEXTURE_SIZE,
@@ -148,7 +151,7 @@ class Renderer:
             look.background_shift,
             look.background_tint,
         )
-        shading.shade_table(eye, ray, table, light, buffers, image, depth)
+        table_top.shade_table(eye, ray, table, light, buffers, image, depth)
         shading.shade_objects(
             self.library.meshes, buffers, float(K[0, 0]), eye, ray, bodies, light, image, depth, visible
         )
@@ -174,9 +177,9 @@ class Renderer:
             A = to_shadow[:, :3] @ scene.T_world_obj[:, :3]
             A[:, :, :3] *= scene.scale[:, None, None]
             A[:, :, 3] += to_shadow[:, 3]
-            shadow_map(self._casters, scene.models, A, self.shadow)
+            shadow_map(self._casters, scene.models, A, self.shadow, self.roof)
         else:
-            self.shadow[:] = NOTHING
+            self.shadow[:] = self.roof[:] = NOTHING
         return shading.Lighting(
             look.ambient,
             look.diffuse,
@@ -185,6 +188,7 @@ class Renderer:
             look.shadow_strength,
             0.003 + 1.5 * texel,
             self.shadow,
+            self.roof,
             to_shadow,
             look.gain,
             look.offset,

@@ -1,9 +1,8 @@
 """Shading: from what each pixel shows to its colour, its depth and the labels, in numba.
 
 Lambert and Blinn-Phong terms of one distant lamp, ambient light, a shadow map, textures from successive
-halvings. The table is never rasterised: with q(u, v) = -ray_z / eye_z its inverse depth is affine in the
-pixel, and so is everything on it times q (a homography). The half vector is constant over an object: lamp and
-eye are far from it.
+halvings. The half vector is constant over an object: lamp and eye are far from it. What depends on the face
+is gathered pixel by pixel into rows; the arithmetic that all pixels share then runs along them, vectorised.
 """
 
 from __future__ import annotations
@@ -12,36 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeprob.sim.kernel import F32, F64, I64, U8, U32, inlined, kernel
+from deeprob.sim.kernel import F32, F64, I32, I64, U8, U32, inlined, kernel
 from deeprob.sim.raster import NOBODY, Buffers, Meshes, edges
 from deeprob.sim.shadow import lit
 from deeprob.sim.textures import LEVELS
-
-
-class Surface(NamedTuple):
-    """The table top and what lies behind it.
-
-    half (2,): half extents in metres, 0 for no table. texels uint32 (T,), mips int64 (LEVELS, 3): as in
-    Meshes, one texture. turn (2, 3): from a point (x, y, 1) of the table to texels. tint (3,). background
-    uint8 (H, W, 3), repeated from `shift` (2,), times background_tint (3,).
-    """
-
-    half: F64
-    texels: U32
-    mips: I64
-    turn: F64
-    tint: F64
-    background: U8
-    shift: I64
-    background_tint: F64
 
 
 class Lighting(NamedTuple):
     """One lamp and its shadows.
 
     ambient, diffuse (3,); specular; up: the share of the lamp that meets a horizontal surface; strength: what
-    a shadow takes; bias metres; shadow float32 (S, S), to_shadow (3, 4): world point to shadow pixel and
-    height; gain, offset: exposure and contrast.
+    a shadow takes; bias metres; shadow float32 (S, S) and roof (S - 1, S - 1): as shadow_map writes them,
+    to_shadow (3, 4): world point to shadow pixel and height; gain, offset: exposure and contrast.
     """
 
     ambient: F64
@@ -51,6 +32,7 @@ class Lighting(NamedTuple):
     strength: float
     bias: float
     shadow: F32
+    roof: F32
     to_shadow: F64
     gain: float
     offset: float
@@ -85,7 +67,7 @@ def _texel(texels: U32, mips: I64, level: int, s: float, t: float) -> tuple[floa
 
 
 @inlined
-def _level(texels_per_pixel: float) -> int:
+def halving(texels_per_pixel: float) -> int:
     """The halving whose texels are about as large as a pixel."""
     level = 0
     while texels_per_pixel > 1.5 and level < LEVELS - 1:
@@ -95,107 +77,138 @@ def _level(texels_per_pixel: float) -> int:
 
 
 @inlined
-def _grey(value: float) -> np.uint8:
+def grey(value: float) -> np.uint8:
     """A colour value as uint8, clipped and rounded."""
     return np.uint8(min(max(value, 0.0), 255.0) + 0.5)
 
 
 @inlined
-def _half_line(at_zero: float, slope: float, x0: float, x1: float) -> tuple[float, float]:
-    """The part of [x0, x1] where at_zero + slope x >= 0; empty is x0 > x1."""
-    if slope == 0.0:
-        return (x0, x1) if at_zero >= 0.0 else (1.0, 0.0)
-    root = -at_zero / slope
-    return (max(x0, root), x1) if slope > 0.0 else (x0, min(x1, root))
+def _nine(values: F32) -> tuple[tuple[float, float, float], ...]:
+    """The numbers of a (3, 3) array, read once."""
+    return (
+        (np.float64(values[0, 0]), np.float64(values[0, 1]), np.float64(values[0, 2])),
+        (np.float64(values[1, 0]), np.float64(values[1, 1]), np.float64(values[1, 2])),
+        (np.float64(values[2, 0]), np.float64(values[2, 1]), np.float64(values[2, 2])),
+    )
 
 
-@kernel
-def shade_table(
-    eye: F64, ray: F64, table: Surface, light: Lighting, buffers: Buffers, image: U8, depth: F32
+@inlined
+def _gather(
+    meshes: Meshes, points: F64, start: int, focal: float, faces: I32, x0: int, y: int, rows: F64
 ) -> None:
-    """Draw the table and the background wherever no object is nearer; those pixels become NOBODY's.
+    """Depth, normal and unlit colour of pixels x0, x0 + 1, ... of row y, to rows 0, 1-3 and 4-6.
 
-    eye (3,), ray (3, 3): world ray = ray @ (u, v, 1), of unit length along the optical axis.
+    faces: what they show, of one instance, whose first point is `start`; focal: times the instance's scale.
     """
-    owner, inverse_depth = buffers.owner, buffers.inverse_depth
-    height, width = owner.shape
-    gain, offset = light.gain, light.offset
-    q = -ray[2] / eye[2]  # inverse depth of the plane z = 0
-    X, Y = ray[0] + eye[0] * q, ray[1] + eye[1] * q  # times the depth: the point on the plane
-    S = table.turn[0, 0] * X + table.turn[0, 1] * Y + table.turn[0, 2] * q
-    T = table.turn[1, 0] * X + table.turn[1, 1] * Y + table.turn[1, 2] * q
-    M = light.to_shadow
-    U = M[0, 0] * X + M[0, 1] * Y + M[0, 3] * q
-    V = M[1, 0] * X + M[1, 1] * Y + M[1, 3] * q
-    H = M[2, 0] * X + M[2, 1] * Y + (M[2, 3] + light.bias) * q
-    ambient, lamp = table.tint * light.ambient * gain, table.tint * light.diffuse * (gain * light.up)
-    shades, behind = np.empty((2, 3, 256), np.uint8), np.empty((3, 256), np.uint8)
-    for k in range(3):
-        for value in range(256):  # a texel's colour in the light, in the shadow, and the background's
-            shades[0, k, value] = _grey(value * (ambient[k] + lamp[k]) + offset)
-            shades[1, k, value] = _grey(value * (ambient[k] + lamp[k] * (1.0 - light.strength)) + offset)
-            behind[k, value] = _grey(value * table.background_tint[k] * gain + offset)
-    per_pixel = np.sqrt(abs(S[0] * T[1] - S[1] * T[0]))  # texels a pixel, over the squared depth
-    tiles_high, tiles_wide = table.background.shape[0], table.background.shape[1]
-    size = light.shadow.shape[0] - 1.0
-    zs, texels = np.empty(width, np.float32), np.empty(width, np.int32)
-    for y in range(height):
-        rest = q[1] * y + q[2]
-        xr, yr = X[1] * y + X[2], Y[1] * y + Y[2]
-        a, b = _half_line(rest, q[0], 0.0, width - 1.0)
-        a, b = _half_line(table.half[0] * rest - xr, table.half[0] * q[0] - X[0], a, b)
-        a, b = _half_line(table.half[0] * rest + xr, table.half[0] * q[0] + X[0], a, b)
-        a, b = _half_line(table.half[1] * rest - yr, table.half[1] * q[0] - Y[0], a, b)
-        a, b = _half_line(table.half[1] * rest + yr, table.half[1] * q[0] + Y[0], a, b)
-        first, last = (int(np.ceil(a)), int(np.floor(b))) if a <= b else (width, -1)
-        sr, tr, ur, vr, hr = (
-            S[1] * y + S[2],
-            T[1] * y + T[2],
-            U[1] * y + U[2],
-            V[1] * y + V[2],
-            H[1] * y + H[2],
+    zs, reds, greens, blues = rows[0], rows[4], rows[5], rows[6]
+    nxs, nys, nzs = rows[1], rows[2], rows[3]
+    count = len(faces)
+    first = 0
+    while first < count:
+        f = np.uint32(faces[np.uint32(first)])  # an index without a sign: nothing to wrap
+        last = first + 1
+        while last < count and np.uint32(faces[np.uint32(last)]) == f:
+            last += 1
+        a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
+        ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
+        side = -1.0 if det > 0.0 else 1.0  # the back of an open surface
+        ((nax, nay, naz), (nbx, nby, nbz), (ncx, ncy, ncz)) = _nine(meshes.normals[f])
+        ((ra, ga, ba), (rb, gb, bb), (rc, gc, bc)) = _nine(meshes.colors[f])
+        texture = meshes.texture[f]
+        for m in range(first, last):
+            n, x = np.uint32(m), x0 + m
+            wa, wb, wc = ax * x + ay * y + az, bx * x + by * y + bz, cx * x + cy * y + cz
+            z = 1.0 / (wa + wb + wc)
+            wa, wb, wc = wa * z, wb * z, wc * z
+            red, green, blue = 255.0, 255.0, 255.0
+            if texture >= 0:
+                uv, mips = meshes.uv[f], meshes.mips[texture]
+                s = (wa * uv[0, 0] + wb * uv[1, 0] + wc * uv[2, 0]) * mips[0, 2]
+                t = (1.0 - (wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1])) * mips[0, 1]
+                level = halving(meshes.texel_density[f] * z / focal)
+                red, green, blue = _texel(meshes.texels, mips, level, s, t)
+            zs[n] = z
+            nxs[n] = side * (wa * nax + wb * nbx + wc * ncx)
+            nys[n] = side * (wa * nay + wb * nby + wc * ncy)
+            nzs[n] = side * (wa * naz + wb * nbz + wc * ncz)
+            reds[n] = (wa * ra + wb * rb + wc * rc) * red
+            greens[n] = (wa * ga + wb * gb + wc * gc) * green
+            blues[n] = (wa * ba + wb * bb + wc * bc) * blue
+        first = last
+
+
+@inlined
+def _illuminate(
+    bodies: Bodies,
+    i: int,
+    light: Lighting,
+    S: F64,
+    x0: int,
+    y: int,
+    rows: F64,
+    cells: U32,
+    pixels: U8,
+    depth: F32,
+) -> None:
+    """Light what _gather left of pixels x0, x0 + 1, ... of row y, which show instance i.
+
+    S (3, 4): from (u, v, 1) z, 1 to shadow pixel and height. Short loops over few arrays, without branches,
+    are what the compiler vectorises; only the one that looks at the shadows branches.
+    """
+    count = len(pixels)
+    zs, nxs, nys, nzs = rows[0], rows[1], rows[2], rows[3]
+    reds, greens, blues, heights = rows[4], rows[5], rows[6], rows[7]
+    lx, ly, lz = bodies.to_light[i, 0], bodies.to_light[i, 1], bodies.to_light[i, 2]
+    hx, hy, hz = bodies.to_half[i, 0], bodies.to_half[i, 1], bodies.to_half[i, 2]
+    lamps, shines, reach = nxs, nys, heights  # each takes the place of what is read last to make it
+    for n in range(count):
+        nx, ny, nz = nxs[n], nys[n], nzs[n]
+        unit = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
+        lamp, shine = (nx * lx + ny * ly + nz * lz) * unit, (nx * hx + ny * hy + nz * hz) * unit
+        lamps[n] = lamp if lamp > 0.0 else 0.0
+        shines[n] = shine if (lamp > 0.0) & (shine > 0.0) else 0.0
+    for n in range(count):
+        depth[n] = zs[n]
+    roofs, across, size = light.roof.reshape(-1), np.int32(light.roof.shape[1]), light.shadow.shape[0] - 1.0
+    Sux, Suy, Suz, Su = S[0, 0], S[0, 1] * y, S[0, 2], S[0, 3]
+    Svx, Svy, Svz, Sv = S[1, 0], S[1, 1] * y, S[1, 2], S[1, 3]
+    Shx, Shy, Shz, Sh = S[2, 0], S[2, 1] * y, S[2, 2], S[2, 3]
+    bias, strength = light.bias, light.strength
+    for n in range(count):
+        x, z = x0 + n, zs[n]
+        u, v, h = (
+            Su + z * (Sux * x + Suy + Suz),
+            Sv + z * (Svx * x + Svy + Svz),
+            Sh + z * (Shx * x + Shy + Shz) + bias,
         )
-        c, d = _half_line(ur, U[0], a, b)  # the part of the row that the shadow map spans
-        c, d = _half_line(vr, V[0], c, d)
-        c, d = _half_line(size * rest - ur, size * q[0] - U[0], c, d)
-        c, d = _half_line(size * rest - vr, size * q[0] - V[0], c, d)
-        middle = 1.0 / (rest + q[0] * 0.5 * (a + b)) if a <= b else 1.0
-        level = _level(per_pixel * middle)
-        start, high, wide = table.mips[level, 0], table.mips[level, 1] - 1, table.mips[level, 2] - 1
-        shrink = 1.0 / (1 << level)
-        row = (y + table.shift[0]) % tiles_high
-        for x in range(first, last + 1):  # a loop without branches, so that it is vectorised
-            z = 1.0 / (rest + q[0] * x)
-            s, t = (sr + S[0] * x) * (z * shrink), (tr + T[0] * x) * (z * shrink)
-            i, j = np.int32(np.floor(t)) & np.int32(high), np.int32(np.floor(s)) & np.int32(wide)
-            texels[x] = i * np.int32(wide + 1) + j
-            zs[x] = z
-        for x in range(width):
-            if first <= x <= last:
-                inverse = rest + q[0] * x
-                if owner[y, x] != NOBODY and inverse_depth[y, x] >= inverse:
-                    continue
-                share = 1.0
-                if c <= x <= d:
-                    z = zs[x]
-                    share = lit(light.shadow, (ur + U[0] * x) * z, (vr + V[0] * x) * z, (hr + H[0] * x) * z)
-                texel = table.texels[start + texels[x]]
-                for k in range(3):
-                    value = texel >> (8 * k) & 255
-                    if share == 1.0:
-                        image[y, x, k] = shades[0, k, value]
-                    elif share == 0.0:
-                        image[y, x, k] = shades[1, k, value]
-                    else:
-                        bright, dark = float(shades[0, k, value]), float(shades[1, k, value])
-                        image[y, x, k] = _grey(dark + share * (bright - dark))
-                owner[y, x] = NOBODY
-                depth[y, x] = zs[x]
-            elif owner[y, x] == NOBODY:
-                depth[y, x] = 0.0
-                column = (x + table.shift[1]) % tiles_wide
-                for k in range(3):
-                    image[y, x, k] = behind[k, table.background[row, column, k]]
+        inside = (lamps[n] > 0.0) & (u >= 0.0) & (v >= 0.0) & (u < size) & (v < size)
+        u, v = (u, v) if inside else (0.0, 0.0)
+        heights[n] = h if inside else np.inf
+        cells[n] = np.int32(v) * across + np.int32(u)
+    for n in range(count):
+        share = 1.0
+        if not roofs[cells[n]] <= heights[n]:
+            x, z = x0 + n, zs[n]
+            u, v = Su + z * (Sux * x + Suy + Suz), Sv + z * (Svx * x + Svy + Svz)
+            share = lit(light.shadow, u, v, heights[n])
+        reach[n] = 1.0 - strength * (1.0 - share)
+    ambient_red, ambient_green, ambient_blue = light.ambient
+    diffuse_red, diffuse_green, diffuse_blue = light.diffuse
+    tint_red, tint_green, tint_blue = bodies.tint[i, 0], bodies.tint[i, 1], bodies.tint[i, 2]
+    gain, offset, specular = light.gain, light.offset, 255.0 * light.specular
+    for n in range(count):
+        lamp, shine = lamps[n] * reach[n], shines[n]
+        shine *= shine
+        shine *= shine
+        shine *= shine
+        shine *= shine  # the 16th power
+        shine *= specular * reach[n]
+        red = reds[n] * tint_red * (ambient_red + lamp * diffuse_red) + shine
+        green = greens[n] * tint_green * (ambient_green + lamp * diffuse_green) + shine
+        blue = blues[n] * tint_blue * (ambient_blue + lamp * diffuse_blue) + shine
+        pixels[n, 0] = grey(red * gain + offset)
+        pixels[n, 1] = grey(green * gain + offset)
+        pixels[n, 2] = grey(blue * gain + offset)
 
 
 @kernel
@@ -212,74 +225,33 @@ def shade_objects(
     visible: I64,
 ) -> None:
     """Colour the pixels that show an instance; visible (n, 5): their number, left, top, right, bottom."""
-    owner, points = buffers.owner, buffers.points
+    owner, M = buffers.owner, light.to_shadow
     height, width = owner.shape
-    gain, offset, M = light.gain, light.offset, light.to_shadow
     for i in range(len(visible)):
         visible[i, 0], visible[i, 1], visible[i, 2], visible[i, 3], visible[i, 4] = 0, width, height, -1, -1
-    S, base = np.empty((3, 3)), np.empty(3)  # shadow pixel and height = S (u, v, 1) z + base
+    S = np.empty((3, 4))  # shadow pixel and height = S[:, :3] (u, v, 1) z + S[:, 3]
     for k in range(3):
-        S[k] = M[k, 0] * ray[0] + M[k, 1] * ray[1] + M[k, 2] * ray[2]
-        base[k] = M[k, 0] * eye[0] + M[k, 1] * eye[1] + M[k, 2] * eye[2] + M[k, 3]
+        S[k, :3] = M[k, 0] * ray[0] + M[k, 1] * ray[1] + M[k, 2] * ray[2]
+        S[k, 3] = M[k, 0] * eye[0] + M[k, 1] * eye[1] + M[k, 2] * eye[2] + M[k, 3]
+    rows, cells = np.empty((8, width)), np.empty(width, np.uint32)
     for y in range(height):
+        owners, faces = owner[y], buffers.face[y]
         end = 0
         for x0 in range(width):
-            if x0 < end or owner[y, x0] == NOBODY:
+            if x0 < end or owners[x0] == NOBODY:
                 continue
-            i, f = owner[y, x0], np.uint32(buffers.face[y, x0])  # an index without a sign: nothing to wrap
+            i = owners[x0]
             end = x0 + 1
-            while end < width and owner[y, end] == i and np.uint32(buffers.face[y, end]) == f:
+            while end < width and owners[np.uint32(end)] == i:
                 end += 1
-            # Pixels x0 to end - 1 of the row show face f of instance i.
+            # Pixels x0 to end - 1 of the row show instance i.
             if i < len(visible):
                 seen = visible[i]
                 seen[0] += end - x0
                 seen[1], seen[2] = min(seen[1], x0), min(seen[2], y)
                 seen[3], seen[4] = max(seen[3], end - 1), max(seen[4], y)
-            start = buffers.start[i]
-            a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
-            ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
-            side = -1.0 if det > 0.0 else 1.0  # the back of an open surface
-            n, color, texture = meshes.normals[f], meshes.colors[f], meshes.texture[f]
-            light_dir, half, tint = bodies.to_light[i], bodies.to_half[i], bodies.tint[i]
-            for x in range(x0, end):
-                wa, wb, wc = ax * x + ay * y + az, bx * x + by * y + bz, cx * x + cy * y + cz
-                z = 1.0 / (wa + wb + wc)
-                wa, wb, wc = wa * z, wb * z, wc * z
-                depth[y, x] = z
-                nx = wa * n[0, 0] + wb * n[1, 0] + wc * n[2, 0]
-                ny = wa * n[0, 1] + wb * n[1, 1] + wc * n[2, 1]
-                nz = wa * n[0, 2] + wb * n[1, 2] + wc * n[2, 2]
-                unit = side / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
-                lamp = (nx * light_dir[0] + ny * light_dir[1] + nz * light_dir[2]) * unit
-                shine = 0.0
-                if lamp > 0.0:
-                    u = base[0] + z * (S[0, 0] * x + S[0, 1] * y + S[0, 2])
-                    v = base[1] + z * (S[1, 0] * x + S[1, 1] * y + S[1, 2])
-                    h = base[2] + z * (S[2, 0] * x + S[2, 1] * y + S[2, 2]) + light.bias
-                    reached = 1.0 - light.strength * (1.0 - lit(light.shadow, u, v, h))
-                    lamp *= reached
-                    shine = max(0.0, (nx * half[0] + ny * half[1] + nz * half[2]) * unit)
-                    shine *= shine
-                    shine *= shine
-                    shine *= shine
-                    shine *= shine  # the 16th power
-                    shine *= 255.0 * light.specular * reached
-                else:
-                    lamp = 0.0
-                red = wa * color[0, 0] + wb * color[1, 0] + wc * color[2, 0]
-                green = wa * color[0, 1] + wb * color[1, 1] + wc * color[2, 1]
-                blue = wa * color[0, 2] + wb * color[1, 2] + wc * color[2, 2]
-                r, g, q = 255.0, 255.0, 255.0
-                if texture >= 0:
-                    uv, mips = meshes.uv[f], meshes.mips[texture]
-                    s = (wa * uv[0, 0] + wb * uv[1, 0] + wc * uv[2, 0]) * mips[0, 2]
-                    t = (1.0 - (wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1])) * mips[0, 1]
-                    level = _level(meshes.texel_density[f] * z / (focal * bodies.scale[i]))
-                    r, g, q = _texel(meshes.texels, mips, level, s, t)
-                red = red * r * tint[0] * (light.ambient[0] + lamp * light.diffuse[0]) + shine
-                green = green * g * tint[1] * (light.ambient[1] + lamp * light.diffuse[1]) + shine
-                blue = blue * q * tint[2] * (light.ambient[2] + lamp * light.diffuse[2]) + shine
-                image[y, x, 0] = _grey(red * gain + offset)
-                image[y, x, 1] = _grey(green * gain + offset)
-                image[y, x, 2] = _grey(blue * gain + offset)
+            run, cell = rows[:, : end - x0], cells[: end - x0]
+            _gather(
+                meshes, buffers.points, buffers.start[i], focal * bodies.scale[i], faces[x0:end], x0, y, run
+            )
+            _illuminate(bodies, i, light, S, x0, y, run, cell, image[y, x0:end], depth[y, x0:end])

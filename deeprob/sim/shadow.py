@@ -54,8 +54,12 @@ def _coarse(mesh: Mesh) -> tuple[F64, I32]:
 
 
 @kernel
-def shadow_map(casters: Casters, models: I64, A: F64, out: F32) -> None:
-    """Write heights (S, S) for the instances of `models` (n,); A (n, 3, 4): object to pixel and height."""
+def shadow_map(casters: Casters, models: I64, A: F64, out: F32, roof: F32) -> None:
+    """Write heights (S, S) for the instances of `models` (n,); A (n, 3, 4): object to pixel and height.
+
+    roof (S - 1, S - 1): the greatest of the four heights around each place between pixels. What is not below
+    it is in the light: one look instead of four for most points.
+    """
     size = out.shape[0]
     points = casters.points
     out[:] = NOTHING
@@ -97,6 +101,10 @@ def shadow_map(casters: Casters, models: I64, A: F64, out: F32) -> None:
                     wc = (x - ua) * cx + (y - va) * cy
                     if wb >= 0.0 and wc >= 0.0 and wb + wc <= 1.0:
                         out[y, x] = max(out[y, x], ha + wb * hb + wc * hc)
+    for y in range(size - 1):
+        above, below, highest = out[y], out[y + 1], roof[y]
+        for x in range(size - 1):
+            highest[x] = max(max(above[x], above[x + 1]), max(below[x], below[x + 1]))
 
 
 @inlined
@@ -108,11 +116,14 @@ def lit(shadow: F32, u: float, v: float, height: float) -> float:
     size = shadow.shape[0]
     if not (u >= 0.0 and v >= 0.0 and u < size - 1 and v < size - 1):
         return 1.0
-    j, i = int(u), int(v)
-    a, b = shadow[i, j] <= height, shadow[i, j + 1] <= height
-    c, d = shadow[i + 1, j] <= height, shadow[i + 1, j + 1] <= height
+    j, i = np.uint32(u), np.uint32(v)  # without a sign: nothing to wrap
+    below, right = i + np.uint32(1), j + np.uint32(1)
+    a, b = shadow[i, j] <= height, shadow[i, right] <= height
+    c, d = shadow[below, j] <= height, shadow[below, right] <= height
     if a and b and c and d:
         return 1.0
+    if not (a or b or c or d):
+        return 0.0
     s, t = u - j, v - i
     top = (1.0 - s if a else 0.0) + (s if b else 0.0)
     bottom = (1.0 - s if c else 0.0) + (s if d else 0.0)
