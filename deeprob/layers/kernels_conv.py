@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,6 +128,31 @@ def depthwise_planes(
                     dw[c, i, j] += total
 
 
+def depthwise_padded_planes(
+    start: int, stop: int, dy: Any, x: Any, padding: Any, dilation: Any, dw: Any
+) -> None:
+    """Do the same at stride 1: on lines of one length, zeros between, each tap is one long product."""
+    height, width = x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]
+    size = (dy.shape[2] - 1) * width + dy.shape[3]
+    source, up = np.zeros(height * width, np.float32), np.zeros(dy.shape[2] * width, np.float32)
+    for c in range(start, stop):
+        for n in range(x.shape[0]):
+            for h in range(x.shape[2]):
+                line, row = source[(h + padding[0]) * width + padding[1] :], x[n, c, h]
+                for w in range(row.size):
+                    line[w] = row[w]
+            for h in range(dy.shape[2]):
+                line, row = up[h * width :], dy[n, c, h]
+                for w in range(row.size):
+                    line[w] = row[w]
+            for i in range(dw.shape[1]):
+                for j in range(dw.shape[2]):
+                    shifted, total = source[i * dilation[0] * width + j * dilation[1] :], ZERO
+                    for p in range(size):
+                        total += up[p] * shifted[p]
+                    dw[c, i, j] += total
+
+
 def depthwise_rows(
     start: int, stop: int, dy: Any, x: Any, stride: Any, padding: Any, dilation: Any, dw: Any
 ) -> None:
@@ -161,8 +187,11 @@ def fast_weight_gradient(
             return None
         if planes:
             dweight = x.new_zeros(shape[0], *shape[2:])
-            arrays = (dy.contiguous(), x, stride, padding, dilation, dweight)
-            kernels.run(depthwise_planes, shape[0], *arrays)
+            if tuple(stride) == (1, 1):
+                kernels.run(depthwise_padded_planes, shape[0], dy.contiguous(), x, padding, dilation, dweight)
+            else:
+                arrays = (dy.contiguous(), x, stride, padding, dilation, dweight)
+                kernels.run(depthwise_planes, shape[0], *arrays)
             return dweight[:, None]
         shares = x.new_zeros(len(x), *shape[2:], shape[0])
         given = (dy_rows.contiguous(), x_rows.contiguous(), stride, padding, dilation, shares)

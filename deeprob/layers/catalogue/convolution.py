@@ -59,6 +59,14 @@ LAYERS = [
                 maps(32, 64, 32, 32, weight=(128, 64, 1, 1), bias=False),
                 stride=2,
             ),
+            real(
+                "a kernel a channel",
+                maps(3, 8, 9, 7, weight=(8, 1, 3, 2)),
+                padding=(2, 1),
+                dilation=2,
+                groups=8,
+            ),
+            real("a kernel a channel, stride 2", maps(3, 8, 9, 7, weight=(8, 1, 3, 3)), stride=2, groups=8),
             bench(
                 "depthwise 64 ch 32 px",
                 maps(32, 64, 32, 32, weight=(64, 1, 3, 3), bias=False),
