@@ -163,6 +163,24 @@ def _span(
     return max(x0, int(np.floor(low))), min(x1, int(np.ceil(high)))
 
 
+@inlined
+def _measure(cover: U32, bit: np.uint32, left: int, top: int, right: int, bottom: int, out: I64) -> None:
+    """Pixels, left, top, right, bottom of what has this bit inside a rectangle (inclusive)."""
+    height, width = cover.shape
+    pixels, u0, v0, u1, v1 = 0, width, height, -1, -1
+    for y in range(top, bottom + 1):
+        row = cover[np.uint32(y), left : right + 1]
+        count, low, high = 0, width, -1
+        for n in range(len(row)):
+            inside = row[n] & bit != 0
+            count += 1 if inside else 0
+            low, high = min(low, n if inside else width), max(high, n if inside else -1)
+        if count > 0:
+            pixels += count
+            u0, u1, v0, v1 = min(u0, left + low), max(u1, left + high), min(v0, y), y
+    out[0], out[1], out[2], out[3], out[4] = pixels, u0, v0, u1, v1
+
+
 @kernel
 def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, buffers: Buffers) -> None:
     """Fill the buffers with instances 0..n-1 of `models` (n,) under P (n, 3, 4) = K [s R | t].
@@ -181,7 +199,7 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
     for i in range(len(models)):
         model = models[i]
         buffers.start[i] = start
-        pixels, left, top, right, bottom = 0, width, height, -1, -1
+        left, top, right, bottom = width, height, -1, -1  # rectangle of its triangles
         bit = np.uint32(1) << np.uint32(i) if i < labelled else np.uint32(0)
         cull = meshes.cull[model]
         if _project(meshes, model, P[i], points, start) >= near:
@@ -193,11 +211,15 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
                 ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
                 if det == 0.0 or (cull and det > 0.0):
                     continue
+                top, bottom = min(top, y0), max(bottom, y1)
+                left, right = min(left, x0), max(right, x1)
                 for y in range(y0, y1 + 1):
                     ea, eb, ec = ay * y + az, by * y + bz, cy * y + cz
                     first, last = x0, x1
                     if x1 - x0 > WIDE:
                         first, last = _span(ea, ax, eb, bx, ec, cx, x0, x1)
+                    inverses, covers = inverse_depth[np.uint32(y)], cover[np.uint32(y)]
+                    faces, owners = face[np.uint32(y)], owner[np.uint32(y)]
                     for x in range(first, last + 1):
                         wa, wb, wc = ea + ax * x, eb + bx * x, ec + cx * x
                         if wa < 0.0 or wb < 0.0 or wc < 0.0:
@@ -205,23 +227,15 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
                         inverse = wa + wb + wc
                         if inverse > limit:
                             continue
-                        if bit != 0 and cover[y, x] & bit == 0:
-                            cover[y, x] |= bit
-                            pixels += 1
-                            left, top, right, bottom = (
-                                min(left, x),
-                                min(top, y),
-                                max(right, x),
-                                max(bottom, y),
-                            )
-                        if inverse > inverse_depth[y, x]:
-                            inverse_depth[y, x] = inverse
-                            face[y, x] = f
-                            owner[y, x] = i
+                        n = np.uint32(x)
+                        covers[n] |= bit
+                        if inverse > inverses[n]:
+                            inverses[n] = inverse
+                            faces[n] = f
+                            owners[n] = i
         start += meshes.vertex_start[model + 1] - meshes.vertex_start[model]
         if i < labelled:
-            amodal = buffers.amodal[i]
-            amodal[0], amodal[1], amodal[2], amodal[3], amodal[4] = pixels, left, top, right, bottom
+            _measure(cover, bit, left, top, right, bottom, buffers.amodal[i])
 
 
 @kernel

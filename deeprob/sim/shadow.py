@@ -96,11 +96,12 @@ def shadow_map(casters: Casters, models: I64, A: F64, out: F32, roof: F32) -> No
             ha = points[a, 2]
             hb, hc = points[b, 2] - ha, points[c, 2] - ha
             for y in range(int(y0), int(y1) + 1):
+                row = out[np.uint32(y)]  # an index without a sign: nothing to wrap
                 for x in range(int(x0), int(x1) + 1):
                     wb = (x - ua) * bx + (y - va) * by
                     wc = (x - ua) * cx + (y - va) * cy
                     if wb >= 0.0 and wc >= 0.0 and wb + wc <= 1.0:
-                        out[y, x] = max(out[y, x], ha + wb * hb + wc * hc)
+                        row[np.uint32(x)] = max(row[np.uint32(x)], ha + wb * hb + wc * hc)
     for y in range(size - 1):
         above, below, highest = out[y], out[y + 1], roof[y]
         for x in range(size - 1):
