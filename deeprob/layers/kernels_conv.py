@@ -158,6 +158,7 @@ def depthwise_rows(
 ) -> None:
     """Do the same to dw[n, i, j, c], a sample's share, channels innermost; n from start to stop."""
     height, width = x.shape[1:3]
+    step = stride[1]
     for n in range(start, stop):
         for i in range(dw.shape[1]):
             for o in range(dy.shape[1]):
@@ -165,13 +166,24 @@ def depthwise_rows(
                 if row < 0 or row >= height:
                     continue
                 for j in range(dw.shape[2]):
-                    target = dw[n, i, j]
-                    for p in range(dy.shape[2]):
-                        column = p * stride[1] + j * dilation[1] - padding[1]
-                        if 0 <= column < width:
-                            up, source = dy[n, o, p], x[n, row, column]
-                            for c in range(target.size):
-                                target[c] += up[c] * source[c]
+                    target, shift = dw[n, i, j], j * dilation[1] - padding[1]
+                    first = max(0, -(shift // step))
+                    last = min(dy.shape[2], (width - shift + step - 1) // step)
+                    four = (
+                        max(0, last - first) // 4 * 4
+                    )  # four pixels at a time: a quarter of target's traffic
+                    for p in range(first, first + four, 4):
+                        q = p * step + shift
+                        up0, up1, up2, up3 = dy[n, o, p], dy[n, o, p + 1], dy[n, o, p + 2], dy[n, o, p + 3]
+                        x0, x1 = x[n, row, q], x[n, row, q + step]
+                        x2, x3 = x[n, row, q + 2 * step], x[n, row, q + 3 * step]
+                        for c in range(target.size):
+                            near, far = up0[c] * x0[c] + up1[c] * x1[c], up2[c] * x2[c] + up3[c] * x3[c]
+                            target[c] += near + far
+                    for p in range(first + four, last):
+                        up, source = dy[n, o, p], x[n, row, p * step + shift]
+                        for c in range(target.size):
+                            target[c] += up[c] * source[c]
 
 
 def fast_weight_gradient(
