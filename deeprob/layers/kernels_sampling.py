@@ -209,7 +209,9 @@ def _sample_planes_adjoint(start, stop, dy, x, height, width, px, py, nearest, d
             i, j = int(top), int(left)
             in_t, in_b = one if 0 <= i < height else zero, one if 0 <= i + 1 < height else zero
             in_l, in_r = one if 0 <= j < width else zero, one if 0 <= j + 1 < width else zero
-            up, low, fore, aft = in_t * (one - down), in_b * down, in_l * (one - right), in_r * right
+            # chosen, not multiplied: a position that is no number has weight zero
+            up, low = one - down if in_t != zero else zero, down if in_b != zero else zero
+            fore, aft = one - right if in_l != zero else zero, right if in_r != zero else zero
             above, below = min(max(i, 0), height - 1) * width, min(max(i + 1, 0), height - 1) * width
             before, after = min(max(j, 0), width - 1), min(max(j + 1, 0), width - 1)
             tl, tr = np.uint64(above + before), np.uint64(above + after)
