@@ -1,12 +1,14 @@
 """Labelled images a second from the simulator, against PyBullet's own ways, interleaved on one core.
 
-    python benchmarks/sim.py [rounds=6] [images=8] [scaling=400] [memory=20000] [out=runs/benchmark]
+    python benchmarks/sim.py [rounds=6] [images=8] [scaling=400] [memory=20000] [waiting=60] [out=folder]
 
 Ten of PyBullet's random_urdfs on a table. Every variant makes the picture, depth, instance masks, boxes and
 poses, and all but the plain loop amodal masks and visible fractions. scaling: images of each process in the
-run over 1 and 2 processes; memory: images in the run that watches the memory; 0 leaves either out.
+run over 1 and 2 processes; memory: images in the run that watches the memory; waiting: steps of a training on
+frames rendered meanwhile; 0 leaves any out.
 """
 
+import itertools
 import multiprocessing
 import os
 import platform
@@ -20,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from measure import parse
 from rich.console import Console
 from rich.table import Table
 
+from deeprob.config import compose
 from deeprob.errors import InputError
+from deeprob.layers import cross_entropy
 from deeprob.runs import write_json
 from deeprob.sim.bullet import BulletRenderer, projection, view_matrix
 from deeprob.sim.capture import captured, import_pybullet
@@ -35,6 +40,7 @@ from deeprob.sim.physics import Scene, scene_rng
 from deeprob.sim.render import to_frame
 from deeprob.sim.settings import CameraSettings, LookSettings, ObjectSettings, SceneSettings, SimSettings
 from deeprob.sim.textures import POOL
+from deeprob.training.trainer import make_data, make_model
 
 SIZES = ((128, 128), (640, 480))
 VIEWS = 8  # of each scene where physics is counted
@@ -51,9 +57,9 @@ NAMES = {
 
 def main() -> None:
     """Measure, print the table, write sim.json."""
-    known = {"rounds": "6", "images": "8", "scaling": "400", "memory": "20000", "out": "runs/benchmark"}
-    options = parse(known)
-    rounds, images, scaling, memory = (int(options[key]) for key in ("rounds", "images", "scaling", "memory"))
+    known = {"rounds": "6", "images": "8", "scaling": "400", "memory": "20000", "waiting": "60"}
+    options = parse({**known, "out": "runs/benchmark"})
+    rounds, images, scaling, memory, steps = (int(options[key]) for key in known)
     rows = [row for size in SIZES for row in measure(*size, rounds, images)]
     result: dict[str, Any] = {
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
@@ -65,6 +71,8 @@ def main() -> None:
     if memory:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             result["memory"] = pool.apply(resident, (memory,))
+    if steps:
+        result["waiting"] = waiting(steps)
     show(result)
     write_json(Path(options["out"]) / "sim.json", result)
 
@@ -220,6 +228,36 @@ def resident(images: int) -> dict[str, float]:
     return memory
 
 
+def waiting(steps: int, workers: int = 2) -> dict[str, float]:
+    """Seconds of a small network's training on streamed frames, and those spent waiting for a batch."""
+    cfg = compose(
+        "train",
+        [
+            "experiment=quickstart",
+            "data.source.fresh=true",
+            f"data.workers={workers}",
+            "data.sim.val_scenes=8",
+        ],
+    )
+    data = make_data(cfg)
+    data.progress = False
+    model = make_model(cfg, data)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    batches = iter(itertools.chain.from_iterable(itertools.repeat(data.train_dataloader())))
+    waited = []
+    for step in range(-10, steps):
+        if step == 0:
+            start = time.perf_counter()
+        before = time.perf_counter()
+        batch = next(batches)
+        waited.append(time.perf_counter() - before)
+        optimizer.zero_grad()
+        cross_entropy(model(batch.images), batch.labels).backward()
+        optimizer.step()
+    seconds = time.perf_counter() - start
+    return {"workers": workers, "steps": steps, "seconds": seconds, "waiting_seconds": sum(waited[10:])}
+
+
 def show(result: dict[str, Any]) -> None:
     """Print the table."""
     table = Table(title="ten objects on a table, one core, all labels")
@@ -245,6 +283,12 @@ def show(result: dict[str, Any]) -> None:
             f"{megabytes:.0f} MB after {count}" for count, megabytes in result["memory"].items()
         )
         console.print(f"resident memory: {steps}")
+    if "waiting" in result:
+        row = result["waiting"]
+        share = row["waiting_seconds"] / row["seconds"]
+        console.print(
+            f"training on streamed frames, {row['workers']} workers: {share:.1%} of the time waiting"
+        )
 
 
 if __name__ == "__main__":

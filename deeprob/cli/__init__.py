@@ -19,7 +19,17 @@ from deeprob.training.signals import watch
 def main(arguments: list[str] | None = None) -> int:
     """Run `deeprob <verb> [overrides]`; with None, the process's own arguments. Returns the exit code."""
     watch()
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = dispatch(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader of a pipe went away, as in `deeprob --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Give help, or run the verb. Returns the exit code."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print_help()
         return 0
@@ -59,6 +69,3 @@ def run_verb(verb: str, rest: list[str]) -> int:
     except KeyboardInterrupt:
         print(f"\ndeeprob {verb}: stopped; what was finished is kept", file=sys.stderr)
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of a pipe went away, as in `deeprob info | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0

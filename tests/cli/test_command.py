@@ -80,3 +80,11 @@ def test_info_names_what_is_missing_and_what_to_do(capsys, monkeypatch, tmp_path
     assert "torch 2." in shown
     assert "set paths.data_dir" in shown
     assert "not-a-real-key" not in shown
+
+
+@pytest.mark.parametrize("arguments", ["--help", "train --help"])
+def test_a_reader_that_leaves_early_ends_it_quietly(arguments):
+    command = f"{sys.executable} -m deeprob {arguments} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Error" not in done.stderr
