@@ -1,3 +1,5 @@
+import re
+
 import cv2
 import pytest
 
@@ -11,6 +13,26 @@ def test_render_writes_a_data_set(tmp_path, capsys):
     assert main(["render", "format=coco", f"out={tmp_path / 'set'}", "num=3", "workers=0", *SMALL]) == 0
     assert len(list((tmp_path / "set" / "images" / "train").glob("*.png"))) == 3
     assert f"wrote 3 pictures of train to {tmp_path / 'set'}, format coco" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("format", "splits"),
+    [
+        ("bop", "train,test"),
+        ("coco", "train,val"),
+        ("darknet", "train,val"),
+        ("props_detection", "train,val"),
+        ("props_pose", "train,val"),
+        ("props_classification", "train,test"),
+    ],
+)
+def test_the_data_option_of_the_same_name_reads_what_is_written(tmp_path, capsys, format, splits):
+    small = [] if format.startswith("props") else SMALL  # PROPS has ten objects, and pictures of its size
+    out = [f"format={format}", f"out={tmp_path / 'set'}", "num=4", f"splits=[{splits}]", "workers=0"]
+    assert main(["render", *out, *small]) == 0
+    assert main(["info", f"data={format}", f"data.root={tmp_path / 'set'}"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"bad (frames|samples)\D+0\D+0\D", said)
 
 
 def test_preview_writes_one_picture_of_sixteen_samples(tmp_path):
