@@ -27,7 +27,10 @@ from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
 
 CONFIG_DIR = shipped("configs")
-_FREE_TEXT = {"graph": ("expression", "at", "upstream", "chain")}
+_FREE_TEXT = {
+    "graph": re.compile("expression|at|upstream|chain"),
+    "card": re.compile(r"card\.(?!targets\.).+"),
+}
 ALLOWED_TARGETS = ("deeprob", "torch.optim", "lightning.pytorch", "torchmetrics")
 
 
@@ -142,7 +145,8 @@ def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
     quoted = []
     for override in overrides:
         key, equals, value = override.partition("=")
-        if equals and key in _FREE_TEXT.get(verb, ()) and value[:1] not in ("'", '"'):
+        free = verb in _FREE_TEXT and _FREE_TEXT[verb].fullmatch(key)
+        if equals and free and value[:1] not in ("'", '"'):
             override = f"{key}='" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
         quoted.append(override)
     return quoted

@@ -82,3 +82,9 @@ def test_missing_keys_are_named_with_their_path():
 @pytest.mark.parametrize(("count", "text"), [(None, "–"), (12, "12 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB")])
 def test_sizes_have_a_unit(count, text):
     assert size(count) == text
+
+
+def test_what_is_stated_may_be_any_sentence(written):
+    said = "own pictures (2,000), CC-BY; taken by hand: {phone}"
+    _, markdown = written(f"card.data.licence={said}", "card.targets.laptop.memory_gb=16")
+    assert f"- Licence: {said}" in markdown
