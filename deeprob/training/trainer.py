@@ -70,7 +70,8 @@ def make_module(cfg: DictConfig, model: nn.Module) -> PerceptionModule:
     if cfg.trainer.sync_batch_norm and world_size(cfg) > 1:
         model = synchronise_batch_norm(model)
     if cfg.model.compile:
-        model.compile()  # in place: names stay
+        # in place: names stay; a graph for each batch size: training has few, and one for all sizes can fail
+        model.compile(dynamic=False)
     if cfg.optim.body_lr_factor <= 0:
         raise InputError(
             f"optim.body_lr_factor is {cfg.optim.body_lr_factor}",

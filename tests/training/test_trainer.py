@@ -76,3 +76,9 @@ def test_a_compiled_model_is_watched_and_its_first_infinity_is_named(trained, mo
     assert '"conv1"' in rows[0]
     with pytest.raises(NonFiniteError, match=r"the (output|gradient) of "):
         trained("b", "model.compile=true", "optim.optimizer.lr=1e20", "model.norm=false")
+
+
+@pytest.mark.slow
+def test_compiled_models_take_batches_of_several_sizes(trained):
+    for size in (8, 12):
+        trained(f"batch-{size}", "model.compile=true", f"data.batch_size={size}", "data.eval_batch_size=10")
