@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprob.sim.kernel import F32, F64, I32, I64, U8, U32, inlined, kernel
+from deeprob.sim.kernel import F32, F64, I32, I64, U8, U32, Flags, inlined, kernel
 
 NOBODY = 255  # the owner of a pixel that shows no instance
 WIDE = 12  # pixels of a triangle's rectangle from which it pays to compute the span of each row
@@ -268,3 +268,24 @@ def silhouette(
                     pixels += 1
                     u0, v0, u1, v1 = min(u0, x), min(v0, y), max(u1, x), max(v1, y)
     return pixels, u0, v0, u1, v1
+
+
+@kernel
+def write_masks(
+    owner: U8, cover: U32, instance: int, visible: I64, amodal: I64, mask: Flags, amodal_mask: Flags
+) -> None:
+    """Set what an instance covers in two masks (H, W) that are False: its visible pixels, its silhouette.
+
+    visible, amodal (5,): pixels, left, top, right, bottom (inclusive); nothing outside them is looked at.
+    """
+    who, bit = np.uint8(instance), np.uint32(1) << np.uint32(instance)
+    for y in range(visible[2], visible[4] + 1):
+        owners = owner[y, visible[1] : visible[3] + 1]
+        out = mask[y, visible[1] : visible[3] + 1]
+        for n in range(len(owners)):
+            out[n] = owners[n] == who
+    for y in range(amodal[2], amodal[4] + 1):
+        covers = cover[y, amodal[1] : amodal[3] + 1]
+        out = amodal_mask[y, amodal[1] : amodal[3] + 1]
+        for n in range(len(covers)):
+            out[n] = covers[n] & bit != 0

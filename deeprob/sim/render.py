@@ -223,12 +223,17 @@ def to_frame(rendering: Rendering, scene: Scene, *, source: str, key: str, min_v
         pixels, left, top, right, bottom = rendering.visible[i]
         if pixels == 0 or fractions[i] < min_visible:
             continue
+        mask = np.zeros(rendering.owner.shape, np.bool_)  # the system's own zero pages: only a box is written
+        amodal_mask = np.zeros(rendering.owner.shape, np.bool_)
+        raster.write_masks(
+            rendering.owner, rendering.cover, i, rendering.visible[i], rendering.amodal[i], mask, amodal_mask
+        )
         instances.append(
             Instance(
                 class_id=int(scene.models[i]),
                 box_xyxy=np.array([left - 0.5, top - 0.5, right + 0.5, bottom + 0.5]),
-                mask=rendering.owner == i,
-                amodal_mask=(rendering.cover >> np.uint32(i)) & np.uint32(1) == 1,
+                mask=mask,
+                amodal_mask=amodal_mask,
                 T_cam_obj=T_cam_world @ scene.T_world_obj[i],
                 visible_fraction=float(fractions[i]),
             )

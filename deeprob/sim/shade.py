@@ -115,11 +115,27 @@ def _gather(
         ((nax, nay, naz), (nbx, nby, nbz), (ncx, ncy, ncz)) = _nine(meshes.normals[f])
         ((ra, ga, ba), (rb, gb, bb), (rc, gc, bc)) = _nine(meshes.colors[f])
         texture = meshes.texture[f]
+        # Over the depth, everything is affine along the row; of a normal the length does not matter.
+        ea, eb, ec = ay * y + az, by * y + bz, cy * y + cz
+        inverse, slope = ea + eb + ec, ax + bx + cx
+        nx0, nx1 = side * (ea * nax + eb * nbx + ec * ncx), side * (ax * nax + bx * nbx + cx * ncx)
+        ny0, ny1 = side * (ea * nay + eb * nby + ec * ncy), side * (ax * nay + bx * nby + cx * ncy)
+        nz0, nz1 = side * (ea * naz + eb * nbz + ec * ncz), side * (ax * naz + bx * nbz + cx * ncz)
         for m in range(first, last):
             n, x = np.uint32(m), x0 + m
-            wa, wb, wc = ax * x + ay * y + az, bx * x + by * y + bz, cx * x + cy * y + cz
-            z = 1.0 / (wa + wb + wc)
-            wa, wb, wc = wa * z, wb * z, wc * z
+            zs[n] = 1.0 / (inverse + slope * x)
+            nxs[n], nys[n], nzs[n] = nx0 + nx1 * x, ny0 + ny1 * x, nz0 + nz1 * x
+        one_color = ra == rb and ga == gb and ba == bb and ra == rc and ga == gc and ba == bc
+        if texture < 0 and one_color:
+            for m in range(first, last):
+                n = np.uint32(m)
+                reds[n], greens[n], blues[n] = 255.0 * ra, 255.0 * ga, 255.0 * ba
+            first = last
+            continue
+        for m in range(first, last):
+            n, x = np.uint32(m), x0 + m
+            z = zs[n]
+            wa, wb, wc = (ea + ax * x) * z, (eb + bx * x) * z, (ec + cx * x) * z
             red, green, blue = 255.0, 255.0, 255.0
             if texture >= 0:
                 uv, mips = meshes.uv[f], meshes.mips[texture]
@@ -127,10 +143,6 @@ def _gather(
                 t = (1.0 - (wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1])) * mips[0, 1]
                 level = halving(meshes.texel_density[f] * z / focal)
                 red, green, blue = _texel(meshes.texels, mips, level, s, t)
-            zs[n] = z
-            nxs[n] = side * (wa * nax + wb * nbx + wc * ncx)
-            nys[n] = side * (wa * nay + wb * nby + wc * ncy)
-            nzs[n] = side * (wa * naz + wb * nbz + wc * ncz)
             reds[n] = (wa * ra + wb * rb + wc * rc) * red
             greens[n] = (wa * ga + wb * gb + wc * gc) * green
             blues[n] = (wa * ba + wb * bb + wc * bc) * blue

@@ -65,9 +65,14 @@ def shade_table(
     bright, dark, behind = _grey_tables(table, light)
     per_pixel = np.sqrt(abs(S[0] * T[1] - S[1] * T[0]))  # texels a pixel, over the squared depth
     size = light.shadow.shape[0] - 1.0
-    texels, cells, heights = np.empty(width, np.uint32), np.empty(width, np.uint32), np.empty(width)
+    texels, cells, heights = np.empty(width, np.uint32), np.empty(width, np.uint32), np.empty(width, np.float32)
     roofs, across = light.roof.reshape(-1), np.int32(light.roof.shape[1])
-    qx, sx, tx, ux, vx, hx = q[0], S[0], T[0], U[0], V[0], H[0]  # loops over local numbers are vectorised
+    columns, one, none = np.arange(width).astype(np.float32), np.float32(1), np.float32(0)
+    limit, never = np.float32(size), np.float32(np.inf)
+    qx, ux, vx = q[0], U[0], V[0]
+    # Loops over local numbers of 32 bits are vectorised, eight pixels at a time.
+    q_x, s_x, t_x = np.float32(q[0]), np.float32(S[0]), np.float32(T[0])
+    u_x, v_x, h_x = np.float32(U[0]), np.float32(V[0]), np.float32(H[0])
     for y in range(height):
         rest = q[1] * y + q[2]
         xr, yr = X[1] * y + X[2], Y[1] * y + Y[2]
@@ -97,15 +102,16 @@ def shade_table(
         owners, inverses = owner[y, first : first + count], inverse_depth[y, first : first + count]
         zs, pixels = depth[y, first : first + count], image[y, first : first + count]
         colors = table.texels[start : start + (high + 1) * (wide + 1)]
+        xs, q_0, scale = columns[first : first + count], np.float32(rest), np.float32(shrink)
+        s_0, t_0 = np.float32(sr), np.float32(tr)
         for n in range(count):
-            x = first + n
-            z = 1.0 / (rest + qx * x)
-            s, t = (sr + sx * x) * (z * shrink), (tr + tx * x) * (z * shrink)
+            z = one / (q_0 + q_x * xs[n])
+            s, t = (s_0 + s_x * xs[n]) * (z * scale), (t_0 + t_x * xs[n]) * (z * scale)
             i, j = np.int32(np.floor(t)) & np.int32(high), np.int32(np.floor(s)) & np.int32(wide)
             texels[n] = i * np.int32(wide + 1) + j
             zs[n] = z
         for n in range(count):
-            hidden = inverses[n] >= rest + qx * (first + n)
+            hidden = inverses[n] >= q_0 + q_x * xs[n]
             owners[n] = owners[n] if hidden else np.uint8(NOBODY)
         for n in range(count):
             texel = colors[texels[n]]
@@ -119,19 +125,20 @@ def shade_table(
         left, right = int(np.ceil(c)), int(np.floor(d)) + 1
         count = max(0, right - left)
         zs, pixels, owners = depth[y, left:right], image[y, left:right], owner[y, left:right]
-        shaded = texels[left - first : right - first]
+        shaded, xs = texels[left - first : right - first], columns[left:right]
+        u_0, v_0, h_0 = np.float32(ur), np.float32(vr), np.float32(hr)
         for n in range(count):
-            x, z = left + n, zs[n]
-            u, v, h = (ur + ux * x) * z, (vr + vx * x) * z, (hr + hx * x) * z
-            inside = (u >= 0.0) & (v >= 0.0) & (u < size) & (v < size)
-            u, v = (u, v) if inside else (0.0, 0.0)
+            x, z = xs[n], zs[n]
+            u, v, h = (u_0 + u_x * x) * z, (v_0 + v_x * x) * z, (h_0 + h_x * x) * z
+            inside = (u >= none) & (v >= none) & (u < limit) & (v < limit)
+            u, v = (u, v) if inside else (none, none)
             cells[n] = np.int32(v) * across + np.int32(u)
-            heights[n] = h if inside else np.inf
+            heights[n] = h if inside else never
         for n in range(count):
             if roofs[cells[n]] <= heights[n] or owners[n] != NOBODY:
                 continue
-            x, z = left + n, zs[n]
-            share = lit(light.shadow, (ur + ux * x) * z, (vr + vx * x) * z, heights[n])
+            x, z = xs[n], zs[n]
+            share = lit(light.shadow, (u_0 + u_x * x) * z, (v_0 + v_x * x) * z, heights[n])
             texel = colors[shaded[n]]
             for k in range(3):
                 value = texel >> np.uint32(8 * k) & np.uint32(255)

@@ -111,3 +111,13 @@ def test_a_sensor_knob_can_be_switched_off(knob):
     assert (a.image != b.image).any()
     np.testing.assert_array_equal(a.owner, b.owner)
     np.testing.assert_array_equal(a.image, plain.view(scene, "train", 0, 0).image)
+
+
+def test_the_masks_of_a_frame_are_what_the_picture_shows(views):
+    for scene, view in views:
+        frame = to_frame(view, scene, source="sim", key="k", min_visible=0.0)
+        seen = [i for i in range(scene.labelled) if view.visible[i, 0]]
+        assert len(seen) == len(frame.instances)
+        for i, instance in zip(seen, frame.instances, strict=True):
+            np.testing.assert_array_equal(instance.mask, view.owner == i)
+            np.testing.assert_array_equal(instance.amodal_mask, amodal(view, i))
