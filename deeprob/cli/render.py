@@ -8,6 +8,8 @@ usage: deeprob render format=bop out=DIR [num=N] [workers=W] [experiment=...] [s
   num        pictures of each split (default 100)
   splits     which splits, as [train,test] (default [train])
   workers    processes (default 2); the files do not depend on it
+  parts      how many jobs render this data set together into one folder (default 1)
+  part       which of them this is, 0 to parts - 1; the last to end completes it
   sim.*      what is simulated, such as sim.objects=/my/meshes sim.scene.objects=[3,8] sim.camera.width=640
 
 A call that was interrupted goes on where it stopped when it is given again.
@@ -24,12 +26,12 @@ from deeprob.errors import InputError
 if TYPE_CHECKING:
     from deeprob.sim.settings import RenderOptions, SimSettings
 
-OWN_KEYS = ("format", "out", "num", "splits", "workers", "preview")
-
 
 def main(args: list[str]) -> int:
     """Run the verb. Returns the exit code; raises InputError."""
-    own = [argument for argument in args if argument.partition("=")[0] in OWN_KEYS]
+    from deeprob.sim.settings import RENDER_KEYS
+
+    own = [argument for argument in args if argument.partition("=")[0] in RENDER_KEYS]
     options = _options(own)
     settings = compose_settings([argument for argument in args if argument not in own])
     _say_origins(settings)
@@ -48,8 +50,23 @@ def main(args: list[str]) -> int:
     from deeprob.sim.export.run import export
 
     out = Path(options.out).expanduser()
-    export(settings, options.format, out, options.num, tuple(options.splits), options.workers, progress=True)
-    print(f"wrote {options.num} pictures of {', '.join(options.splits)} to {out}, format {options.format}")
+    complete = export(
+        settings,
+        options.format,
+        out,
+        options.num,
+        tuple(options.splits),
+        options.workers,
+        progress=True,
+        part=options.part,
+        parts=options.parts,
+    )
+    if complete:
+        print(
+            f"wrote {options.num} pictures of {', '.join(options.splits)} to {out}, format {options.format}"
+        )
+    else:
+        print(f"wrote part {options.part} of {options.parts}; {out} is complete when all parts have run")
     return 0
 
 
@@ -58,9 +75,9 @@ def compose_settings(overrides: list[str]) -> SimSettings:
     from omegaconf import OmegaConf
 
     from deeprob.config import compose
-    from deeprob.sim.settings import SimSettings
+    from deeprob.sim.settings import SimSettings, long_override
 
-    full = [_long(override) for override in overrides]
+    full = [long_override(override) for override in overrides]
     if not any(override.startswith("experiment=") for override in full):
         full = ["name=render", "data=pybullet", *full]
     cfg = compose("train", full)
@@ -69,13 +86,6 @@ def compose_settings(overrides: list[str]) -> SimSettings:
     settings = OmegaConf.to_object(cfg.data.sim)
     assert isinstance(settings, SimSettings)
     return settings
-
-
-def _long(override: str) -> str:
-    key, equals, value = override.partition("=")
-    if key == "sim.objects":
-        key = "sim.objects.folder"
-    return f"data.{key}{equals}{value}" if key.startswith("sim.") else override
 
 
 def _options(own: list[str]) -> RenderOptions:

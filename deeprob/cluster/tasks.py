@@ -93,14 +93,14 @@ def _check(verb: str, axes: Sequence[Sequence[str]]) -> None:
 def check_overrides(verb: str, overrides: Sequence[str]) -> None:
     """Raise InputError where `deeprob <verb> <overrides>` would refuse its overrides."""
     from deeprob.schema import SCHEMA
+    from deeprob.sim.settings import RENDER_KEYS, long_override
 
     if verb == "train" and _run_folder(overrides):
         return  # a run that goes on brings its own config
     if verb in SCHEMA["root"]:
         compose(verb, overrides)
     elif verb == "render":
-        own = ("format=", "out=", "num=", "splits=", "workers=", "preview=")
-        long = [f"data.{o}" if o.startswith("sim.") else o for o in overrides if not o.startswith(own)]
+        long = [long_override(o) for o in overrides if o.partition("=")[0] not in RENDER_KEYS]
         compose("train", ["name=render", "data=pybullet", *long])
 
 

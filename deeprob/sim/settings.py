@@ -173,7 +173,20 @@ class RenderOptions:
     num: int = 100
     splits: list[str] = field(default_factory=lambda: ["train"])
     workers: int = 2
+    part: int = 0
+    parts: int = 1
     preview: bool = False
+
+
+RENDER_KEYS = tuple(entry.name for entry in fields(RenderOptions))
+
+
+def long_override(override: str) -> str:
+    """An override of `deeprob render` as one of `deeprob train`: `sim.x` is short for `data.sim.x`."""
+    key, equals, value = override.partition("=")
+    if key == "sim.objects":
+        key = "sim.objects.folder"
+    return f"data.{key}{equals}{value}" if key.startswith("sim.") else override
 
 
 def check_settings(settings: SimSettings) -> None:

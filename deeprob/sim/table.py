@@ -65,7 +65,11 @@ def shade_table(
     bright, dark, behind = _grey_tables(table, light)
     per_pixel = np.sqrt(abs(S[0] * T[1] - S[1] * T[0]))  # texels a pixel, over the squared depth
     size = light.shadow.shape[0] - 1.0
-    texels, cells, heights = np.empty(width, np.uint32), np.empty(width, np.uint32), np.empty(width, np.float32)
+    texels, cells, heights = (
+        np.empty(width, np.uint32),
+        np.empty(width, np.uint32),
+        np.empty(width, np.float32),
+    )
     roofs, across = light.roof.reshape(-1), np.int32(light.roof.shape[1])
     columns, one, none = np.arange(width).astype(np.float32), np.float32(1), np.float32(0)
     limit, never = np.float32(size), np.float32(np.inf)

@@ -97,6 +97,12 @@ def test_several_runs_are_evaluated_each_in_a_task():
     ]
 
 
+def test_a_rendering_in_parts_is_a_task_for_each_part():
+    overrides = ["format=bop", "out=a", "num=5", "sim.objects=/my/meshes", "parts=3", "part=range(0,3)"]
+    lines = [task.line for task in make_tasks("render", overrides, "j")]
+    assert [line.rpartition(" ")[2] for line in lines] == ["part=0", "part=1", "part=2"]
+
+
 def test_a_rendering_is_checked_with_the_simulations_settings():
     assert len(make_tasks("render", ["format=bop", "out=a", "num=5", "sim.scene.objects=[3,8]"], "j")) == 1
     with pytest.raises(InputError, match=r"data\.sim\.scene\.objcts"):

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -207,6 +208,53 @@ def test_what_is_missing_after_an_interruption_is_rendered_to_the_same_bytes(tmp
     assert contents(cut) == contents(whole)
 
 
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_parts_written_by_several_jobs_are_the_data_set_of_one(tmp_path, format_name):
+    splits = ("train", "test") if format_name == "props_classification" else ("train",)
+    whole = written(tmp_path / "whole", format_name, num=5, splits=splits)
+    out = tmp_path / "parts"
+    request = (small(min_visible=0.2), format_name, out, 5, splits, 0)
+    assert [export(*request, progress=False, part=part, parts=3) for part in (2, 0)] == [False, False]
+    assert not (out / "render.json").exists()
+    assert export(*request, progress=False, part=1, parts=3)
+    assert contents(out) == contents(whole)
+    assert export(*request, progress=False, part=0, parts=3)  # requeued after all had ended
+
+
+def test_two_jobs_that_end_at_once_both_complete_the_data_set(tmp_path, monkeypatch):
+    from deeprob.sim.export import run
+
+    whole, out = written(tmp_path / "whole", "bop"), tmp_path / "parts"
+    request = (small(min_visible=0.2), "bop", out, 5, ("train",), 0)
+    finish, ended = run._finish, []
+
+    def overtaken(*arguments):
+        if not ended:  # another job sees all records too, and is faster
+            ended.append(True)
+            assert export(*request, progress=False, part=1, parts=2)
+        finish(*arguments)
+
+    monkeypatch.setattr(run, "_finish", overtaken)
+    export(*request, progress=False, part=1, parts=2)
+    assert export(*request, progress=False, part=0, parts=2)
+    assert ended
+    assert contents(out) == contents(whole)
+
+
+@pytest.mark.slow
+def test_jobs_of_an_array_that_run_at_once_make_one_data_set(tmp_path):
+    command = [sys.executable, "-m", "deeprob", "render", "format=coco", "out=parts", "num=24", "workers=0"]
+    command += ["sim.views=2", "sim.camera.width=64", "sim.camera.height=48", "sim.objects.names=[cone,mug]"]
+    environment = os.environ | {"PYTHONPATH": _root()}
+    jobs = [
+        subprocess.Popen([*command, "parts=3", f"part={part}"], cwd=tmp_path, env=environment)
+        for part in range(3)
+    ]
+    assert [job.wait() for job in jobs] == [0, 0, 0]
+    subprocess.run([*command, "out=whole"], cwd=tmp_path, env=environment, check=True)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
 @pytest.mark.slow
 def test_a_killed_export_goes_on_where_it_stopped(tmp_path):
     script = (
@@ -278,6 +326,12 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
 def test_bad_requests_are_one_line(tmp_path, format_name, num, splits, message):
     with pytest.raises(InputError, match=message):
         export(small(), format_name, tmp_path / "out", num, splits, 0, progress=False)
+
+
+@pytest.mark.parametrize(("part", "parts"), [(2, 2), (-1, 2), (0, 0)])
+def test_a_part_that_is_none_is_one_line(tmp_path, part, parts):
+    with pytest.raises(InputError, match=f"part={part} of parts={parts}"):
+        export(small(), "bop", tmp_path / "out", 5, ("train",), 0, progress=False, part=part, parts=parts)
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):

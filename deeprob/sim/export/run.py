@@ -2,13 +2,18 @@
 
 The unit of work is a scene. Its pictures are written first, its record (what the files for the whole split
 need to know of it) last: a scene without a record is rendered again, to the same bytes. When all records are
-there, the files for the whole split are written from them in order, and the records go.
+there, the files for the whole data set are written from them in order, and the records go.
+
+Many jobs may write one data set: part t of T takes the scenes whose number is t modulo T. They share nothing
+but the folder, wait for nobody, and whichever finds all records there writes the files for the whole.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -68,12 +73,18 @@ def export(
     splits: tuple[str, ...],
     workers: int,
     progress: bool,
-) -> None:
+    part: int = 0,
+    parts: int = 1,
+) -> bool:
     """Write `num` pictures of each split to `out`; finished scenes of an earlier call are kept.
 
+    part, parts: render only the scenes whose number is `part` modulo `parts`; other processes, on any machine
+    that sees `out`, render the others, at the same time or later. Returns whether the data set is complete.
     Raises InputError for a format, a split or a folder that cannot be used, and where the disk is full.
     """
     _check(format_name, num, splits)
+    if not 0 <= part < parts:
+        raise InputError(f"part={part} of parts={parts}", where="part", expected=f"0 to {max(parts, 1) - 1}")
     settings = fit_settings(settings, format_name)
     check_settings(settings)
     objects = load_objects(settings.objects)
@@ -94,17 +105,14 @@ def export(
     }
     try:
         if _finished(out, description):
-            return
+            return True
         write_json(out / _RECORDS / _DONE, description)
-        _begin(format_name, out, objects, settings)
         jobs = [job for split in splits for job in _jobs(settings, format_name, out, split, num)]
-        missing = [job for job in jobs if not job.record.is_file()]
+        missing = [job for job in jobs if job.index % parts == part and not job.record.is_file()]
         with show_progress("rendering scenes", len(missing), progress) as advance:
             for _ in run_jobs(settings, write_job, missing, workers):
                 advance(1)
-        _finish(format_name, out, objects, jobs)
-        write_json(out / _DONE, description)
-        shutil.rmtree(out / _RECORDS)
+        return _complete(out, description, objects, settings, jobs)
     except OSError as error:
         raise InputError(
             f"the data set cannot be written ({error.strerror or error})",
@@ -145,7 +153,7 @@ def _finished(out: Path, description: dict[str, Any]) -> bool:
                     fix="give another folder as out=...",
                 )
             return path.parent == out
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(path.name != _RECORDS for path in out.iterdir()):
         raise InputError("the folder is not empty", where=out, fix="give another folder as out=...")
     return False
 
@@ -184,6 +192,44 @@ def write_job(generator: Generator, job: Job) -> None:
         "coco": lambda: boxes.write_coco_scene(job.out, job.split, job.index, job.first, views, visible),
     }
     write_json(job.record, write[job.format]())
+
+
+def _complete(
+    out: Path,
+    description: dict[str, Any],
+    objects: tuple[ObjectModel, ...],
+    settings: SimSettings,
+    jobs: list[Job],
+) -> bool:
+    """Write the files for the whole data set where all scenes are there; returns whether it is complete.
+
+    Several processes may come here at once: each writes its files apart and then moves them to their places,
+    where they replace the same bytes.
+    """
+    if not all(job.record.is_file() for job in jobs):
+        done = _is_done(out, description)  # another job may have finished, and taken the records away
+        if done:
+            shutil.rmtree(out / _RECORDS, ignore_errors=True)
+        return done
+    try:
+        apart = Path(tempfile.mkdtemp(dir=out / _RECORDS))
+        _begin(description["format"], apart, objects, settings)
+        _finish(description["format"], apart, objects, jobs)
+        for path in sorted(path for path in apart.rglob("*") if path.is_file()):
+            place = out / path.relative_to(apart)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+    except FileNotFoundError:
+        if not _is_done(out, description):
+            raise
+        return True
+    write_json(out / _DONE, description)
+    shutil.rmtree(out / _RECORDS, ignore_errors=True)
+    return True
+
+
+def _is_done(out: Path, description: dict[str, Any]) -> bool:
+    return (out / _DONE).is_file() and _finished(out, description)
 
 
 def _finish(format_name: str, out: Path, objects: tuple[ObjectModel, ...], jobs: list[Job]) -> None:
