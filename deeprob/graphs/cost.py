@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from deeprob import layers
 from deeprob.errors import InputError
+from deeprob.graphs.flops import FlopCounter
 from deeprob.graphs.network import blocks_of
-from deeprob.graphs.trace import UNCOUNTED_FLOPS, Trace, record, storage_of
+from deeprob.graphs.trace import Trace, record, storage_of
 from deeprob.layers import _function, kernels
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -83,10 +83,11 @@ def predict(
         with casting(dtype):
             found, _ = record(shadow, images, numbers=False)
         live = Live([images, *shadow.parameters(), *shadow.buffers()])
-        counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED_FLOPS)
-        with live, counter:
+        with live:
             for _ in range(2):  # the second step's forward finds the first one's gradients
                 training_step(shadow, images, dtype)
+        with FlopCounter() as counter:
+            training_step(shadow, images, dtype)
     parameters = list(shadow.parameters())
     return Cost(
         layers=found,
@@ -94,7 +95,7 @@ def predict(
         parameters=sum(p.numel() for p in parameters),
         trained=sum(p.numel() for p in parameters if p.requires_grad),
         flops=sum(layer.flops for layer in found.layers),
-        step_flops=counter.get_total_flops() // 2,
+        step_flops=counter.get_total_flops(),
         saved_bytes=sum(layer.saved_bytes for layer in found.layers),
         weight_bytes=sum(t.nbytes for t in (*parameters, *shadow.buffers())),
         input_bytes=images.nbytes,

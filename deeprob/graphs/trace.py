@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from deeprob import layers as L
 from deeprob.errors import InputError
+from deeprob.graphs.flops import FlopCounter
 from deeprob.graphs.flow import Flow, flow_of
 from deeprob.layers._function import Function
 
@@ -128,7 +128,7 @@ class _Recorder(TorchFunctionMode):
         self.saved = 0
         self.storages: set[int] = set()
         self.counted: set[int] = set()
-        self.counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED_FLOPS)
+        self.counter = FlopCounter()
 
     @contextmanager
     def recording(self, model: Callable[..., Any]) -> Iterator[None]:
@@ -262,33 +262,3 @@ def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, dict):
         value = list(value.values())
     return [t for item in value for t in _tensors(item)] if isinstance(value, tuple | list) else []
-
-
-def _linear_flops(x: Any, weight: Any, *_: Any, out_val: Any = None, **__: Any) -> int:
-    rows, inputs, outputs = x.numel() // x.shape[-1], weight.shape[1], weight.shape[0]
-    return int(2 * rows * inputs * outputs)
-
-
-def _addmm_flops(_: Any, a_shape: Any, b_shape: Any, *__: Any, **___: Any) -> int:
-    return int(2 * a_shape[0] * a_shape[1] * b_shape[1])
-
-
-def _attention_flops(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-    samples, heads, num_queries, size = q
-    return int(2 * samples * heads * num_queries * k[2] * (size + v[3]))
-
-
-def _attention_backward_flops(_: Any, q: Any, k: Any, v: Any, *__: Any, **___: Any) -> int:
-    samples, heads, num_queries, size = q
-    return int(2 * samples * heads * num_queries * k[2] * (3 * size + 2 * v[3]))
-
-
-UNCOUNTED_FLOPS: dict[Any, Any] = {
-    torch.ops.aten.addmm_: _addmm_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
-}
-"""What torch's own counter does not know: FlopCounterMode(custom_mapping=UNCOUNTED_FLOPS)."""
-if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-    _linear_flops._get_raw = True  # type: ignore[attr-defined]
-    UNCOUNTED_FLOPS[torch.ops.mkldnn._linear_pointwise] = _linear_flops

@@ -28,7 +28,7 @@ from .batch_norm import (
     statistics,
 )
 from .channels import moments
-from .conv import input_gradient, weight_gradient
+from .conv import convolution, input_gradient, weight_gradient
 from .gates import add
 from .gelu import gelu, gelu_slope, scaled
 from .kernels_gate import gelu_gradient
@@ -54,7 +54,7 @@ class BatchNormReLUConv2dFunction(Function):
         padding: Any,
     ) -> Tensor:
         activation = normalise(z, scale, shift, mean, var, eps).relu_()
-        return convolve(activation, weight, None, stride, padding)
+        return convolution(activation, weight, None, stride, padding, (1, 1), 1)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

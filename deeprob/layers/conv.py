@@ -8,7 +8,8 @@
               = x and dy with batch and channel swapped, convolved with stride and dilation swapped
     db = sum of dy over n and p
 
-On the CPU dW is a matrix product with the windows written out, and 1x1 is one a sample: kernels_conv.py.
+On the CPU 3x3 takes a quarter of the products (winograd.py), 1x1 is a matrix product a sample, and other
+dW are matrix products with the windows written out (kernels_conv.py).
 Cost: forward 2 N O H' W' (C/G) KH KW FLOPs, backward twice that; saves x (W is a parameter).
 Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
 """
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d as convolve
 from torch.nn.functional import conv_transpose2d as convolve_transposed
 
+from . import winograd
 from ._function import Function, expect, expect_alike
 from ._window import Pair, pair, single
 from .kernels_conv import fast_weight_gradient, is_pointwise, pointwise, pointwise_input_gradient
@@ -34,9 +36,7 @@ class Conv2dFunction(Function):
     def forward(
         x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
     ) -> Tensor:
-        if is_pointwise(x, weight, padding, groups):
-            return pointwise(x, weight, bias, stride)
-        return convolve(x, weight, bias, stride, padding, dilation, groups)
+        return convolution(x, weight, bias, stride, padding, dilation, groups)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -61,12 +61,25 @@ class Conv2dFunction(Function):
         return y_dot if bias_dot is None else y_dot + bias_dot[:, None, None]
 
 
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    """Return y (N, O, H', W'), by the form that suits its shapes."""
+    if is_pointwise(x, weight, padding, groups):
+        return pointwise(x, weight, bias, stride)
+    if winograd.suits(x, weight.shape, stride, padding, dilation, groups):
+        return winograd.convolution(x, weight, bias, padding)
+    return convolve(x, weight, bias, stride, padding, dilation, groups)
+
+
 def input_gradient(
     dy: Tensor, weight: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
     """Return dx of the given shape (N, C, H, W) from dy (N, O, H', W')."""
     if is_pointwise(dy, weight, padding, groups):
         return pointwise_input_gradient(dy, weight, shape, stride)
+    if winograd.suits(dy, weight.shape, stride, padding, dilation, groups):
+        return winograd.input_gradient(dy, weight, padding)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
     windows = zip(dy.shape[2:], stride, padding, reach, strict=True)
     read = [(o - 1) * s - 2 * a + r for o, s, a, r in windows]
@@ -81,6 +94,8 @@ def weight_gradient(
     num_samples, per_group, *kernel = x.shape[0], *shape[1:]
     if num_samples == 0:
         return dy.new_zeros(shape)
+    if winograd.suits_weight(dy, x, shape, stride, padding, dilation, groups):
+        return winograd.weight_gradient(dy, x, padding)
     if (fast := fast_weight_gradient(dy, x, shape, stride, padding, dilation, groups)) is not None:
         return fast
     grouped_x = x.reshape(num_samples, groups, per_group, *x.shape[2:])

@@ -7,7 +7,8 @@ when first used and keeps the result on disk; `run` spreads the rows over as man
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache
+from functools import cache, update_wrapper
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,25 @@ def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
 
     # error_model: a division by zero gives infinity, as in torch; a test for it would stop vectorisation
     options: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
+    loop = with_compiled_parts(loop, lambda part: numba.njit(part, forceinline=True, **options))
     try:
         compiled: Callable[..., None] = numba.njit(loop, cache=True, **options)
     except RuntimeError:  # no folder to write to
         compiled = numba.njit(loop, **options)
     return compiled
+
+
+def with_compiled_parts(loop: Callable[..., None], compile_part: Callable[..., Any]) -> Callable[..., None]:
+    """Return the loop with the functions of its module that it calls compiled: numba takes no plain ones."""
+    names = loop.__globals__
+    parts = {
+        name: compile_part(part)
+        for name in loop.__code__.co_names
+        if isinstance(part := names.get(name), FunctionType) and part.__module__ == loop.__module__
+    }
+    if not parts:
+        return loop
+    return update_wrapper(FunctionType(loop.__code__, {**names, **parts}, loop.__name__), loop)
 
 
 @cache

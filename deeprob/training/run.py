@@ -125,14 +125,11 @@ def _training_facts(
 
 def count_flops(model: nn.Module, sample: torch.Tensor) -> int:
     """Floating-point operations of one forward pass over `sample`, a multiply-add counted as two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from deeprob.graphs.trace import UNCOUNTED_FLOPS
+    from deeprob.graphs.flops import FlopCounter
 
     training = model.training
     device = next(model.parameters()).device
-    counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED_FLOPS)
-    with counter, torch.no_grad(), torch.compiler.set_stance("force_eager"):
+    with FlopCounter() as counter, torch.no_grad(), torch.compiler.set_stance("force_eager"):
         model.eval()(sample.to(device))
     model.train(training)
     return int(counter.get_total_flops())

@@ -3,12 +3,11 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.graphs.cost import predict, rows, state_copies, summary, training_step
-from deeprob.graphs.trace import UNCOUNTED_FLOPS
+from deeprob.graphs.flops import FlopCounter
 from deeprob.models.alexnet import AlexNet
 from deeprob.models.cnn import CNN
 from deeprob.models.mlp import MLP
@@ -79,7 +78,7 @@ def agrees(make, shape, batch_size, **options):
     images = torch.randn(batch_size, *shape)
     assert cost.saved_bytes == pytest.approx(measured_saved(model, images), rel=0.1)
     assert cost.step_bytes == pytest.approx(measured_peak(model, images), rel=0.1)
-    with FlopCounterMode(display=False, custom_mapping=UNCOUNTED_FLOPS) as counter:
+    with FlopCounter() as counter:
         training_step(model, images)
     assert cost.step_flops == counter.get_total_flops()
     assert cost.flops < cost.step_flops < 3.2 * cost.flops
