@@ -18,12 +18,12 @@ class FlopCounter(FlopCounterMode):
 
     def __enter__(self) -> "FlopCounter":
         self._stack.enter_context(multiplied_out())
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: Any) -> Any:
         self._stack.close()
-        return super().__exit__(*exception)
+        return super().__exit__(*exception)  # type: ignore[no-untyped-call]
 
 
 def _linear_flops(x: Any, weight: Any, *_: Any, out_val: Any = None, **__: Any) -> int:

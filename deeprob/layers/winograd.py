@@ -38,31 +38,34 @@ from ._function import is_plain
 from .kernels_winograd import APART, P, Q, outputs_of_tiles, tiles_of_inputs, tiles_of_outputs
 
 
-def suits(
+def suits(x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:
+    """Whether convolving a plain array x (or dy) by weights of this shape (O, C, 3, 3) is faster by tiles."""
+    return is_plain(x) and _pays(x, shape, CHANNELS, FEWEST, *geometry)
+
+
+def suits_weight(dy: Tensor, x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:
+    """Whether dW is."""
+    return is_plain(dy, x) and _pays(x, shape, CHANNELS_WEIGHT, FEWEST_WEIGHT, *geometry)
+
+
+def _pays(
     x: Tensor,
     shape: Sequence[int],
+    channels: int,
+    tiles: float,
     stride: Any,
     padding: Any,
     dilation: Any,
     groups: int,
-    channels: int = 0,
-    tiles: int = 0,
 ) -> bool:
-    """Whether a convolution of a plain array x by weights of this shape (O, C, 3, 3) is faster by tiles."""
     return (
         _taken
         and tuple(shape[2:]) == (3, 3)
         and (*stride, *dilation, groups) == (1, 1, 1, 1, 1)
         and max(padding) <= 2
-        and min(shape[:2]) >= (channels or CHANNELS)
-        and len(x) * (x.shape[2] + 2) * (x.shape[3] + 2) >= 16 * (tiles or FEWEST)
-        and is_plain(x)
+        and min(shape[:2]) >= channels
+        and len(x) * x.shape[2] * x.shape[3] >= 16 * tiles
     )
-
-
-def suits_weight(dy: Tensor, x: Tensor, *geometry: Any) -> bool:
-    """Whether dW is."""
-    return is_plain(dy) and suits(x, *geometry, channels=CHANNELS_WEIGHT, tiles=FEWEST_WEIGHT)
 
 
 @contextmanager
