@@ -6,6 +6,7 @@ projection, and lamps stay set from one call to the next, so that every call pas
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -113,8 +114,10 @@ class BulletRenderer:
         with captured() as chatter:
             p.resetSimulation(physicsClientId=client)
             self._bodies = []
+            seen: dict[int, int] = {}
             for model, scale in zip(scene.models, scene.scale, strict=True):
-                path = str(Path(self._folder.name) / f"{model}.obj")
+                seen[model] = seen.get(model, -1) + 1
+                path = str(self._file(model, seen[model]))
                 size = 3 * [float(scale)]
                 shape = p.createVisualShape(
                     p.GEOM_MESH, fileName=path, meshScale=size, physicsClientId=client
@@ -129,6 +132,17 @@ class BulletRenderer:
             raise InputError(f"PyBullet cannot load an object ({chatter.text})", where=scene.key)
         self._scene = scene
         self._show(scene, range(len(scene.models)))
+
+    def _file(self, model: int, copy: int) -> Path:
+        """The mesh of a model under a name of its own for each time that it is in a scene.
+
+        Of one file in several sizes, the EGL renderer draws all in the size of the first.
+        """
+        folder = Path(self._folder.name)
+        path = folder / (f"{model}-{copy}.obj" if copy else f"{model}.obj")
+        if not path.exists():
+            os.link(folder / f"{model}.obj", path)
+        return path
 
     def _show(self, scene: Scene, visible: Any) -> None:
         """Put these instances where they belong, and the others away; with fewer than all, the table too."""

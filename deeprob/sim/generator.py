@@ -111,7 +111,8 @@ def fingerprint(settings: SimSettings, objects: Sequence[ObjectModel]) -> str:
 
 def _other_files(settings: SimSettings) -> list[Path]:
     """The files beside the objects that the settings name: pictures, and camera poses."""
-    folders = (settings.look.table_textures, settings.look.backgrounds)
+    look = settings.look
+    folders = (look.table_textures, look.backgrounds, look.object_textures)
     files = [path for folder in folders for path in find_pictures(folder)]
     if settings.camera.path not in ("shell", "orbit"):
         files.append(Path(settings.camera.path))

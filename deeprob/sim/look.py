@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,10 @@ class Look:
     texture, NaN keeps their own. table: index of its texture. table_turn (2, 3): point (x, y, 1) of the table
     to texture metres. table_tint (3,). background: index of the picture, background_shift (2,) pixels,
     background_tint (3,).
-    blur: pixels. noise: grey levels. gain, offset: exposure and contrast. saturation; depth_noise,
-    depth_disparity,
-    depth_holes: as in LookSettings. seed: of the noise.
+    blur: pixels. noise: grey levels. gain, offset: exposure and contrast. saturation; hue, degrees;
+    depth_noise, depth_disparity, depth_holes: as in LookSettings. seed: of the noise.
+    skin (n,): the texture that each object is wrapped in, -1 for its own; skin_place (n, 3): the metres that
+    it spans, and where it begins, in shares of it.
     """
 
     to_light: Array
@@ -56,15 +58,18 @@ class Look:
     gain: float
     offset: float
     saturation: float
+    hue: float
     depth_noise: float
     depth_disparity: float
     depth_holes: int
     seed: int
+    skin: NDArray[np.int64]
+    skin_place: Array
 
 
 def draw_look(settings: LookSettings, instances: int, rng: np.random.Generator) -> Look:
     """A look for a scene of so many instances."""
-    azimuth = rng.uniform(0, 2 * np.pi)
+    azimuth = np.radians(draw(rng, settings.light_azimuth))
     elevation = np.radians(draw(rng, settings.light_elevation))
     flat = np.cos(elevation)
     lamp = 1 + settings.light_tint * rng.uniform(-1, 1, 3)
@@ -73,7 +78,7 @@ def draw_look(settings: LookSettings, instances: int, rng: np.random.Generator) 
     turn = rng.uniform(0, 2 * np.pi)
     c, s = np.cos(turn), np.sin(turn)
     contrast, exposure = draw(rng, settings.contrast), draw(rng, settings.exposure)
-    return Look(
+    look = Look(
         to_light=np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)]),
         ambient=draw(rng, settings.ambient) * lamp,
         diffuse=draw(rng, settings.diffuse) * lamp,
@@ -86,17 +91,30 @@ def draw_look(settings: LookSettings, instances: int, rng: np.random.Generator) 
         table_tint=1 + settings.tint * rng.uniform(-1, 1, 3),
         background=int(rng.integers(POOL)),
         background_shift=rng.integers(0, 1 << 16, 2),
-        background_tint=rng.uniform(0.5, 1.1) * (1 + settings.tint * rng.uniform(-1, 1, 3)),
+        background_tint=draw(rng, settings.background_brightness)
+        * (1 + settings.tint * rng.uniform(-1, 1, 3)),
         blur=draw(rng, settings.blur),
         noise=draw(rng, settings.noise),
         gain=float(contrast * exposure),
         offset=float(128 * (1 - contrast)),
         saturation=draw(rng, settings.saturation),
-        depth_noise=settings.depth_noise,
-        depth_disparity=settings.depth_disparity,
-        depth_holes=settings.depth_holes,
         seed=int(rng.integers(1 << 62)),
+        hue=draw(rng, settings.hue),
+        depth_noise=draw(rng, settings.depth_noise),
+        depth_disparity=draw(rng, settings.depth_disparity),
+        depth_holes=int(rng.integers(settings.depth_holes[0], settings.depth_holes[1] + 1)),
+        skin=np.full(instances, -1),
+        skin_place=np.zeros((instances, 3)),
     )
+    return replace(look, **_draw_skins(settings, instances, rng)) if settings.retexture > 0 else look
+
+
+def _draw_skins(settings: LookSettings, instances: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Which objects are wrapped in which texture."""
+    wrapped = rng.random(instances) < settings.retexture
+    low, high = settings.texture_size
+    place = rng.random((instances, 3)) * [high - low, 1, 1] + [low, 0, 0]
+    return {"skin": np.where(wrapped, rng.integers(POOL, size=instances), -1), "skin_place": place}
 
 
 def draw_camera(
@@ -111,6 +129,10 @@ def draw_camera(
         K = make_intrinsics(*settings.K)
     else:
         K = intrinsics_from_fov(settings.width, settings.height, draw(rng, settings.field_of_view))
+    if settings.K_jitter > 0:
+        zoom, right, down = settings.K_jitter * rng.uniform(-1, 1, 3)
+        K = np.diag([1 + zoom, 1 + zoom, 1]) @ K
+        K[:2, 2] = K[:2, 2] / (1 + zoom) + settings.width * np.array([right, down])
     for _ in range(CAMERA_ATTEMPTS):
         if settings.path in ("shell", "orbit"):
             T_world_cam = _on_the_shell(settings, scene, rng, turn if settings.path == "orbit" else None)

@@ -58,7 +58,7 @@ class Renderer:
         self, library: Library, width: int, height: int, near: float, look: LookSettings, texture_seed: int
     ) -> None:
         self.library, self.width, self.height, self.near = library, width, height, near
-        self.pool = TexturePool(texture_seed, max(width, height), look.table_textures, look.backgrounds)
+        self.pool = TexturePool(texture_seed, max(width, height), look)
         self.noise = make_noise_tile()
         self._make_buffers()
 
@@ -134,12 +134,18 @@ class Renderer:
         half = half / np.linalg.norm(half, axis=1, keepdims=True) + look.to_light
         half /= np.linalg.norm(half, axis=1, keepdims=True) + 1e-12
         tint = np.where(
-            np.isnan(look.recolor) | self.library.textured[scene.models, None],
+            np.isnan(look.recolor) | self.library.textured[scene.models, None] | (look.skin >= 0)[:, None],
             look.tint,
             look.recolor / self.library.color[scene.models],
         )
         bodies = shading.Bodies(
-            scene.scale, look.to_light @ rotation, np.einsum("nji,nj->ni", rotation, half), tint
+            scene.scale,
+            look.to_light @ rotation,
+            np.einsum("nji,nj->ni", rotation, half),
+            tint,
+            look.skin,
+            look.skin_place,
+            *self.pool.skins,
         )
         light = self._light(scene, look)
         table = table_top.Surface(
@@ -153,7 +159,17 @@ class Renderer:
         )
         table_top.shade_table(eye, ray, table, light, buffers, image, depth)
         shading.shade_objects(
-            self.library.meshes, buffers, float(K[0, 0]), eye, ray, bodies, light, image, depth, visible
+            self.library.meshes,
+            scene.models,
+            buffers,
+            float(K[0, 0]),
+            eye,
+            ray,
+            bodies,
+            light,
+            image,
+            depth,
+            visible,
         )
 
     def _light(self, scene: Scene, look: Look) -> shading.Lighting:

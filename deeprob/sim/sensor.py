@@ -1,4 +1,4 @@
-"""What a camera adds to a perfect picture: saturation, blur, noise, and the errors of RGB-D depth."""
+"""What a camera adds to a perfect picture: saturation, hue, blur, noise, and the errors of RGB-D depth."""
 
 from __future__ import annotations
 
@@ -22,16 +22,25 @@ def make_noise_tile() -> F32:
 
 
 def disturb_image(image: U8, look: Look, tile: F32) -> None:
-    """Saturation, blur and noise, in place."""
+    """Saturation, hue, blur and noise, in place."""
     import cv2
 
     if look.saturation != 1:
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         cv2.addWeighted(image, look.saturation, grey, 1 - look.saturation, 0, dst=image)
+    if look.hue != 0:
+        cv2.transform(image, _turn_about_grey(look.hue), dst=image)
     if look.blur > 0.2:  # a narrower lens moves no grey level
         cv2.GaussianBlur(image, (0, 0), look.blur, dst=image)
     if look.noise > 0:
         add_noise(image, look.noise, tile, look.seed)
+
+
+def _turn_about_grey(degrees: float) -> F64:
+    """The rotation (3, 3) of RGB space about its grey axis: Rodrigues' formula."""
+    angle, axis = np.radians(degrees), 3**-0.5
+    cross = axis * np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
 
 
 def disturb_depth(depth: F32, K: F64, look: Look, tile: F32) -> None:

@@ -71,6 +71,8 @@ class CameraSettings:
     width, height: pixels.
     field_of_view: horizontal, degrees. Used where K is empty.
     K: fx, fy, cx, cy in pixels, an integer pixel is a pixel's centre; empty draws from field_of_view.
+    K_jitter: largest deviation of the focal lengths, relative, and of the principal point, in shares of the
+        picture's width; 0 keeps them.
     distance, elevation, azimuth, roll: a shell around the scene's centre; metres, and degrees.
     path: `shell` draws each view from it; `orbit` goes around it, evenly from view to view; or a JSON file
         with a list of 4x4 matrices T_world_cam, metres, OpenCV axes: view k is seen from the k-th of them.
@@ -85,6 +87,7 @@ class CameraSettings:
     height: int = 192
     field_of_view: list[float] = field(default_factory=lambda: [38.0, 50.0])
     K: list[float] = field(default_factory=list)
+    K_jitter: float = 0.0
     distance: list[float] = field(default_factory=lambda: [0.4, 0.6])
     elevation: list[float] = field(default_factory=lambda: [25.0, 70.0])
     azimuth: list[float] = field(default_factory=lambda: [0.0, 360.0])
@@ -99,44 +102,57 @@ class LookSettings:
     """Domain randomisation: everything that changes the picture and leaves the geometry alone.
 
     ambient, diffuse, specular: strength of each light term; diffuse and specular [0, 0] switch the lamp off.
-    light_elevation: degrees above the table.
+    light_elevation, light_azimuth: where the lamp stands: degrees above the table, and around it.
     light_tint: largest relative deviation of the light's red, green and blue from white; 0 is white light.
     shadows: objects throw shadows on the table and on one another.
     shadow_strength: share of the lamp that a shadow takes away.
     tint: largest relative deviation of an object's colour, each channel; 0 keeps the model's own colours.
     recolour: probability that an object without a texture gets a random colour.
+    retexture: probability that an object, with a texture of its own or without, is wrapped in one of
+        object_textures instead; 0 switches it off.
+    object_textures: `random` procedural patterns, `plain`, or a folder of pictures.
+    texture_size: what one repetition of such a texture spans on the object, metres.
     table_textures: `random` procedural patterns, `plain` one grey, or a folder of pictures.
     backgrounds: behind the table: `random`, `plain`, or a folder of pictures.
+    background_brightness: factor on it; [1, 1] switches it off.
     blur: standard deviation of the lens blur, pixels; [0, 0] switches it off.
     noise: standard deviation of the sensor noise, grey levels of 255; [0, 0] switches it off.
     exposure: factor on the brightness; [1, 1] switches it off.
     contrast: factor on the contrast; [1, 1] switches it off.
     saturation: factor on the saturation; [1, 1] switches it off.
-    depth_noise: of an RGB-D camera, times its usual deviation 1.2 mm + 1.9 mm (Z - 0.4 m)^2 / m^2; 0 switches
-        it off.
-    depth_disparity: smallest step of the disparity that depth is measured by, pixels; 0 switches it off.
-    depth_holes: readings are lost within so many pixels of a depth edge; 0 switches it off.
+    hue: turn of all colours about the grey axis, degrees; [0, 0] switches it off.
+    depth_noise: of an RGB-D camera, times its usual deviation 1.2 mm + 1.9 mm (Z - 0.4 m)^2 / m^2; [0, 0]
+        switches it off.
+    depth_disparity: smallest step of the disparity that depth is measured by, pixels; [0, 0] switches it off.
+    depth_holes: readings are lost within so many pixels of a depth edge; [0, 0] switches it off.
+    Textures, background and sensor are `ours` only: PyBullet's renderers see one plain table and no noise.
     """
 
     ambient: list[float] = field(default_factory=lambda: [0.4, 0.6])
     diffuse: list[float] = field(default_factory=lambda: [0.4, 0.75])
     specular: list[float] = field(default_factory=lambda: [0.0, 0.25])
     light_elevation: list[float] = field(default_factory=lambda: [45.0, 85.0])
+    light_azimuth: list[float] = field(default_factory=lambda: [0.0, 360.0])
     light_tint: float = 0.08
     shadows: bool = True
     shadow_strength: list[float] = field(default_factory=lambda: [0.3, 0.7])
     tint: float = 0.12
     recolour: float = 0.1
+    retexture: float = 0.0
+    object_textures: str = "random"
+    texture_size: list[float] = field(default_factory=lambda: [0.05, 0.2])
     table_textures: str = "random"
     backgrounds: str = "random"
+    background_brightness: list[float] = field(default_factory=lambda: [0.5, 1.1])
     blur: list[float] = field(default_factory=lambda: [0.0, 0.7])
     noise: list[float] = field(default_factory=lambda: [0.0, 4.0])
     exposure: list[float] = field(default_factory=lambda: [0.85, 1.15])
     contrast: list[float] = field(default_factory=lambda: [0.85, 1.15])
     saturation: list[float] = field(default_factory=lambda: [1.0, 1.0])
-    depth_noise: float = 0.0
-    depth_disparity: float = 0.0
-    depth_holes: int = 0
+    hue: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    depth_noise: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    depth_disparity: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    depth_holes: list[int] = field(default_factory=lambda: [0, 0])
 
 
 @dataclass
@@ -220,14 +236,33 @@ def check_settings(settings: SimSettings) -> None:
         camera.distance[0] > camera.near, "sim.camera.distance", camera.distance, "farther than camera.near"
     )
     _require(camera.pixel_center in (0.0, 0.5), "sim.camera.pixel_center", camera.pixel_center, "0 or 0.5")
+    _require(0 <= camera.K_jitter < 0.5, "sim.camera.K_jitter", camera.K_jitter, "a share from 0 to 0.5")
     _require(len(camera.K) in (0, 4), "sim.camera.K", camera.K, "fx, fy, cx, cy, or nothing")
     _require(settings.views >= 1, "sim.views", settings.views, "at least 1")
     _require(0 <= settings.min_visible <= 1, "sim.min_visible", settings.min_visible, "a share from 0 to 1")
     _require(settings.seed >= 0, "sim.seed", settings.seed, "0 or more")
+    _check_look(settings.look)
     if camera.K:
         from deeprob.geometry.camera import make_intrinsics
 
         make_intrinsics(*camera.K)
+
+
+def _check_look(look: LookSettings) -> None:
+    for name in ("retexture", "recolour", "tint", "light_tint"):
+        value = getattr(look, name)
+        _require(0 <= value <= 1, f"sim.look.{name}", value, "a share from 0 to 1")
+    for name in ("ambient", "diffuse", "specular", "blur", "noise", "exposure", "contrast", "saturation"):
+        value = getattr(look, name)
+        _require(value[0] >= 0, f"sim.look.{name}", value, "0 or more")
+    for name in ("depth_noise", "depth_disparity", "depth_holes", "background_brightness"):
+        value = getattr(look, name)
+        _require(value[0] >= 0, f"sim.look.{name}", value, "0 or more")
+    _require(look.texture_size[0] > 0, "sim.look.texture_size", look.texture_size, "lengths above 0 m")
+    share = look.shadow_strength
+    _require(share[0] >= 0 and share[1] <= 1, "sim.look.shadow_strength", share, "shares from 0 to 1")
+    height = look.light_elevation
+    _require(height[0] > 0 and height[1] <= 90, "sim.look.light_elevation", height, "0 to 90 degrees")
 
 
 ARRANGEMENTS = ("scatter", "stack", "bin", "shelf", "turntable")

@@ -39,12 +39,20 @@ class Lighting(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """The instances: scale (n,); to_light, to_half (n, 3), unit, in each object's frame; tint (n, 3)."""
+    """The instances: scale (n,); to_light, to_half (n, 3), unit, in each object's frame; tint (n, 3).
+
+    skin, skin_place: as in Look. skin_texels uint32 (T,), skin_mips int64 (textures, LEVELS, 3): as in
+    Meshes.
+    """
 
     scale: F64
     to_light: F64
     to_half: F64
     tint: F64
+    skin: I64
+    skin_place: F64
+    skin_texels: U32
+    skin_mips: I64
 
 
 @inlined
@@ -94,12 +102,24 @@ def _nine(values: F32) -> tuple[tuple[float, float, float], ...]:
 
 @inlined
 def _gather(
-    meshes: Meshes, points: F64, start: int, focal: float, faces: I32, x0: int, y: int, rows: F64
+    meshes: Meshes,
+    model: int,
+    bodies: Bodies,
+    instance: int,
+    points: F64,
+    start: int,
+    focal: float,
+    faces: I32,
+    x0: int,
+    y: int,
+    rows: F64,
 ) -> None:
     """Depth, normal and unlit colour of pixels x0, x0 + 1, ... of row y, to rows 0, 1-3 and 4-6.
 
-    faces: what they show, of one instance, whose first point is `start`; focal: times the instance's scale.
+    faces: what they show, of one instance of `model`, whose first point is `start`; focal: pixels.
     """
+    skin, scale = bodies.skin[instance], bodies.scale[instance]
+    first_vertex = meshes.vertex_start[model]
     zs, reds, greens, blues = rows[0], rows[4], rows[5], rows[6]
     nxs, nys, nzs = rows[1], rows[2], rows[3]
     count = len(faces)
@@ -126,6 +146,23 @@ def _gather(
             zs[n] = 1.0 / (inverse + slope * x)
             nxs[n], nys[n], nzs[n] = nx0 + nx1 * x, ny0 + ny1 * x, nz0 + nz1 * x
         one_color = ra == rb and ga == gb and ba == bb and ra == rc and ga == gc and ba == bc
+        if skin >= 0:
+            _wrap(
+                meshes,
+                bodies,
+                instance,
+                f,
+                first_vertex,
+                focal,
+                (ea, eb, ec),
+                (ax, bx, cx),
+                first,
+                last,
+                x0,
+                rows,
+            )
+            first = last
+            continue
         if texture < 0 and one_color:
             for m in range(first, last):
                 n = np.uint32(m)
@@ -141,12 +178,56 @@ def _gather(
                 uv, mips = meshes.uv[f], meshes.mips[texture]
                 s = (wa * uv[0, 0] + wb * uv[1, 0] + wc * uv[2, 0]) * mips[0, 2]
                 t = (1.0 - (wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1])) * mips[0, 1]
-                level = halving(meshes.texel_density[f] * z / focal)
+                level = halving(meshes.texel_density[f] * z / (focal * scale))
                 red, green, blue = _texel(meshes.texels, mips, level, s, t)
             reds[n] = (wa * ra + wb * rb + wc * rc) * red
             greens[n] = (wa * ga + wb * gb + wc * gc) * green
             blues[n] = (wa * ba + wb * bb + wc * bc) * blue
         first = last
+
+
+@inlined
+def _wrap(
+    meshes: Meshes,
+    bodies: Bodies,
+    instance: int,
+    f: int,
+    first_vertex: int,
+    focal: float,
+    at_zero: tuple[float, float, float],
+    slopes: tuple[float, float, float],
+    first: int,
+    last: int,
+    x0: int,
+    rows: F64,
+) -> None:
+    """Unlit colour of pixels x0 + first to x0 + last - 1 of face f, whose object is wrapped in a texture.
+
+    The texture is laid on along the axis of the object that the face looks along most (cube mapping), so that
+    a mesh needs no texture coordinates. at_zero, slopes: of the edge functions along the row.
+    """
+    zs, reds, greens, blues = rows[0], rows[4], rows[5], rows[6]
+    i, j, k = meshes.faces[f, 0], meshes.faces[f, 1], meshes.faces[f, 2]
+    xs, ys, zs_of = meshes.vertices[0], meshes.vertices[1], meshes.vertices[2]
+    i, j, k = first_vertex + i, first_vertex + j, first_vertex + k
+    ux, uy, uz = xs[j] - xs[i], ys[j] - ys[i], zs_of[j] - zs_of[i]
+    vx, vy, vz = xs[k] - xs[i], ys[k] - ys[i], zs_of[k] - zs_of[i]
+    nx, ny, nz = abs(uy * vz - uz * vy), abs(uz * vx - ux * vz), abs(ux * vy - uy * vx)
+    across = 1 if nx >= ny and nx >= nz else 0
+    down = 1 if nz > nx and nz > ny else 2
+    mips, place = bodies.skin_mips[bodies.skin[instance]], bodies.skin_place[instance]
+    size = float(mips[0, 1])
+    density = size / place[0] * bodies.scale[instance]  # texels a metre of the unscaled mesh
+    level = halving(size / place[0] * zs[first] / focal)
+    sa, sb, sc = meshes.vertices[across, i], meshes.vertices[across, j], meshes.vertices[across, k]
+    ta, tb, tc = meshes.vertices[down, i], meshes.vertices[down, j], meshes.vertices[down, k]
+    for m in range(first, last):
+        n, x = np.uint32(m), x0 + m
+        z = zs[n] * density
+        wa, wb, wc = at_zero[0] + slopes[0] * x, at_zero[1] + slopes[1] * x, at_zero[2] + slopes[2] * x
+        s = (wa * sa + wb * sb + wc * sc) * z + place[1] * size
+        t = (wa * ta + wb * tb + wc * tc) * z + place[2] * size
+        reds[n], greens[n], blues[n] = _texel(bodies.skin_texels, mips, level, s, t)
 
 
 @inlined
@@ -226,6 +307,7 @@ def _illuminate(
 @kernel
 def shade_objects(
     meshes: Meshes,
+    models: I64,
     buffers: Buffers,
     focal: float,
     eye: F64,
@@ -264,6 +346,16 @@ def shade_objects(
                 seen[3], seen[4] = max(seen[3], end - 1), max(seen[4], y)
             run, cell = rows[:, : end - x0], cells[: end - x0]
             _gather(
-                meshes, buffers.points, buffers.start[i], focal * bodies.scale[i], faces[x0:end], x0, y, run
+                meshes,
+                models[i],
+                bodies,
+                i,
+                buffers.points,
+                buffers.start[i],
+                focal,
+                faces[x0:end],
+                x0,
+                y,
+                run,
             )
             _illuminate(bodies, i, light, S, x0, y, run, cell, image[y, x0:end], depth[y, x0:end])

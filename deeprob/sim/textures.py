@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.errors import InputError
+from deeprob.sim.settings import LookSettings
 
 PICTURES = (".png", ".jpg", ".jpeg")
 POOL = 24  # textures to draw from
 TEXTURE_SIZE = 512  # texels a side, over one metre of table
+SKIN_SIZE = 256  # texels a side of the textures that objects are wrapped in
 LEVELS = 6  # sizes kept of each texture
 Picture = NDArray[np.uint8]
 Field = NDArray[np.float32]
@@ -94,24 +97,21 @@ def procedural(rng: np.random.Generator, size: int) -> Picture:
 
 
 class TexturePool:
-    """POOL textures for tables and as many for backgrounds, each made when it is first asked for."""
+    """POOL textures for tables, for backgrounds and for objects, each made when it is first asked for."""
 
-    def __init__(
-        self, seed: int, background_size: int, tables: str = "random", backgrounds: str = "random"
-    ) -> None:
+    def __init__(self, seed: int, background_size: int, look: LookSettings) -> None:
         self._seed, self._size = seed, background_size
-        self._table_files, self._background_files = (
-            _pictures(tables, "table_textures"),
-            _pictures(backgrounds, "backgrounds"),
-        )
-        self._kinds = tables, backgrounds
+        self._kinds = look.table_textures, look.backgrounds, look.object_textures
+        names = ("table_textures", "backgrounds", "object_textures")
+        self._files = [_pictures(kind, name) for kind, name in zip(self._kinds, names, strict=True)]
+        self._wraps = look.retexture > 0
         self._tables: dict[int, tuple[NDArray[np.uint32], NDArray[np.int64]]] = {}
         self._backgrounds: dict[int, Picture] = {}
 
     def table(self, number: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Texels (T,) and mips (LEVELS, 3) of a table's texture."""
         if number not in self._tables:
-            picture = self._make(0, number, self._table_files, TEXTURE_SIZE)
+            picture = self._make(0, number, TEXTURE_SIZE)
             texels, mips = flatten([picture], LEVELS)
             self._tables[number] = texels, mips[0]
         return self._tables[number]
@@ -119,10 +119,17 @@ class TexturePool:
     def background(self, number: int) -> Picture:
         """A background (size, size, 3)."""
         if number not in self._backgrounds:
-            self._backgrounds[number] = self._make(1, number, self._background_files, self._size)
+            self._backgrounds[number] = self._make(1, number, self._size)
         return self._backgrounds[number]
 
-    def _make(self, kind: int, number: int, files: list[Path], size: int) -> Picture:
+    @cached_property
+    def skins(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Texels (T,) and mips (POOL, LEVELS, 3) of what objects are wrapped in; empty where none is."""
+        pictures = [self._make(2, number, SKIN_SIZE) for number in range(POOL)] if self._wraps else []
+        return flatten(pictures, LEVELS)
+
+    def _make(self, kind: int, number: int, size: int) -> Picture:
+        files = self._files[kind]
         if files:
             return _read_square(files[number % len(files)], size)
         if self._kinds[kind] == "plain":

@@ -71,13 +71,14 @@ def test_egl_agrees_where_it_starts(capfd):
         egl = Generator(dataclasses.replace(settings, renderer="egl"))
     except InputError as error:
         pytest.skip(str(error))
-    scene = ours.scene("train", 0)
-    for view in range(3):
-        a, b = (generator.view(scene, "train", 0, view) for generator in (ours, egl))
-        assert (
-            a.owner == b.owner
-        ).mean() > 0.99  # 16 bits of depth: the table cuts into what lies flat on it
+    owners, depth = [], []
+    for index in range(3):  # of one kind in several sizes, too
+        scene = ours.scene("train", index)
+        a, b = (generator.view(scene, "train", index, 0) for generator in (ours, egl))
         both = (a.owner == b.owner) & (a.owner != NOBODY)
-        assert np.median(np.abs(a.depth_m - b.depth_m)[both]) < 1e-4
+        owners += [(a.owner == b.owner).mean(), (a.cover == b.cover).mean()]
+        depth.append(np.abs(a.depth_m - b.depth_m)[both])
+    assert np.mean(owners) >= 0.9999
+    assert np.percentile(np.concatenate(depth), 99.9) < 1e-4  # metres: the driver's depth has fewer bits
     egl.renderer.close()
     assert capfd.readouterr() == ("", "")

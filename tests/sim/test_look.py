@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ from deeprob.geometry.camera import look_at, project_points
 from deeprob.geometry.transform import invert_transform, transform_points
 from deeprob.sim.look import draw_camera, draw_look
 from deeprob.sim.physics import Scene
-from deeprob.sim.settings import CameraSettings, LookSettings
+from deeprob.sim.settings import CameraSettings, LookSettings, SimSettings, check_settings
 
 
 def scene(centre=(0.0, 0.0, 0.05)):
@@ -81,3 +82,57 @@ def test_switching_one_knob_off_leaves_the_others_as_they_were():
     a, b = (draw_look(LookSettings(shadows=on), 3, np.random.default_rng(5)) for on in (True, False))
     assert (a.seed, a.table, a.noise) == (b.seed, b.table, b.noise)
     assert b.shadow_strength == 0 < a.shadow_strength
+
+
+RANGES = [
+    *("ambient", "diffuse", "specular", "light_elevation", "light_azimuth", "shadow_strength"),
+    *("texture_size", "background_brightness", "blur", "noise", "exposure", "contrast", "saturation", "hue"),
+    *("depth_noise", "depth_disparity", "depth_holes"),
+]
+
+
+def test_every_setting_of_the_look_is_a_range_a_share_a_switch_or_a_folder():
+    kinds = {
+        field.name: type(getattr(LookSettings(), field.name)) for field in dataclasses.fields(LookSettings)
+    }
+    assert {name for name, kind in kinds.items() if kind is list} == set(RANGES)
+    assert set(kinds.values()) == {list, float, bool, str}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_range_of_the_look_that_makes_no_sense_is_one_line(name):
+    with pytest.raises(InputError, match=f"sim.look.{name}"):
+        check_settings(SimSettings(look=dataclasses.replace(LookSettings(), **{name: [2, 1]})))
+
+
+@pytest.mark.parametrize("name", ["retexture", "recolour", "tint", "light_tint"])
+def test_a_share_above_one_is_one_line(name):
+    with pytest.raises(InputError, match=f"sim.look.{name}"):
+        check_settings(SimSettings(look=dataclasses.replace(LookSettings(), **{name: 1.5})))
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        *(("blur", "blur"), ("noise", "noise"), ("saturation", "saturation"), ("hue", "hue")),
+        *(("depth_noise", "depth_noise"), ("depth_disparity", "depth_disparity"), ("specular", "specular")),
+    ],
+)
+def test_a_knob_is_drawn_from_its_range(name, drawn):
+    settings = dataclasses.replace(LookSettings(), **{name: [0.25, 0.75]})
+    values = [getattr(draw_look(settings, 1, np.random.default_rng(k)), drawn) for k in range(50)]
+    assert 0.25 <= min(values) < 0.35
+    assert 0.65 < max(values) <= 0.75
+
+
+def test_intrinsics_jitter_about_k():
+    settings = CameraSettings(K=[300, 310, 100, 90], K_jitter=0.1)
+    drawn = np.stack([camera(settings, seed=seed)[0] for seed in range(200)])
+    zoom = drawn[:, 0, 0] / 300
+    np.testing.assert_allclose(drawn[:, 1, 1] / 310, zoom)
+    assert 0.9 <= zoom.min() < 0.92
+    assert 1.08 < zoom.max() <= 1.1
+    for k, centre in ((0, 100), (1, 90)):
+        assert np.abs(drawn[:, k, 2] - centre).max() <= 0.1 * settings.width
+        assert np.abs(drawn[:, k, 2] - centre).max() > 0.08 * settings.width
+    np.testing.assert_array_equal(drawn[:, 2], np.tile([0, 0, 1], (200, 1)))

@@ -66,3 +66,11 @@ def test_saturation_0_is_grey():
     image = np.random.default_rng(0).integers(0, 255, (20, 20, 3), np.uint8)
     disturb_image(image, dataclasses.replace(OFF, saturation=0.0), TILE)
     assert np.ptp(image, axis=2).max() == 0
+
+
+def test_hue_turns_colours_and_leaves_grey():
+    image = np.full((4, 4, 3), 90, np.uint8)
+    image[0] = (200, 40, 60)
+    disturb_image(image, dataclasses.replace(OFF, hue=120.0), TILE)
+    np.testing.assert_array_equal(image[0, 0], (60, 200, 40))  # a third of a turn: red is green now
+    assert (image[1:] == 90).all()

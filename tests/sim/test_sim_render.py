@@ -1,11 +1,14 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
+from deeprob.errors import InputError
 from deeprob.geometry.camera import project_points
 from deeprob.geometry.transform import invert_transform, transform_points
 from deeprob.sim.generator import Generator
+from deeprob.sim.look import draw_look
 from deeprob.sim.raster import NOBODY
 from deeprob.sim.render import to_frame
 from deeprob.sim.settings import LookSettings
@@ -121,3 +124,67 @@ def test_the_masks_of_a_frame_are_what_the_picture_shows(views):
         for i, instance in zip(seen, frame.instances, strict=True):
             np.testing.assert_array_equal(instance.mask, view.owner == i)
             np.testing.assert_array_equal(instance.amodal_mask, amodal(view, i))
+
+
+def looks(**changes):
+    """The same scene and view in a plain look, and in that look with changes."""
+    plain = LookSettings(noise=[0, 0], blur=[0, 0], tint=0.0, light_tint=0.0, specular=[0, 0])
+    generators = [
+        Generator(small(look=dataclasses.replace(plain, recolour=0.0, **more))) for more in ({}, changes)
+    ]
+    scene = generators[0].scene("train", 0)
+    return scene, *(generator.view(scene, "train", 0, 0) for generator in generators)
+
+
+def test_objects_are_wrapped_in_textures_and_their_labels_stay():
+    _, plain, wrapped = looks(retexture=1.0)
+    objects = plain.owner != NOBODY
+    assert (plain.image != wrapped.image).any(axis=2)[objects].mean() > 0.9
+    np.testing.assert_array_equal(plain.image[~objects], wrapped.image[~objects])
+    for name in ("owner", "cover", "depth_m", "visible", "amodal", "whole"):
+        np.testing.assert_array_equal(getattr(plain, name), getattr(wrapped, name))
+
+
+def test_objects_are_wrapped_in_the_pictures_of_a_folder(tmp_path):
+    cv2.imwrite(str(tmp_path / "blue.png"), np.full((40, 60, 3), (250, 10, 10), np.uint8))  # BGR
+    _, _, wrapped = looks(retexture=1.0, object_textures=str(tmp_path), diffuse=[0, 0])
+    red, green, blue = wrapped.image[wrapped.owner != NOBODY].astype(int).T
+    assert (blue > 4 * red).all()
+    assert (blue > 4 * green).all()
+
+
+def test_only_some_objects_are_wrapped_when_the_probability_is_between():
+    settings = LookSettings(retexture=0.5)
+    share = np.mean([(draw_look(settings, 8, np.random.default_rng(k)).skin >= 0).mean() for k in range(40)])
+    assert share == pytest.approx(0.5, abs=0.1)
+    assert (draw_look(LookSettings(), 8, np.random.default_rng(0)).skin == -1).all()
+
+
+def test_a_folder_of_pictures_lies_on_the_table_and_behind_it(tmp_path):
+    cv2.imwrite(str(tmp_path / "green.jpg"), np.full((50, 50, 3), (10, 240, 10), np.uint8))
+    folder = str(tmp_path)
+    _, _, view = looks(table_textures=folder, backgrounds=folder)
+    red, green, blue = view.image[view.owner == NOBODY].astype(int).T
+    assert (green > 2 * red).all()
+    assert (green > 2 * blue).all()
+    with pytest.raises(InputError, match=r"sim.look.object_textures: no pictures in /nowhere"):
+        looks(object_textures="/nowhere")
+
+
+def test_the_texture_keeps_to_its_object_when_the_object_moves():
+    scene, before, _ = looks()
+    settings = small(look=LookSettings(retexture=1.0, noise=[0, 0], blur=[0, 0], shadows=False))
+    generator = Generator(settings)
+    K, T_world_cam = before.K, before.T_world_cam
+    look = draw_look(settings.look, len(scene.models), np.random.default_rng(1))
+    look = dataclasses.replace(look, diffuse=np.zeros(3), specular=0.0, background=0)
+    turn = np.eye(4)
+    turn[:2, :2] = [[0, -1], [1, 0]]  # camera and objects turn together about the vertical
+    turned = dataclasses.replace(
+        scene, T_world_obj=turn @ scene.T_world_obj, centres=scene.centres @ turn[:3, :3].T
+    )
+    a = generator.renderer.render(scene, K, T_world_cam, look)
+    b = generator.renderer.render(turned, K, turn @ T_world_cam, look)
+    same = (a.owner == b.owner) & (a.owner != NOBODY)
+    assert same.sum() > 0.99 * (a.owner != NOBODY).sum()
+    assert (np.abs(a.image.astype(int) - b.image)[same].max(axis=1) <= 1).mean() > 0.99
