@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ def folder_files(folder: Path) -> dict[str, Path]:
     """Name -> file of every object in a folder, in order of the names.
 
     An object is a file (its name is the file's), or a folder that holds one mesh or URDF (its name is the
-    folder's, as in PROPS, `14_mug/textured_simple.obj` is mug). Raises InputError where there is none.
+    folder's, as in PROPS, `14_mug/textured_simple.obj` is mug). A mesh that a URDF there is made of is no
+    object. Raises InputError where there is none.
     """
     if folder.is_file() and folder.suffix.lower() in (*MESH_SUFFIXES, ".urdf"):
         return {folder.stem: folder}
@@ -35,7 +37,8 @@ def folder_files(folder: Path) -> dict[str, Path]:
             where=f"sim.objects.folder={folder}",
             expected="everyday, random_urdfs, or a folder with OBJ, PLY, STL or URDF files",
         )
-    files = {path.stem: path for path in sorted(folder.iterdir()) if _is_object(path)}
+    parts = _parts_of_urdfs(folder)
+    files = {path.stem: path for path in sorted(folder.iterdir()) if _is_object(path) and path not in parts}
     if not files:
         for inner in sorted((path for path in folder.iterdir() if path.is_dir()), key=_props_order):
             found = sorted(path for path in inner.iterdir() if _is_object(path))
@@ -46,6 +49,15 @@ def folder_files(folder: Path) -> dict[str, Path]:
     if not files:
         raise InputError("the folder holds no object", where=folder, expected="OBJ, PLY, STL or URDF files")
     return files
+
+
+def _parts_of_urdfs(folder: Path) -> set[Path]:
+    """The meshes beside URDFs that these are made of: parts of objects, no objects."""
+    parts = set()
+    for path in folder.glob("*.urdf"):
+        names = re.findall(r'filename\s*=\s*"([^"]+)"', path.read_text(encoding="utf-8", errors="replace"))
+        parts |= {folder / name.removeprefix("package://").removeprefix("./") for name in names}
+    return parts
 
 
 def _is_object(path: Path) -> bool:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from deeprob.errors import InputError
 from deeprob.geometry.camera import Array, project_points
 from deeprob.geometry.transform import invert_transform, transform_points
-from deeprob.sim.export.files import amodal_mask, put_png
+from deeprob.sim.export.files import amodal_mask, put_jpeg, put_png
 from deeprob.sim.generator import Generator
 from deeprob.sim.kernel import U8
 from deeprob.sim.objects import ObjectModel
@@ -17,51 +18,77 @@ from deeprob.sim.render import Rendering
 from deeprob.sim.settings import SimSettings
 
 COLUMNS, ROWS = 4, 4
-CELL = 320  # pixels a side of each sample, about
+CELL = 400  # pixels along the longer side of each sample, at least
+GAP = 6  # pixels between samples
+DARK = (20, 20, 20)
 
 
 def write_preview(settings: SimSettings, path: Path) -> None:
-    """Write a PNG of 16 views of as many scenes of the training split."""
+    """Write a picture of 16 views of as many scenes of the training split, JPEG or PNG by the name's end.
+
+    Raises InputError where it cannot be written.
+    """
     generator = Generator(settings)
     cells = []
     for index in range(COLUMNS * ROWS):
         scene = generator.scene("train", index)
         view = generator.view(scene, "train", index, index % settings.views)
-        cells.append(draw_labels(scene, view, generator.objects, settings.min_visible))
+        cell = draw_labels(scene, view, generator.objects, settings.min_visible)
+        cells.append(np.pad(cell, ((0, GAP), (0, GAP), (0, 0)), constant_values=255))
     rows = [np.concatenate(cells[k : k + COLUMNS], axis=1) for k in range(0, len(cells), COLUMNS)]
-    put_png(path, np.concatenate(rows))
+    write = put_jpeg if path.suffix.lower() in (".jpg", ".jpeg") else put_png
+    try:
+        write(path, np.concatenate(rows)[:-GAP, :-GAP])
+    except OSError as error:
+        raise InputError(f"the picture cannot be written ({error.strerror or error})", where=path) from error
 
 
 def draw_labels(
     scene: Scene, rendering: Rendering, objects: tuple[ObjectModel, ...], min_visible: float
 ) -> U8:
-    """The picture, enlarged, with outline, box, name, visible share and axes of each object."""
+    """The picture, enlarged, with silhouette, box, name, visible share and axes of each object."""
     import cv2
 
     height, width = rendering.owner.shape
-    zoom = max(1, round(CELL / max(height, width)))
-    enlarged = cv2.resize(rendering.image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
+    zoom = max(1, -(-CELL // max(height, width)))
+    enlarged = cv2.resize(rendering.image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     picture: U8 = np.asarray(enlarged, np.uint8)
     T_cam_world = invert_transform(rendering.T_world_cam)
-    for i in range(scene.labelled):
-        fraction = float(rendering.visible_fraction[i])
-        if not rendering.visible[i, 0] or fraction < min_visible:
-            continue
-        model = objects[scene.models[i]]
+    labelled = [
+        i
+        for i in range(scene.labelled)
+        if rendering.visible[i, 0] and rendering.visible_fraction[i] >= min_visible
+    ]
+    for i in labelled:
         color = _color(int(scene.models[i]))
         mask = cv2.resize(amodal_mask(rendering, i).astype(np.uint8), None, fx=zoom, fy=zoom, interpolation=0)
         outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(picture, outline, -1, color, 1)
+        for ink, thickness in ((DARK, 3), (color, 1)):
+            cv2.drawContours(picture, outline, -1, ink, thickness, cv2.LINE_AA)
         left, top, right, bottom = (int(zoom * value) for value in rendering.visible[i, 1:] + [0, 0, 1, 1])
         cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), color, 1)
-        text = f"{model.name} {100 * fraction:.0f}%"
-        cv2.putText(
-            picture, text, (left, max(9, top - 3)), cv2.FONT_HERSHEY_SIMPLEX, 0.32, color, 1, cv2.LINE_AA
-        )
+    for i in labelled:
+        model = objects[scene.models[i]]
         _draw_axes(
             picture, zoom, rendering.K, T_cam_world @ scene.T_world_obj[i], 0.5 * model.mesh.extents.max()
         )
+    for i in labelled:
+        text = f"{objects[scene.models[i]].name} {100 * rendering.visible_fraction[i]:.0f}%"
+        left, top = (int(zoom * value) for value in rendering.visible[i, 1:3])
+        _draw_tag(picture, text, left, top, _color(int(scene.models[i])))
     return picture
+
+
+def _draw_tag(picture: U8, text: str, left: int, top: int, color: tuple[int, int, int]) -> None:
+    """Dark text on a patch of colour, above (left, top) where there is room, all of it in the picture."""
+    import cv2
+
+    (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+    left = max(0, min(left, picture.shape[1] - wide - 4))
+    top = max(0, top - high - below - 3)
+    cv2.rectangle(picture, (left, top), (left + wide + 3, top + high + below + 2), color, cv2.FILLED)
+    place = (left + 2, top + high + 2)
+    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, DARK, 1, cv2.LINE_AA)
 
 
 def _draw_axes(picture: U8, zoom: int, K: Array, T_cam_obj: Array, length: float) -> None:
@@ -73,7 +100,8 @@ def _draw_axes(picture: U8, zoom: int, K: Array, T_cam_obj: Array, length: float
         return
     start, *ends = ((project_points(K, points) + 0.5) * zoom).round().astype(int).tolist()
     for end, color in zip(ends, ((255, 60, 60), (60, 220, 60), (80, 120, 255)), strict=True):
-        cv2.line(picture, start, end, color, 1, cv2.LINE_AA)
+        for ink, thickness in ((DARK, 4), (color, 2)):
+            cv2.line(picture, start, end, ink, thickness, cv2.LINE_AA)
 
 
 def _color(class_id: int) -> tuple[int, int, int]:

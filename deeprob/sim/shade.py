@@ -191,7 +191,7 @@ def _wrap(
     meshes: Meshes,
     bodies: Bodies,
     instance: int,
-    f: int,
+    f: np.uint32,
     first_vertex: int,
     focal: float,
     at_zero: tuple[float, float, float],

@@ -30,6 +30,16 @@ def test_meshes_of_a_folder_are_named_by_their_files(tmp_path, suffix):
     np.testing.assert_allclose(models[1].mesh.extents, [0.1, 0.06, 0.04], atol=1e-6)
 
 
+def test_the_meshes_of_a_urdf_beside_it_are_no_objects(tmp_path):
+    box(tmp_path / "mug_visual.obj")
+    box(tmp_path / "brick.obj")
+    (tmp_path / "mug.urdf").write_text(
+        '<robot name="mug"><link name="l"><visual><geometry><mesh filename="mug_visual.obj"/></geometry>'
+        "</visual></link></robot>"
+    )
+    assert [model.name for model in load(tmp_path)] == ["brick", "mug"]
+
+
 def test_names_and_limit_choose(tmp_path):
     for name in "abc":
         box(tmp_path / f"{name}.ply")
