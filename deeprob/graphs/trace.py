@@ -217,8 +217,12 @@ class _Recorder(TorchFunctionMode):
             self.inside = 1  # reading the numbers is no layer
             layer.flow = flow_of(results[0], kind)
             if results[0].requires_grad:
-                hook = results[0].register_hook
-                hook(lambda dy: setattr(layer, "gradient", float(dy.norm())))  # type: ignore[no-untyped-call]
+
+                def note(dy: Tensor | None) -> None:
+                    if dy is not None:  # no loss depends on this output
+                        layer.gradient = float(dy.norm())
+
+                results[0].register_hook(note)  # type: ignore[no-untyped-call]
             self.inside = 0
         for t in _tensors(output):
             self.producer[id(t)] = len(self.trace.layers)

@@ -91,6 +91,13 @@ from .relu import LeakyReLU as LeakyReLU
 from .relu import ReLU as ReLU
 from .relu import leaky_relu as leaky_relu
 from .relu import relu as relu
+from .residual import Activation as Activation
+from .residual import Norm as Norm
+from .residual import batch_norm_later as batch_norm_later
+from .residual import convolved as convolved
+from .residual import norm_of as norm_of
+from .residual import of_image as of_image
+from .residual import residual_join as residual_join
 from .roi_align import RoIAlign as RoIAlign
 from .roi_align import roi_align as roi_align
 from .roi_pool import RoIPool as RoIPool

@@ -205,14 +205,18 @@ class BatchNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         shape, dims = self.expected
         expect(x.dim() in dims, type(self).__name__, f"x {shape}", x)
+        momentum, training = self.count_batch(), self.training or self.running_mean is None
+        statistics = (self.running_mean, self.running_var)
+        return self.functional(x, *statistics, self.weight, self.bias, training, momentum, self.eps)
+
+    def count_batch(self) -> float:
+        """Count one more batch in training; return how far it moves the running statistics."""
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if momentum is None:  # the plain average over all batches so far
                 momentum = 1.0 / float(self.num_batches_tracked)
-        training = self.training or self.running_mean is None
-        statistics = (self.running_mean, self.running_var)
-        return self.functional(x, *statistics, self.weight, self.bias, training, momentum or 0.0, self.eps)
+        return momentum or 0.0
 
     def extra_repr(self) -> str:
         return (

@@ -18,15 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d as convolve
 
-from ._function import Function, expect, expect_alike
+from ._function import Function, expect, expect_alike, may_overwrite
+from ._rectified_norm import coefficients, rectified, rectified_backward
 from ._window import Pair, pair
-from .batch_norm import (
-    batch_norm_backward,
-    batch_norm_tangent,
-    check_batch_norm,
-    normalise,
-    statistics,
-)
+from .batch_norm import batch_norm_tangent, check_batch_norm, statistics
 from .channels import moments
 from .conv import convolution, input_gradient, weight_gradient
 from .gates import add
@@ -34,7 +29,6 @@ from .gelu import gelu, gelu_slope, scaled
 from .kernels_gate import gelu_gradient
 from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
 from .linear import linear, matmul_transposed, outer_sum
-from .relu import relu_backward
 
 
 class BatchNormReLUConv2dFunction(Function):
@@ -53,7 +47,7 @@ class BatchNormReLUConv2dFunction(Function):
         stride: Any,
         padding: Any,
     ) -> Tensor:
-        activation = normalise(z, scale, shift, mean, var, eps).relu_()
+        activation = rectified(z, *coefficients(scale, shift, mean, var, eps))
         return convolution(activation, weight, None, stride, padding, (1, 1), 1)
 
     @staticmethod
@@ -65,16 +59,17 @@ class BatchNormReLUConv2dFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         z, scale, shift, weight, mean, var = ctx.saved_tensors
-        if ctx.training and torch.is_grad_enabled():
+        if ctx.training and not may_overwrite(dy):
             mean, var = moments(z)
         need_z, need_scale, need_shift, need_weight, *_ = ctx.needs_input_grad
         geometry = (ctx.stride, ctx.padding, (1, 1), 1)
-        activation = normalise(z, scale, shift, mean, var, ctx.eps).relu()
+        activation = rectified(z, *coefficients(scale, shift, mean, var, ctx.eps))
         dweight = weight_gradient(dy, activation, weight.shape, *geometry) if need_weight else None
         dz = dscale = dshift = None
         if need_z or need_scale or need_shift:
-            dn = relu_backward(activation, input_gradient(dy, weight, z.shape, *geometry))
-            dz, dscale, dshift = batch_norm_backward(dn, z, scale, mean, var, ctx.eps, ctx.training)
+            da = input_gradient(dy, weight, z.shape, *geometry)
+            norm = (scale, shift, mean, var, ctx.eps, ctx.training)
+            dz, dscale, dshift = rectified_backward(da, activation, z, *norm)
         return (
             dz if need_z else None,
             dscale if need_scale else None,
@@ -86,7 +81,7 @@ class BatchNormReLUConv2dFunction(Function):
     @staticmethod
     def tangent(ctx: Any, z_dot: Any, scale_dot: Any, shift_dot: Any, weight_dot: Any, *_: Any) -> Any:
         z, scale, shift, weight, mean, var = ctx.saved_tensors
-        activation = normalise(z, scale, shift, mean, var, ctx.eps).relu()
+        activation = rectified(z, *coefficients(scale, shift, mean, var, ctx.eps))
         dots = (z_dot, scale_dot, shift_dot)
         a_dot = activation.sign() * batch_norm_tangent(dots, z, scale, mean, var, ctx.eps, ctx.training)
         y_dot = convolve(a_dot, weight, None, ctx.stride, ctx.padding)

@@ -65,7 +65,7 @@ def matmul_transposed(x: Tensor, weight: Tensor, bias: Tensor | None = None, rel
 
 def outer_sum(dy: Tensor, x: Tensor) -> Tensor:
     """Return dy^T x (M, D) of dy (N, M) and x (N, D)."""
-    if len(x) > 4 * max(x.shape[1], dy.shape[1]):  # many rows: torch's BLAS splits them better
+    if len(x) > max(x.shape[1], dy.shape[1]):  # many rows: torch's BLAS splits them better
         return dy.t() @ x
     return matmul_transposed(dy.t(), x.t())
 

@@ -14,7 +14,7 @@ Parameter names are torchvision's (conv1, bn1, layer1.0.conv1, ..., fc), so its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -22,12 +22,24 @@ from deeprob import layers
 from deeprob.models.backend import input_norm_of, layers_of, operations_of
 
 
+class Open(NamedTuple):
+    """The end of a block whose last sum and rectifier the next one begins with."""
+
+    norm: layers.Norm
+    shortcut: layers.Activation | layers.Norm | None
+
+    def close(self) -> Tensor:
+        """The sum, rectified."""
+        return layers.residual_join(self.norm, self.shortcut)[0].x
+
+
 class Block(nn.Module):
     """What both kinds of block are made of.
 
     fused: batch norm, rectifier and the next convolution as one layer that keeps one array of their two
-    (layers/blocks.py), and the last sum and rectifier as one. The numbers are the same; hooks do not see the
-    parts.
+    (layers/blocks.py), and the last sum and rectifier as one with the next block's first convolutions, which
+    keeps none (layers/residual.py). Such a block takes and gives an `Open`. The numbers are the same; hooks do
+    not see the parts.
     """
 
     expansion: int
@@ -62,27 +74,36 @@ class Block(nn.Module):
 
     def between(self, norm: Any, conv: Any, z: Tensor) -> Tensor:
         """conv(relu(norm(z))), the way from one convolution's output to the next one's."""
-        if not (self.fused and norm.training):
+        if not is_fusible(self):
             y: Tensor = conv(self.relu(norm(z)))
             return y
-        norm.num_batches_tracked.add_(1)
-        statistics = (norm.running_mean, norm.running_var)
-        geometry = (norm.momentum, norm.eps, conv.stride, conv.padding)
-        y = layers.batch_norm_relu_conv2d(
-            z, *statistics, norm.weight, norm.bias, conv.weight, True, *geometry
+        momentum, statistics = norm.count_batch(), (norm.running_mean, norm.running_var)
+        vectors, options = (norm.weight, norm.bias), (norm.training, momentum, norm.eps)
+        return layers.batch_norm_relu_conv2d(
+            z, *statistics, *vectors, conv.weight, *options, conv.stride, conv.padding
         )
+
+    def begin(self, x: Tensor | Open) -> tuple[Tensor, Any]:
+        """conv1(x) and S(x), whose norm is still to come where blocks are fused."""
+        first: Any = self.conv1
+        if not is_fusible(self):
+            assert isinstance(x, Tensor)
+            shortcut = x if self.downsample is None else self.downsample(x)
+            return first(x), shortcut
+        convolutions = [first] if self.downsample is None else [first, self.downsample[0]]
+        if isinstance(x, Open):
+            read = [(conv.weight, conv.stride, conv.padding) for conv in convolutions]
+            kept, ys = layers.residual_join(x.norm, x.shortcut, *read)
+        else:
+            kept, ys = layers.Activation.keep(x), tuple(conv(x) for conv in convolutions)
+        return ys[0], kept if self.downsample is None else layers.norm_of(ys[1], self.downsample[1])
+
+    def end(self, norm: Any, z: Tensor, shortcut: Any) -> Tensor | Open:
+        """relu(norm(z) + S(x))."""
+        if is_fusible(self):
+            return Open(layers.norm_of(z, norm), shortcut)
+        y: Tensor = self.relu(self.add(norm(z), shortcut))
         return y
-
-    def shortcut(self, x: Tensor) -> Tensor:
-        """S(x)."""
-        return x if self.downsample is None else self.downsample(x)
-
-    def join(self, y: Tensor, shortcut: Tensor) -> Tensor:
-        """relu(y + S(x))."""
-        if self.fused:
-            return layers.add_relu(y, shortcut)
-        z: Tensor = self.relu(self.add(y, shortcut))
-        return z
 
 
 class BasicBlock(Block):
@@ -101,9 +122,9 @@ class BasicBlock(Block):
         self.bn2 = self.batch_norm(width)
         self.downsample = self.projection(in_channels, width, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.shortcut(x)
-        return self.join(self.bn2(self.between(self.bn1, self.conv2, self.conv1(x))), shortcut)
+    def forward(self, x: Tensor | Open) -> Tensor | Open:
+        z, shortcut = self.begin(x)
+        return self.end(self.bn2, self.between(self.bn1, self.conv2, z), shortcut)
 
 
 class Bottleneck(Block):
@@ -124,10 +145,15 @@ class Bottleneck(Block):
         self.bn3 = self.batch_norm(4 * width)
         self.downsample = self.projection(in_channels, 4 * width, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = self.shortcut(x)
-        z = self.between(self.bn1, self.conv2, self.conv1(x))
-        return self.join(self.bn3(self.between(self.bn2, self.conv3, z)), shortcut)
+    def forward(self, x: Tensor | Open) -> Tensor | Open:
+        z, shortcut = self.begin(x)
+        z = self.between(self.bn1, self.conv2, z)
+        return self.end(self.bn3, self.between(self.bn2, self.conv3, z), shortcut)
+
+
+def is_fusible(module: Any) -> bool:
+    """Whether to fuse: a norm that other processes take part in stays a layer of its own."""
+    return module.fused and type(module.bn1) is layers.BatchNorm2d
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -178,7 +204,7 @@ class ResNet(nn.Module):
         self.relu = L.ReLU()
         self.maxpool = nn.Identity() if stem == "small" else L.MaxPool2d(3, stride=2, padding=1)
         channels = width
-        self.num_stages = len(blocks)
+        self.num_stages, self.fused = len(blocks), fused and norm and backend == "deeprob"
         for stage, num_blocks in enumerate(blocks):
             members: list[nn.Module] = []
             for i in range(num_blocks):
@@ -205,8 +231,15 @@ class ResNet(nn.Module):
                 nn.init.zeros_(getattr(module, module.last[norm]).weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(self.input_norm(x)))))
+        x = self.input_norm(x)
+        if is_fusible(self) and isinstance(self.maxpool, nn.Identity):  # the stem's output is made again, too
+            read = (x, self.conv1.weight, self.conv1.stride, self.conv1.padding)
+            x = Open(layers.of_image(layers.norm_of(layers.convolved(*read), self.bn1), *read), None)
+        else:
+            x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for stage in range(self.num_stages):
             x = getattr(self, f"layer{stage + 1}")(x)
+        if isinstance(x, Open):
+            x = x.close()
         logits: Tensor = self.fc(self.dropout(self.avgpool(x).flatten(1)))
         return logits

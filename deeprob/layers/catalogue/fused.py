@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..blocks import batch_norm_relu_conv2d, mlp_block
 from ..fused import add_relu, linear_cross_entropy, linear_relu, point_mlp_max
+from ..residual import Norm, batch_norm_later, convolved, of_image, residual_join
 from ._entry import Draw, Layer, bench, real, tiny
 
 
@@ -36,6 +37,53 @@ def composed_convolution(
     return F.conv2d(activation, weight, None, stride, padding)
 
 
+def residual_stem(
+    image: Tensor,
+    kernel: Tensor,
+    weights: Tensor,
+    projection: Tensor,
+    scales: Tensor,
+    shifts: Tensor,
+    mean: Tensor | None = None,
+    var: Tensor | None = None,
+    stride: int = 2,
+) -> Tensor:
+    """Join a stem, two blocks of one convolution each, the second with a projection, and a third."""
+    (w1, w2, w3), scale, shift = weights.unbind(), scales.unbind(), shifts.unbind()
+
+    def norm(i: int, z: Tensor) -> Norm:
+        return batch_norm_later(z, mean, var, scale[i], shift[i], training=mean is None)
+
+    start = of_image(norm(0, convolved(image, kernel, 1, 1)), image, kernel, 1, 1)
+    x, (z,) = residual_join(start, None, (w1, 1, 1))
+    _, (z, side) = residual_join(norm(1, z), x, (w2, stride, 1), (projection, stride, 0))
+    x, (z,) = residual_join(norm(2, z), norm(3, side), (w3, 1, 1))
+    return residual_join(norm(4, z), x)[0].x
+
+
+def composed_stem(
+    image: Tensor,
+    kernel: Tensor,
+    weights: Tensor,
+    projection: Tensor,
+    scales: Tensor,
+    shifts: Tensor,
+    mean: Tensor | None = None,
+    var: Tensor | None = None,
+    stride: int = 2,
+) -> Tensor:
+    """Compose the same of batch_norm, relu, conv2d and sums."""
+
+    def norm(i: int, z: Tensor) -> Tensor:
+        return F.batch_norm(z, mean, var, scales[i], shifts[i], mean is None)
+
+    x = norm(0, F.conv2d(image, kernel, padding=1)).relu()
+    x = (norm(1, F.conv2d(x, weights[0], padding=1)) + x).relu()
+    side = norm(3, F.conv2d(x, projection, stride=stride))
+    x = (norm(2, F.conv2d(x, weights[1], stride=stride, padding=1)) + side).relu()
+    return (norm(4, F.conv2d(x, weights[2], padding=1)) + x).relu()
+
+
 def composed_mlp(
     x: Tensor, scale: Tensor, shift: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, eps: float = 1e-5
 ) -> Tensor:
@@ -49,6 +97,14 @@ def normed(d: Draw, *shape: int, out: int, running: bool = False) -> list[Tensor
     statistics = [d(channels) / 4, d.positive(channels)] if running else [None, None]
     weight = d(out, channels, 3, 3) / (3 * channels**0.5)
     return [d.nonzero(*shape), *statistics, d.positive(channels), d(channels) / 8, weight]
+
+
+def stem(d: Draw, num: int, channels: int, size: tuple[int, int], running: bool = False) -> list[Tensor | None]:
+    """Draw an image and the parameters of `residual_stem`."""
+    kernels = [d(*shape, channels, 3, 3) / (3 * channels**0.5) for shape in ((channels,), (3, channels))]
+    vectors = [0.5 + d.positive(5, channels), d(5, channels)]
+    statistics = [d(channels) / 4, d.positive(channels)] if running else []
+    return [d(num, channels, *size), *kernels, d(channels, channels, 1, 1), *vectors, *statistics]
 
 
 def mlp(d: Draw, *rows: int, width: int, wide: int) -> list[Tensor | None]:
@@ -127,6 +183,21 @@ LAYERS = [
             bench("64 ch 32 px", lambda d: normed(d, 32, 64, 32, 32, out=64), training=True, padding=1),
         ],
         rejects=[(lambda d: [d(2, 4, 5, 5), None, None, d(4), d(4), d(2, 3, 3, 3)], {"training": True})],
+    ),
+    Layer(
+        "residual_join",
+        residual_stem,
+        composed_stem,
+        constants=(6, 7),
+        maps=True,
+        samples=[
+            tiny("training", lambda d: stem(d, 2, 2, (5, 4))),
+            tiny("evaluation", lambda d: stem(d, 2, 2, (4, 4), running=True)),
+            real("training", lambda d: stem(d, 3, 4, (9, 8))),
+            real("training, planes for the loops", lambda d: stem(d, 3, 8, (16, 16)), stride=1),
+            bench("64 ch 32 px", lambda d: stem(d, 32, 64, (32, 32))),
+        ],
+        rejects=[(lambda d: [*stem(d, 2, 2, (4, 4))[:3], d(2, 3, 1, 1), *stem(d, 2, 2, (4, 4))[4:]], {})],
     ),
     Layer(
         "mlp_block",
