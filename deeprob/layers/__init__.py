@@ -12,7 +12,10 @@ from torch.nn import ModuleList as ModuleList
 from torch.nn import Sequential as Sequential
 from torch.nn import Unflatten as Unflatten
 
+from ._residual_chain import Activation as Activation
+from ._residual_chain import Norm as Norm
 from .attention import scaled_dot_product_attention as scaled_dot_product_attention
+from .attention_block import attention_block as attention_block
 from .batch_norm import BatchNorm1d as BatchNorm1d
 from .batch_norm import BatchNorm2d as BatchNorm2d
 from .batch_norm import batch_norm as batch_norm
@@ -91,8 +94,6 @@ from .relu import LeakyReLU as LeakyReLU
 from .relu import ReLU as ReLU
 from .relu import leaky_relu as leaky_relu
 from .relu import relu as relu
-from .residual import Activation as Activation
-from .residual import Norm as Norm
 from .residual import batch_norm_later as batch_norm_later
 from .residual import convolved as convolved
 from .residual import norm_of as norm_of

@@ -1,6 +1,6 @@
-"""relu(batch_norm(z) + s) as one product, sum and comparison an entry, and the gradient of relu(batch_norm(z)).
+"""relu(batch_norm(z) + s), one product, sum and comparison an entry, and what relu(batch_norm(z)) sends back.
 
-    y = max(0, a z + c + b s)     a = w r, c = b - mu a, one number a channel each: batch_norm.py
+y = max(0, a z + c + b s)     a = w r, c = b - mu a, one number a channel each: batch_norm.py
 """
 
 import torch
@@ -14,7 +14,9 @@ from .kernels import run
 from .relu import relu_backward
 
 
-def coefficients(scale: Tensor, shift: Tensor, mean: Tensor, var: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def coefficients(
+    scale: Tensor, shift: Tensor, mean: Tensor, var: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
     """Return a and c (C), so that a z + c is the normalised z."""
     a = (var + eps).rsqrt() * scale
     return a, shift - mean * a
@@ -25,8 +27,8 @@ def rectified(z: Tensor, a: Tensor, c: Tensor, side: Tensor | None = None, b: Te
     if side is None:
         if is_plain(a, c) and (views := planes_or_rows(z, y := torch.empty_like(z))) is not None:
             (source, target), planes = views
-            loop = loops.plane_rectified if planes else loops.row_rectified
-            run(loop, num_rows(source, planes), source, a, c, target)
+            simple = loops.plane_rectified if planes else loops.row_rectified
+            run(simple, num_rows(source, planes), source, a, c, target)
             return y
         return (z * per_channel(a, z) + per_channel(c, z)).to(z.dtype).relu()
     if is_plain(a, c, b) and (views := planes_or_rows(z, side, y := torch.empty_like(z))) is not None:
@@ -61,7 +63,8 @@ def rectified_backward(
         dshift, dscale = total.float(), dot.float() * rstd
         m = z.numel() // z.shape[1]
         b = -a * rstd * dscale / m
-        loop = loops.plane_gated_combine if planes else loops.row_gated_combine
-        run(loop, num_rows(source, planes), upstream, source, a, c, b, -a * dshift / m - b * mean, upstream)
+        combine = loops.plane_gated_combine if planes else loops.row_gated_combine
+        c1 = -a * dshift / m - b * mean
+        run(combine, num_rows(source, planes), upstream, source, a, c, b, c1, upstream)
         return dy, dscale, dshift
     return batch_norm_backward(relu_backward(y, dy), z, scale, mean, var, eps, training)

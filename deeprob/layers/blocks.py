@@ -1,14 +1,15 @@
 """Blocks that keep one activation where their layers would keep two, and compute the other again.
 
     batch_norm_relu_conv2d   y = W * max(0, w h + b),  h = (z - mu) r                    keeps z
-    mlp_block                y = x + W2 gelu(u) + b2,  u = W1 h + b1,  h = layer_norm(x)   keeps x and u
+    mlp_block                y = x + W2 gelu(u) + b2,  u = W1 h + b1,  h = layer_norm(x)   keeps x, 2/3 of u
 
 Between two convolutions, batch_norm keeps what it read, z, and the second convolution what relu gave it. The
 latter is one product, sum and comparison away from z: here the backward makes it again. In the MLP block the
-same goes for the norm's output and the gate's.
+same goes for the norm's output and the gate's; and u, a transformer's largest array, is made again for every
+third row, by one product more.
 
 Each equals its composition; its backward is that of its parts, in turn.
-Cost: as the parts, and one more pass over z (the MLP: over x and u) in the backward.
+Cost: as the parts, and in the backward one more pass over z (the MLP: over x and u, a third of u's product).
 Source: Rota Bulo, Porzi and Kontschieder, In-place activated batch norm (2018), section 3.
 """
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d as convolve
 
+from . import kernels
 from ._function import Function, expect, expect_alike, may_overwrite
 from ._rectified_norm import coefficients, rectified, rectified_backward
 from ._window import Pair, pair
@@ -25,9 +27,16 @@ from .batch_norm import batch_norm_tangent, check_batch_norm, statistics
 from .channels import moments
 from .conv import convolution, input_gradient, weight_gradient
 from .gates import add
-from .gelu import gelu, gelu_slope, scaled
-from .kernels_gate import gelu_gradient
-from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
+from .gelu import gelu, gelu_slope
+from .kernels_blocks import gelu_and_gradient
+from .kernels_norm import PART, count_parts
+from .layer_norm import (
+    is_contiguous_and_plain,
+    layer_norm,
+    layer_norm_backward,
+    normalise_rows,
+    standardise,
+)
 from .linear import linear, matmul_transposed, outer_sum
 
 
@@ -91,38 +100,41 @@ class BatchNormReLUConv2dFunction(Function):
 
 
 class MLPBlockFunction(Function):
-    """The MLP block of rows x (R, D), W1 (M, D), W2 (D, M); u is an output too, so that it can be kept."""
+    """The MLP block of rows x (R, D), W1 (M, D), W2 (D, M); what is kept of u is an output too."""
 
     @staticmethod
     def forward(
         x: Tensor, scale: Tensor, shift: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, eps: float
     ) -> tuple[Tensor, Tensor]:
-        u = matmul_transposed(normalise_rows(x, scale, shift, eps), w1, b1)
-        return matmul_transposed(torch.nn.functional.gelu(u), w2, b2).add_(x), u
+        h, kept = normalise_rows(x, scale, shift, eps), num_kept(x)
+        u = matmul_transposed(h[:kept], w1, b1)
+        y = matmul_transposed(torch.nn.functional.gelu(u), w2, b2)
+        rest = torch.nn.functional.gelu(matmul_transposed(h[kept:], w1, b1))
+        return torch.cat([y, matmul_transposed(rest, w2, b2)]).add_(x), u
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        x, scale, shift, w1, _, w2, _, ctx.eps = inputs
+        x, scale, shift, w1, b1, w2, _, ctx.eps = inputs
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, scale, shift, w1, w2, output[1])
-        ctx.save_for_forward(x, scale, shift, w1, w2, output[1])
+        ctx.save_for_backward(x, scale, shift, w1, b1, w2, output[1])
+        ctx.save_for_forward(x, scale, shift, w1, b1, w2, output[1])
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor | None, du_outside: Tensor | None) -> Any:
-        x, scale, shift, w1, w2, u = ctx.saved_tensors
-        dy = torch.zeros_like(x) if dy is None else dy
-        dw2 = outer_sum(dy, torch.nn.functional.gelu(u))
-        du = scaled(matmul_transposed(dy, w2.t()), gelu_slope, gelu_gradient, u)
-        du = du if du_outside is None else du + du_outside
-        dw1 = outer_sum(du, normalise_rows(x, scale, shift, ctx.eps))
-        dx, dscale, dshift = layer_norm_backward(matmul_transposed(du, w1.t()), x, scale, ctx.eps)
-        gradients = (dx + dy, dscale, dshift, dw1, du.sum(0), dw2, dy.sum(0))
+        x, scale, shift, w1, b1, w2, u = ctx.saved_tensors
+        dy, kept = torch.zeros_like(x) if dy is None else dy, len(u)
+        h = normalise_rows(x, scale, shift, ctx.eps)
+        first = mlp_backward(dy[:kept], u, h[:kept], w1, w2, du_outside)
+        last = mlp_backward(dy[kept:], matmul_transposed(h[kept:], w1, b1), h[kept:], w1, w2)
+        dw1, db1, dw2 = (a + b for a, b in zip(first[1:], last[1:], strict=True))
+        dx, dscale, dshift = layer_norm_backward(torch.cat([first[0], last[0]]), x, scale, ctx.eps)
+        gradients = (dx + dy, dscale, dshift, dw1, db1, dw2, dy.sum(0))
         return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad, strict=False)), None
 
     @staticmethod
     def tangent(ctx: Any, *dots: Any) -> Any:
         x_dot, scale_dot, shift_dot, w1_dot, b1_dot, w2_dot, b2_dot, _ = dots
-        x, scale, shift, w1, w2, u = ctx.saved_tensors
+        x, scale, shift, w1, b1, w2, u = ctx.saved_tensors
         h, rstd = standardise(x, ctx.eps)
         n_dot = torch.zeros_like(x)
         if x_dot is not None:
@@ -133,10 +145,34 @@ class MLPBlockFunction(Function):
         u_dot = n_dot @ w1.t()
         u_dot = u_dot if w1_dot is None else u_dot + (h * scale + shift) @ w1_dot.t()
         u_dot = u_dot if b1_dot is None else u_dot + b1_dot
+        kept = len(u)
+        u = torch.cat([u, matmul_transposed(h[kept:] * scale + shift, w1, b1)])
         y_dot = (gelu_slope(u) * u_dot) @ w2.t()
         y_dot = y_dot if w2_dot is None else y_dot + torch.nn.functional.gelu(u) @ w2_dot.t()
         y_dot = y_dot if b2_dot is None else y_dot + b2_dot
-        return y_dot if x_dot is None else y_dot + x_dot, u_dot
+        return y_dot if x_dot is None else y_dot + x_dot, u_dot[:kept]
+
+
+def num_kept(x: Tensor) -> int:
+    """Count the rows of x whose u is kept: two of three."""
+    return len(x) - len(x) // 3
+
+
+def mlp_backward(
+    dy: Tensor, u: Tensor, h: Tensor, w1: Tensor, w2: Tensor, du_outside: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return dh, dW1, db1 and dW2 of some rows; where it can, from one pass over u."""
+    dg = matmul_transposed(dy, w2.t())
+    if du_outside is None and is_contiguous_and_plain(u, dg):
+        du, g = dg, torch.empty_like(u)
+        parts = u.new_zeros(count_parts(len(u)), u.shape[1])
+        kernels.run(gelu_and_gradient, len(u), u, du, g, parts, PART, grain=PART)
+        db1 = parts.sum(0)
+    else:
+        g, du = torch.nn.functional.gelu(u), dg * gelu_slope(u)
+        du = du if du_outside is None else du + du_outside
+        db1 = du.sum(0)
+    return matmul_transposed(du, w1.t()), outer_sum(du, h), db1, outer_sum(dy, g)
 
 
 def batch_norm_relu_conv2d(

@@ -1,7 +1,7 @@
 """The loops of the fused blocks, each one pass over memory; kernels.py runs them.
 
-Maps are planes (N, C, M), or rows (N, C) with channels innermost. A gate reads again whether the rectifier let
-an entry through. In place: what is written may be what was read.
+Maps are planes (N, C, M), or rows (N, C) with channels innermost. A gate tells again whether the rectifier
+let an entry through. In place: what is written may be what was read.
 """
 
 from typing import Any
@@ -9,6 +9,29 @@ from typing import Any
 import numpy as np
 
 from .kernels import ZERO
+from .kernels_gate import (
+    A1,
+    A2,
+    A3,
+    A4,
+    A5,
+    BIAS,
+    C2,
+    C3,
+    C4,
+    C5,
+    C6,
+    DENSITY,
+    HALF,
+    LN2_HIGH,
+    LN2_LOW,
+    LOG2E,
+    LOWEST,
+    ONE,
+    ROOT_HALF,
+    SHIFT,
+    P,
+)
 
 BLOCK = 64  # rows that are summed in float32 before the sum goes to float64
 
@@ -128,3 +151,28 @@ def row_gated_combine(
             v, d = source[c], upstream[c]
             d = d if a[c] * v + c0[c] > ZERO else ZERO
             target[c] = a[c] * d + b[c] * v + c1[c]
+
+
+def gelu_and_gradient(start: int, stop: int, u: Any, dg: Any, g: Any, parts: Any, size: int) -> None:
+    """G = u Phi(u) and, over dg, du = dg (Phi(u) + u phi(u)), a row; parts sum du over `size` rows each.
+
+    As kernels_gate.py, both from one exponential.
+    """
+    for n in range(start, stop):
+        row, up, target, total = u[n], dg[n], g[n], parts[n // size]
+        for i in range(row.size):
+            v = row[i]
+            w = abs(v)
+            e = -HALF * w * w
+            e = e if e > LOWEST else LOWEST
+            k = np.floor(e * LOG2E + HALF)
+            f = e - k * LN2_HIGH - k * LN2_LOW
+            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
+            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            t = ONE / (ONE + P * ROOT_HALF * w)
+            tail = HALF * e * (t * (A1 + t * (A2 + t * (A3 + t * (A4 + t * A5)))))
+            phi = tail if v < ZERO else ONE - tail
+            d = up[i] * (phi + v * DENSITY * e)
+            target[i] = v * phi
+            up[i] = d
+            total[i] += d

@@ -2,32 +2,33 @@
 
     x = max(0, n(z) + s)      n: batch_norm of a convolution's output z
     y_i = W_i * x             the next block's convolutions
-    s: an earlier x, or n'(z') of a projection, or nothing (the stem, whose z is itself made again from the image)
+    s: an earlier x, or n'(z') of a projection, or nothing (the stem, whose z is made again from the image)
 
     dx = dy_1 W_1^T + dy_2 W_2^T + ... + what comes back along the shortcut,  dW_i = dy_i x^T      conv.py
     dn = dx where x > 0, else 0;  ds = dn                              an add gate hands it to both
     dz, dw, db: of n                                                    batch_norm.py
 
-Layer by layer, a block with two convolutions keeps four maps: z for each norm, and x for each convolution (the
-rectifiers' gates are read off x). Here it keeps the two z: an x is a chain of sums of what other blocks keep,
+Layer by layer, a block with two convolutions keeps four maps: z for each norm, and x for each convolution
+(the rectifiers' gates are read off x). Here it keeps the two z: an x is a chain of sums of what other blocks
+keep, back to the stage's projection or to the image,
 
-    x_3 = max(0, n_3(z_3) + x_2),  x_2 = max(0, n_2(z_2) + x_1),  ...  back to the stage's projection or the image,
+    x_3 = max(0, n_3(z_3) + x_2),  x_2 = max(0, n_2(z_2) + x_1),  ...
 
 one pass over memory a link, of at most LONGEST links: then an x is kept, and starts the next chain.
 Cost: as the layers, and in the backward one pass a link, and for chains that reach the image its convolution.
-Source: He et al., Deep residual learning (2015), equation 2; Chen et al., Training deep nets with sublinear memory
-cost (2016), on making activations again.
+Source: He et al., Deep residual learning (2015), equation 2; Chen et al., Training deep nets with sublinear
+memory cost (2016), on making activations again.
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d as convolve
 
 from ._function import Function, expect, expect_alike, may_overwrite
-from ._rectified_norm import coefficients, rectified
+from ._residual_chain import LONGEST, Activation, Link, Norm, chain_of, make
 from ._window import Pair, pair
 from .batch_norm import (
     BatchNorm2d,
@@ -37,60 +38,9 @@ from .batch_norm import (
     check_batch_norm,
     statistics,
 )
-from .channels import moments
-from .conv import conv2d, input_gradient, weight_gradient
+from .conv import conv2d, convolution, input_gradient, weight_gradient
 from .fused import add_relu
 from .relu import relu, relu_backward
-
-LONGEST = 4
-
-
-class Norm(NamedTuple):
-    """A batch norm that is still to come: of z (N, C, H, W); vectors (C).
-
-    image, kernel, geometry: z is their convolution and need not be kept.
-    """
-
-    z: Tensor
-    scale: Tensor
-    shift: Tensor
-    mean: Tensor
-    var: Tensor
-    eps: float
-    training: bool
-    image: Tensor | None = None
-    kernel: Tensor | None = None
-    geometry: Any = None
-
-
-class Link(NamedTuple):
-    """How one x is made from tensors (`kept`) and, where kind is "sum", from the x of the link before.
-
-    kind: "kept": of x itself; "stem": image, kernel and a norm's four vectors; "sum": z and its norm's vectors;
-    "projection": those twice.
-    """
-
-    kind: str
-    eps: tuple[float, ...] = ()
-    training: tuple[bool, ...] = ()
-    geometry: Any = None
-
-    @property
-    def num_kept(self) -> int:
-        return {"kept": 1, "stem": 6, "sum": 5, "projection": 10}[self.kind]
-
-
-class Activation(NamedTuple):
-    """An x, and how to make it again: its links, newest first, and their tensors."""
-
-    x: Tensor
-    links: tuple[Link, ...]
-    kept: tuple[Tensor, ...]
-
-    @classmethod
-    def keep(cls, x: Tensor) -> "Activation":
-        """Start a chain at x, which then is kept."""
-        return cls(x, (Link("kept"),), (x,))
 
 
 @dataclass(frozen=True)
@@ -102,13 +52,13 @@ class Form:
 
 
 class ResidualJoinFunction(Function):
-    """x and the y_i. `given` is s of a sum, or z of a stem: neither is kept. tensors: the chain's, then each W_i."""
+    """x and the y_i. `given`: s of a sum or z of a stem, not kept. tensors: the chain's, then each W_i."""
 
     @staticmethod
     def forward(form: Form, given: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
         x = make(form.links, tensors, given)
         weights = tensors[len(tensors) - len(form.geometries) :]
-        ys = (convolve(x, w, None, *g) for w, g in zip(weights, form.geometries, strict=True))
+        ys = (convolution(x, w, None, *g, (1, 1), 1) for w, g in zip(weights, form.geometries, strict=True))
         return x, *ys
 
     @staticmethod
@@ -128,7 +78,9 @@ class ResidualJoinFunction(Function):
         x = make(form.links, chain)
         dweights: list[Tensor | None] = []
         parts = [] if dx is None else [dx]
-        for dy, weight, (stride, padding), need in zip(dys, weights, form.geometries, need_weights, strict=True):
+        for dy, weight, (stride, padding), need in zip(
+            dys, weights, form.geometries, need_weights, strict=True
+        ):
             whole = (stride, padding, (1, 1), 1)
             dweights.append(weight_gradient(dy, x, weight.shape, *whole) if dy is not None and need else None)
             if dy is not None and any(need_chain):
@@ -153,40 +105,14 @@ class ResidualJoinFunction(Function):
         return x_dot, *y_dots
 
 
-def make(links: tuple[Link, ...], tensors: Any, given: Tensor | None = None) -> Tensor:
-    """Make x. given: s of a sum, or z of a stem, in the forward; the backward makes them too."""
-    link = links[0]
-    if link.kind == "kept":
-        return tensors[0]  # type: ignore[no-any-return]
-    again = given is None and not may_overwrite(tensors[0])
-    if link.kind == "stem":
-        image, kernel, *vectors = tensors[:6]
-        z = convolve(image, kernel, None, *link.geometry) if given is None else given
-        return rectified(*norm_map(z, *vectors, link, 0, again))
-    z, a, c = norm_map(*tensors[:5], link, 0, again)
-    if link.kind == "sum":
-        return rectified(z, a, c, make(links[1:], tensors[5:]) if given is None else given)
-    side, b, c_side = norm_map(*tensors[5:10], link, 1, again)
-    return rectified(z, a, c + c_side, side, b)
-
-
-def norm_map(
-    z: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, var: Tensor, link: Link, i: int, again: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return z and a, c of its norm a z + c; again: mean and variance as functions of z, for a second derivative."""
-    if again and link.training[i]:
-        mean, var = moments(z)
-    return z, *coefficients(scale, shift, mean, var, link.eps[i])
-
-
 def through(
     link: Link, dn: Tensor, chain: Any, need_first: bool
 ) -> tuple[Tensor | None, list[Tensor | None]]:
-    """Return ds, and the gradients of the link's own tensors, of dn; need_first: whether an image needs one."""
+    """Return ds, and gradients of the link's own tensors, of dn; need_first: whether an image needs one."""
     nothing = [None, None]
     if link.kind == "stem":
         image, kernel, scale, _, mean, var = chain[:6]
-        z = convolve(image, kernel, None, *link.geometry)
+        z = convolution(image, kernel, None, *link.geometry, (1, 1), 1)
         dz, dscale, dshift = batch_norm_backward(dn, z, scale, mean, var, link.eps[0], link.training[0])
         whole = (*link.geometry, (1, 1), 1)
         dimage = input_gradient(dz, kernel, image.shape, *whole) if need_first else None
@@ -204,7 +130,7 @@ def tangent_of(link: Link, given_dot: Any, tensors: Any, dots: Any) -> Tensor:
     if link.kind == "stem":
         image, kernel, scale, _, mean, var = tensors[:6]
         image_dot, kernel_dot, *norm_dots = dots[:4]
-        z = convolve(image, kernel, None, *link.geometry)
+        z = convolution(image, kernel, None, *link.geometry, (1, 1), 1)
         z_dot = torch.zeros_like(z)
         z_dot = z_dot if image_dot is None else z_dot + convolve(image_dot, kernel, None, *link.geometry)
         z_dot = z_dot if kernel_dot is None else z_dot + convolve(image, kernel_dot, None, *link.geometry)
@@ -259,27 +185,10 @@ def residual_join(
     return Activation(x, links, kept), tuple(ys)
 
 
-def chain_of(
-    norm: Norm, shortcut: Activation | Norm | None
-) -> tuple[tuple[Link, ...], tuple[Tensor, ...], Tensor | None]:
-    """Return the links of x, their tensors, and what is given beside."""
-    if isinstance(shortcut, Norm):
-        link = Link("projection", (norm.eps, shortcut.eps), (norm.training, shortcut.training))
-        return (link,), (*norm[:5], *shortcut[:5]), None
-    if shortcut is not None:
-        link = Link("sum", (norm.eps,), (norm.training,))
-        return (link, *shortcut.links), (*norm[:5], *shortcut.kept), shortcut.x
-    expect(norm.image is not None, "residual_join", "a shortcut, or a norm of an image", shortcut)
-    assert norm.image is not None
-    assert norm.kernel is not None
-    link = Link("stem", (norm.eps,), (norm.training,), norm.geometry)
-    return (link,), (norm.image, norm.kernel, *norm[1:5]), norm.z
-
-
 def composed(
     norm: Norm, shortcut: Activation | Norm | None, convolutions: tuple[tuple[Tensor, Pair, Pair], ...]
 ) -> tuple[Activation, tuple[Tensor, ...]]:
-    """Do the same by its layers: a compiler decides for itself what to make again, and autocast casts each."""
+    """Do the same by layers: a compiler decides for itself what to make again, and autocast casts each."""
     z = norm.z if norm.image is None else conv2d(norm.image, norm.kernel, None, *norm.geometry)  # type: ignore[arg-type]
     x = BatchNormFunction.apply(z, *norm[1:7])
     if shortcut is None:
@@ -288,7 +197,7 @@ def composed(
         projected = isinstance(shortcut, Norm)
         side = BatchNormFunction.apply(*shortcut[:7]) if projected else shortcut.x  # type: ignore[union-attr]
         x = add_relu(x, side)
-    return Activation.keep(x), tuple(conv2d(x, weight, None, *geometry) for weight, *geometry in convolutions)
+    return Activation.keep(x), tuple(conv2d(x, w, None, s, a) for w, s, a in convolutions)
 
 
 def batch_norm_later(

@@ -38,8 +38,8 @@ class Block(nn.Module):
 
     fused: batch norm, rectifier and the next convolution as one layer that keeps one array of their two
     (layers/blocks.py), and the last sum and rectifier as one with the next block's first convolutions, which
-    keeps none (layers/residual.py). Such a block takes and gives an `Open`. The numbers are the same; hooks do
-    not see the parts.
+    keeps none (layers/residual.py). Such a block takes and gives an `Open`. The numbers are the same; hooks
+    do not see the parts.
     """
 
     expansion: int
@@ -52,7 +52,7 @@ class Block(nn.Module):
         self.fused = fused and norm and backend == "deeprob"
         self.relu = layers_of(backend).ReLU()
         self.add = operations_of(backend).add
-        self.downsample: nn.Module | None = None
+        self.downsample: nn.Sequential | None = None
 
     def convolution(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Module:
         conv: nn.Module = layers_of(self.backend).Conv2d(
@@ -64,7 +64,7 @@ class Block(nn.Module):
         norm: nn.Module = layers_of(self.backend).BatchNorm2d(channels) if self.norm else nn.Identity()
         return norm
 
-    def projection(self, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
+    def projection(self, in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
         """A 1x1 convolution where the shapes of input and output differ."""
         if stride == 1 and in_channels == out_channels:
             return None
@@ -90,13 +90,16 @@ class Block(nn.Module):
             assert isinstance(x, Tensor)
             shortcut = x if self.downsample is None else self.downsample(x)
             return first(x), shortcut
-        convolutions = [first] if self.downsample is None else [first, self.downsample[0]]
+        convolutions: list[Any] = [first] if self.downsample is None else [first, self.downsample[0]]
         if isinstance(x, Open):
             read = [(conv.weight, conv.stride, conv.padding) for conv in convolutions]
             kept, ys = layers.residual_join(x.norm, x.shortcut, *read)
         else:
             kept, ys = layers.Activation.keep(x), tuple(conv(x) for conv in convolutions)
-        return ys[0], kept if self.downsample is None else layers.norm_of(ys[1], self.downsample[1])
+        if self.downsample is None:
+            return ys[0], kept
+        projected: Any = self.downsample[1]
+        return ys[0], layers.norm_of(ys[1], projected)
 
     def end(self, norm: Any, z: Tensor, shortcut: Any) -> Tensor | Open:
         """relu(norm(z) + S(x))."""
@@ -153,7 +156,7 @@ class Bottleneck(Block):
 
 def is_fusible(module: Any) -> bool:
     """Whether to fuse: a norm that other processes take part in stays a layer of its own."""
-    return module.fused and type(module.bn1) is layers.BatchNorm2d
+    return bool(module.fused and type(module.bn1) is layers.BatchNorm2d)
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
@@ -200,7 +203,7 @@ class ResNet(nn.Module):
         self.input_norm = input_norm_of(input_norm, in_channels, backend)
         kernel, stride = (3, 1) if stem == "small" else (7, 2)
         self.conv1 = L.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2, bias=not norm)
-        self.bn1 = L.BatchNorm2d(width) if norm else nn.Identity()
+        self.bn1: Any = L.BatchNorm2d(width) if norm else nn.Identity()
         self.relu = L.ReLU()
         self.maxpool = nn.Identity() if stem == "small" else L.MaxPool2d(3, stride=2, padding=1)
         channels = width
@@ -231,15 +234,14 @@ class ResNet(nn.Module):
                 nn.init.zeros_(getattr(module, module.last[norm]).weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.input_norm(x)
+        images, norm = self.input_norm(x), self.bn1
         if is_fusible(self) and isinstance(self.maxpool, nn.Identity):  # the stem's output is made again, too
-            read = (x, self.conv1.weight, self.conv1.stride, self.conv1.padding)
-            x = Open(layers.of_image(layers.norm_of(layers.convolved(*read), self.bn1), *read), None)
+            read = (images, self.conv1.weight, self.conv1.stride, self.conv1.padding)
+            y: Any = Open(layers.of_image(layers.norm_of(layers.convolved(*read), norm), *read), None)
         else:
-            x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+            y = self.maxpool(self.relu(norm(self.conv1(images))))
         for stage in range(self.num_stages):
-            x = getattr(self, f"layer{stage + 1}")(x)
-        if isinstance(x, Open):
-            x = x.close()
-        logits: Tensor = self.fc(self.dropout(self.avgpool(x).flatten(1)))
+            y = getattr(self, f"layer{stage + 1}")(y)
+        y = y.close() if isinstance(y, Open) else y
+        logits: Tensor = self.fc(self.dropout(self.avgpool(y).flatten(1)))
         return logits

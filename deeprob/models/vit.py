@@ -75,8 +75,8 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """A pre-norm transformer block on tokens (N, L, dim).
 
-    fused: where nothing is dropped, its second half is one layer that keeps two arrays of the four
-    (layers/blocks.py). The numbers are the same; hooks do not see the parts.
+    fused: where nothing is dropped, its halves are one layer each, which keep half of what their parts would
+    (layers/attention_block.py, layers/blocks.py). The numbers are the same; hooks do not see the parts.
     """
 
     def __init__(
@@ -102,10 +102,13 @@ class Block(nn.Module):
         self.drops = dropout > 0 or drop_path > 0
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.add(x, self._sometimes(self.drop(self.attn(self.norm1(x)))))
         if self.fused and not (self.training and self.drops):
+            n, qkv, proj = self.norm1, self.attn.qkv, self.attn.proj
+            weights = (n.weight, n.bias, qkv.weight, qkv.bias, proj.weight, proj.bias)
+            x = layers.attention_block(x, *weights, self.attn.heads, EPS)
             n, fc1, fc2 = self.norm2, self.mlp.fc1, self.mlp.fc2
             return layers.mlp_block(x, n.weight, n.bias, fc1.weight, fc1.bias, fc2.weight, fc2.bias, EPS)
+        x = self.add(x, self._sometimes(self.drop(self.attn(self.norm1(x)))))
         return self.add(x, self._sometimes(self.mlp(self.norm2(x))))
 
     def _sometimes(self, branch: Tensor) -> Tensor:

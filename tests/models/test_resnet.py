@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from deeprob.graphs.cost import predict
 from deeprob.models.resnet import ResNet
 
 SMALL = {"num_classes": 5, "blocks": (1, 1), "width": 8, "stem": "small"}
@@ -98,6 +99,22 @@ def test_fused_blocks_give_the_same_numbers():
             model.train(mode)
         torch.testing.assert_close(fused(images()), plain(images()))
     torch.testing.assert_close(dict(fused.named_buffers()), dict(plain.named_buffers()))
+
+
+@pytest.mark.parametrize("blocks", [(2, 2, 2, 2), (3, 4, 6, 3)])
+def test_fused_blocks_keep_about_half_of_what_torch_keeps(blocks):
+    options = {"blocks": blocks, "stem": "small", "width": 16}
+    ours, theirs = (
+        predict(ResNet(10, **options, **kind), (3, 32, 32), 4).saved_bytes
+        for kind in ({"fused": True}, {"backend": "torch"})
+    )
+    assert 0.4 * theirs < ours < (0.5 if blocks == (2, 2, 2, 2) else 0.55) * theirs
+
+
+def test_a_long_stage_begins_its_chains_anew_and_gives_the_same_gradients(compare):
+    torch.manual_seed(0)
+    options = {"blocks": (7,), "width": 4, "stem": "small"}
+    compare(ResNet(5, **options, fused=True), ResNet(5, **options, backend="torch"), images(8))
 
 
 def test_a_frozen_norm_of_a_fused_block_stays_as_it_is():

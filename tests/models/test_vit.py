@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from deeprob.errors import InputError
+from deeprob.graphs.cost import predict
 from deeprob.models.vit import ViT, sine_positions
 
 SMALL = {"patch": 4, "dim": 16, "depth": 2, "heads": 2, "image_size": 8}
@@ -59,6 +60,15 @@ class Published(nn.Module):
 @pytest.mark.parametrize("pool", ["token", "mean"])
 def test_logits_and_gradients_are_those_of_the_published_network(compare, images, pool, fused):
     compare(ViT(5, **SMALL, pool=pool, fused=fused), Published(5, **SMALL, pool=pool), images(8))
+
+
+def test_fused_blocks_keep_less_than_half_of_what_torch_keeps():
+    options = {"dim": 48, "heads": 3, "pool": "mean"}
+    ours, theirs = (
+        predict(ViT(10, **options, **kind), (3, 32, 32), 4).saved_bytes
+        for kind in ({"fused": True}, {"backend": "torch"})
+    )
+    assert 0.4 * theirs < ours < 0.5 * theirs
 
 
 @pytest.mark.parametrize("positions", ["learned", "sine"])

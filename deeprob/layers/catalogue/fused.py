@@ -3,9 +3,11 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._residual_chain import Norm
+from ..attention_block import attention_block
 from ..blocks import batch_norm_relu_conv2d, mlp_block
 from ..fused import add_relu, linear_cross_entropy, linear_relu, point_mlp_max
-from ..residual import Norm, batch_norm_later, convolved, of_image, residual_join
+from ..residual import batch_norm_later, convolved, of_image, residual_join
 from ._entry import Draw, Layer, bench, real, tiny
 
 
@@ -91,6 +93,23 @@ def composed_mlp(
     return x + F.linear(F.gelu(F.linear(F.layer_norm(x, x.shape[-1:], scale, shift, eps), w1, b1)), w2, b2)
 
 
+def composed_attention(
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    w: Tensor,
+    b: Tensor,
+    w_out: Tensor,
+    b_out: Tensor,
+    heads: int,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Compose layer_norm, linear, attention, linear and the residual."""
+    qkv = F.linear(F.layer_norm(x, x.shape[-1:], scale, shift, eps), w, b)
+    q, k, v = (t.reshape(*x.shape[:2], heads, x.shape[2] // heads).transpose(1, 2) for t in qkv.chunk(3, 2))
+    return x + F.linear(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2), w_out, b_out)
+
+
 def normed(d: Draw, *shape: int, out: int, running: bool = False) -> list[Tensor | None]:
     """Draw a map, its norm and a kernel, with the rectifier's inputs away from zero."""
     channels = shape[1]
@@ -99,12 +118,20 @@ def normed(d: Draw, *shape: int, out: int, running: bool = False) -> list[Tensor
     return [d.nonzero(*shape), *statistics, d.positive(channels), d(channels) / 8, weight]
 
 
-def stem(d: Draw, num: int, channels: int, size: tuple[int, int], running: bool = False) -> list[Tensor | None]:
+def stem(
+    d: Draw, num: int, channels: int, size: tuple[int, int], running: bool = False
+) -> list[Tensor | None]:
     """Draw an image and the parameters of `residual_stem`."""
     kernels = [d(*shape, channels, 3, 3) / (3 * channels**0.5) for shape in ((channels,), (3, channels))]
     vectors = [0.5 + d.positive(5, channels), d(5, channels)]
     statistics = [d(channels) / 4, d.positive(channels)] if running else []
     return [d(num, channels, *size), *kernels, d(channels, channels, 1, 1), *vectors, *statistics]
+
+
+def attention(d: Draw, *rows: int, width: int) -> list[Tensor | None]:
+    """Draw tokens and the parameters of an attention block."""
+    w, w_out = d(3 * width, width) / width**0.5, d(width, width) / width**0.5
+    return [d(*rows, width), d.positive(width), d(width), w, d(3 * width), w_out, d(width)]
 
 
 def mlp(d: Draw, *rows: int, width: int, wide: int) -> list[Tensor | None]:
@@ -210,5 +237,21 @@ LAYERS = [
             bench("tokens 32x65x192", lambda d: mlp(d, 32, 65, width=192, wide=768)),
         ],
         rejects=[(lambda d: [d(2, 4), d(4), d(4), d(5, 4), d(5), d(5, 4), d(4)], {})],
+    ),
+    Layer(
+        "attention_block",
+        attention_block,
+        composed_attention,
+        samples=[
+            tiny("two heads", lambda d: attention(d, 2, 3, width=4), heads=2),
+            tiny("one head", lambda d: attention(d, 3, 4, width=3), heads=1, eps=1e-2),
+            real("tokens", lambda d: attention(d, 3, 17, width=24), heads=3),
+            real("long rows", lambda d: attention(d, 2, 400, width=8), heads=2),
+            bench("tokens 32x65x192", lambda d: attention(d, 32, 65, width=192), heads=3),
+        ],
+        rejects=[
+            (lambda d: attention(d, 2, 3, width=4), {"heads": 3}),
+            (lambda d: [*attention(d, 2, 3, width=4)[:5], d(3, 4), d(4)], {"heads": 2}),
+        ],
     ),
 ]
