@@ -69,13 +69,19 @@ def make(links: tuple[Link, ...], tensors: Any, given: Tensor | None = None) -> 
     again = given is None and not may_overwrite(tensors[0])
     if link.kind == "stem":
         image, kernel, *vectors = tensors[:6]
-        z = convolution(image, kernel, None, *link.geometry, (1, 1), 1) if given is None else given
+        z = convolve(image, kernel, link.geometry) if given is None else given
         return rectified(*norm_map((z, *vectors), link, 0, again))
     z, a, c = norm_map(tensors[:5], link, 0, again)
     if link.kind == "sum":
         return rectified(z, a, c, make(links[1:], tensors[5:]) if given is None else given)
     side, b, c_side = norm_map(tensors[5:10], link, 1, again)
     return rectified(z, a, c + c_side, side, b)
+
+
+def convolve(x: Tensor, weight: Tensor, geometry: Any) -> Tensor:
+    """Return W * x, geometry being stride and padding."""
+    stride, padding = geometry
+    return convolution(x, weight, None, stride, padding, (1, 1), 1)
 
 
 def norm_map(norm: Sequence[Tensor], link: Link, i: int, again: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -25,10 +25,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d as convolve
 
 from ._function import Function, expect, expect_alike, may_overwrite
-from ._residual_chain import LONGEST, Activation, Link, Norm, chain_of, make
+from ._residual_chain import LONGEST, Activation, Link, Norm, chain_of, convolve, make
 from ._window import Pair, pair
 from .batch_norm import (
     BatchNorm2d,
@@ -38,7 +37,7 @@ from .batch_norm import (
     check_batch_norm,
     statistics,
 )
-from .conv import conv2d, convolution, input_gradient, weight_gradient
+from .conv import conv2d, input_gradient, weight_gradient
 from .fused import add_relu
 from .relu import relu, relu_backward
 
@@ -58,7 +57,7 @@ class ResidualJoinFunction(Function):
     def forward(form: Form, given: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
         x = make(form.links, tensors, given)
         weights = tensors[len(tensors) - len(form.geometries) :]
-        ys = (convolution(x, w, None, *g, (1, 1), 1) for w, g in zip(weights, form.geometries, strict=True))
+        ys = (convolve(x, w, g) for w, g in zip(weights, form.geometries, strict=True))
         return x, *ys
 
     @staticmethod
@@ -100,8 +99,8 @@ class ResidualJoinFunction(Function):
         x_dot = x.sign() * tangent_of(link, given_dot, tensors, dots)
         y_dots = []
         for w, w_dot, g in zip(weights, weight_dots, form.geometries, strict=True):
-            y_dot = convolve(x_dot, w, None, *g)
-            y_dots.append(y_dot if w_dot is None else y_dot + convolve(x, w_dot, None, *g))
+            y_dot = convolve(x_dot, w, g)
+            y_dots.append(y_dot if w_dot is None else y_dot + convolve(x, w_dot, g))
         return x_dot, *y_dots
 
 
@@ -112,7 +111,7 @@ def through(
     nothing = [None, None]
     if link.kind == "stem":
         image, kernel, scale, _, mean, var = chain[:6]
-        z = convolution(image, kernel, None, *link.geometry, (1, 1), 1)
+        z = convolve(image, kernel, link.geometry)
         dz, dscale, dshift = batch_norm_backward(dn, z, scale, mean, var, link.eps[0], link.training[0])
         whole = (*link.geometry, (1, 1), 1)
         dimage = input_gradient(dz, kernel, image.shape, *whole) if need_first else None
@@ -130,10 +129,10 @@ def tangent_of(link: Link, given_dot: Any, tensors: Any, dots: Any) -> Tensor:
     if link.kind == "stem":
         image, kernel, scale, _, mean, var = tensors[:6]
         image_dot, kernel_dot, *norm_dots = dots[:4]
-        z = convolution(image, kernel, None, *link.geometry, (1, 1), 1)
+        z = convolve(image, kernel, link.geometry)
         z_dot = torch.zeros_like(z)
-        z_dot = z_dot if image_dot is None else z_dot + convolve(image_dot, kernel, None, *link.geometry)
-        z_dot = z_dot if kernel_dot is None else z_dot + convolve(image, kernel_dot, None, *link.geometry)
+        z_dot = z_dot if image_dot is None else z_dot + convolve(image_dot, kernel, link.geometry)
+        z_dot = z_dot if kernel_dot is None else z_dot + convolve(image, kernel_dot, link.geometry)
         return batch_norm_tangent((z_dot, *norm_dots), z, scale, mean, var, link.eps[0], link.training[0])
     x_dot = given_dot
     for i in range(len(link.eps)):
