@@ -107,6 +107,10 @@ def test_bop_lists_models_targets_and_what_its_masks_say(tmp_path):
     assert sum(target["inst_count"] for target in targets) == seen
     assert all(len(gt[image]) == len(gt_info[image]) for image in gt)
     assert json.loads((out / "camera.json").read_text())["width"] == 64
+    assert contents(out / "models_eval").items() <= contents(out / "models").items()
+    text = (out / "dataset_info.md").read_text()
+    assert "| 2 | cone |" in text
+    assert "`pixel_center=0`" in text
 
 
 def test_pixel_center_moves_the_picture_by_half_a_pixel_under_the_same_k():

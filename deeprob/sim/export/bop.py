@@ -15,9 +15,9 @@ from scipy.spatial.distance import pdist
 
 from deeprob.geometry.mesh_files import write_ply
 from deeprob.geometry.transform import invert_transform
-from deeprob.sim.export.files import View, amodal_mask, depth_steps, mask_picture, put_json, put_png
+from deeprob.sim.export.files import View, amodal_mask, depth_steps, mask_picture, put, put_json, put_png
 from deeprob.sim.objects import ObjectModel
-from deeprob.sim.settings import CameraSettings
+from deeprob.sim.settings import SimSettings
 
 FOLDERS = {"train": "train_pbr", "val": "val", "test": "test"}
 DEPTH_STEP = 1e-4  # metres; in the files, depth_scale 0.1 to millimetres
@@ -25,12 +25,15 @@ MM = 1000.0
 TARGET_VISIBILITY = 0.1  # an object less visible than this is no target
 
 
-def begin(out: Path, objects: tuple[ObjectModel, ...], camera: CameraSettings) -> None:
-    """Write models/, models_info.json and camera.json."""
-    for number, model in enumerate(objects, start=1):
-        write_ply(model.mesh, out / "models" / f"obj_{number:06d}.ply", MM)
+def begin(out: Path, objects: tuple[ObjectModel, ...], settings: SimSettings) -> None:
+    """Write models/, models_eval/ (the same, for tools that look there), camera.json and dataset_info.md."""
+    camera = settings.camera
     info = {str(number): model_info(model) for number, model in enumerate(objects, start=1)}
-    put_json(out / "models" / "models_info.json", info)
+    for folder in ("models", "models_eval"):
+        for number, model in enumerate(objects, start=1):
+            write_ply(model.mesh, out / folder / f"obj_{number:06d}.ply", MM)
+        put_json(out / folder / "models_info.json", info)
+    put(out / "dataset_info.md", describe(objects, settings).encode())
     names = {str(number): model.name for number, model in enumerate(objects, start=1)}
     put_json(out / "models" / "names.json", names)
     if camera.K:
@@ -40,6 +43,32 @@ def begin(out: Path, objects: tuple[ObjectModel, ...], camera: CameraSettings) -
         cx, cy = (camera.width - 1) / 2, (camera.height - 1) / 2
     values = {"cx": cx, "cy": cy, "depth_scale": DEPTH_STEP * MM, "fx": fx, "fy": fy}
     put_json(out / "camera.json", values | {"height": camera.height, "width": camera.width})
+
+
+def describe(objects: tuple[ObjectModel, ...], settings: SimSettings) -> str:
+    """The text of dataset_info.md: what the pictures are, and what their numbers mean."""
+    camera = settings.camera
+    centre = (
+        "a pixel's centre" if camera.pixel_center == 0 else "a pixel's corner: its centre is half farther"
+    )
+    names = "\n".join(f"| {number} | {model.name} |" for number, model in enumerate(objects, start=1))
+    return f"""# {settings.name}
+
+Rendered scenes, written by deeprob; `render.json` holds every setting. Each folder of a split is one settled
+scene, seen in up to {settings.views} views of {camera.width} x {camera.height} pixels.
+
+- An integer coordinate under `cam_K` is {centre} (`pixel_center={camera.pixel_center:g}`).
+- Depth times `depth_scale` is millimetres; 0 is no reading.
+- `px_count_all`, `bbox_obj` and `visib_fract` count the whole silhouette, also outside the picture, within
+  one picture's size around it. Boxes are left, top, right - left, bottom - top of first and last pixels.
+- Models are in millimetres, in each object's own frame, with normals and the colour of each vertex; textures
+  are not beside them. `models_eval` holds the same meshes, not resampled.
+- Objects of no class and furniture are in the pictures without a label.
+
+| obj_id | name |
+|---|---|
+{names}
+"""
 
 
 def model_info(model: ObjectModel) -> dict[str, Any]:

@@ -165,7 +165,7 @@ def _jobs(settings: SimSettings, format_name: str, out: Path, split: str, num: i
 
 def _begin(format_name: str, out: Path, objects: tuple[ObjectModel, ...], settings: SimSettings) -> None:
     if format_name == "bop":
-        bop.begin(out, objects, settings.camera)
+        bop.begin(out, objects, settings)
     elif format_name == "props_pose":
         props.begin_pose(out, objects)
     elif format_name.startswith("props"):
