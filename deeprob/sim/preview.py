@@ -18,7 +18,7 @@ from deeprob.sim.render import Rendering
 from deeprob.sim.settings import SimSettings
 
 COLUMNS, ROWS = 4, 4
-CELL = 400  # pixels along the longer side of each sample, at least
+CELL = 400  # pixels along the longer side of each sample, about
 GAP = 6  # pixels between samples
 DARK = (20, 20, 20)
 
@@ -50,7 +50,7 @@ def draw_labels(
     import cv2
 
     height, width = rendering.owner.shape
-    zoom = max(1, -(-CELL // max(height, width)))
+    zoom = max(1, round(CELL / max(height, width)))
     enlarged = cv2.resize(rendering.image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     picture: U8 = np.asarray(enlarged, np.uint8)
     T_cam_world = invert_transform(rendering.T_world_cam)

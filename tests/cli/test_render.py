@@ -38,7 +38,7 @@ def test_the_data_option_of_the_same_name_reads_what_is_written(tmp_path, capsys
 def test_preview_writes_one_picture_of_sixteen_samples(tmp_path):
     sheet = tmp_path / "sheet.png"
     assert main(["render", "preview=true", f"out={sheet}", *SMALL]) == 0
-    zoom, gaps = 9, 3 * 6
+    zoom, gaps = 8, 3 * 6
     assert cv2.imread(str(sheet)).shape == (4 * zoom * 40 + gaps, 4 * zoom * 48 + gaps, 3)
 
 
