@@ -54,6 +54,29 @@ DEFINITIONS: dict[str, Definition] = {
         "Recall", "Of the samples of this class, the share predicted as it.", higher_is_better=True
     ),
     "f1": Definition("F1", "Harmonic mean of precision and recall: 2 P R / (P + R).", higher_is_better=True),
+    "instance_miou": Definition(
+        "mIoU over shapes",
+        "IoU of a part is the points that are it and are said to be it, over those that are either. The mean "
+        "over the parts of a shape's category, a part that is neither there nor predicted counting 1; then "
+        "the mean over shapes.",
+        "Yi et al., A scalable active framework for region annotation in 3D shape collections, SIGGRAPH Asia "
+        "2016; Qi et al., PointNet, CVPR 2017",
+        higher_is_better=True,
+    ),
+    "category_miou": Definition(
+        "mIoU over categories",
+        "The same, averaged within each category first, so that a rare one counts as much as a frequent one.",
+        higher_is_better=True,
+    ),
+    "point_accuracy": Definition(
+        "Point accuracy", "Share of points whose most probable part is theirs.", higher_is_better=True
+    ),
+    "iou": Definition(
+        "IoU",
+        "Intersection over union: of a part, over the points of all shapes together; of a category, the mean "
+        "over its shapes of the mean over its parts.",
+        higher_is_better=True,
+    ),
     "ci95": Definition(
         "95 % interval",
         "Of a hundred test sets drawn like this one, about 95 would give an interval that holds the true "

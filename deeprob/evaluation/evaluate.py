@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +15,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from deeprob.data.point_views import PartSplit
 from deeprob.errors import InputError
 from deeprob.evaluation import baselines
+from deeprob.evaluation.entries import as_differences, as_entry, as_metrics, ends, finite, interval_method
 from deeprob.evaluation.learned import template_pictures
 from deeprob.evaluation.metrics.classification import (
     Classification,
@@ -30,18 +31,12 @@ from deeprob.evaluation.metrics.classification import (
     softmax,
 )
 from deeprob.evaluation.metrics.ranking import areas_of_classes
-from deeprob.evaluation.opened import open_run
+from deeprob.evaluation.opened import Opened, open_run
+from deeprob.evaluation.parts import TASK as PART_SEGMENTATION
+from deeprob.evaluation.parts import PartPredictions, evaluate_parts
 from deeprob.evaluation.predictions import Predictions, most_telling, thumbnails
 from deeprob.evaluation.slices import error_slices
-from deeprob.evaluation.statistics import (
-    LEVEL,
-    Difference,
-    Intervals,
-    bootstrap,
-    holm,
-    paired_difference,
-    sums_by_unit,
-)
+from deeprob.evaluation.statistics import bootstrap, paired_difference, sums_by_unit
 from deeprob.runs import Run, write_json
 
 SCHEMA = 1
@@ -66,6 +61,9 @@ def evaluate_run(
     opened = open_run(run, split, checkpoint, allowed, other)
     experiment, judged_by, here = opened.experiment, opened.judged_by, opened.samples
     data = experiment.data
+    if isinstance(here, PartSplit):
+        measured, parts = evaluate_parts(opened, progress)
+        return _written(run, opened, PART_SEGMENTATION, measured, parts)
     console = Console(quiet=not progress)
     labels, units = here.labels.cpu().numpy(), here.units.cpu().numpy()
     loader = data.loader_of(here)
@@ -99,12 +97,20 @@ def evaluate_run(
     )
     with console.status("intervals"):
         measured = measure(predictions, samples=judged_by.bootstrap_samples, seed=judged_by.seed)
+    return _written(run, opened, "classification", measured, predictions)
+
+
+def _written(
+    run: Run, opened: Opened, task: str, measured: dict[str, Any], predictions: Predictions | PartPredictions
+) -> dict[str, Any]:
+    """Write results.json of the split, and the predictions; returns the results."""
+    experiment = opened.experiment
     parameters = sum(p.numel() for p in experiment.model.parameters())
     results = {
         "schema": SCHEMA,
         "run_id": run.run_id,
         "experiment": run.experiment,
-        "task": "classification",
+        "task": task,
         "split": opened.name,
         "checkpoint": opened.checkpoint,
         "seed": int(experiment.cfg.seed),
@@ -117,7 +123,7 @@ def evaluate_run(
         },
     }
     predictions.save(run, opened.name)
-    write_json(run.results(None if opened.name == judged_by.split else opened.name), results)
+    write_json(run.results(None if opened.name == opened.judged_by.split else opened.name), results)
     return results
 
 
@@ -142,7 +148,7 @@ def measure(predictions: Predictions, *, samples: int, seed: int) -> dict[str, A
     }
     for i, metric in enumerate(PER_CLASS):
         for j, name in enumerate(classes):
-            per_class[name][metric] = _entry(of_classes, i * len(classes) + j, int(support[j]))
+            per_class[name][metric] = as_entry(of_classes, i * len(classes) + j, int(support[j]))
     areas = areas_of_classes(
         predictions.probabilities, labels, units, samples=min(samples, RANKING_SAMPLES), seed=seed
     )
@@ -150,31 +156,26 @@ def measure(predictions: Predictions, *, samples: int, seed: int) -> dict[str, A
         for i, metric in enumerate(AREAS):
             value, low, high = (float(of[j, i]) for of in areas)
             per_class[name][metric] = {
-                "value": _finite(value),
-                "ci95": _ends(low, high),
+                "value": finite(value),
+                "ci95": ends(low, high),
                 "n": int(support[j]),
             }
     of_baselines, differences = {}, {}
     for name, probabilities in predictions.baselines.items():
         baseline_sums = unit_sums(probabilities.astype(np.float64), labels, units)
         intervals = bootstrap(baseline_sums, metrics_of_sums, samples=samples, seed=seed)
-        of_baselines[name] = _named(names, intervals, len(labels))
+        of_baselines[name] = as_metrics(names, intervals, len(labels))
         differences[name] = paired_difference(
             sums, baseline_sums, metrics_of_sums, samples=samples, seed=seed
         )
     return {
-        "metrics": _named(names, of_model, len(labels)),
+        "metrics": as_metrics(names, of_model, len(labels)),
         "baselines": of_baselines,
-        "differences": _differences(names, differences),
+        "differences": as_differences(names, differences),
         "per_class": per_class,
         "confusion": stream.confusion.tolist(),
         "slices": error_slices(predictions, samples=min(samples, RANKING_SAMPLES), seed=seed),
-        "interval": {
-            "method": "BCa bootstrap over independent units",
-            "level": LEVEL,
-            "samples": samples,
-            "units": int(sums.shape[0]),
-        },
+        "interval": interval_method(samples, int(sums.shape[0])),
     }
 
 
@@ -217,43 +218,6 @@ def _training_cost(run: Run) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise InputError(f"broken JSON ({error})", where=path, fix="train again") from None
     return {name: known[name] for name in COST if name in known}
-
-
-def _named(names: tuple[str, ...], intervals: Intervals, count: int) -> dict[str, dict[str, Any]]:
-    return {name: _entry(intervals, i, count) for i, name in enumerate(names)}
-
-
-def _differences(names: tuple[str, ...], found: dict[str, Difference]) -> dict[str, Any]:
-    """Differences to every baseline as results.json holds them, their p-values corrected together."""
-    adjusted = iter(holm(np.array([p for difference in found.values() for p in difference.p_value])).tolist())
-    return {
-        baseline: {
-            name: {
-                "value": _finite(difference.value[i]),
-                "ci95": _ends(difference.low[i], difference.high[i]),
-                "p_value": _finite(next(adjusted)),
-            }
-            for i, name in enumerate(names)
-        }
-        for baseline, difference in found.items()
-    }
-
-
-def _entry(intervals: Intervals, index: int, count: int) -> dict[str, Any]:
-    """One metric as results.json holds it; what is not defined is None."""
-    return {
-        "value": _finite(intervals.value[index]),
-        "ci95": _ends(intervals.low[index], intervals.high[index]),
-        "n": count,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _ends(low: float, high: float) -> list[float] | None:
-    return [float(low), float(high)] if math.isfinite(low) and math.isfinite(high) else None
 
 
 def _shown(value: float | None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from deeprob.data.point_views import PartSplit
 from deeprob.errors import InputError
 from deeprob.runs import Run
 
@@ -56,9 +57,11 @@ def open_run(
     if other is not None:
         return _on_other_data(experiment, judged_by, checkpoint, split, other)
     samples = data.split(split)
-    if not hasattr(samples, "descriptors"):
+    if not hasattr(samples, "descriptors") and not isinstance(samples, PartSplit):
         raise InputError(
-            "evaluation is of samples of one class each", where=run.path, expected="crops or clouds of points"
+            "evaluation is of samples of one class each, or of clouds with parts",
+            where=run.path,
+            expected="crops or clouds of points",
         )
     if len(samples) == 0:
         raise InputError(
@@ -81,6 +84,8 @@ def _on_other_data(
     cfg.data.view = experiment.cfg.data.view
     there = make_data(cfg)
     samples = there.split(split)
+    if isinstance(samples, PartSplit):
+        raise InputError("parts are judged on the run's own data", where=there.source_name)
     classes = list(experiment.data.classes)
     unknown = sorted(set(there.classes) - set(classes))
     if unknown:

@@ -13,6 +13,8 @@ from deeprob.errors import InputError
 from deeprob.evaluation.learned import template_names
 from deeprob.evaluation.predictions import Predictions
 
+LINE = 24  # pixels below a picture for its name
+
 
 def samples_of(predictions: Predictions) -> list[dict[str, Any]]:
     """The samples that evaluation chose to show, as the template takes them."""
@@ -21,7 +23,7 @@ def samples_of(predictions: Predictions) -> list[dict[str, Any]]:
         label, predicted = int(predictions.labels[index]), int(predictions.predicted[index])
         shown.append(
             {
-                "image": _data_uri(picture),
+                "image": data_uri(picture),
                 "key": predictions.keys[index],
                 "label": predictions.classes[label],
                 "predicted": predictions.classes[predicted],
@@ -36,12 +38,33 @@ def templates_of(predictions: Predictions) -> list[dict[str, str]]:
     """The model's weights as pictures, as the template takes them."""
     names = template_names(len(predictions.templates), predictions.classes)
     pairs = zip(predictions.templates, names, strict=True) if len(predictions.templates) else ()
-    return [{"image": _data_uri(picture), "name": name} for picture, name in pairs]
+    return [{"image": data_uri(picture), "name": name} for picture, name in pairs]
 
 
-def _data_uri(picture: NDArray[np.uint8]) -> str:
-    """An RGB image uint8 (h, w, 3) as a PNG inside its own address."""
+def template_sheet(predictions: Predictions, across: int = 5, side: int = 128) -> NDArray[np.uint8]:
+    """All templates on one sheet, their names below: RGB uint8 (rows (side + LINE), across side, 3)."""
+    names = template_names(len(predictions.templates), predictions.classes)
+    rows = -(-len(names) // across)
+    sheet = np.full((rows * (side + LINE), across * side, 3), 255, np.uint8)
+    for number, (picture, name) in enumerate(zip(predictions.templates, names, strict=True)):
+        top, left = number // across * (side + LINE), number % across * side
+        enlarged = cv2.resize(picture, (side - 4, side - 4), interpolation=cv2.INTER_NEAREST)
+        sheet[top : top + side - 4, left : left + side - 4] = enlarged
+        place = (left + 2, top + side + LINE - 10)
+        (width, _), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)
+        scale = 0.42 * min(1.0, (side - 6) / width)  # a long name stays below its own picture
+        cv2.putText(sheet, name, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (28, 32, 36), 1, cv2.LINE_AA)
+    return sheet
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """An RGB image uint8 (h, w, 3) as a PNG file."""
     ok, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not ok:
         raise InputError(f"a thumbnail of shape {picture.shape} cannot be encoded", where="predictions")
-    return "data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")
+    return encoded.tobytes()
+
+
+def data_uri(picture: NDArray[np.uint8]) -> str:
+    """An RGB image uint8 (h, w, 3) as a PNG inside its own address."""
+    return "data:image/png;base64," + base64.b64encode(png(picture)).decode("ascii")

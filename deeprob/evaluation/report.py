@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,15 @@ from deeprob.evaluation.definitions import title
 from deeprob.evaluation.evaluate import AREAS
 from deeprob.evaluation.learned import cross_validation_chart, read_cross_validation
 from deeprob.evaluation.metrics.classification import reliability, sample_sums
-from deeprob.evaluation.pictures import samples_of, templates_of
+from deeprob.evaluation.part_report import write_part_report
+from deeprob.evaluation.parts import TASK as PART_SEGMENTATION
+from deeprob.evaluation.pictures import png, samples_of, template_sheet, templates_of
 from deeprob.evaluation.predictions import Predictions
 from deeprob.evaluation.robustness import read_robustness
+from deeprob.evaluation.run_facts import commands, cost_rows, curve_caption, machine, split_name, text_of
 from deeprob.evaluation.slices import TITLES
 from deeprob.evaluation.tracking import track
-from deeprob.runs import Run, write_text
+from deeprob.runs import Run, atomic_file, write_text
 
 MATRIX_CLASSES = 25  # more than these do not fit on a page: the most frequent confusions stand for them
 CONTENTS = (
@@ -43,11 +44,13 @@ CONTENTS = (
 
 
 def write_report(run: Run, split: str | None = None) -> Path:
-    """Write report.html and plots/*.svg from results.json (results_<split>.json), and return its path.
+    """Write report.html and plots/* from results.json (results_<split>.json), and return its path.
 
     Raises InputError where the run was not evaluated, or what evaluation wrote is missing or broken.
     """
     results = run.read_results(split)
+    if results.get("task") == PART_SEGMENTATION:
+        return write_part_report(run, results)
     _check(run, results)
     predictions = Predictions.load(run, results["split"])
     curves = figures.learning_curves(run.read_metrics())
@@ -72,7 +75,7 @@ def write_report(run: Run, split: str | None = None) -> Path:
     robustness_drawing = "" if robustness is None else _robustness_drawing(robustness)
     context = {
         "results": results,
-        "split_name": _split_name(results),
+        "split_name": split_name(results),
         "abstract": _abstract(results),
         "headline": [
             m for m in ("top1_accuracy", "balanced_accuracy", "macro_f1") if m in results["metrics"]
@@ -80,7 +83,7 @@ def write_report(run: Run, split: str | None = None) -> Path:
         "contents": [c for c in CONTENTS if optional.get(c[0], True)],
         "comparison": comparison,
         "curves": curves,
-        "curve_captions": {name: _curve_caption(name) for name in curves},
+        "curve_captions": {name: curve_caption(name) for name in curves},
         "templates": templates,
         "choice": choice,
         "classes": predictions.classes,
@@ -98,11 +101,11 @@ def write_report(run: Run, split: str | None = None) -> Path:
         "right": [s for s in samples if s["label"] == s["predicted"]],
         "num_wrong": int((predictions.predicted != predictions.labels).sum()),
         "sizes": {k: v for k, v in results["data"].items() if k not in ("source", "real")},
-        "cost": _cost(results["cost"]),
-        "commands": _commands(run, results),
-        "config": _text(run.config),
+        "cost": cost_rows(results["cost"]),
+        "commands": commands(run, results),
+        "config": text_of(run.config),
         "folder": run.path,
-        **_machine(run),
+        **machine(run),
     }
     names = {
         *results["metrics"],
@@ -126,6 +129,9 @@ def write_report(run: Run, split: str | None = None) -> Path:
     drawings |= {"cross_validation": choice, **ranked}
     for name, drawing in ((name, drawing) for name, drawing in drawings.items() if drawing):
         write_text(run.plots / f"{name.replace('/', '-')}.svg", figures.standalone(drawing) + "\n")
+    if templates:
+        with atomic_file(run.plots / "templates.png", "wb") as file:
+            file.write(png(template_sheet(predictions)))
     track(run, results, drawings)
     return run.report
 
@@ -175,9 +181,7 @@ def _abstract(results: Mapping[str, Any]) -> str:
     entry = results["metrics"]["top1_accuracy"]
     interval = entry["ci95"]
     share = 100 * entry["value"]
-    text = (
-        f"On the {_split_name(results)} split the model is right on {share:.1f} % of {entry['n']:,} samples"
-    )
+    text = f"On the {split_name(results)} split the model is right on {share:.1f} % of {entry['n']:,} samples"
     if interval:
         text += f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
     baselines = {name: b["top1_accuracy"]["value"] for name, b in results["baselines"].items()}
@@ -189,11 +193,6 @@ def _abstract(results: Mapping[str, Any]) -> str:
         text += f" ({title(best)}, {100 * baselines[best]:.1f} %)"
     kind = "from a real robot" if results["data"]["real"] else "simulated"
     return f"{text}. The images are {kind}: {results['data']['source']}."
-
-
-def _split_name(results: Mapping[str, Any]) -> str:
-    name = str(results["split"])
-    return "validation" if name == "val" else name
 
 
 def _comparison(results: Mapping[str, Any]) -> str:
@@ -216,14 +215,6 @@ def _robustness_drawing(robustness: Mapping[str, Any]) -> str:
     return figures.robustness_curves(robustness["clean"]["value"], corrupted)
 
 
-def _curve_caption(name: str) -> str:
-    return {
-        "loss": "The objective, averaged over each epoch; each step's value in the background.",
-        "top1_accuracy": "Top-1 accuracy, on augmented images in training.",
-        "gradient_norm": "Length of the gradient of all parameters, before any clipping.",
-    }.get(name, name.replace("_", " ").capitalize() + ".")
-
-
 def _matrix(confusion: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]] | None:
     """Cells with their share of the row, or None where there are too many classes for a table."""
     if len(confusion) > MATRIX_CLASSES:
@@ -244,46 +235,3 @@ def _confusions(confusion: Sequence[Sequence[int]], classes: Sequence[str], most
     named = [f"{classes[i]} taken for {classes[j]} ({c:,})" for c, i, j in pairs[:most]]
     share = sum(c for c, _, _ in pairs[:most]) / total
     return f"The most frequent of {total:,} errors: {', '.join(named)}; together {100 * share:.0f} % of all."
-
-
-def _cost(cost: Mapping[str, Any]) -> dict[str, str]:
-    """What is known of the cost, with units."""
-    shown = {
-        "parameters": ("{:,.0f}", 1),
-        "flops_per_sample": ("{:,.1f} M", 1e-6),
-        "train_seconds": ("{:,.1f} s", 1),
-        "samples_per_second": ("{:,.0f} / s", 1),
-        "peak_memory_bytes": ("{:,.0f} MiB", 2**-20),
-    }
-    known = {name: cost[name] for name in shown if cost.get(name) is not None}
-    return {name: shown[name][0].format(value * shown[name][1]) for name, value in known.items()}
-
-
-def _commands(run: Run, results: Mapping[str, Any]) -> list[str]:
-    """The commands that make this run again."""
-    overrides = [line for line in _text(run.overrides).splitlines() if line]
-    return [
-        " ".join(["deeprob train", *map(shlex.quote, overrides)]),
-        f"deeprob evaluate run={shlex.quote(str(run.path))} split={results['split']}",
-        f"deeprob report run={shlex.quote(str(run.path))}",
-    ]
-
-
-def _machine(run: Run) -> dict[str, Any]:
-    """environment.json as text, and one line about the machine."""
-    text = _text(run.environment)
-    if not text:
-        return {"environment": "", "machine": ""}
-    try:
-        facts = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"broken JSON ({error})", where=run.environment) from None
-    processor = (
-        ", ".join(facts.get("gpus") or []) or f"{facts.get('cpu')}, CPU threads: {facts.get('threads')}"
-    )
-    return {"environment": text, "machine": f"Measured on {processor}."}
-
-
-def _text(path: Path) -> str:
-    """What a file holds, nothing where there is none."""
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

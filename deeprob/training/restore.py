@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 from torch import nn
 
+from deeprob.data.batches import AnyBatch
 from deeprob.data.datamodule import PerceptionData
 from deeprob.data.loader import BatchLoader
 from deeprob.errors import InputError
@@ -43,15 +45,21 @@ class Experiment:
         self, loader: BatchLoader, description: str, progress: bool = True
     ) -> NDArray[np.float32]:
         """Logits float32 (N, C) of all batches of a loader, in their order."""
-        logits = []
+        return np.concatenate([logits for _, logits in self.outputs(loader, description, progress)])
+
+    def outputs(
+        self, loader: BatchLoader, description: str, progress: bool = True
+    ) -> Iterator[tuple[AnyBatch, NDArray[np.float32]]]:
+        """Each batch of a loader with its logits, float32 (B, C) or (B, C, P)."""
         self.model.eval()
-        with Progress(transient=True, disable=not progress) as bar, torch.inference_mode():
+        with Progress(transient=True, disable=not progress) as bar:
             for batch in bar.track(loader, total=len(loader), description=description):
                 inputs = batch[0].to(self.device)
                 if inputs.dim() == 4:  # images
                     inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg))
-                logits.append(self.model(inputs).float().cpu().numpy())
-        return np.concatenate(logits)
+                with torch.inference_mode():
+                    logits = self.model(inputs).float().cpu().numpy()
+                yield batch, logits
 
 
 def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experiment:

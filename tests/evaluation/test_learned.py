@@ -1,8 +1,12 @@
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from deeprob.evaluation.learned import cross_validation_chart, template_names, template_pictures
+from deeprob.evaluation.pictures import LINE, png, template_sheet
 from deeprob.models.linear import LinearClassifier
 from deeprob.models.two_layer_net import TwoLayerNet
 
@@ -37,6 +41,21 @@ def test_a_model_without_templates_has_no_pictures():
 @pytest.mark.parametrize(("count", "names"), [(2, ["ball", "goal"]), (3, ["unit 1", "unit 2", "unit 3"])])
 def test_templates_are_named_after_classes_or_numbered(count, names):
     assert template_names(count, ["ball", "goal"]) == names
+
+
+def test_the_sheet_shows_each_template_in_its_place(make_predictions):
+    predictions = replace(make_predictions(), templates=np.zeros((4, 8, 8, 3), np.uint8))
+    for number, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)]):
+        predictions.templates[number] = colour
+    sheet = template_sheet(predictions, across=3, side=64)
+    assert sheet.shape == (2 * (64 + LINE), 3 * 64, 3)
+    assert sheet[30, 30].tolist() == [255, 0, 0]
+    assert sheet[30, 64 + 30].tolist() == [0, 255, 0]
+    assert sheet[64 + LINE + 30, 30].tolist() == [255, 255, 0]
+    assert (sheet[64 + LINE :, 64:] == 255).all()  # nothing where there is no fifth
+    assert (sheet[64 : 64 + LINE, :64] < 128).any()  # its name
+    decoded = cv2.imdecode(np.frombuffer(png(sheet), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.array_equal(decoded, sheet)
 
 
 def test_the_chart_tells_mean_and_spread_of_every_k():
