@@ -31,6 +31,9 @@ def write_report(planned: Plan, study: SharedStudy) -> Path:
         "history": _history(planned, complete) if complete else "",
         "importance": _bars(shares) if shares else "",
     }
+    pair = scatter_keys(planned)
+    if pair is not None and complete:
+        drawings["scatter"] = _scatter(planned, pair, complete)
     slices = {key: _slice(planned, key, complete) for key in planned.space if complete}
     named = {**drawings, **{f"slice-{key}": drawing for key, drawing in slices.items()}}
     for name, drawing in ((name, drawing) for name, drawing in named.items() if drawing):
@@ -148,6 +151,42 @@ def _slice(planned: Plan, key: str, complete: list[FrozenTrial]) -> str:
     axes.set_xlabel(_short(key))
     axes.set_ylabel(planned.metric)
     return figures.to_svg(figure, f"slice-{key}", f"{planned.metric} over {key}, {len(points)} trials.")
+
+
+def scatter_keys(planned: Plan) -> tuple[str, str] | None:
+    """The first two keys that are drawn over magnitudes, such as learning rate and weight decay, if any."""
+    keys = [key for key, distribution in planned.space.items() if getattr(distribution, "log", False)]
+    return (keys[0], keys[1]) if len(keys) > 1 else None
+
+
+def _scatter(planned: Plan, keys: tuple[str, str], complete: list[FrozenTrial]) -> str:
+    """A dot a trial over two keys, both axes logarithmic, coloured by its value; the best is ringed."""
+    import matplotlib
+    from matplotlib.colors import BoundaryNorm
+    from matplotlib.ticker import MaxNLocator
+
+    trials = [t for t in complete if all(key in t.params for key in keys)]
+    xs, ys = ([float(t.params[key]) for t in trials] for key in keys)
+    values = np.array([float(t.value or 0) for t in trials])
+    best = int(values.argmax() if planned.mode == "max" else values.argmin())
+    levels = MaxNLocator(7).tick_values(values.min(), max(values.max(), values.min() + 1e-6))
+    colours = matplotlib.colormaps["viridis" if planned.mode == "max" else "viridis_r"]
+    figure, axes = figures.new_figure(height=3.4)
+    dots = axes.scatter(xs, ys, c=values, cmap=colours, norm=BoundaryNorm(levels, colours.N), s=36)
+    axes.plot(xs[best], ys[best], "o", fillstyle="none", color=figures.INK, markersize=10)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(_short(keys[0]))
+    axes.set_ylabel(_short(keys[1]))
+    bar = figure.colorbar(dots, ax=axes, drawedges=False)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(colors=figures.MUTED, labelcolor=figures.INK, labelsize=9)
+    bar.set_label(planned.metric, color=figures.INK, fontsize=10)
+    text = (
+        f"{planned.metric} of {len(trials)} trials over {keys[0]} and {keys[1]}; "
+        f"the best, {values[best]:.4f}, at {xs[best]:.3g} and {ys[best]:.3g}."
+    )
+    return figures.to_svg(figure, "scatter", text)
 
 
 def _short(key: str) -> str:

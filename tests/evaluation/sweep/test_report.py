@@ -1,13 +1,14 @@
 """The page of a sweep: what it shows of a study, without trainings."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import optuna
 import pytest
 
 from deeprob.config import compose
-from deeprob.evaluation.sweep.report import importance, rich_table, write_report
+from deeprob.evaluation.sweep.report import importance, rich_table, scatter_keys, write_report
 from deeprob.evaluation.sweep.study import Worker
 from deeprob.evaluation.sweep.trial import plan
 
@@ -51,7 +52,7 @@ def test_with_few_trials_nothing_is_said_about_importance(planned, study):
 def test_the_page_shows_every_trial_and_draws_every_key(planned, study):
     page = write_report(planned, study).read_text(encoding="utf-8")
     assert page.count('<th scope="row" class="num"') == 14
-    assert page.count('<svg role="img"') == 2 + len(planned.space)
+    assert page.count('<svg role="img"') == 3 + len(planned.space)
     assert f"{study.best.value:.4f}" in page
     assert "&lt;b&gt;out of memory&lt;/b&gt;" in page
     assert "12 complete, 1 pruned, 1 fail" in page
@@ -59,6 +60,25 @@ def test_the_page_shows_every_trial_and_draws_every_key(planned, study):
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert {p.name for p in (planned.folder / "plots").iterdir()} >= {"history.svg", "importance.svg"}
+
+
+def test_two_keys_of_magnitudes_are_drawn_against_each_other(planned, study):
+    write_report(planned, study)
+    assert scatter_keys(planned) == ("optim.optimizer.lr", "optim.optimizer.weight_decay")
+    drawing = (planned.folder / "plots" / "scatter.svg").read_text(encoding="utf-8")
+    best = study.best.params
+    said = re.search(r"over optim\.optimizer\.lr and .*; the best, (\S+), at (\S+) and (\S+)\.", drawing)
+    expected = (study.best.value, best["optim.optimizer.lr"], best["optim.optimizer.weight_decay"])
+    assert [float(text) for text in said.groups()] == pytest.approx(expected, rel=6e-3)
+    dots = re.search(r'<g id="[^"]*PathCollection_1">(.*?)</g>\s*</g>', drawing, re.S)[1]
+    assert len(re.findall("<use ", dots)) == 12
+    colours = re.findall(r"<use [^>]*fill: (#\w+)", dots)
+    assert len(set(colours)) == 2  # one for each width, which the values follow
+
+
+def test_without_two_such_keys_there_is_no_such_drawing(planned):
+    kept = {key: of for key, of in planned.space.items() if key != "optim.optimizer.weight_decay"}
+    assert scatter_keys(replace(planned, space=kept)) is None
 
 
 @pytest.mark.slow
