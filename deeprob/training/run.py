@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,6 +24,7 @@ from deeprob.training.distributed import one_at_a_time, rank
 from deeprob.training.fit import Fitted, fit
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.lr_finder import find_learning_rate
+from deeprob.training.memory import forget_peak, peak_memory
 from deeprob.training.overfit import ByHeart, few_images, overfit_config
 from deeprob.training.restore import newest_checkpoint
 from deeprob.training.trainer import device_of, make_data, make_model, make_module, make_trainer
@@ -44,6 +43,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
     if cfg.trainer.overfit:
         cfg = overfit_config(cfg)
     main = rank(cfg) == 0
+    forget_peak()
     with run.locked() if main else nullcontext(), _log_file(run.log if main else Path(os.devnull)):
         if main:
             run.error.unlink(missing_ok=True)
@@ -60,7 +60,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         if isinstance(model, Fitted):
             if main:
                 facts = fit(model, data, run, device_of(cfg))
-                write_json(run.training, {**facts, "peak_memory_bytes": _peak_memory()})
+                write_json(run.training, {**facts, "peak_memory_bytes": peak_memory()})
             return
         resume = newest_checkpoint(run)
         if cfg.model.pretrained and resume is None:
@@ -116,7 +116,7 @@ def _training_facts(
         "stopped_early": bool(trainer.should_stop) and trainer.current_epoch < (trainer.max_epochs or 0),
         "train_seconds": cost.seconds,
         "samples_per_second": cost.samples / cost.seconds if cost.seconds else None,
-        "peak_memory_bytes": _peak_memory(),
+        "peak_memory_bytes": peak_memory(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "flops_per_sample": count_flops(model, data.example()),
         "device": str(trainer.strategy.root_device),
@@ -133,14 +133,6 @@ def count_flops(model: nn.Module, sample: torch.Tensor) -> int:
         model.eval()(sample.to(device))
     model.train(training)
     return int(counter.get_total_flops())
-
-
-def _peak_memory() -> int:
-    """The GPU's allocator peak where one was used, else the process's largest resident size."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _without_permissions(cfg: DictConfig) -> DictConfig:
