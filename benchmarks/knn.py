@@ -1,15 +1,17 @@
 """Time k-nearest-neighbour search against scikit-learn's brute force: rows as JSON and as a table.
 
-    python benchmarks/knn.py [out=runs/benchmark] [rounds=3] [threads=0] [large=true]
+    python benchmarks/knn.py [out=runs/benchmark] [rounds=3] [threads=0] [large=true] [memory=true]
 
 Both are built and asked in turn in this process, over the same float32 vectors, the values of random 32 x 32
 images; the ratio is the median of the rounds' ratios, and each row says how many neighbours are the same. On
 one thread the clock is the process's own, which stands still while another process has the core.
 Memory is what a search holds beside the training set and its queries, as the process's peak in a process of
-its own. threads: of torch and scikit-learn alike, 0 for all cores. large: the row of 50,000 images too, which
-takes minutes.
+its own; memory=false leaves it out. threads: of torch and scikit-learn alike, 0 for all cores. large: the row
+of 50,000 images too, which takes minutes; `only` measures that one alone. Rows that stand in `out`
+already and are not measured again are kept.
 """
 
+import json
 import multiprocessing
 import os
 import re
@@ -31,17 +33,25 @@ from deeprob.runs import write_json, write_text
 NAMES = {"l2": "euclidean", "l1": "manhattan", "cosine": "cosine"}
 GOAL = 1.0
 FEATURES, K = 3072, 5
+SMALL = [("l2", 4_521, 2_891), ("cosine", 4_521, 2_891), ("l1", 4_521, 300)]
+LARGE = ("l2", 50_000, 10_000)
 Vectors = NDArray[np.float32]
 
 
 def main() -> None:
     """Measure every row, print the table and write knn.json and knn.md."""
-    options = parse({"out": "runs/benchmark", "rounds": "3", "threads": "0", "large": "true"})
+    options = parse(
+        {"out": "runs/benchmark", "rounds": "3", "threads": "0", "large": "true", "memory": "true"}
+    )
     threads = int(options["threads"]) or len(os.sched_getaffinity(0))
-    sizes = [("l2", 4_521, 2_891), ("cosine", 4_521, 2_891), ("l1", 4_521, 300)]
-    if options["large"] == "true":
-        sizes.append(("l2", 50_000, 10_000))
-    rows = [compare(*size, int(options["rounds"]), threads) for size in sizes]
+    sizes = [] if options["large"] == "only" else SMALL
+    if options["large"] != "false":
+        sizes = [*sizes, LARGE]
+    measured = [
+        compare(*size, int(options["rounds"]), threads, memory=options["memory"] == "true") for size in sizes
+    ]
+    out = Path(options["out"])
+    rows = joined(out / "knn.json", measured)
     table = [
         "| metric | training | queries | sklearn s | ours s | ratio | goal | same | sklearn MiB | ours MiB |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -50,11 +60,10 @@ def main() -> None:
         table.append(
             f"| {row['metric']} | {row['samples']:,} | {row['queries']:,} | {row['sklearn_seconds']:.2f} | "
             f"{row['seconds']:.2f} | {row['ratio']:.2f} | {GOAL} | {100 * row['same']:.2f} % | "
-            f"{row['sklearn_bytes'] / 2**20:.0f} | {row['bytes'] / 2**20:.0f} |"
+            f"{mebibytes(row['sklearn_bytes'])} | {mebibytes(row['bytes'])} |"
         )
     text = "\n".join(table)
     print(text)
-    out = Path(options["out"])
     about = f"torch {torch.__version__}, {threads} threads, {time.strftime('%Y-%m-%d')}"
     write_json(out / "knn.json", {"schema": 1, "about": about, "rows": rows})
     write_text(
@@ -64,7 +73,29 @@ def main() -> None:
     )
 
 
-def compare(metric: str, samples: int, queries: int, rounds: int, threads: int) -> dict[str, Any]:
+def joined(path: Path, measured: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The measured rows, and those that the file holds of other sizes, small ones first.
+
+    Where a row was measured without memory, what the file says of it stays.
+    """
+    found = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    rows = {(row["metric"], row["samples"], row["queries"]): row for row in found}
+    for row in measured:
+        key = row["metric"], row["samples"], row["queries"]
+        known = {name: value for name, value in row.items() if value is not None}
+        rows[key] = {**row, **rows.get(key, {}), **known}
+    order = [*SMALL, LARGE]
+    return [rows[key] for key in sorted(rows, key=lambda k: order.index(k) if k in order else len(order))]
+
+
+def mebibytes(size: int | None) -> str:
+    """A number of MiB; a dash where it was not measured."""
+    return "–" if size is None else f"{size / 2**20:.0f}"
+
+
+def compare(
+    metric: str, samples: int, queries: int, rounds: int, threads: int, memory: bool = True
+) -> dict[str, Any]:
     """Seconds and bytes of both, and the share of neighbours that are the same."""
     x, q = vectors(samples, 0), vectors(queries, 1)
     torch.set_num_threads(threads)
@@ -87,8 +118,9 @@ def compare(metric: str, samples: int, queries: int, rounds: int, threads: int) 
         "sklearn_seconds": statistics.median(seconds["sklearn"]),
         "ratio": statistics.median(a / b for a, b in pairs),
         "same": float((found["ours"] == found["sklearn"]).mean()),
-        "bytes": peak_bytes("ours", metric, samples, queries),
-        "sklearn_bytes": peak_bytes("sklearn", metric, samples, queries),
+        "rounds": rounds,
+        "bytes": peak_bytes("ours", metric, samples, queries) if memory else None,
+        "sklearn_bytes": peak_bytes("sklearn", metric, samples, queries) if memory else None,
     }
 
 
