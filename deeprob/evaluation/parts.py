@@ -66,11 +66,9 @@ class PartPredictions:
 
     def save(self, run: Run, split: str) -> None:
         """Write the file, whole or not at all."""
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(self).items()}
         with atomic_file(run.predictions(split), "wb") as file:
-            np.savez_compressed(
-                file,
-                **{name: np.asarray(value) for name, value in vars(self).items()},
-            )
+            np.savez_compressed(file, **arrays)
 
     @classmethod
     def load(cls, run: Run, split: str) -> PartPredictions:
@@ -112,7 +110,9 @@ def predict_parts(opened: Opened, progress: bool) -> tuple[PartPredictions, Part
     metric = PartSegmentation(_parts_of(categories, train, here), len(data.classes))
     frequent = np.bincount(train.parts.values.numpy(), minlength=len(data.classes)).argmax()
     of_shape = here.labels.tolist()
-    labels, predicted, sums, of_baseline = [], [], [], []
+    labels, predicted = [], []
+    sums: list[Floats] = []
+    of_baseline: list[Floats] = []
     loader = data.loader_of(here)
     for batch, logits in opened.experiment.outputs(loader, f"evaluating {opened.name}", progress):
         truth, answer = batch.labels.cpu().numpy(), logits.argmax(1)  # type: ignore[union-attr]

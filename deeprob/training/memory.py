@@ -17,7 +17,7 @@ def forget_peak() -> None:
     """Let the peak start anew from what is held now. Where the system does not let one, it goes on."""
     with contextlib.suppress(OSError):
         FORGET.write_text("5")  # Linux: resets VmHWM (proc(5))
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
 
