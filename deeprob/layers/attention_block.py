@@ -26,7 +26,7 @@ from ._attention_blocks import BLOCK, Block
 from ._function import Function, expect, expect_alike, is_plain
 from .attention import Options, attend, attend_backward, scaled_dot_product_attention, weights
 from .gates import add
-from .kernels_rows import softmax_gradient
+from .kernels_blocks import scaled_softmax, scaled_softmax_gradient
 from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
 from .linear import linear, matmul_transposed, outer_sum
 from .softmax import through_softmax
@@ -137,7 +137,6 @@ def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
         a = merged(attend(q, k, v, None, None, options, whole))
         gradients = torch.stack(attend_backward(upstream, q, k, v, None, None, options, whole)[:3])
         return a, gradients.permute(1, 3, 0, 2, 4).reshape(num_samples * length, 3 * heads * size)
-    c = 1 / math.sqrt(size)
     a, flat = torch.empty_like(da), da.new_empty(num_samples * length, 3 * heads * size)
     by_heads = a.view(num_samples, length, heads, size).transpose(1, 2)
     dq, dk, dv = flat.view(num_samples, length, 3, heads, size).permute(2, 0, 3, 1, 4).unbind()
@@ -146,13 +145,13 @@ def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
         p = softmax_of(q_, k_)
         by_heads[part] = torch.bmm(p, v_)
         ds = torch.bmm(up, v_.mT)
-        pairs = (p.view(-1, length), ds.view(-1, length), ds.view(-1, length))
-        kernels.run(softmax_gradient, len(pairs[0]), *pairs)
-        dq[part] = scaled_product(c, ds, k_)
+        pair = (p.view(-1, length), ds.view(-1, length))
+        kernels.run(scaled_softmax_gradient, len(pair[0]), *pair, 1 / math.sqrt(size))
+        dq[part] = torch.bmm(ds, k_)
         if is_first:
-            dk[keys], dv[keys] = scaled_product(c, ds.mT, q_), torch.bmm(p.mT, up)
+            dk[keys], dv[keys] = torch.bmm(ds.mT, q_), torch.bmm(p.mT, up)
         else:
-            dk[keys] += scaled_product(c, ds.mT, q_)
+            dk[keys] += torch.bmm(ds.mT, q_)
             dv[keys] += torch.bmm(p.mT, up)
     return a, flat
 
@@ -171,13 +170,10 @@ def cuts(q: Tensor) -> Any:
 
 def softmax_of(q: Tensor, k: Tensor) -> Tensor:
     """Return softmax(c Q K^T) of Q (n, l, E) and K (n, L, E)."""
-    return scaled_product(1 / math.sqrt(q.shape[2]), q, k.mT).softmax(2)
-
-
-def scaled_product(c: float, a: Tensor, b: Tensor) -> Tensor:
-    """Return c A B, batched: the product scales as it goes."""
-    y = a.new_empty(len(a), a.shape[1], b.shape[2])
-    return torch.baddbmm(y, a, b, beta=0, alpha=c, out=y)
+    s = torch.bmm(q, k.mT)
+    rows = s.view(-1, s.shape[2])
+    kernels.run(scaled_softmax, len(rows), rows, 1 / math.sqrt(q.shape[2]))
+    return s
 
 
 def attention_block(

@@ -19,6 +19,7 @@ from deeprob import environment
 from deeprob.data.datamodule import PerceptionData
 from deeprob.runs import Run, write_json, write_text
 from deeprob.training import signals
+from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.callbacks import Cost
 from deeprob.training.distributed import one_at_a_time, rank
 from deeprob.training.fit import Fitted, fit
@@ -50,6 +51,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
             write_request(cfg, run, overrides)
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
+        keep_freed_memory()
         pl.seed_everything(cfg.seed, verbose=False)
         data = make_data(cfg)
         with one_at_a_time(run):
