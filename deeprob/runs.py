@@ -24,6 +24,16 @@ from typing import IO, Any
 
 from deeprob.errors import InputError
 
+RESULTS = (
+    "run_id",
+    "experiment",
+    "task",
+    "split",
+    "metrics",
+    "cost",
+    "data",
+)  # what every results.json holds
+
 
 @contextlib.contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
@@ -216,6 +226,13 @@ class Run:
             raise InputError(
                 f"broken JSON ({error})", where=path, fix=f"run: deeprob evaluate run={self.path}"
             ) from None
+        missing = [key for key in RESULTS if not isinstance(results, dict) or key not in results]
+        if missing:
+            raise InputError(
+                f"results without {', '.join(missing)}",
+                where=path,
+                fix=f"run: deeprob evaluate run={self.path}",
+            )
         return results
 
 

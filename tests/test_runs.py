@@ -109,6 +109,13 @@ def test_broken_results_are_named(tmp_path):
         Run(tmp_path).read_results()
 
 
+@pytest.mark.parametrize("text", ["[]", "null", '{"run_id": "a", "experiment": "b"}'])
+def test_results_of_another_form_are_one_line(tmp_path, text):
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(InputError, match=r"results without .*metrics.*; run: deeprob evaluate"):
+        Run(tmp_path).read_results()
+
+
 def test_the_second_process_in_a_folder_is_refused(tmp_path):
     run = Run(tmp_path)
     program = (

@@ -1,12 +1,17 @@
-"""Evaluate a run folder again, on any split and with any of its checkpoints.
+"""Evaluate a run folder again, on any split and with any of its checkpoints; or predictions in a file.
 
 usage: deeprob evaluate run=<run folder> [split=val] [checkpoint=last] [robustness=true]
        deeprob evaluate run=<run folder> data=<other data set> split=val
+       deeprob evaluate predictions=<file> data=<data set> [split=test] [against=<second file>]
 
-Writes results.json (results_<split>.json for a split that the experiment is not judged by) and the
+A run: writes results.json (results_<split>.json for a split that the experiment is not judged by) and the
 predictions behind it. With `data`, the same model is judged on another data set of its classes, such as real
 images after simulated ones. `deeprob report run=<run folder>` then writes the report again, which shows both
 side by side.
+
+Predictions of anything: poses.csv as the BOP challenge takes them, boxes.json as COCO takes them (masks too),
+or a folder of label images. Writes results.json and report.html into <file>_report, and compares with a
+second file, or with the labels of another image drawn at random.
 """
 
 from __future__ import annotations
@@ -26,13 +31,17 @@ def main(arguments: list[str]) -> int:
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Evaluate the run that `cfg` names, and print its table."""
+    """Evaluate the run or the predictions that `cfg` names, and print the table."""
     from rich.console import Console
 
     from deeprob.errors import InputError
     from deeprob.evaluation.evaluate import evaluate_run, print_table
     from deeprob.runs import Run
 
+    if (cfg.run is None) == (cfg.predictions is None):
+        raise InputError("nothing to evaluate", expected="either run=<run folder> or predictions=<file>")
+    if cfg.predictions is not None:
+        return _evaluate_predictions(cfg)
     run = Run.find(cfg.run)
     if cfg.data is not None and cfg.robustness:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")
@@ -45,3 +54,55 @@ def evaluate(cfg: DictConfig) -> None:
         console.print(
             table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=list(cfg.allowed_targets)))
         )
+
+
+def _evaluate_predictions(cfg: DictConfig) -> None:
+    """Judge a file of predictions about the data set of `cfg`, print its table and where the report is."""
+    import shlex
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+    from rich.console import Console
+
+    from deeprob.config import build
+    from deeprob.errors import InputError
+    from deeprob.evaluation.evaluate import print_table
+    from deeprob.evaluation.predicted.judge import judge
+
+    if cfg.data is None:
+        raise InputError(
+            "predictions about what?", expected="data=<data set>, such as data=bop data.root=/my/set"
+        )
+    if cfg.data.label_map:
+        raise InputError(
+            "data.label_map with predictions", fix="give the predictions the data set's own classes"
+        )
+    for key in ("checkpoint", "robustness"):
+        if cfg[key]:
+            raise InputError(f"{key} with predictions", fix=f"leave out {key}: it is of runs")
+    split = cfg.split or "test"
+    results, page = judge(
+        Path(cfg.predictions).expanduser(),
+        build(_only(cfg.data.source, split), cfg.allowed_targets),
+        split,
+        against=cfg.against,
+        unit=cfg.unit,
+        out=Path(cfg.out).expanduser() if cfg.out else None,
+        samples=cfg.bootstrap_samples,
+        command=shlex.join(["deeprob", "evaluate", *HydraConfig.get().overrides.task]),
+    )
+    console = Console()
+    print_table(results, console)
+    console.print(f"report  {page}", highlight=False, soft_wrap=True)
+
+
+def _only(source: DictConfig, split: str) -> DictConfig:
+    """The config of a source without its other splits, whose files need not be there."""
+    kept = source.copy()
+    for key in ("splits", "annotations", "images", "targets"):
+        of_splits = source.get(key)
+        if hasattr(of_splits, "keys") and split in of_splits:
+            kept[key] = {split: of_splits[split]}
+        elif hasattr(of_splits, "keys"):
+            kept[key] = {} if key in ("images", "targets") else of_splits
+    return kept

@@ -64,6 +64,8 @@ class BopSource(FileSource[BopImage]):
     A frame's group is its scene; its key `<folder>/<scene>/<im_id>`. Objects that are not seen are left out.
     """
 
+    unit = "group"  # the images of a scene are a video, or views of one pile of objects
+
     def __init__(
         self,
         root: Path,

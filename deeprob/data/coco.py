@@ -60,14 +60,14 @@ class CocoSource(FileSource[CocoImage]):
         super().__init__(root, name, on_bad_sample)
         self.splits = tuple(annotations)
         self._items: dict[str, list[CocoImage]] = {}
-        self._category_ids: tuple[int, ...] | None = None
+        self.category_ids: tuple[int, ...] | None = None
         for split, file in annotations.items():
             path = self.root / file
             content = as_object(read_json(path), path, "the file")
             ids, classes = _categories(content, path)
-            if self._category_ids is not None and (ids, classes) != (self._category_ids, self.classes):
+            if self.category_ids is not None and (ids, classes) != (self.category_ids, self.classes):
                 raise InputError("other categories than the first split's", where=path)
-            self._category_ids, self.classes = ids, classes
+            self.category_ids, self.classes = ids, classes
             self._items[split] = _images(content, path, self.root / (images or {}).get(split, ""))
 
     def items(self, split: str) -> list[CocoImage]:
@@ -84,21 +84,21 @@ class CocoSource(FileSource[CocoImage]):
                 where=item.path,
                 expected=f"{item.size[1]} x {item.size[0]}, as {item.labels.name} says",
             )
-        assert self._category_ids is not None
+        assert self.category_ids is not None
         instances = []
         for index, entry in item.annotations:
             where = f"{item.labels} annotation {index}"
             if entry.get("iscrowd"):
                 continue
             category = as_int(field(entry, where, "category_id"), where, "category_id")
-            if category not in self._category_ids:
+            if category not in self.category_ids:
                 raise InputError(f"category_id is {category}", where=where, expected="one of the categories")
             x, y, width, height = as_numbers(field(entry, where, "bbox"), 4, where, "bbox").tolist()
             box = as_box([x, y, x + width, y + height], item.size, where, "bbox")
             mask = None
             if entry.get("segmentation"):
                 mask = decode_mask(entry["segmentation"], item.size, where)
-            instances.append(Instance(self._category_ids.index(category), box, mask))
+            instances.append(Instance(self.category_ids.index(category), box, mask))
         key = item.path.relative_to(self.root).as_posix()
         return Frame(image, tuple(instances), self.name, key, group=key)
 

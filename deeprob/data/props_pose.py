@@ -41,6 +41,7 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
     """
 
     classes = CLASSES
+    object_ids = OBJECT_IDS
     splits = ("train", "val")
 
     def __init__(

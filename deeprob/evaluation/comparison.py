@@ -22,13 +22,15 @@ from deeprob.runs import Run
 class Row:
     """One group of runs.
 
-    values: seed -> metric. difference: to the base group over the seeds that both have, its p-value corrected
-    for the number of rows; None for the base itself, and where the runs share no seed or no samples.
+    values: seed -> metric, where it is defined. interval: of their mean. difference: to the base group over
+    the seeds that both have, its p-value corrected for the number of rows; None for the base itself, and
+    where the runs share no seed or no samples.
     seconds, parameters: means over the runs, None where not known. errors: one line for each failed run.
     """
 
     name: str
     values: Mapping[int, float] = field(default_factory=dict)
+    interval: Contrast | None = None
     difference: Contrast | None = None
     seconds: float | None = None
     parameters: float | None = None
@@ -74,16 +76,21 @@ class Comparison:
         """One row a group, each against the group `base`. errors: lines about runs that failed, by group."""
         rows = []
         for name, found in self.results.items():
-            entries = [results["metrics"][self.metric] for results in found.values()]
+            entries = {seed: results["metrics"][self.metric] for seed, results in found.items()}
+            values = {seed: entry["value"] for seed, entry in entries.items() if entry["value"] is not None}
+            undefined = [
+                f"seed {seed}: {self.metric} is not defined" for seed in entries if seed not in values
+            ]
             rows.append(
                 Row(
                     name,
-                    {seed: results["metrics"][self.metric]["value"] for seed, results in found.items()},
+                    values,
+                    interval=self.contrast({name: 1.0}),
                     difference=None if name == base else self.contrast({name: 1.0, base: -1.0}),
                     seconds=_mean(found, "train_seconds"),
                     parameters=_mean(found, "parameters"),
-                    num_samples=entries[0]["n"] if entries else 0,
-                    errors=tuple((errors or {}).get(name, ())),
+                    num_samples=next(iter(entries.values()))["n"] if entries else 0,
+                    errors=(*(errors or {}).get(name, ()), *undefined),
                 )
             )
         adjusted = corrected([row.difference for row in rows])
@@ -93,7 +100,7 @@ class Comparison:
         """Weigh the groups' metrics over the seeds in which all were tested on the same samples, if any."""
         runs, samples = [], []
         for seed in self.groups[next(iter(weights))]:
-            if any(seed not in self.groups[name] for name in weights):
+            if any(not self._defined(name, seed) for name in weights):
                 continue
             tested = [self._load(name, seed) for name in weights]
             if len({t.samples for t in tested}) == 1:
@@ -107,6 +114,13 @@ class Comparison:
             metrics_of_sums,
             metric_names(runs[0][0].num_classes).index(self.metric),
             same_units=len(set(samples)) == 1,
+        )
+
+    def _defined(self, name: str, seed: int) -> bool:
+        """Whether the group has a run of this seed, and the metric a value in it."""
+        return (
+            seed in self.groups[name]
+            and self.results[name][seed]["metrics"][self.metric]["value"] is not None
         )
 
     def _load(self, name: str, seed: int) -> _Tested:

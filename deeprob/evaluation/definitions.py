@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Definition:
-    """title: how a table calls it; text: what it says; higher_is_better: None where neither way is."""
-
-    title: str
-    text: str
-    source: str = ""
-    higher_is_better: bool | None = None
-
+from deeprob.evaluation.definitions_of_frames import OF_FRAMES, Definition
 
 DEFINITIONS: dict[str, Definition] = {
+    **OF_FRAMES,
     "top1_accuracy": Definition(
         "Top-1 accuracy",
         "Share of samples whose most probable class is their label.",
@@ -80,9 +70,9 @@ DEFINITIONS: dict[str, Definition] = {
     "ci95": Definition(
         "95 % interval",
         "Of a hundred test sets drawn like this one, about 95 would give an interval that holds the true "
-        "value. Bias-corrected accelerated bootstrap; whole independent units (frames, scenes) are drawn, "
-        "because samples of one unit resemble each other. Where every unit is right, the exact binomial "
-        "bound.",
+        "value. Bias-corrected accelerated bootstrap (bias-corrected alone for what ranks all samples anew); "
+        "whole independent units (frames, scenes) are drawn, because samples of one unit resemble each "
+        "other. Where every unit is right, the exact binomial bound.",
         "Efron, Better bootstrap confidence intervals, JASA 82, 1987",
     ),
     "n": Definition("n", "Number of samples behind the number."),
@@ -101,8 +91,8 @@ DEFINITIONS: dict[str, Definition] = {
     "over_seeds": Definition(
         "Difference over seeds",
         "Variant minus base, the mean over runs paired by seed and tested on the same samples. The "
-        "interval adds what varies between seeds (Student's distribution, wide for two or three seeds) and"
-        " what varies between test units (bootstrap).",
+        "interval, as that of a mean, adds what varies between seeds (Student's distribution, wide for two "
+        "or three seeds) and what varies between test units (bootstrap).",
         "Howe, Approximate confidence limits on the mean of X + Y, JASA 69, 1974",
     ),
     "p_value_over_seeds": Definition(

@@ -191,7 +191,8 @@ def print_results(run: Run, console: Console) -> None:
 
 def print_table(results: Mapping[str, Any], console: Console) -> None:
     """Print results, each metric with its interval, the model beside the baselines."""
-    heading = f"{results['experiment']}, {results['split']} split, {results['checkpoint']} checkpoint"
+    of = results.get("predictions") or f"{results['experiment']}, {results['checkpoint']} checkpoint"
+    heading = f"{of}, {results['split']} split"
     table = Table(title=heading, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("metric", no_wrap=True)
     table.add_column("model", justify="right", style="bold")

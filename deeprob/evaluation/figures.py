@@ -108,14 +108,22 @@ def reliability_diagram(
 
 
 def intervals_chart(
-    entries: Sequence[tuple[str, float, Sequence[float] | None]], label: str, *, zero: bool = False, name: str
+    entries: Sequence[tuple[str, float, Sequence[float] | None]],
+    label: str,
+    *,
+    zero: bool = False,
+    name: str,
+    lead: bool = True,
 ) -> str:
-    """Values with their intervals, one row each: (row name, value, (low, high) or None). zero: mark 0."""
+    """Values with their intervals, one row each: (row name, value, (low, high) or None).
+
+    zero: mark 0. lead: the first row stands out.
+    """
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = new_figure(height=0.75 + 0.32 * len(entries))
     for i, (_, value, interval) in enumerate(entries):
-        colour = SERIES[0] if i == 0 and not zero else SERIES[1] if zero else MUTED
+        colour = SERIES[1] if zero else MUTED if lead and i > 0 else SERIES[0]
         if interval is not None:
             axes.plot(list(interval), [i, i], color=colour, linewidth=2, solid_capstyle="butt")
         axes.plot([value], [i], "o", color=colour, markersize=6)
@@ -188,9 +196,20 @@ def _style(axes: Axes) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=MUTED, labelcolor=INK, labelsize=9)
+    axes.tick_params(which="both", colors=MUTED, labelcolor=INK, labelsize=9)
     axes.xaxis.label.set(color=INK, fontsize=10)
     axes.yaxis.label.set(color=INK, fontsize=10)
+
+
+def log_x(axes: Axes) -> None:
+    """Make the x axis logarithmic, its marks plain numbers and few enough for a phone."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=7))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def add_legend(axes: Axes, columns: int = 3) -> None:

@@ -13,7 +13,7 @@ from deeprob.evaluation.statistics import Contrast
 from deeprob.runs import write_text
 
 CLEAR = 0.05  # corrected p-value below which a difference is called clear
-TERMS = ("std", "over_seeds", "p_value_over_seeds", "effects", "train_seconds", "parameters", "n")
+TERMS = ("std", "over_seeds", "p_value_over_seeds", "train_seconds", "parameters", "n")
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,14 @@ def write_findings(
         "changes": findings.changes,
         "effects": findings.effects,
         "drawings": drawings,
+        "one_seed": any(len(row.values) == 1 for row in rows),
         "failures": tables.failures(rows),
         "command": command,
         "folder": folder,
     }
     path = folder / f"{name}.html"
-    write_text(path, pages.render("comparison.html.j2", [metric, *TERMS], context))
+    terms = [metric, *TERMS, *(["effects"] if findings.effects else [])]
+    write_text(path, pages.render("comparison.html.j2", terms, context))
     return path
 
 

@@ -59,12 +59,17 @@ def template_sheet(predictions: Predictions, across: int = 5, side: int = 128) -
 
 def png(picture: NDArray[np.uint8]) -> bytes:
     """An RGB image uint8 (h, w, 3) as a PNG file."""
-    ok, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return _encoded(picture, ".png")
+
+
+def data_uri(picture: NDArray[np.uint8], suffix: str = ".png") -> str:
+    """An RGB image uint8 (h, w, 3) inside its own address, as PNG or JPEG."""
+    kind = {".png": "png", ".jpg": "jpeg"}[suffix]
+    return f"data:image/{kind};base64," + base64.b64encode(_encoded(picture, suffix)).decode("ascii")
+
+
+def _encoded(picture: NDArray[np.uint8], suffix: str) -> bytes:
+    ok, written = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not ok:
-        raise InputError(f"a thumbnail of shape {picture.shape} cannot be encoded", where="predictions")
-    return encoded.tobytes()
-
-
-def data_uri(picture: NDArray[np.uint8]) -> str:
-    """An RGB image uint8 (h, w, 3) as a PNG inside its own address."""
-    return "data:image/png;base64," + base64.b64encode(png(picture)).decode("ascii")
+        raise InputError(f"a picture of shape {picture.shape} cannot be encoded", where="report")
+    return written.tobytes()

@@ -55,19 +55,25 @@ def _members(predictions: Predictions) -> Iterator[tuple[str, str, NDArray[np.bo
     """Every slice: its kind, its name, which samples are in it."""
     for column, kind in enumerate(FACTS):
         values = predictions.facts[:, column] if len(predictions.facts) else np.zeros(0)
-        known = values[np.isfinite(values)]
-        if len(known) == 0:
-            continue
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, NUM_BINS + 1)))
-        for i in range(len(edges) - 1):
-            last = i == len(edges) - 2
-            inside = (values >= edges[i]) & ((values <= edges[i + 1]) if last else (values < edges[i + 1]))
-            yield kind, f"{edges[i]:.3g} to {edges[i + 1]:.3g}", inside
+        for label, inside in quarters(values):
+            yield kind, label, inside
     for class_id, name in enumerate(predictions.classes):
         yield "class", name, predictions.labels == class_id
     groups = np.asarray(predictions.groups)
     for group in np.unique(groups):
         yield "group", str(group), groups == group
+
+
+def quarters(values: NDArray[np.floating]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Cut what is known of values (N,) at its quartiles: each part's name, and which samples are in it."""
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, NUM_BINS + 1)))
+    for i in range(len(edges) - 1):
+        last = i == len(edges) - 2
+        inside = (values >= edges[i]) & ((values <= edges[i + 1]) if last else (values < edges[i + 1]))
+        yield f"{edges[i]:.3g} to {edges[i + 1]:.3g}", inside
 
 
 def _accuracy(sums: Floats) -> Floats:

@@ -52,13 +52,14 @@ def bootstrap(
     *,
     samples: int = 2000,
     seed: int = 0,
-    proportions: bool = True,
+    proportions: bool | NDArray[np.bool_] = True,
 ) -> Intervals:
     """95 % BCa intervals of every metric of `statistic` by resampling the units, the rows of sums (U, S).
 
-    proportions: the metrics lie in 0..1. Where one is exactly 0 or 1 in every resample, a bootstrap knows no
-    spread; its inner end is then Clopper and Pearson's exact bound for n of n units, 0.025^(1/n), n counting
-    the units that bear on the metric (those that hold a class, for its recall).
+    proportions: whether the metrics lie in 0..1, all of them or each (M,). Where one is exactly 0 or 1 in
+    every resample, a bootstrap knows no spread; its inner end is then Clopper and Pearson's exact bound for n
+    of n units, 0.025^(1/n), n counting the units that bear on the metric (those that hold a class, for its
+    recall).
     """
     num_units = sums.shape[0]
     value = statistic(_total(sums))
@@ -67,9 +68,10 @@ def bootstrap(
         return Intervals(value, unknown, unknown)
     resampled = np.concatenate([statistic(total) for total in _resampled_totals(sums, samples, seed)])
     low, high = _bca(value, resampled, _acceleration(sums, statistic))
-    if not proportions:
+    if not np.any(proportions):
         return Intervals(value, low, high)
     constant = np.nanmin(resampled, axis=0, initial=np.inf) == np.nanmax(resampled, axis=0, initial=-np.inf)
+    constant &= proportions
     perfect, hopeless = constant & (value == 1), constant & (value == 0)
     if perfect.any() or hopeless.any():
         tail = ((1 - LEVEL) / 2) ** (1 / np.maximum(_units_with(sums, statistic), 1))

@@ -26,6 +26,7 @@ def headings(metric: str) -> list[str]:
     return [
         "variant",
         title(metric),
+        "95 % interval",
         "seeds",
         "difference",
         "95 % interval",
@@ -39,10 +40,11 @@ def headings(metric: str) -> list[str]:
 def cells(row: Row) -> list[str]:
     """A row as text: mean ± standard deviation over the seeds, the difference to the base, the cost."""
     value = fixed(row.mean, 4) + (f" ± {row.std:.4f}" if row.std is not None else "")
-    d = row.difference
+    d, of_mean = row.difference, row.interval
     return [
         row.name,
         value,
+        f"{fixed(of_mean.low, 4)} to {fixed(of_mean.high, 4)}" if of_mean else "–",
         str(len(row.values)),
         signed(d.value, 4) if d else "–",
         f"{signed(d.low, 4)} to {signed(d.high, 4)}" if d else "–",
@@ -77,6 +79,8 @@ def comma_separated(rows: Sequence[Row], metric: str) -> str:
         [
             "variant",
             metric,
+            "mean_low",
+            "mean_high",
             "std",
             "seeds",
             "difference",
@@ -92,7 +96,9 @@ def comma_separated(rows: Sequence[Row], metric: str) -> str:
     for row in rows:
         d = row.difference
         writer.writerow(
-            [row.name, row.mean, row.std, " ".join(map(str, row.values))]
+            [row.name, row.mean]
+            + ([row.interval.low, row.interval.high] if row.interval else [None] * 2)
+            + [row.std, " ".join(map(str, row.values))]
             + ([d.value, d.low, d.high, d.p_value] if d else [None] * 4)
             + [row.seconds, row.parameters, row.num_samples or None, "; ".join(row.errors)]
         )
@@ -138,7 +144,7 @@ def rich_table(rows: Sequence[Row], metric: str, heading: str) -> Table:
     for column in (title(metric), "difference, 95 %", "p (Holm)", "seconds"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
-        name, value, _, _, _, p, seconds, *_ = cells(row)
+        name, value, _, _, _, _, p, seconds, *_ = cells(row)
         d = row.difference
         difference = f"{signed(d.value, 4)} ± {d.value - d.low:.4f}" if d else "–"
         failed = row.errors and not row.values

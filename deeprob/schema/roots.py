@@ -132,13 +132,23 @@ class CardConfig(TrainConfig):
 
 @dataclass
 class EvaluateConfig:
-    """Root of `deeprob evaluate`. split and checkpoint: null takes what the run's own config says.
+    """Root of `deeprob evaluate`: of a run, or of predictions in a file.
 
+    split and checkpoint: null takes what the run's own config says; of predictions, the split `test`.
     robustness: evaluate under graded corruptions of the images too. data: another data set of the same
-    classes to evaluate on, such as real images for a model trained on simulated ones.
+    classes to evaluate on, such as real images for a model trained on simulated ones; for predictions, the
+    data set that they are about.
+    predictions: poses.csv, boxes.json or a folder of label images. against: what these are compared with, a
+    second file, or `random`, or null. unit: what is independent, `frame` or `group`; null: as the data set
+    says. out: folder of the report; null: beside the file. bootstrap_samples: behind each interval.
     """
 
-    run: str = MISSING
+    run: str | None = None
+    predictions: str | None = None
+    against: str | None = "random"
+    unit: str | None = None
+    out: str | None = None
+    bootstrap_samples: int = 2000
     split: str | None = None
     checkpoint: str | None = None
     robustness: bool = False

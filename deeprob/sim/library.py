@@ -29,7 +29,7 @@ class Library:
             [np.maximum(mesh.colors.reshape(-1, 3).mean(axis=0, dtype=np.float64), 0.05) for mesh in meshes]
         )
         self.textured = np.array([bool((mesh.face_texture >= 0).any()) for mesh in meshes])
-        self.meshes = _pack(meshes)
+        self.meshes = pack(meshes)
         self.casters = pack_casters(meshes)
 
 
@@ -37,7 +37,8 @@ def _starts(counts: list[int]) -> I64:
     return np.cumsum([0, *counts], dtype=np.int64)
 
 
-def _pack(meshes: Sequence[Mesh]) -> Meshes:
+def pack(meshes: Sequence[Mesh]) -> Meshes:
+    """Lay meshes one after the other in flat arrays; model m of the result is meshes[m]."""
     textures: list[U8] = []
     first = []
     for mesh in meshes:

@@ -101,3 +101,22 @@ def test_missing_predictions_are_named(groups):
     groups["worse"][0].predictions("test").unlink()
     with pytest.raises(InputError, match="no predictions of this split"):
         compare(groups, "base", "top1_accuracy")
+
+
+def test_a_mean_has_an_interval_that_seeds_and_test_units_widen(groups):
+    row = row_of(compare(groups, "base", "top1_accuracy"), "worse")
+    assert row.interval.value == pytest.approx(row.mean)
+    low, high = groups["worse"][0].read_results()["metrics"]["top1_accuracy"]["ci95"]
+    assert row.interval.low < row.mean < row.interval.high
+    assert row.interval.high - row.interval.low > (high - low) / 2
+
+
+def test_a_metric_without_a_value_is_a_line_of_its_row(groups):
+    run = groups["worse"][0]
+    results = json.loads(run.results().read_text())
+    results["metrics"]["top1_accuracy"]["value"] = None
+    run.results().write_text(json.dumps(results))
+    row = row_of(compare(groups, "base", "top1_accuracy"), "worse")
+    assert row.errors == ("seed 0: top1_accuracy is not defined",)
+    assert list(row.values) == [1]
+    assert row.difference is not None

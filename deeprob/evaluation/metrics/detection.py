@@ -5,6 +5,8 @@
     ap_small, ap_medium, ap_large    of objects below 32^2, up to 96^2, above 96^2 pixels
     average_recall                   mean over classes and IoUs of the recall with at most 100 boxes an image
 
+The IoU is that of boxes, or of masks.
+
 Source: Lin et al., Microsoft COCO, ECCV 2014, and cocodataset.org/#detection-eval. What is not defined (no
 object of a size) is NaN, where pycocotools says -1.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,12 +28,32 @@ METRICS = ("mean_ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "aver
 _STATS = (0, 1, 2, 3, 4, 5, 8)  # where pycocotools keeps them
 
 
-class Detection:
-    """Metrics of a stream of images; only boxes are kept. classes: C names."""
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """The D detections of one class that count, the surest first, over I images.
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    scores: (D,). images: int64 (D,), 0..I - 1. hit, miss: bool (T, D), at each IoU whether it found an object
+    or none; objects outside of the size range are neither. positives: float64 (I,), objects of each image.
+    """
+
+    scores: NDArray[np.float64]
+    images: NDArray[np.int64]
+    hit: NDArray[np.bool_]
+    miss: NDArray[np.bool_]
+    positives: NDArray[np.float64]
+
+
+class Detection:
+    """Metrics of a stream of images; only boxes are kept, and masks by their run lengths.
+
+    classes: C names. masks: compare masks in place of boxes.
+    """
+
+    def __init__(self, classes: Sequence[str], masks: bool = False) -> None:
         self.classes = tuple(classes)
+        self.masks = masks
         self.num_images = 0
+        self._sizes: list[dict[str, int]] = []  # of the images, where masks are compared
         self._truth: list[dict[str, Any]] = []
         self._found: list[dict[str, Any]] = []
 
@@ -41,27 +64,40 @@ class Detection:
         class_ids: NDArray[np.integer],
         true_boxes: NDArray[np.floating],
         true_class_ids: NDArray[np.integer],
+        masks: Sequence[NDArray[np.bool_]] | None = None,
+        true_masks: Sequence[NDArray[np.bool_]] | None = None,
     ) -> None:
         """Add one image.
 
         boxes (N, 4), true_boxes (M, 4): left, top, right, bottom in pixels; scores (N,); class_ids (N,) and
-        (M,), 0..C - 1. Raises InputError where they do not fit, or are not finite boxes and scores.
+        (M,), 0..C - 1; masks, true_masks: bool (H, W) each, where masks are compared. Raises InputError where
+        they do not fit, or are not finite boxes and scores.
         """
         self._check("detections", boxes, class_ids)
         self._check("labels", true_boxes, true_class_ids)
         if scores.shape != class_ids.shape or not np.isfinite(scores).all():
             raise InputError(f"scores {scores.shape}", where="detections", expected="one finite number a box")
+        outlines = []
+        for of, given in ((true_class_ids, true_masks), (class_ids, masks)):
+            if self.masks and (given is None or len(given) != len(of)):
+                raise InputError("no mask for each box", where="detections", expected=f"{len(of)} masks")
+            outlines.append([_run_lengths(m) for m in given or ()] if self.masks else [None] * len(of))
+        shape = next((m.shape for of in (masks, true_masks) for m in of or ()), (0, 0))
+        self._sizes.append({"height": shape[0], "width": shape[1]})
         self.num_images += 1
-        for box, c in zip(true_boxes.tolist(), true_class_ids.tolist(), strict=True):
-            self._truth.append(self._entry(box, c) | {"iscrowd": 0})
-        for box, c, score in zip(boxes.tolist(), class_ids.tolist(), scores.tolist(), strict=True):
-            self._found.append(self._entry(box, c) | {"score": score})
+        truth = zip(true_boxes.tolist(), true_class_ids.tolist(), outlines[0], strict=True)
+        for box, c, outline in truth:
+            self._truth.append(self._entry(box, c, outline) | {"iscrowd": 0})
+        found = zip(boxes.tolist(), class_ids.tolist(), outlines[1], scores.tolist(), strict=True)
+        for box, c, outline, score in found:
+            self._found.append(self._entry(box, c, outline) | {"score": score})
 
     def merge(self, other: Detection) -> None:
         """Add the images that another stream has seen."""
         for mine, theirs in ((self._truth, other._truth), (self._found, other._found)):
             mine.extend({**entry, "image_id": entry["image_id"] + self.num_images} for entry in theirs)
         self.num_images += other.num_images
+        self._sizes.extend(other._sizes)
 
     def compute(self) -> dict[str, float]:
         """Return every metric by name; NaN without labels."""
@@ -92,15 +128,34 @@ class Detection:
         precision = evaluated.eval["precision"][:, :, :, 0, -1]
         return np.asarray(np.where(precision < 0, np.nan, precision).mean(axis=(0, 1)))
 
-    def _entry(self, box: Sequence[float], class_id: int) -> dict[str, Any]:
+    def ranked(self) -> list[list[Ranked]]:
+        """The detections of each size range (all, small, medium, large) and class; nothing without labels."""
+        evaluated = self._evaluate()
+        if evaluated is None:
+            return []
+        most, images = evaluated.params.maxDets[-1], len(evaluated.params.imgIds)
+        numbers = len(self.classes), len(evaluated.params.areaRng), images
+        of_images = np.empty(numbers, object)
+        of_images.ravel()[:] = evaluated.evalImgs
+        return [
+            [_ranked(of_images[c, size], most, len(evaluated.params.iouThrs)) for c in range(numbers[0])]
+            for size in range(numbers[1])
+        ]
+
+    def _entry(self, box: Sequence[float], class_id: int, outline: Any) -> dict[str, Any]:
         left, top, right, bottom = box
         size = [right - left, bottom - top]
-        return {
+        entry = {
             "image_id": self.num_images,
             "category_id": class_id + 1,
             "bbox": [left, top, *size],
             "area": size[0] * size[1],
         }
+        if outline is not None:
+            from pycocotools import mask as coco
+
+            entry |= {"segmentation": outline, "area": float(coco.area(outline))}
+        return entry
 
     def _evaluate(self) -> Any:
         """Run pycocotools' matching, silently; None where there are no labels."""
@@ -113,7 +168,7 @@ class Detection:
             truth = COCO()
             truth.dataset = {
                 "info": {},
-                "images": [{"id": i + 1} for i in range(self.num_images)],
+                "images": [{"id": i + 1, **size} for i, size in enumerate(self._sizes)],
                 "categories": [{"id": c + 1, "name": name} for c, name in enumerate(self.classes)],
                 # ids from 1: to pycocotools a match with the object of id 0 is no match
                 "annotations": [{**entry, "id": i + 1} for i, entry in enumerate(self._truth)],
@@ -125,7 +180,7 @@ class Detection:
                 "annotations": [{**entry, "id": i + 1, "iscrowd": 0} for i, entry in enumerate(self._found)],
             }
             found.createIndex()
-            evaluated = COCOeval(truth, found, "bbox")
+            evaluated = COCOeval(truth, found, "segm" if self.masks else "bbox")
             evaluated.evaluate()
             evaluated.accumulate()
         return evaluated
@@ -145,3 +200,28 @@ class Detection:
                 where=where,
                 expected=f"0 to {len(self.classes) - 1}",
             )
+
+
+def _ranked(of_images: Sequence[Any], most: int, num_ious: int) -> Ranked:
+    """One class and size range of pycocotools' matching, its images in order; None for an empty one."""
+    positives = np.zeros(len(of_images))
+    scores, images = [np.zeros(0)], [np.zeros(0, np.int64)]
+    matches, ignored = ([np.zeros((num_ious, 0), bool)] for _ in range(2))
+    for i, of_image in enumerate(of_images):
+        if of_image is None:
+            continue
+        positives[i] = np.count_nonzero(np.asarray(of_image["gtIgnore"]) == 0)
+        scores.append(np.asarray(of_image["dtScores"][:most], np.float64))
+        images.append(np.full(len(scores[-1]), i))
+        matches.append(np.asarray(of_image["dtMatches"][:, :most]) > 0)
+        ignored.append(np.asarray(of_image["dtIgnore"][:, :most], bool))
+    joined = np.concatenate(scores)
+    order = np.argsort(-joined, kind="stable")
+    hit, left_out = (np.concatenate(part, axis=1)[:, order] for part in (matches, ignored))
+    return Ranked(joined[order], np.concatenate(images)[order], hit & ~left_out, ~hit & ~left_out, positives)
+
+
+def _run_lengths(mask: NDArray[np.bool_]) -> Any:
+    from pycocotools import mask as coco
+
+    return coco.encode(np.asfortranarray(mask, np.uint8))

@@ -1,0 +1,161 @@
+"""Definitions of the numbers of poses, detection and segmentation, beside those that every task shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Definition:
+    """title: how a table calls it; text: what it says; higher_is_better: None where neither way is."""
+
+    title: str
+    text: str
+    source: str = ""
+    higher_is_better: bool | None = None
+
+
+_BOP = "Hodan et al., BOP challenge 2020 on 6D object localization, ECCV workshops 2020, section 2.2"
+_ADD = "Hinterstoisser et al., Model based training, detection and pose estimation, ACCV 2012"
+_COCO = "Lin et al., Microsoft COCO, ECCV 2014; computed by pycocotools"
+_SIZE = "Mean AP of objects {}, a box or mask measured in pixels."
+
+POSE = {
+    "bop_average_recall": Definition(
+        "BOP average recall",
+        "Mean of the average recalls of VSD, MSSD and MSPD.",
+        _BOP,
+        higher_is_better=True,
+    ),
+    "average_recall_vsd": Definition(
+        "Average recall, VSD",
+        "Share of instances found, averaged over thresholds from 0.05 to 0.5 and tolerances of 5 % to "
+        "50 % of the diameter. VSD is the share of visible pixels whose depth disagrees.",
+        _BOP,
+        higher_is_better=True,
+    ),
+    "average_recall_mssd": Definition(
+        "Average recall, MSSD",
+        "Share of instances found, averaged over thresholds from 5 % to 50 % of the diameter. MSSD is the "
+        "largest distance of a model point from its true place, the least over the object's symmetries.",
+        _BOP,
+        higher_is_better=True,
+    ),
+    "average_recall_mspd": Definition(
+        "Average recall, MSPD",
+        "The same of MSPD, the largest distance in the image, over thresholds from 5 to 50 pixels of an "
+        "image 640 pixels wide.",
+        _BOP,
+        higher_is_better=True,
+    ),
+    "add_auc": Definition(
+        "ADD AUC",
+        "Area under recall over the threshold, 0 to 10 cm, of the mean distance of model points from their "
+        "true places. Symmetries are not looked at: for an object that has some see ADD(-S).",
+        "Xiang et al., PoseCNN, RSS 2018",
+        higher_is_better=True,
+    ),
+    "add_s_auc": Definition(
+        "ADD-S AUC",
+        "The same, each true point compared with the nearest estimated one.",
+        "Xiang et al., PoseCNN, RSS 2018",
+        higher_is_better=True,
+    ),
+    "add_or_add_s_auc": Definition(
+        "ADD(-S) AUC",
+        "The same, by ADD-S for objects with a symmetry, by ADD for the rest.",
+        "Xiang et al., PoseCNN, RSS 2018",
+        higher_is_better=True,
+    ),
+    "add_or_add_s_recall": Definition(
+        "ADD(-S) recall",
+        "Share of instances whose ADD(-S) is below 10 % of the object's diameter.",
+        _ADD,
+        higher_is_better=True,
+    ),
+    "recall_5deg_5cm": Definition(
+        "5°, 5 cm",
+        "Share of instances with a rotation error below 5 degrees and a translation error below 5 cm.",
+        "Shotton et al., Scene coordinate regression forests, CVPR 2013",
+        higher_is_better=True,
+    ),
+    "detected": Definition(
+        "With an estimate", "Share of instances that got an estimate, however wrong.", higher_is_better=True
+    ),
+    "rotation_error_deg": Definition(
+        "Rotation error, degrees",
+        "Mean angle between true and estimated rotation, the least over the object's symmetries, of the "
+        "instances with an estimate.",
+        higher_is_better=False,
+    ),
+    "translation_error_cm": Definition(
+        "Translation error, cm",
+        "Mean distance between true and estimated origin, of the instances with an estimate.",
+        higher_is_better=False,
+    ),
+}
+
+DETECTION = {
+    "mean_ap": Definition(
+        "mAP",
+        "Average precision over 101 recalls, the mean over classes and over IoU thresholds 0.50, 0.55 to "
+        "0.95.",
+        _COCO,
+        higher_is_better=True,
+    ),
+    "ap50": Definition("AP50", "Mean average precision at an IoU of 0.5.", _COCO, higher_is_better=True),
+    "ap75": Definition("AP75", "Mean average precision at an IoU of 0.75.", _COCO, higher_is_better=True),
+    "ap_small": Definition("AP, small", _SIZE.format("below 32²"), _COCO, higher_is_better=True),
+    "ap_medium": Definition("AP, medium", _SIZE.format("from 32² to 96²"), _COCO, higher_is_better=True),
+    "ap_large": Definition("AP, large", _SIZE.format("above 96²"), _COCO, higher_is_better=True),
+    "average_recall": Definition(
+        "Average recall",
+        "Recall with at most 100 detections an image, the mean over classes and IoU thresholds.",
+        _COCO,
+        higher_is_better=True,
+    ),
+    "class_ap": Definition(
+        "AP", "Average precision of the class, the mean over IoU thresholds.", _COCO, higher_is_better=True
+    ),
+    "class_ap50": Definition(
+        "AP50", "Average precision of the class at an IoU of 0.5.", _COCO, higher_is_better=True
+    ),
+}
+
+SEGMENTATION = {
+    "miou": Definition(
+        "mIoU",
+        "Mean over the classes of intersection over union, pixels summed over all images.",
+        "Everingham et al., The PASCAL visual object classes challenge, IJCV 2010",
+        higher_is_better=True,
+    ),
+    "pixel_accuracy": Definition(
+        "Pixel accuracy", "Share of pixels with the right class.", higher_is_better=True
+    ),
+    "mean_class_accuracy": Definition(
+        "Mean class accuracy",
+        "Mean over the classes of the share of their pixels with the right class.",
+        higher_is_better=True,
+    ),
+    "boundary_f1": Definition(
+        "Boundary F1",
+        "F1 of boundary pixels within 0.75 % of the image's diagonal of the other boundary, the mean over "
+        "classes and images.",
+        "Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013",
+        higher_is_better=True,
+    ),
+    "class_iou": Definition(
+        "IoU", "Intersection over union of the class, pixels summed over all images.", higher_is_better=True
+    ),
+}
+
+OF_FRAMES = {
+    **POSE,
+    **DETECTION,
+    **SEGMENTATION,
+    "random": Definition(
+        "Labels of another image",
+        "A baseline that looks at no image: the labels of another image, drawn at random; of a pose, that "
+        "of the same object.",
+    ),
+}
