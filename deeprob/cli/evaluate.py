@@ -98,6 +98,11 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
 
 def _only(source: DictConfig, split: str) -> DictConfig:
     """The config of a source without its other splits, whose files need not be there."""
+    from deeprob.errors import InputError
+
+    for key in ("splits", "annotations"):
+        if hasattr(source.get(key), "keys") and split not in source[key]:
+            raise InputError(f"no split {split!r}", where="split", expected=" or ".join(source[key]))
     kept = source.copy()
     for key in ("splits", "annotations", "images", "targets"):
         of_splits = source.get(key)

@@ -205,8 +205,10 @@ class Detection:
 def _ranked(of_images: Sequence[Any], most: int, num_ious: int) -> Ranked:
     """One class and size range of pycocotools' matching, its images in order; None for an empty one."""
     positives = np.zeros(len(of_images))
-    scores, images = [np.zeros(0)], [np.zeros(0, np.int64)]
-    matches, ignored = ([np.zeros((num_ious, 0), bool)] for _ in range(2))
+    scores: list[NDArray[np.float64]] = [np.zeros(0)]
+    images: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    matches: list[NDArray[np.bool_]] = [np.zeros((num_ious, 0), bool)]
+    ignored: list[NDArray[np.bool_]] = [np.zeros((num_ious, 0), bool)]
     for i, of_image in enumerate(of_images):
         if of_image is None:
             continue

@@ -80,7 +80,7 @@ def matched(errors: Floats, thresholds: Floats) -> NDArray[np.int64]:
         free = np.where(taken, np.inf, of_estimate[None])
         best = free.argmin(axis=1)
         taken[rows, best] |= free[rows, best] < thresholds
-    return taken.sum(axis=1)
+    return np.asarray(taken.sum(axis=1))
 
 
 def assigned(errors: Floats) -> NDArray[np.int64]:

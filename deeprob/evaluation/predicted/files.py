@@ -84,6 +84,12 @@ class Predicted:
 
 def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     """Read predictions about a split. Raises InputError that names the file, the entry and the field."""
+    if path.suffix.lower() == ".csv" and not hasattr(source, "mesh"):
+        raise InputError(
+            "poses need the objects' models, which this data set lacks",
+            where=source.name,
+            expected="data=bop, data=ycbv or data=props_pose",
+        )
     names = Names(source, split)
     if path.is_dir():
         return Predicted(path, "segmentation", {}, names)

@@ -150,9 +150,9 @@ def _measured(judged: Judged, baselines: dict[str, Scores], *, samples: int, see
 
 
 def _named(scores: Scores, intervals: Intervals) -> dict[str, dict[str, Any]]:
-    ends = (intervals.value, intervals.low, intervals.high)
+    of = intervals
     return {
-        name: entry(*(float(part[i]) for part in ends), scores.counts[i])
+        name: entry(of.value[i], of.low[i], of.high[i], scores.counts[i])
         for i, name in enumerate(scores.names)
     }
 

@@ -50,7 +50,7 @@ def picture(image: Image, around: Sequence[NDArray[np.bool_]] = ()) -> str:
     rows, columns = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
     if around and len(rows):
         middle = np.array([rows[0] + rows[-1], columns[0] + columns[-1]]) / 2
-        side = max(np.ptp(rows), np.ptp(columns), 24) * (1 + 2 * CONTEXT)
+        side = max(int(np.ptp(rows)), int(np.ptp(columns)), 24) * (1 + 2 * CONTEXT)
         top, left = np.maximum(np.floor(middle - side / 2), 0).astype(int)
         image = image[top : top + int(side) + 1, left : left + int(side) + 1]
     scale = SIDE / max(image.shape[:2])

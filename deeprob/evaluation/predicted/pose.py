@@ -53,12 +53,6 @@ class PoseJudge:
     _shapes: dict[int, ObjectShape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not hasattr(self.source, "mesh"):
-            raise InputError(
-                "poses need the objects' models, which this data set lacks",
-                where=self.source.name,
-                expected="data=bop or data=props_pose",
-            )
         self._meshes = [self.source.mesh(c) for c in range(len(self.source.classes))]
         self.renderer = DepthRenderer(self._meshes)
 
@@ -131,7 +125,7 @@ class PoseJudge:
         mssd, mspd = (np.zeros((len(estimates), len(truths))) for _ in range(2))
         has_depth = frame.depth_m is not None
         vsd = np.ones((len(estimates), len(truths), len(pose.BOP_SHARES))) if has_depth else None
-        size = frame.image.shape[:2]
+        size = (frame.image.shape[0], frame.image.shape[1])
         pixels = 100 * size[1] / 640
         drawn = [self.renderer(class_id, T, K, size) for T in truths] if has_depth else []
         for e, T_est in enumerate(estimates):
@@ -174,7 +168,7 @@ class PoseJudge:
 
     def _recall_curves(self) -> str:
         figure, axes = figures.new_figure()
-        thresholds = np.linspace(0, pose.MAX_AUC_M, 101)
+        thresholds = np.linspace(0, pose.MAX_AUC_M, 101, dtype=np.float64)
         told = []
         for i, (part, name) in enumerate((("add_or_add_s", "ADD(-S)"), ("add_s", "ADD-S"))):
             # a part is 1 - error / MAX_AUC_M, 0 for any error beyond

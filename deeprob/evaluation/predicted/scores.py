@@ -22,9 +22,16 @@ from deeprob.evaluation.statistics import (
 class Scores(Protocol):
     """Metrics `names` (M,) over independent units; counts: how many samples are behind each."""
 
-    names: tuple[str, ...]
-    counts: tuple[int, ...]
-    method: str
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    @property
+    def counts(self) -> tuple[int, ...]: ...
+
+    @property
+    def method(self) -> str:
+        """How the intervals are made."""
+        ...
 
     @property
     def num_units(self) -> int:
@@ -94,13 +101,11 @@ def class_entries(
     intervals: Intervals, classes: Sequence[str], metrics: Sequence[str], counts: NDArray[np.integer]
 ) -> dict[str, dict[str, Any]]:
     """Intervals of (C * M,) as class -> {n, metric: entry}; classes without samples are left out."""
-    ends = [
-        np.reshape(part, (len(classes), len(metrics)))
-        for part in (intervals.value, intervals.low, intervals.high)
-    ]
+    shape = len(classes), len(metrics)
+    value, low, high = (part.reshape(shape) for part in (intervals.value, intervals.low, intervals.high))
     return {
         name: {"n": int(counts[c])}
-        | {m: entry(*(float(part[c, i]) for part in ends), int(counts[c])) for i, m in enumerate(metrics)}
+        | {m: entry(value[c, i], low[c, i], high[c, i], int(counts[c])) for i, m in enumerate(metrics)}
         for c, name in enumerate(classes)
         if counts[c]
     }

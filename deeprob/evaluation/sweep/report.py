@@ -113,7 +113,7 @@ def _history(planned: Plan, complete: list[FrozenTrial]) -> str:
     figure, axes = figures.new_figure()
     axes.plot(numbers, values, "o", color=figures.MUTED, markersize=4, label="trial")
     axes.step(numbers, running, where="post", color=figures.SERIES[0], linewidth=1.6, label="best so far")
-    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("trial")
     axes.set_ylabel(planned.metric)
     figures.add_legend(axes)
@@ -141,8 +141,9 @@ def _slice(planned: Plan, key: str, complete: list[FrozenTrial]) -> str:
     if choices is None:
         xs, ys = [x for x, _ in points], [y for _, y in points]
         axes.plot(xs, ys, "o", color=figures.SERIES[0], markersize=4, clip_on=False)
-        if distribution.low < distribution.high:
-            axes.set_xlim(distribution.low, distribution.high)
+        low, high = (float(getattr(distribution, end)) for end in ("low", "high"))
+        if low < high:
+            axes.set_xlim(low, high)
         axes.locator_params(axis="x", nbins=6)
         if getattr(distribution, "log", False):
             figures.log_x(axes)

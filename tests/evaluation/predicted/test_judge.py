@@ -278,6 +278,7 @@ def test_the_command_writes_the_report_of_one_split_alone(tmp_path, bop, capsys)
         (["predictions=a.csv", "run=runs/a/b"], "nothing to evaluate"),
         (["predictions=a.csv", "data=bop", "robustness=true"], "robustness with predictions"),
         (["predictions=a.csv", "data=bop", "data.root=/no/such/place"], "no such folder"),
+        (["predictions=a.csv", "data=bop", "split=tset"], "split: no split 'tset'; expected train or test"),
     ],
 )
 def test_a_command_that_cannot_be_is_one_line_and_exit_code_2(arguments, message, capsys):
