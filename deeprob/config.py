@@ -8,20 +8,20 @@ Neither torch nor lightning is imported here; Hydra only where a config is compo
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from deeprob.config_errors import check_flags, flatten, one_line_errors
 from deeprob.environment import shipped
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
@@ -31,6 +31,7 @@ _FREE_TEXT = {
     "graph": re.compile("expression|at|upstream|chain"),
     "card": re.compile(r"card\.(?!targets\.).+"),
 }
+_REQUIRED = {"train": ["name=any"], "card": ["name=any"], "evaluate": ["run=any"]}
 ALLOWED_TARGETS = ("deeprob", "torch.optim", "lightning.pytorch", "torchmetrics")
 
 
@@ -84,7 +85,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 
     register()
     _offer_experiment_files(overrides)
-    with _one_line_errors(verb):
+    with _explained(verb, overrides):
         overrides = quote_text(verb, overrides)
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
@@ -116,6 +117,7 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
         except Exception as error:  # kept from Hydra, which would print it in its own words
             errors.append(error)
 
+    check_flags(arguments)
     arguments = sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))  # argparse wants it in front
     quiet = []
     if not any(a.startswith("-") and a not in ("-m", "--multirun") for a in arguments):
@@ -129,7 +131,7 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
         ]
     own_arguments, sys.argv = sys.argv, [sys.argv[0], *quote_text(verb, arguments), *quiet]
     try:
-        with _one_line_errors(verb):
+        with _explained(verb, arguments):
             hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=verb)(checked)()
             if errors:
                 raise errors[0]
@@ -219,12 +221,15 @@ def _inside(target: str, packages: Sequence[str]) -> bool:
 
 def _check(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse what is missing, and packages let in by a file instead of by the command line."""
-    missing = sorted(OmegaConf.missing_keys(cfg))
+    missing = sorted(key for key, value in flatten(cfg).items() if isinstance(value, str) and value == "???")
     if missing:
         hint = "choose an experiment: " + ", ".join(f"experiment={e}" for e in options("experiment"))
         if "name" not in missing:
             hint = f"give it as {missing[0]}=..."
         raise InputError(f"required and not set: {', '.join(missing)}", fix=hint)
+    seed = cfg.get("seed")
+    if isinstance(seed, int) and not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed}", expected="a whole number from 0, below 2**32")
     by_hand = any(o.lstrip("+").startswith("allowed_targets=") for o in overrides)
     if cfg.get("allowed_targets") and not by_hand:
         raise InputError(
@@ -238,76 +243,16 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONFIG_DIR / group).glob("*.yaml"))
 
 
-class _one_line_errors:  # noqa: N801  a context manager reads as a verb
-    """Turn Hydra's and OmegaConf's errors into one line that names the nearest valid key or choice."""
-
-    def __init__(self, verb: str) -> None:
-        self.verb = verb
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        from hydra.errors import HydraException
-
-        if isinstance(error, HydraException | OmegaConfBaseException):
-            raise self._explain(error) from error
-
-    def _explain(self, error: BaseException) -> InputError:
-        text = str(error)
-        where = f"configs/{self.verb}.yaml"
-        key = re.search(r"Could not (?:override|append|delete) '?([\w./@]+)'?", text)
-        if key:
-            return InputError(f"no key {key[1]!r}", where=where, fix=_nearest(key[1], self._keys()))
-        choice = re.search(r"Could not find '([\w-]+)/([^']+)'", text)
-        if choice:
-            group, name = choice.groups()
-            found = options(group)
-            return InputError(
-                f"no {group} named {name!r}", expected=" ".join(found), fix=_nearest(name, found)
-            )
-        unknown = re.search(r"Key '([^']+)' (?:not in|is not in struct)", text)
-        if unknown:
-            full = re.search(r"full_key: (\S+)", text)
-            name = full[1] if full else unknown[1]
-            return InputError(f"no key {name!r}", where=where, fix=_nearest(name, self._keys()))
-        causes = [text]
-        cause = error.__cause__
-        while cause is not None:
-            causes.append(str(cause))
-            cause = cause.__cause__
-        lines = [line.strip() for line in "\n".join(causes).splitlines() if line.strip()]
-        noise = ("object_type", "reference_type", "full_key", "See https")
-        kept = [line for line in dict.fromkeys(lines) if not line.startswith(noise)]
-        return InputError("; ".join(kept), where=where)
-
-    def _keys(self) -> list[str]:
-        from hydra.errors import HydraException
-
-        try:
-            return list(flatten(compose(self.verb, ["name=any"] if self.verb == "train" else [])))
-        except (InputError, HydraException, OmegaConfBaseException):
-            return []
+def _explained(verb: str, overrides: Sequence[str]) -> one_line_errors:
+    """Hydra's errors while composing a verb's config, as InputError."""
+    return one_line_errors(verb, overrides, lambda: _keys(verb), options)
 
 
-def _nearest(name: str, valid: Sequence[str]) -> str | None:
-    """The nearest valid name; for a dotted key, compared with the keys beside it."""
-    level, dot, last = name.rpartition(".")
-    beside = {v[len(level) + len(dot) :].split(".")[0] for v in valid if v.startswith(level + dot)}
-    if not beside:
-        return None
-    near = difflib.get_close_matches(last, beside, n=1)
-    return f"did you mean {level}{dot}{near[0]}?" if near else f"valid: {' '.join(sorted(beside))}"
+def _keys(verb: str) -> list[str]:
+    """The keys of a verb's config as it is without overrides."""
+    from hydra.errors import HydraException
 
-
-def flatten(cfg: DictConfig) -> dict[str, Any]:
-    """All keys of a config with dots between the levels, unresolved: {"optim.optimizer.lr": 0.1, ...}."""
-
-    def walk(prefix: str, node: Any) -> Iterator[tuple[str, Any]]:
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                yield from walk(f"{prefix}{key}.", value)
-        else:
-            yield prefix[:-1], node
-
-    return dict(walk("", OmegaConf.to_container(cfg, resolve=False)))
+    try:
+        return list(flatten(compose(verb, _REQUIRED.get(verb, []))))
+    except (InputError, HydraException, OmegaConfBaseException):
+        return []

@@ -39,10 +39,14 @@ RESULTS = (
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path`, and put it in its place only when the block ends well.
 
-    A reader sees the old file or the new one, never a part, also after kill -9 or a full disk.
+    A reader sees the old file or the new one, never a part, also after kill -9 or a full disk. Raises
+    InputError where nothing can be written at `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    make_folder(path.parent)
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", where=path) from error
     try:
         with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
@@ -59,6 +63,14 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.fsync(folder)  # the rename itself must outlive a power cut
     finally:
         os.close(folder)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it. Raises InputError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"no folder can be made here ({error.strerror})", where=path) from error
 
 
 def _umask() -> int:
@@ -105,7 +117,7 @@ class Run:
             if not (os.environ.get("DEEPROB_RUN_ID") or os.environ.get("SLURM_JOB_ID")):
                 return cls(_fresh_folder(runs_dir / experiment, run_id))
         path = runs_dir / experiment / run_id
-        path.mkdir(parents=True, exist_ok=True)
+        make_folder(path)
         return cls(path)
 
     @classmethod
@@ -238,11 +250,12 @@ class Run:
 
 def _fresh_folder(parent: Path, run_id: str) -> Path:
     """Make parent/run_id, or parent/run_id-2 and so on where another run of the same second took the name."""
+    make_folder(parent)
     attempt = 1
     while True:
         path = parent / (run_id if attempt == 1 else f"{run_id}-{attempt}")
         try:
-            path.mkdir(parents=True)
+            path.mkdir()
         except FileExistsError:
             attempt += 1
         else:

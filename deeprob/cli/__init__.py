@@ -30,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def dispatch(arguments: list[str]) -> int:
     """Give help, or run the verb. Returns the exit code."""
+    if arguments[:1] == ["help"] and len(arguments) > 1:
+        arguments = [arguments[1], "--help"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print_help()
         return 0
@@ -66,6 +68,13 @@ def run_verb(verb: str, rest: list[str]) -> int:
     except InputError as error:
         print(f"deeprob {verb}: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a folder that went away, a disk that is full: no fault in the program
+        if error.filename is None:
+            raise
+        print(f"deeprob {verb}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"\ndeeprob {verb}: stopped; what was finished is kept", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -23,7 +23,7 @@ from typing import Any
 from deeprob.cli.gradcheck import parse_options
 from deeprob.environment import cpu_name, shipped, version
 from deeprob.errors import InputError
-from deeprob.runs import write_text
+from deeprob.runs import make_folder, write_text
 
 KINDS = ("layers", "models")
 ALONE = ("data", "sim", "training", "knn")  # scripts that interleave their rounds, and print their own table
@@ -52,13 +52,15 @@ def main(args: list[str]) -> int:
         raise InputError(f"cannot use rounds={rounds}", where="benchmark", expected="a number from 1")
     budget = 0.2 if quick == "true" else 1.0
     out = Path(options.get("out", "runs/benchmark"))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for kind in kinds:
         results = [measure(kind, budget, options.get("only", "")) for _ in range(int(rounds))]
         failed = [r for r in results if isinstance(r, str)]
         if failed:
             print(f"deeprob benchmark: {kind}: {failed[0]}", file=sys.stderr)
             return 1
+        if not all(r["rows"] for r in results if isinstance(r, dict)):
+            raise InputError(f"no {kind} match only={options['only']}", where="benchmark")
         report(kind, join([r for r in results if isinstance(r, dict)]), out)
     return 0
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from deeprob.data.points import PointsSource
+    from deeprob.data.points import Cloud, PointsSource
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,12 @@ def show_data(cfg: DictConfig) -> int:
     from deeprob.config import build
     from deeprob.data.inspect import describe
 
+    if cfg.data.on_bad_sample == "error":
+        cfg.data.on_bad_sample = "skip"  # all that is bad is listed, not the first alone
     source = build(cfg.data.source)
-    if hasattr(source, "clouds"):
-        return show_clouds(source)
     sheet = Path(cfg.sheet).expanduser() if cfg.sheet else None
+    if hasattr(source, "clouds"):
+        return show_clouds(source, sheet)
     console = Console()
     table, summaries = describe(source, sheet, progress=console.is_terminal)
     console.print(table)
@@ -90,19 +92,33 @@ def show_data(cfg: DictConfig) -> int:
     return 1 if bad else 0
 
 
-def show_clouds(source: PointsSource) -> int:
-    """Print a row for each point cloud: points, normals, and its size along the axes. Returns 0."""
+def show_clouds(source: PointsSource, sheet: Path | None = None) -> int:
+    """Print a row for each point cloud: points, normals, and its size along the axes.
+
+    A sheet shows each object once. Returns 1 where files are bad.
+    """
     from rich.console import Console
     from rich.table import Table
 
     table = Table("split", "object", "points", "normals", "size, cm", title=f"{source.name}: point clouds")
+    drawn: dict[str, tuple[str, Cloud]] = {}
     for split in source.splits:
         for cloud in source.clouds(split):
+            drawn.setdefault(cloud.key, (source.classes[cloud.class_id], cloud))
             size = " x ".join(f"{100 * side:.1f}" for side in cloud.points.max(0) - cloud.points.min(0))
             normals = "no" if cloud.normals is None else "yes"
             table.add_row(split, source.classes[cloud.class_id], str(len(cloud.points)), normals, size)
-    Console().print(table)
-    return 0
+    console = Console()
+    console.print(table)
+    for line in source.skipped:
+        console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
+    if sheet is not None:
+        from deeprob.data.cloud_sheet import cloud_sheet
+        from deeprob.data.inspect import write_sheet
+
+        write_sheet(cloud_sheet(drawn.values()), sheet)
+        console.print(f"sheet  {sheet}", highlight=False, soft_wrap=True)
+    return 1 if source.skipped else 0
 
 
 def show_model(cfg: DictConfig) -> int:

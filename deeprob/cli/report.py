@@ -34,7 +34,8 @@ def report(cfg: DictConfig) -> None:
 
     console = Console()
     if (cfg.run is None) == (cfg.runs is None):
-        raise InputError("nothing to report on", expected="either run=<run folder> or runs='<pattern>'")
+        what = "nothing to report on" if cfg.run is None else "run= and runs= together"
+        raise InputError(what, expected="either run=<run folder> or runs='<pattern>'")
     if cfg.run is not None:
         from deeprob.evaluation.report import write_report
 

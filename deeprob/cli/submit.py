@@ -67,7 +67,7 @@ def submit(cfg: DictConfig, verb: str, overrides: list[str], command: str) -> in
     """Write the job that `command` asks for, hand it over, print its numbers and how to watch it."""
     from deeprob.cluster import queue, script, slurm
     from deeprob.cluster.job import Job, check_writable, free_folder
-    from deeprob.cluster.tasks import make_tasks
+    from deeprob.cluster.tasks import VERBS, make_tasks
 
     cluster = cfg.cluster
     if cluster.scheduler not in ("slurm", "local"):
@@ -75,7 +75,7 @@ def submit(cfg: DictConfig, verb: str, overrides: list[str], command: str) -> in
     if cfg.workers < 1:
         raise InputError(f"workers={cfg.workers}", expected="1 or more")
     script.check_time(cluster)
-    if cluster.scheduler == "slurm" and not cfg.dry_run:
+    if verb in VERBS and cluster.scheduler == "slurm" and not cfg.dry_run:
         slurm.check(cluster)
     overrides = [*overrides, *_scratch_paths(cluster, verb, overrides)]
     jobs_dir = _jobs_dir(cfg)

@@ -54,6 +54,18 @@ class PerceptionData(LightningDataModule):
         memory_budget_gb: float = 8.0,
     ) -> None:
         super().__init__()
+        for name, value, low in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("workers", num_workers, 0),
+            ("num_folds", num_folds, 0),
+        ):
+            if value < low:
+                raise InputError(f"data.{name} is {value}", expected=f"{low} or more")
+        if not 0 <= val_fraction < 1:
+            raise InputError(f"data.val_fraction is {val_fraction:g}", expected="0 to under 1")
+        if not memory_budget_gb >= 0:
+            raise InputError(f"data.memory_budget_gb is {memory_budget_gb:g}", expected="0 or more")
         if (val_fraction or num_folds) and "val" in source.splits:
             key = "num_folds" if num_folds else "val_fraction"
             raise InputError(

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from deeprob.errors import InputError
+from deeprob.runs import make_folder
 
 _DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 _BOP = "https://huggingface.co/datasets/bop-benchmark/{0}/resolve/main/{0}_{1}.zip"
@@ -20,6 +21,7 @@ _BOP_TEST = {  # the archive of test images of each set
     **dict.fromkeys(("lm", "lmo", "tudl", "icbin", "itodd", "ycbv", "hope"), "test_all"),
     **dict.fromkeys(("tless", "hb"), "test_primesense_all"),
 }
+_BOP_FOLDER = {"tless": "test_primesense", "hb": "test_primesense"}  # where it unpacks to; others: test
 _UNPACKED_LIMIT = 2**40
 _RATIO_LIMIT = 200  # no archive of images or arrays shrinks further; a bomb does
 _CHUNK = 1 << 20
@@ -49,7 +51,8 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
         Archive(
             "Progress-Objects-Sample.tar.gz",
             _DRIVE.format("1C8_JFsnPVm392C-S1rH0y4HFfNkdMlXi"),
-            "Progress-Objects-Sample",
+            "props/Progress-Objects-Sample",
+            into="props",
             md5="b32c587684bb54a9f918b6b081a18e28",
         ),
     ),
@@ -57,9 +60,10 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
         Archive(
             "PROPS-Detection-Dataset.tar.gz",
             _DRIVE.format("1vG7_O-1JcYAgixdnV_n0QuFCt2R0050j"),
-            "PROPS-Detection-Dataset",
+            "props/PROPS-Detection-Dataset",
+            into="props",
             md5="225d557f4980bd3e999d93411c3bebe6",
-            inner="PROPS-Detection-Dataset/PROPS-Detection.tar.gz",
+            inner="props/PROPS-Detection-Dataset/PROPS-Detection.tar.gz",
             inner_md5="edb9252acb907894a478e8e1dc244da1",
         ),
     ),
@@ -67,7 +71,8 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
         Archive(
             "PROPS-Pose-Dataset.tar.gz",
             _DRIVE.format("15rhwXhzHGKtBcxJAYMWJG7gN7BLLhyAq"),
-            "PROPS-Pose-Dataset",
+            "props/PROPS-Pose-Dataset",
+            into="props",
             md5="a0c39fe326377dacd1d652f9fe11a7f4",
         ),
     ),
@@ -89,7 +94,12 @@ def archives(name: str) -> tuple[Archive, ...]:
         bop = name.removeprefix("bop:")
         if bop not in _BOP_TEST:
             raise InputError(f"no BOP data set {bop!r}", expected=", ".join(_BOP_TEST))
-        parts = (("base", ".", bop), ("models", bop, f"{bop}/models"), (_BOP_TEST[bop], bop, f"{bop}/test"))
+        root = f"bop/{bop}"
+        parts = (
+            ("base", "bop", root),
+            ("models", root, f"{root}/models"),
+            (_BOP_TEST[bop], root, f"{root}/{_BOP_FOLDER.get(bop, 'test')}"),
+        )
         return tuple(
             Archive(f"{bop}_{part}.zip", _BOP.format(bop, part), folder, into) for part, into, folder in parts
         )
@@ -110,7 +120,7 @@ def fetch(name: str, data_dir: Path, report: Report) -> list[Path]:
         # While the archive stands, unpacking has not ended: it is deleted after the last member.
         if (data_dir / archive.folder).is_dir() and not path.exists() and not _part(path).exists():
             continue
-        data_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(data_dir)
         download(archive, data_dir, report)
         unpack(path, data_dir / archive.into, report)
         if archive.inner:

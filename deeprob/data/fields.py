@@ -102,8 +102,13 @@ def as_box(value: Any, size: tuple[int, ...], where: object, name: str) -> NDArr
     return edges - 0.5
 
 
-def as_transform(entry: dict[str, Any], metres: float, where: object) -> NDArray[np.float64]:
-    """Check cam_R_m2c, nine row-wise values, and cam_t_m2c, three in units of `metres`: T (4, 4)."""
+def as_transform(
+    entry: dict[str, Any], metres: float, where: object, farthest: float = _FARTHEST
+) -> NDArray[np.float64]:
+    """Check cam_R_m2c, nine row-wise values, and cam_t_m2c, three in units of `metres`: T (4, 4).
+
+    farthest: metres that the translation must stay below along each axis.
+    """
     R, t = "cam_R_m2c", "cam_t_m2c"
     rotation = as_numbers(field(entry, where, R), 9, where, R).reshape(3, 3)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -111,8 +116,10 @@ def as_transform(entry: dict[str, Any], metres: float, where: object) -> NDArray
     if not (error < _ROTATION_TOLERANCE and np.linalg.det(rotation) > 0):
         raise InputError(f"{R} is no rotation", where=where, expected="an orthonormal, right-handed matrix")
     translation = as_numbers(field(entry, where, t), 3, where, t) * metres
-    if np.abs(translation).max() > _FARTHEST:
-        raise InputError(f"{t} is {np.abs(translation).max():g} m away", where=where, expected="under 1 km")
+    if np.abs(translation).max() > farthest:
+        raise InputError(
+            f"{t} is {np.abs(translation).max():g} m away", where=where, expected=f"under {farthest:g} m"
+        )
     return make_transform(rotation, translation)
 
 

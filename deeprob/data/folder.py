@@ -35,7 +35,7 @@ class FolderSource(FileSource[tuple[Path, int]]):
             base = self.root / folder
             if not base.is_dir():
                 raise InputError(f"no folder for split {split!r}", where=base)
-            classes = [path for path in list_folder(base) if path.is_dir() and not path.name.startswith(".")]
+            classes = [path for path in list_folder(base) if path.is_dir()]
             found[split] = [(image, path.name) for path in classes for image in find_images(path)]
             if not found[split]:
                 raise InputError(f"split {split!r} has no images", where=base, expected="<class>/<image>")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,12 +55,8 @@ def describe(
         summaries[split], chosen = _summarise(source, split, per_split, progress)
         drawn += [(split, frame) for frame in chosen]
     if sheet is not None and drawn:
-        image = contact_sheet(((f"{split}: {frame.key}", frame) for split, frame in drawn), source.classes)
-        encoded, buffer = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        if not encoded:
-            raise InputError("the contact sheet cannot be written", where=sheet)
-        with atomic_file(sheet, "wb") as file:
-            file.write(buffer.tobytes())
+        titled = ((f"{split}: {frame.key}", frame) for split, frame in drawn)
+        write_sheet(contact_sheet(titled, source.classes), sheet)
     return _table(source, summaries), summaries
 
 
@@ -68,17 +64,32 @@ def contact_sheet(
     frames: Iterable[tuple[str, Frame]], classes: tuple[str, ...], columns: int = 4, width: int = 320
 ) -> NDArray[np.uint8]:
     """Draw titled frames with boxes, masks and class names, in rows of `columns`: uint8 (H, W, 3)."""
-    tiles = [_tile(title, frame, classes, width) for title, frame in frames]
+    return tiled([_tile(title, frame, classes, width) for title, frame in frames], columns)
+
+
+def tiled(tiles: Sequence[NDArray[np.uint8]], columns: int = 4) -> NDArray[np.uint8]:
+    """Lay pictures of one width out in rows of `columns`; black fills what is left."""
     height = max(len(tile) for tile in tiles)
     tiles = [np.pad(tile, ((0, height - len(tile)), (0, 0), (0, 0))) for tile in tiles]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     return np.concatenate([np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)])
 
 
+def write_sheet(image: NDArray[np.uint8], path: Path) -> None:
+    """Write an RGB picture as PNG, whole or not at all. Raises InputError where it cannot."""
+    encoded, buffer = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not encoded:
+        raise InputError("the contact sheet cannot be written", where=path)
+    with atomic_file(path, "wb") as file:
+        file.write(buffer.tobytes())
+
+
 def _summarise(
     source: Source, split: str, per_split: int, progress: bool
 ) -> tuple[SplitSummary, list[Frame]]:
+    told = len(getattr(source, "skipped", ()))  # what a source that skips has left out before
     frames = source.frames(split)
+    left_out = list(getattr(source, "skipped", ()))[told:]
     if isinstance(frames, Frames):
         frames = frames.skipping()
     summary, sides, groups, labels = SplitSummary(), [], set(), set()
@@ -107,7 +118,7 @@ def _summarise(
         low, middle, high = np.percentile(sides, (5, 50, 95))
         summary.boxes = float(low), float(middle), float(high)
     if isinstance(frames, Frames):
-        summary.bad = list(frames.skipped)
+        summary.bad = [*left_out, *frames.skipped]
     return summary, chosen
 
 
@@ -151,6 +162,12 @@ def _tile(title: str, frame: Frame, classes: tuple[str, ...], width: int) -> NDA
         left, top, right, bottom = np.rint((instance.box_xyxy + 0.5) * scale - 0.5).astype(int).tolist()
         cv2.rectangle(image, (left, top), (right, bottom), color)
         _write(image, classes[instance.class_id], (left + 1, max(top - 2, 8)), color)
+    return titled_tile(title, image)
+
+
+def titled_tile(title: str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture with a bar on top that holds (the end of) a title."""
+    width = image.shape[1]
     bar = np.full((14, width, 3), 30, np.uint8)
     _write(bar, title[-width // 6 :], (3, 10), (220, 220, 220))
     return np.concatenate([bar, image])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.reading import OnBadSample, fingerprint, read_bytes, read_text
+from deeprob.data.reading import OnBadSample, fingerprint, is_litter, read_bytes, read_text
 from deeprob.errors import InputError
 
 Points = NDArray[np.float64]
@@ -70,7 +70,12 @@ class PointsSource:
         self.on_bad_sample = on_bad_sample
         self.skipped: list[str] = []
         self.splits = tuple(splits)
-        files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = sorted(
+            path
+            for path in self.root.rglob("*")
+            if path.suffix.lower() in SUFFIXES
+            and not any(is_litter(part) for part in path.relative_to(self.root).parts)
+        )
         self.classes = tuple(sorted({self._class(path) for path in files}))
         self._files = {
             split: [

@@ -9,17 +9,19 @@ import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.fields import as_box, as_list, as_object, as_text, field, inside, read_json
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.reading import OnBadSample, read_bytes, read_image, read_text
+from deeprob.data.reading import OnBadSample, is_litter, read_bytes, read_image, read_text
 from deeprob.data.source import FileSource
 from deeprob.data.unpickle import read_pickle
 from deeprob.errors import InputError
 
+MD5_TABLE = "classification_md5.tsv"
 CLASSES = (
     "master_chef_can",
     "cracker_box",
@@ -38,7 +40,8 @@ class PropsClassificationSource(FileSource[tuple[Path, int]]):
     """60,000 crops of 32 x 32 pixels, in one pickle for each object instance, wholly in "train" or "test".
 
     root: the folder Progress-Objects-Sample. md5_file: a table of file names and MD5 sums, relative to root;
-    each file is checked against it before it is unpickled. A frame is one crop, with one box around all.
+    each file is checked against it before it is unpickled. Without one, MD5_TABLE beside root is used where
+    it lies. A frame is one crop, with one box around all.
     """
 
     unit = "group"  # the crops of one object instance are views of the same thing
@@ -53,22 +56,32 @@ class PropsClassificationSource(FileSource[tuple[Path, int]]):
         name: str | None = None,
     ) -> None:
         super().__init__(root, name, on_bad_sample)
-        self._md5 = _read_md5(self.root / md5_file) if md5_file else {}
+        table = self.root / md5_file if md5_file else self.root.parent / MD5_TABLE
+        self._md5 = _read_md5(table) if md5_file or table.is_file() else {}
         meta = self.root / "meta.pkl"
-        test = as_list(
-            field(as_object(self._pickle(meta), meta, "content"), meta, "test_split"), meta, "test_split"
-        )
-        held_out = {as_text(stem, meta, "test_split") for stem in test}
-        files = sorted(path for path in self.root.glob("*.pkl") if path != meta)
-        missing = held_out - {path.stem for path in files}
-        if missing:
-            raise InputError(f"no file {min(missing)}.pkl, which meta.pkl names", where=self.root)
+        split = field(as_object(self._pickle(meta), meta, "content"), meta, "test_split")
+        held_out = {as_text(stem, meta, "test_split") for stem in _as_sequence(split, meta, "test_split")}
+        files = sorted(path for path in self.root.glob("*.pkl") if path != meta and not is_litter(path.name))
+        self._check_complete({path.stem for path in files}, held_out)
         self._files = {
             "train": [path for path in files if path.stem not in held_out],
             "test": [path for path in files if path.stem in held_out],
         }
         # A file holds some 400 crops, which are asked for one after the other.
         self._instance = functools.lru_cache(maxsize=8)(self._read_instance)
+
+    def _check_complete(self, found: set[str], held_out: set[str]) -> None:
+        """Miss the files that the table of MD5 sums names, or, where there is none, the held-out instances.
+
+        The published list of held-out instances may name some that are not published.
+        """
+        wanted = {Path(name).stem for name in self._md5} - {"meta"} if self._md5 else held_out
+        by = "the table of MD5 sums" if self._md5 else "meta.pkl"
+        for stem in sorted(wanted - found):
+            error = InputError(f"no file {stem}.pkl, which {by} names", where=self.root)
+            if self.on_bad_sample == "error":
+                raise error
+            self.skipped.append(str(error))
 
     def items(self, split: str) -> list[tuple[Path, int]]:
         items = []
@@ -101,7 +114,8 @@ class PropsClassificationSource(FileSource[tuple[Path, int]]):
 
     def _read_instance(self, path: Path) -> tuple[NDArray[np.uint8], list[int]]:
         content = as_object(self._pickle(path), path, "content")
-        images, labels = field(content, path, "data"), as_list(field(content, path, "labels"), path, "labels")
+        images = field(content, path, "data")
+        labels = _as_sequence(field(content, path, "labels"), path, "labels")
         if not (isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4):
             raise InputError(
                 "data is no uint8 array of four dimensions", where=path, expected="(N, 32, 32, 3)"
@@ -178,6 +192,13 @@ class PropsDetectionSource(FileSource[tuple[Path, str, int]]):
         if len(pair) != 2:
             raise InputError(f"frame has {len(pair)} parts", where=where, expected="image path and objects")
         return inside(self.root, as_text(pair[0], where, "image path"), where, "image path"), pair[1]
+
+
+def _as_sequence(value: object, path: Path, name: str) -> list[Any]:
+    """Check for a list in a pickle, or an array or set that stands for one."""
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        return list(value.tolist())
+    return sorted(value) if isinstance(value, (set, frozenset)) else as_list(value, path, name)
 
 
 def _read_md5(path: Path) -> dict[str, str]:

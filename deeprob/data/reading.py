@@ -167,7 +167,10 @@ def read_plane(path: Path) -> Pixels:
 
 
 def find_images(root: Path) -> Iterator[Path]:
-    """Find every image under `root` in sorted order; links to folders are followed, once."""
+    """Find every image under `root` in sorted order; links to folders are followed, once.
+
+    What is no part of a data set is passed over: `is_litter`.
+    """
     visited: set[str] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
@@ -175,16 +178,21 @@ def find_images(root: Path) -> Iterator[Path]:
             subfolders.clear()
             continue
         visited.add(real)
-        subfolders.sort()
+        subfolders[:] = sorted(name for name in subfolders if not is_litter(name))
         for file in sorted(files):
-            if file.lower().endswith(IMAGE_SUFFIXES):
+            if file.lower().endswith(IMAGE_SUFFIXES) and not is_litter(file):
                 yield Path(folder, file)
 
 
+def is_litter(name: str) -> bool:
+    """Whether tools left this file or folder behind: hidden (`._1.jpg`, a notebook's copies), or a Mac's."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def list_folder(path: Path) -> list[Path]:
-    """List a folder in sorted order. Raises InputError where it is missing or cannot be read."""
+    """List a folder in sorted order, without litter. Raises InputError where it is missing or unreadable."""
     try:
-        return sorted(path.iterdir())
+        return sorted(entry for entry in path.iterdir() if not is_litter(entry.name))
     except OSError as error:
         raise InputError(f"cannot be listed ({error.strerror or error})", where=path) from None
 

@@ -75,8 +75,11 @@ def read_mask(path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def read_depth(path: Path, metres: float, size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Read a depth image in units of `metres`: float32 (H, W), 0 where there is no reading."""
-    return same_size(read_plane(path), size, path).astype(np.float32) * np.float32(metres)
+    """Read a 16-bit depth image in units of `metres`: float32 (H, W), 0 where there is no reading."""
+    plane = same_size(read_plane(path), size, path)
+    if plane.dtype != np.uint16:
+        raise InputError(f"depth of type {plane.dtype}", where=path, expected="16 bits a pixel")
+    return plane.astype(np.float32) * np.float32(metres)
 
 
 def same_size(plane: NDArray[np.generic], size: tuple[int, ...], path: Path) -> NDArray[np.generic]:

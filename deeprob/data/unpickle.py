@@ -60,6 +60,7 @@ _ARRAY = ("numpy", "ndarray")  # only named as the type to reconstruct: a call c
 _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,
+    **{(module, "set"): set for module in ("builtins", "__builtin__")},
     **{(module, "_reconstruct"): _empty_array for module in _MODULES},
     **{(module, "scalar"): np._core.multiarray.scalar for module in _MODULES},  # type: ignore[attr-defined]
 }

@@ -119,6 +119,26 @@ def load_mesh(path: Path, scale: float = 1.0) -> Mesh:
     return _assemble(parts, path)
 
 
+def load_vertices(path: Path) -> NDArray[np.float64]:
+    """Load the vertices (V, 3) of a mesh alone, in the file's unit; its textures may be missing."""
+    import trimesh
+
+    if not path.is_file():
+        raise InputError("no such mesh file", where=path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mesh = trimesh.load_mesh(path, process=False, skip_materials=True)
+            vertices = np.asarray(mesh.vertices, np.float64)
+    except Exception as error:  # trimesh raises whatever its parsers stumble over
+        raise InputError(
+            f"the mesh cannot be read ({error})", where=path, expected="a valid OBJ, PLY or STL file"
+        ) from error
+    if not len(vertices) or not np.isfinite(vertices).all():
+        raise InputError("a mesh without vertices, or not finite ones", where=path)
+    return vertices
+
+
 def _part(geometry: Any) -> tuple[Any, ...]:
     """Vertices, faces, corner colours, corner uv or None, texture or None of a trimesh geometry."""
     vertices, faces = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces)

@@ -146,7 +146,10 @@ class PropsPoseSettings(FileSourceSettings):
 
     _target_: str = "deeprob.data.props_pose.PropsPoseSource"
     depth_scale: float = 1e-4
+    stored: str = "T_obj_cam"
     translation_scale: float = 1.0
+    model_scale: float = 1.0
+    check: bool = True
 
 
 @dataclass

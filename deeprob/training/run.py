@@ -17,6 +17,7 @@ from torch import nn
 
 from deeprob import environment
 from deeprob.data.datamodule import PerceptionData
+from deeprob.errors import InputError
 from deeprob.runs import Run, write_json, write_text
 from deeprob.training import signals
 from deeprob.training.allocator import keep_freed_memory
@@ -54,6 +55,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         keep_freed_memory()
         pl.seed_everything(cfg.seed, verbose=False)
         data = make_data(cfg)
+        _check_judged_by(cfg, data.splits)
         with one_at_a_time(run):
             data.prepare_data()
         data.setup("fit")
@@ -102,6 +104,18 @@ def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
     write_text(run.config, OmegaConf.to_yaml(_without_permissions(cfg), resolve=True))
     write_text(run.overrides, "".join(f"{line}\n" for line in overrides))
     write_json(run.environment, environment.describe())
+
+
+def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
+    """Raise InputError before an hour is spent, where what the run is judged by is not there."""
+    wanted = cfg.evaluation.split
+    if wanted not in splits and not (cfg.trainer.overfit or cfg.trainer.lr_finder):
+        raise InputError(
+            f"no split {wanted!r} to judge the run by",
+            where="evaluation.split",
+            expected=" or ".join(splits),
+            fix=f"set evaluation.split={splits[-1]}",
+        )
 
 
 def _say(line: str, main: bool) -> None:

@@ -67,6 +67,45 @@ def test_the_shell_completes_verbs_and_keys(line, expected, monkeypatch, capsys)
     assert expected in capsys.readouterr().out.split()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--bogus"], "unrecognized arguments: --bogus; expected key=value"),
+        (["train", "--cfg", "nonsense"], "invalid choice: 'nonsense'"),
+        (["train", "name=x", "paths.runs_dir=/proc/none"], "/proc/none/x: no folder can be made here"),
+        (["fetch", "robocup_msl", "paths.data_dir=/proc/none"], "/proc/none: no folder can be made here"),
+        (
+            ["render", "preview=true", "sim.camera.width=64", "sim.camera.height=48", "out=/proc/x.png"],
+            "/proc",
+        ),
+        (["report", "run=x", "runs=y"], "run= and runs= together; expected either"),
+        (["submit", "nothing"], "'nothing' cannot be submitted"),
+    ],
+)
+def test_a_mistake_of_any_verb_is_one_line_and_exit_code_2(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_help_can_be_asked_for_in_front(capsys):
+    assert main(["help", "fetch"]) == 0
+    assert "deeprob fetch <name>" in capsys.readouterr().out
+
+
+def test_a_disk_that_fills_up_is_one_line_and_exit_code_1(monkeypatch, capsys):
+    from deeprob.cli import fetch
+
+    def fail(arguments):
+        raise OSError(28, "No space left on device", "/data/archive.part")
+
+    monkeypatch.setattr(fetch, "main", fail)
+    assert main(["fetch", "robocup_msl"]) == 1
+    assert capsys.readouterr().err == "deeprob fetch: /data/archive.part: No space left on device\n"
+
+
 def test_a_run_folder_that_is_not_there_is_exit_code_2(capsys):
     assert main(["train", "run=runs/none/such"]) == 2
     assert "no such run folder" in capsys.readouterr().err

@@ -1,5 +1,9 @@
 """`deeprob info` as a user types it."""
 
+import pickle
+
+import cv2
+import numpy as np
 import pytest
 
 from deeprob.cli import main
@@ -70,3 +74,35 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, said, capsys):
     error = capsys.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_clouds_are_drawn_once_each(tmp_path, capsys):
+    for number, name in enumerate(("ball", "stick")):
+        points = np.random.default_rng(number).normal(size=(200, 3)) * (0.05, 0.05, 0.05 + 0.1 * number)
+        np.save(tmp_path / f"{name}.npy", points)
+    (tmp_path / "broken.xyz").write_text("1 2\n")
+    sheet = tmp_path / "sheet.png"
+    assert (
+        main(["info", "data=points", f"data.root={tmp_path}", f"sheet={sheet}"]) == 1
+    )  # something is bad, and told
+    assert "broken.xyz" in capsys.readouterr().out
+    image = cv2.imread(str(sheet))
+    assert image.shape == (14 + 240, 4 * 320, 3)
+    drawn = [(image[14:, i * 320 : (i + 1) * 320] > 60).any(axis=2).sum() for i in range(4)]
+    assert min(drawn[:2]) > 200
+    assert max(drawn[2:]) == 0
+
+
+def test_all_that_is_bad_is_listed_whatever_the_source_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    content = {"data": np.zeros((2, 32, 32, 3), np.uint8), "labels": [8, 8]}
+    for stem in ("mug_1", "mug_2", "mug_3", "mug_4"):
+        (tmp_path / f"{stem}.pkl").write_bytes(pickle.dumps(content, protocol=2))
+    (tmp_path / "meta.pkl").write_bytes(pickle.dumps({"test_split": ["mug_4"]}))
+    (tmp_path / "mug_1.pkl").write_bytes(b"noise")
+    (tmp_path / "mug_2.pkl").write_bytes(b"")
+    assert main(["info", "data=props_classification", f"data.root={tmp_path}"]) == 1
+    shown = capsys.readouterr().out
+    assert "mug_1.pkl: broken pickle" in shown
+    assert "mug_2.pkl: empty file" in shown
+    assert any("bad frames" in line and "2" in line for line in shown.splitlines())

@@ -5,7 +5,8 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from deeprob.config import CONFIG_DIR, build, compose, flatten, options
+from deeprob.config import CONFIG_DIR, build, compose, options
+from deeprob.config_errors import flatten
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
 
@@ -64,6 +65,18 @@ def test_every_root_has_a_schema():
         ("trainer.max_epochs=", "could not be converted"),
         ("data.augmentation.flip=often", "could not be converted to Float"),
         ("model=[", "no viable alternative"),
+        ("bogus", "cannot use 'bogus'; expected key=value"),
+        (
+            "data.label_map={mug: null}",
+            r"data.label_map cannot take new keys .* '\+data.label_map={mug: null}'",
+        ),
+        ("data.sim.cam.width=3", "no key 'data.sim.cam.width'; did you mean data.sim.camera?"),
+        (
+            "data/view=points",
+            r"no key 'data\.[a-z_.]+' beside data/view=points; an experiment sets it",
+        ),
+        ("seed=-1", "seed=-1; expected a whole number from 0"),
+        ("seed=4294967296", "below"),
     ],
 )
 def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
@@ -71,6 +84,22 @@ def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
         compose("train", ["experiment=quickstart", override])
     assert re.search(said.replace("?", r"\?"), str(error.value)), str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("verb", "overrides", "said"),
+    [
+        ("evaluate", ["rn=x"], "no key 'rn'; did you mean run?"),
+        ("card", ["experiment=quickstart", "card.data.licens=x"], "did you mean card.data.licence?"),
+        ("card", [], "required and not set: name; choose an experiment: experiment=quickstart"),
+        ("sweep", ["sweep=none"], "no sweep named 'none'; expected quickstart robocup robocup_softmax$"),
+        ("info", ["data=folders"], "expected .*; did you mean folder?"),
+    ],
+)
+def test_every_verb_names_the_nearest(verb, overrides, said):
+    with pytest.raises(InputError) as error:
+        compose(verb, overrides)
+    assert re.search(said.replace("?", r"\?"), str(error.value)), str(error.value)
 
 
 def test_a_training_without_experiment_lists_them():

@@ -218,7 +218,7 @@ def build_props_detection(root: Path) -> None:
 def build_props_pose(root: Path) -> None:
     front, behind = two_masks()
     for split in ("train", "val"):
-        gt = {}
+        gt, info = {}, {}
         for number in range(3):
             write_image(root / split / f"rgb/{number:06d}.png", seed=number)
             write_plane(root / split / f"depth/{number:06d}.png", np.full((30, 40), 9000, np.uint16))
@@ -231,7 +231,9 @@ def build_props_pose(root: Path) -> None:
                 {"cam_R_m2c": T[:3, :3].ravel().tolist(), "cam_t_m2c": T[:3, 3].tolist(), "obj_id": obj_id}
                 for T, obj_id in zip(inverses, (14, 3), strict=True)
             ]
+            info[str(number)] = [{"bbox_visib": [10, 5, 11, 14]}, {"bbox_visib": [18, 8, 11, 16]}]
         (root / split / f"{split}_gt.json").write_text(json.dumps(gt))
+        (root / split / f"{split}_gt_info.json").write_text(json.dumps(info))
 
 
 READERS = (

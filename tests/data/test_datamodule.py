@@ -167,3 +167,20 @@ def test_folds_take_turns_as_validation(array_source) -> None:
 def test_impossible_folds_are_refused(array_source, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         data(array_source(), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "data.batch_size is 0; expected 1 or more"),
+        ({"eval_batch_size": -1}, "data.eval_batch_size is -1"),
+        ({"num_workers": -2}, "data.workers is -2; expected 0 or more"),
+        ({"num_folds": -3}, "data.num_folds is -3"),
+        ({"val_fraction": 1.0}, "data.val_fraction is 1; expected 0 to under 1"),
+        ({"val_fraction": -0.1}, "data.val_fraction is -0.1"),
+        ({"memory_budget_gb": float("nan")}, "data.memory_budget_gb is nan"),
+    ],
+)
+def test_impossible_numbers_are_refused_before_anything_is_read(array_source, options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        PerceptionData(array_source(), VIEW, progress=False, **options)

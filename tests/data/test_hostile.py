@@ -40,7 +40,7 @@ def break_file(path: Path) -> Iterator[tuple[str, Callable[[Path], Any], bool]]:
         yield f"cut at {cut} of {size} bytes", lambda p, n=cut: p.write_bytes(p.read_bytes()[:n]), not text
 
 
-OPTIONAL = ("scene_gt_info.json",)
+OPTIONAL = ("scene_gt_info.json", "train_gt_info.json")
 LISTED = ("rgb", "cat", "dög house", "r1", "r2")  # folders whose images are found by listing them
 
 

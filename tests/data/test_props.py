@@ -1,4 +1,5 @@
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -93,14 +94,35 @@ def test_stored_transforms_are_inverted(poses: Path) -> None:
     assert (CLASSES[mug.class_id], OBJECT_IDS[mug.class_id]) == ("mug", 14)
     np.testing.assert_allclose(mug.T_cam_obj[:3, 3], [0.1, -0.05, 0.8], atol=1e-12)
     np.testing.assert_allclose(frame.depth_m, 0.9)
-    assert frame.K[0, 2] == 342.35
     assert mug.mask.sum() == 180
 
 
 @pytest.mark.parametrize(
     ("options", "fix"),
-    [({"depth_scale": 1e-3}, "depth_scale=0.0001"), ({"translation_scale": 0.01}, "depth_scale=1e-06")],
+    [({"depth_scale": 1e-3}, "depth_scale=0.0001"), ({"depth_scale": 4e-5}, "depth_scale=0.0001")],
 )
 def test_mistaken_unit_is_noticed_and_the_likely_one_named(poses: Path, options: dict, fix: str) -> None:
-    with pytest.raises(InputError, match=rf"object 0: depth .* but pose at .*{fix}"):
-        PropsPoseSource(poses, **options).frames("train")[0]
+    with pytest.raises(InputError, match=rf"train: depth .* but pose at .*{fix}"):
+        PropsPoseSource(poses, **options).frames("train")
+    assert len(PropsPoseSource(poses, check=False, **options).frames("train")) == 3
+
+
+def test_object_without_visible_box_is_left_out(poses: Path) -> None:
+    path = poses / "train/train_gt_info.json"
+    info = json.loads(path.read_text())
+    info["0"][0]["bbox_visib"] = []
+    path.write_text(json.dumps(info))
+    frames = PropsPoseSource(poses).frames("train")
+    assert [CLASSES[i.class_id] for i in frames[0].instances] == ["sugar_box"]
+    assert len(frames[1].instances) == 2
+
+
+def test_intrinsics_follow_the_size_of_the_frame(poses: Path, draw) -> None:
+    # The fixture's frames are 40 x 30, a sixteenth: the picture's middle stays where it was.
+    K = PropsPoseSource(poses).frames("train")[0].K
+    np.testing.assert_allclose(K[0], [902.19 / 16, 0, (342.35 + 0.5) / 16 - 0.5])
+    np.testing.assert_allclose(K[1], [0, 902.39 / 16, (252.23 + 0.5) / 16 - 0.5])
+    np.testing.assert_array_equal(K[2], [0, 0, 1])
+    draw(poses / "train/rgb/000001.png", width=30)
+    with pytest.raises(InputError, match=r"000001\.png: image of 40 x 30|image of 30 x 30"):
+        PropsPoseSource(poses).frames("train")[1]

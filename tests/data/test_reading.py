@@ -181,3 +181,15 @@ def test_folder_that_cannot_be_listed_is_one_line(tmp_path: Path) -> None:
         list_folder(tmp_path / "none")
     with pytest.raises(InputError, match="cannot be listed"):
         list(find_images(tmp_path / "none"))
+
+
+def test_what_tools_leave_behind_is_no_part_of_a_data_set(tmp_path: Path, readers, draw) -> None:
+    for name, folder in (("folder", "train/cat"), ("darknet", "2019a/r1"), ("bop", "train_pbr/000000/rgb")):
+        reader, root = readers[name], tmp_path / name
+        reader.build(root)
+        keys = [frame.key for frame in reader.open(root).frames(reader.split)]
+        image = next(path for path in sorted((root / folder).iterdir()) if path.suffix in (".png", ".jpg"))
+        (root / folder / f"._{image.name}").write_bytes(b"\x00\x05\x16\x07")
+        draw(root / folder / ".ipynb_checkpoints" / f"copy{image.suffix}")
+        draw(root / Path(folder).parent / "__MACOSX" / f"copy{image.suffix}")
+        assert [frame.key for frame in reader.open(root).frames(reader.split)] == keys
