@@ -7,7 +7,9 @@ Neither this module nor the help of a verb imports torch, lightning or Hydra, so
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -19,6 +21,9 @@ from deeprob.training.signals import watch
 def main(arguments: list[str] | None = None) -> int:
     """Run `deeprob <verb> [overrides]`; with None, the process's own arguments. Returns the exit code."""
     watch()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # in a locale of ASCII, a question mark in place of a cross
+            stream.reconfigure(errors="replace")
     try:
         code = dispatch(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -74,7 +79,7 @@ def run_verb(verb: str, rest: list[str]) -> int:
         if error.filename is None:
             raise
         print(f"deeprob {verb}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+        return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
     except KeyboardInterrupt:
         print(f"\ndeeprob {verb}: stopped; what was finished is kept", file=sys.stderr)
         return 128 + signal.SIGINT

@@ -32,7 +32,8 @@ def main(arguments: list[str]) -> int:
     for name in names:
         archives(name)  # an unknown name is told before the first download
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
         def report(what: str, done: int, total: int | None) -> None:

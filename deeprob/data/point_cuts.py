@@ -122,18 +122,20 @@ def shape_distribution(clouds: Ragged) -> Tensor:
 
 
 def draw_clouds(
-    clouds: Sequence[NDArray[np.float32]], colours: Sequence[NDArray[np.uint8]] | None = None
+    clouds: Sequence[NDArray[np.float32]],
+    colours: Sequence[NDArray[np.uint8]] | None = None,
+    size: int = PICTURE,
 ) -> NDArray[np.uint8]:
-    """Draw clouds (P, 3) as the camera sees them: uint8 (n, PICTURE, PICTURE, 3).
+    """Draw clouds (P, 3) as the camera sees them: uint8 (n, size, size, 3).
 
     colours: of the points of each, uint8 (P, 3); None draws near points dark and far ones light.
     """
-    pictures = np.full((len(clouds), PICTURE, PICTURE, 3), 255, np.uint8)
+    pictures = np.full((len(clouds), size, size, 3), 255, np.uint8)
     near, far = np.array([20, 60, 120]), np.array([170, 205, 235])
     for number, (picture, points) in enumerate(zip(pictures, clouds, strict=True)):
         centred = points - (points.min(0) + points.max(0)) / 2
         reach = max(float(np.abs(centred).max()), 1e-9)
-        column, row = np.rint((centred[:, :2] / reach * 0.46 + 0.5) * (PICTURE - 1)).astype(int).T
+        column, row = np.rint((centred[:, :2] / reach * 0.46 + 0.5) * (size - 1)).astype(int).T
         depth = (centred[:, 2:] / reach + 1) / 2
         colour = (near + depth * (far - near)).astype(np.uint8) if colours is None else colours[number]
         for i in np.argsort(-centred[:, 2]):  # the nearest last: it hides what is behind

@@ -15,6 +15,7 @@ from deeprob.data.reading import Frames, OnBadSample, fingerprint, read_plane
 from deeprob.errors import InputError
 
 Item = TypeVar("Item")
+RENDERED = "render.json"  # what `deeprob render` leaves in a folder: its pictures are simulated
 
 
 class FileSource(ABC, Generic[Item]):
@@ -24,7 +25,7 @@ class FileSource(ABC, Generic[Item]):
     out and adds its line to `skipped`. Raises InputError where root is no folder.
     """
 
-    real = True
+    real: bool
     unit = "frame"  # what is independent for statistics: each "frame", or only each "group" of them
     classes: tuple[str, ...]
     splits: tuple[str, ...]
@@ -36,6 +37,7 @@ class FileSource(ABC, Generic[Item]):
             raise InputError(f"data.source.on_bad_sample is {on_bad_sample!r}", expected="error or skip")
         self.on_bad_sample = on_bad_sample
         self.skipped: list[str] = []
+        self.real = not (self.root / RENDERED).is_file()
         if not self.root.is_dir():
             raise InputError(
                 "no such folder", where=self.root, fix="set data.root, or paths.data_dir above it"

@@ -163,7 +163,7 @@ def _part(geometry: Any) -> tuple[Any, ...]:
 
 def _check_textures(path: Path) -> None:
     """Raise InputError where a material library of this OBJ names a picture that is not there."""
-    text = path.read_text(errors="replace")
+    text = path.read_text(encoding="utf-8", errors="replace")
     libraries = [
         line.split(maxsplit=1)[1].strip() for line in text.splitlines() if line.startswith("mtllib ")
     ]
@@ -171,7 +171,7 @@ def _check_textures(path: Path) -> None:
         material = path.parent / library
         if not material.is_file():
             continue  # common in files from the net, and harmless: the mesh is drawn grey
-        for line in material.read_text(errors="replace").splitlines():
+        for line in material.read_text(encoding="utf-8", errors="replace").splitlines():
             words = line.split()
             if len(words) >= 2 and words[0] == "map_Kd" and not (path.parent / words[-1]).is_file():
                 raise InputError(

@@ -16,7 +16,7 @@ class PathSettings:
 
     data_dir: str = "${oc.env:DEEPROB_DATA,data}"
     runs_dir: str = "runs"
-    cache_dir: str = "${oc.env:DEEPROB_CACHE,${oc.env:HOME}/.cache/deeprob}"
+    cache_dir: str = "${oc.env:DEEPROB_CACHE,'~/.cache/deeprob'}"
 
 
 @dataclass

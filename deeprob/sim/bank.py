@@ -39,7 +39,9 @@ class SceneBank:
         check_settings(settings)
         self.settings = settings
         physical = replace(settings, camera=CameraSettings(), look=LookSettings(), views=1)
-        self.folder = Path(cache_dir) / f"bank-{fingerprint(physical, load_objects(settings.objects))}"
+        self.folder = (
+            Path(cache_dir).expanduser() / f"bank-{fingerprint(physical, load_objects(settings.objects))}"
+        )
         self._parts: dict[tuple[str, int], list[Scene]] = {}
 
     def prepare(self, split: str, scenes: int, workers: int, progress: bool = True) -> None:

@@ -50,7 +50,7 @@ class PyBulletSource:
         self.name = settings.name
         objects = load_objects(settings.objects)
         self.classes = tuple(model.name for model in objects)
-        self.folder = Path(cache_dir) / f"{settings.name}-{fingerprint(settings, objects)}"
+        self.folder = Path(cache_dir).expanduser() / f"{settings.name}-{fingerprint(settings, objects)}"
         self.streams = {"train": FrameStream(settings, cache_dir, "train")} if fresh else {}
 
     def frames(self, split: str) -> Sequence[Frame]:

@@ -45,7 +45,7 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         eval_batch_size=data.eval_batch_size,
         num_workers=data.workers,
         seed=cfg.seed,
-        cache_dir=Path(cfg.paths.cache_dir) / "crops",
+        cache_dir=Path(cfg.paths.cache_dir).expanduser() / "crops",
         val_fraction=data.val_fraction,
         num_folds=data.num_folds,
         fold=data.fold,

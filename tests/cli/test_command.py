@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -127,3 +128,19 @@ def test_a_reader_that_leaves_early_ends_it_quietly(arguments):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Error" not in done.stderr
+
+
+def test_a_locale_of_ascii_shows_question_marks():
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii:strict"}
+    done = run("-m", "deeprob", "graph", "expression=x*y", "at='x=1,y=2'", env={**os.environ, **plain})
+    assert done.returncode == 0, done.stderr
+    assert "| f" in done.stdout or "?" in done.stdout
+
+
+def test_without_a_home_the_folders_are_found(tmp_path):
+    environment = {key: value for key, value in os.environ.items() if key not in ("HOME", "DEEPROB_CACHE")}
+    done = run("-m", "deeprob", "info", env={**environment, "COLUMNS": "300"}, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "/.cache/deeprob" in done.stdout
+    assert "~" not in done.stdout
+    assert not list(tmp_path.iterdir())

@@ -126,3 +126,9 @@ def test_intrinsics_follow_the_size_of_the_frame(poses: Path, draw) -> None:
     draw(poses / "train/rgb/000001.png", width=30)
     with pytest.raises(InputError, match=r"000001\.png: image of 40 x 30|image of 30 x 30"):
         PropsPoseSource(poses).frames("train")[1]
+
+
+def test_a_rendered_set_is_known_as_simulated(poses: Path) -> None:
+    assert PropsPoseSource(poses).real
+    (poses / "render.json").write_text("{}")
+    assert not PropsPoseSource(poses).real

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprob.data.props import CLASSES
+from deeprob.data.source import RENDERED as _DONE
 from deeprob.errors import InputError
 from deeprob.runs import write_json
 from deeprob.sim.export import bop, boxes, props
@@ -32,7 +33,6 @@ from deeprob.sim.workers import run_jobs, show_progress
 FORMATS = ("bop", "props_pose", "props_detection", "props_classification", "darknet", "coco")
 PROPS_K = [902.19, 902.39, 342.35, 252.23]
 _RECORDS = ".records"
-_DONE = "render.json"
 
 
 @dataclass(frozen=True)
