@@ -29,6 +29,15 @@ class Objective(Protocol):
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome: ...
 
 
+def _check_labels(labels: object) -> None:
+    """Raise InputError for a view that gives several labels a sample, as boxes are."""
+    if not isinstance(labels, Tensor):
+        raise InputError(
+            "this objective takes a class for each sample or place, and the view gives several boxes a frame",
+            fix="choose data/view=classification, or a view of places or points",
+        )
+
+
 def _outcome(loss: Tensor, logits: Tensor, labels: Tensor) -> Outcome:
     if labels.is_floating_point():  # shares of each class
         labels = labels.argmax(1)
@@ -45,6 +54,7 @@ class CrossEntropy:
         self.label_smoothing = label_smoothing
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome:
+        _check_labels(labels)
         logits = model(images)
         smoothing = self.label_smoothing if torch.is_grad_enabled() else 0.0  # evaluate the plain loss
         return _outcome(cross_entropy(logits, labels, label_smoothing=smoothing), logits, labels)
@@ -57,6 +67,7 @@ class Hinge:
         self.margin = margin
 
     def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome:
+        _check_labels(labels)
         if labels.is_floating_point():
             raise InputError(
                 "the hinge loss knows no mixed labels", fix="set data.augmentation.mixup=0 and cutmix=0"

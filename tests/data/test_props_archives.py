@@ -401,9 +401,10 @@ def test_reading_names_the_options_that_lead_to_another() -> None:
     assert Reading().options(Reading()) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "split", "count"),
-    [("props_classification", "test", 28), ("props_detection", "val", 4), ("props_pose", "val", 4)],
+    [("props_classification", "test", 30), ("props_detection", "val", 4), ("props_pose", "val", 4)],
 )
 def test_archive_put_by_hand_is_fetched_shown_and_trained_on(
     name: str, split: str, count: int, published: Path, monkeypatch, capsys
