@@ -212,7 +212,7 @@ def test_cut_archive_is_one_line(tmp_path: Path, part: float) -> None:
 def test_every_named_set_is_known_and_no_other() -> None:
     for name in ("props_classification", "props_detection", "props_pose", "robocup_msl"):
         assert archives(name)
-    assert [a.folder for a in archives("bop:ycbv")] == ["ycbv", "ycbv/models", "ycbv/test"]
+    assert [a.folder for a in archives("bop:ycbv")] == ["bop/ycbv", "bop/ycbv/models", "bop/ycbv/test"]
     with pytest.raises(InputError, match="no data set 'mnist'"):
         archives("mnist")
     with pytest.raises(InputError, match="no BOP data set 'x'"):
