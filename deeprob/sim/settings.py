@@ -197,11 +197,22 @@ class RenderOptions:
 RENDER_KEYS = tuple(entry.name for entry in fields(RenderOptions))
 
 
+PATH_KEYS = (
+    *("sim.objects.folder", "sim.camera.path"),
+    *("sim.look.table_textures", "sim.look.object_textures", "sim.look.backgrounds"),
+)
+
+
 def long_override(override: str) -> str:
-    """An override of `deeprob render` as one of `deeprob train`: `sim.x` is short for `data.sim.x`."""
+    """An override of `deeprob render` as one of `deeprob train`: `sim.x` is short for `data.sim.x`.
+
+    Paths are quoted, so that any folder's name passes Hydra's grammar.
+    """
     key, equals, value = override.partition("=")
     if key == "sim.objects":
         key = "sim.objects.folder"
+    if key in PATH_KEYS and value and value[0] not in "'\"":
+        value = "'" + value.replace("'", "\\'") + "'"
     return f"data.{key}{equals}{value}" if key.startswith("sim.") else override
 
 

@@ -35,6 +35,11 @@ def test_the_data_option_of_the_same_name_reads_what_is_written(tmp_path, capsys
     assert re.search(r"bad (frames|samples)\D+0\D+0\D", said)
 
 
+@pytest.mark.parametrize("name", ["with space é", "a,b(1)", "it's", "x=[y]"])
+def test_a_folder_may_have_any_name(name):
+    assert compose_settings([f"sim.objects=/my/{name}"]).objects.folder == f"/my/{name}"
+
+
 def test_preview_writes_one_picture_of_sixteen_samples(tmp_path):
     sheet = tmp_path / "sheet.png"
     assert main(["render", "preview=true", f"out={sheet}", *SMALL]) == 0
