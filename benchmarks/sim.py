@@ -6,9 +6,10 @@ Ten of PyBullet's random_urdfs on a table. Every variant makes the picture, dept
 poses, and all but the plain loop amodal masks and visible fractions. Masks are labels in two forms: `maps`
 has one map of which object each pixel shows and one whose bits say which silhouettes it lies in, as the
 exporters read them; `frames` has two bool masks of the picture's size for every object on top, as training
-takes them, and is the figure that is quoted. scaling: frames of each process in the run over 1 and 2
-processes; memory: images in the run that watches the memory; waiting: steps of a training on frames
-rendered meanwhile; rounds and these: 0 leaves it out, and keeps what the sim.json in `out` says of it.
+takes them, and is the figure that is quoted. The clock of these rows is the process's own CPU time, all its
+threads together. scaling: frames of each process in the run over 1 and 2 processes; memory: images in the
+run that watches the memory; waiting: steps of a training on frames rendered meanwhile; rounds and these: 0
+leaves it out, and keeps what the sim.json in `out` says of it.
 """
 
 import itertools
@@ -134,10 +135,10 @@ def measure(width: int, height: int, rounds: int, images: int) -> list[dict[str,
     times: dict[str, list[float]] = {name: [] for name in steps}
     for r in range(-1, rounds):
         for name, (count, step) in steps.items():
-            start = time.perf_counter()
+            start = time.process_time()  # stands still while another process has the core
             step(r + 1)
             if r >= 0:  # the round before the first warms up
-                times[name].append((time.perf_counter() - start) / count)
+                times[name].append((time.process_time() - start) / count)
     shutil.rmtree(folder)
     for renderer in renderers:
         renderer.close()
