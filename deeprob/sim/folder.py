@@ -18,7 +18,8 @@ from deeprob.sim.settings import ObjectSettings
 from deeprob.sim.urdf import load_urdf
 
 SMALLEST, LARGEST = 0.005, 1.5  # metres: the sides that an object on a table may have
-DESCRIPTION = "objects.yaml"  # optional: name -> {scale, symmetries_discrete, symmetries_continuous}
+DESCRIPTION = "objects.yaml"  # optional: file's name -> {name, scale, symmetries_discrete, ..._continuous}
+NAMES = "names.json"  # optional, beside BOP models: object id -> name, as deeprob render writes it
 _BOP = 1e-3
 
 
@@ -48,7 +49,22 @@ def folder_files(folder: Path) -> dict[str, Path]:
                 files[name if number.isdigit() and name else inner.name] = (urdfs or found)[0]
     if not files:
         raise InputError("the folder holds no object", where=folder, expected="OBJ, PLY, STL or URDF files")
-    return files
+    named = {_class_name(name, path): path for name, path in files.items()}
+    if len(named) < len(files):
+        raise InputError("two objects have the same name", where=folder, expected="a name for each object")
+    return named
+
+
+def _class_name(name: str, path: Path) -> str:
+    """The name that objects.yaml gives to an object, or names.json to a BOP model; else its own."""
+    names = path.parent / NAMES
+    number = path.stem.removeprefix("obj_")
+    if names.is_file() and path.stem.startswith("obj_") and number.isdigit():
+        try:
+            return str(json.loads(names.read_text(encoding="utf-8")).get(str(int(number)), name))
+        except (ValueError, AttributeError) as error:
+            raise InputError(f"no names can be read ({error})", where=names) from error
+    return str(_description(path.parent, name).get("name", name))
 
 
 def _parts_of_urdfs(folder: Path) -> set[Path]:
@@ -126,8 +142,10 @@ def _description(folder: Path, name: str) -> dict[str, Any]:
                 content = OmegaConf.to_container(OmegaConf.load(path))
             except Exception as error:  # whatever the YAML parser raises
                 raise InputError(f"not valid YAML ({error})", where=path) from error
-            entry = content.get(name, {}) if isinstance(content, dict) else None
-            known = {"scale", "symmetries_discrete", "symmetries_continuous"}
+            entries = content if isinstance(content, dict) else {}
+            called = [e for e in entries.values() if isinstance(e, dict) and e.get("name") == name]
+            entry = entries.get(name, called[0] if called else {}) if isinstance(content, dict) else None
+            known = {"name", "scale", "symmetries_discrete", "symmetries_continuous"}
             if not isinstance(entry, dict) or not set(entry) <= known:
                 raise InputError(
                     f"the entry {name} cannot be used", where=path, expected=f"{', '.join(sorted(known))}"

@@ -40,6 +40,28 @@ def test_the_meshes_of_a_urdf_beside_it_are_no_objects(tmp_path):
     assert [model.name for model in load(tmp_path)] == ["brick", "mug"]
 
 
+def test_a_description_may_name_a_class(tmp_path):
+    box(tmp_path / "scan_17.ply", (100, 60, 40))
+    (tmp_path / "objects.yaml").write_text("scan_17: {name: tea_box, scale: 0.001}")
+    (model,) = load(tmp_path)
+    assert model.name == "tea_box"
+    np.testing.assert_allclose(model.mesh.extents, [0.1, 0.06, 0.04])
+    assert [model.name for model in load(tmp_path, names=["tea_box"])] == ["tea_box"]
+    box(tmp_path / "tea_box.ply")
+    with pytest.raises(InputError, match="two objects have the same name"):
+        load(tmp_path)
+
+
+def test_names_beside_bop_models_are_their_classes(tmp_path):
+    box(tmp_path / "obj_000003.ply", (100, 60, 40))
+    (tmp_path / "models_info.json").write_text('{"3": {}}')
+    (tmp_path / "names.json").write_text('{"3": "drill"}')
+    assert [model.name for model in load(tmp_path)] == ["drill"]
+    (tmp_path / "names.json").write_text("{")
+    with pytest.raises(InputError, match=r"names.json: no names can be read"):
+        load(tmp_path)
+
+
 def test_names_and_limit_choose(tmp_path):
     for name in "abc":
         box(tmp_path / f"{name}.ply")
