@@ -13,10 +13,19 @@ def keep_freed_memory() -> bool:
 
     A step frees hundreds of arrays and asks for as many again. glibc hands large ones back, and the kernel
     then clears every page once more: some 3 us for 4 KB, up to a tenth of a step on the CPU. The process
-    keeps what its largest step took, until it ends. Other C libraries than glibc stay as they are.
+    keeps what its largest step took, until it ends or calls `give_back_freed_memory`. Other C libraries than
+    glibc stay as they are.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, LARGEST)) and bool(mallopt(M_TRIM_THRESHOLD, -1))
+
+
+def give_back_freed_memory() -> bool:
+    """Give the system what was freed; whether the C library could."""
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError, TypeError):
+        return False

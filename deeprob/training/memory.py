@@ -10,11 +10,14 @@ from pathlib import Path
 
 import torch
 
+from deeprob.training.allocator import give_back_freed_memory
+
 STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def forget_peak() -> None:
     """Let the peak start anew from what is held now. Where the system does not let one, it goes on."""
+    give_back_freed_memory()  # what an earlier run held is not this one's
     with contextlib.suppress(OSError):
         FORGET.write_text("5")  # Linux: resets VmHWM (proc(5))
     if torch.cuda.is_available():

@@ -5,7 +5,7 @@ import pytest
 
 FAULTS = """
 import resource, torch
-from deeprob.training.allocator import keep_freed_memory
+from deeprob.training.allocator import give_back_freed_memory, keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -13,20 +13,30 @@ def faults():
         x.clone()
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
 torch.set_num_threads(1)
 x = torch.zeros(1 << 21)
 faults()
 before, kept = faults(), keep_freed_memory()
 faults()
-print(before, faults(), kept)
+after = faults()
+y = [x.clone() for _ in range(20)]  # 160 MB
+del y
+held = resident()
+give_back_freed_memory()
+print(before, after, kept, held - resident())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the page faults of glibc")
-def test_freed_memory_is_used_again_without_the_kernel():
+def test_freed_memory_is_used_again_without_the_kernel_until_it_is_given_back():
     said = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout
-    before, after, kept = said.split()
+    before, after, kept, given_back = said.split()
     if kept == "False":
         pytest.skip("this C library has no mallopt")
     assert int(before) > 1000
     assert int(after) < int(before) / 10
+    assert int(given_back) > 100 << 20
