@@ -9,7 +9,7 @@
     db = sum of dy over n and p
 
 On the CPU 3x3 takes a quarter of the products (winograd.py), 1x1 is a matrix product a sample, and other
-dW are matrix products with the windows written out (kernels_conv.py).
+dW are sums tap by tap or a matrix product with the windows written out (kernels_conv.py).
 Cost: forward 2 N O H' W' (C/G) KH KW FLOPs, backward twice that; saves x (W is a parameter).
 Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
 """

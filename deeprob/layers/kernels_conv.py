@@ -1,11 +1,10 @@
 """Loops and matrix products for the convolution on the CPU; conv.py holds the formulas they equal.
 
 columns     writes every window of a map out as one column, so that dW is one matrix product (im2col)
-depthwise   dW of one kernel a channel, where a matrix product would have one column
+taps        dW as sums over whole maps, nine at a time, where a map is large
 pointwise   a 1x1 convolution of a contiguous map is one matrix product a sample
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from . import kernels
 from ._function import is_plain
 from .kernels import ZERO
+from .kernels_depthwise import depthwise_padded_planes, depthwise_planes, depthwise_rows
 from .linear import matmul_transposed
 
 
@@ -54,136 +54,75 @@ def window_columns(
                         inside[c] = source[c]
 
 
-def split_phases(start: int, stop: int, x: Any, out: Any) -> None:
-    """Set out[n, c, h, r, q] = x[n, c, h, s q + r], zero outside: a step of s = out.shape[3] becomes one."""
-    step = out.shape[3]
-    for n in range(start, stop):
-        for c in range(out.shape[1]):
-            for h in range(out.shape[2]):
-                for r in range(step):
-                    target, last = out[n, c, h, r], (x.shape[3] - r + step - 1) // step
-                    for q in range(last):
-                        target[q] = x[n, c, h, q * step + r]
-                    target[last:] = ZERO
-
-
-def plane_columns(
-    start: int, stop: int, x: Any, width: int, kernel: Any, stride: Any, padding: Any, dilation: Any, out: Any
+def tap_products(
+    start: int,
+    stop: int,
+    dy: Any,
+    x: Any,
+    offsets: Any,
+    stride: Any,
+    padding: Any,
+    lines: Any,
+    num_parts: int,
+    dw: Any,
 ) -> None:
-    """Set out[c, i, j, n, o, p] = x[n, c, s o + d i - a, s p + d j - a], zero outside; c from start to stop.
+    """Add to dw[part, c, o, t] all dy[n, o, p] x[n, c, s p + d k - a] of tap t = k and a part of the samples.
 
-    x (N, C, H, s, W / s) is split into phases of the horizontal stride; `width` is that of the whole map.
+    A map x[n, c] is laid out as one row with its zeros around, split into phases of the stride, `lines` high
+    and wide: then a tap is an offset, and its products with a map of dy, laid out on lines as wide, are one
+    long sum. Three taps with three maps keep nine sums in registers, and the multipliers busy.
     """
-    height, step = x.shape[2], stride[1]
-    for c in range(start, stop):
-        for i in range(kernel[0]):
-            for j in range(kernel[1]):
-                shift = j * dilation[1] - padding[1]
-                offset, phase = shift // step, shift % step
-                # the first and last window that read inside the map
-                first = min(max(0, -offset), out.shape[5])
-                last = max(first, min(out.shape[5], (width - shift + step - 1) // step))
-                for k in range(out.shape[3] * out.shape[4]):
-                    n, o = divmod(k, out.shape[4])
-                    target = out[c, i, j, n, o]
-                    row = o * stride[0] + i * dilation[0] - padding[0]
-                    if row < 0 or row >= height or last <= first:
-                        for p in range(target.size):
-                            target[p] = ZERO
-                        continue
-                    for p in range(first):
-                        target[p] = ZERO
-                    for p in range(last, target.size):
-                        target[p] = ZERO
-                    inside, source = target[first:last], x[n, c, row, phase][first + offset :]
-                    for p in range(inside.size):
-                        inside[p] = source[p]
-
-
-def depthwise_planes(
-    start: int, stop: int, dy: Any, x: Any, stride: Any, padding: Any, dilation: Any, dw: Any
-) -> None:
-    """Add to dw[c, i, j] all dy[n, c, o, p] x[n, c, s o + d i - a, s p + d j - a]; c from start to stop."""
-    height, width = x.shape[2:]
-    step = stride[1]
-    for c in range(start, stop):
-        for n in range(x.shape[0]):
-            for i in range(dw.shape[1]):
-                for j in range(dw.shape[2]):
-                    shift = j * dilation[1] - padding[1]
-                    first = max(0, -(shift // step))
-                    last = min(dy.shape[3], (width - shift + step - 1) // step)
-                    total = ZERO
-                    for o in range(dy.shape[2]):
-                        row = o * stride[0] + i * dilation[0] - padding[0]
-                        if row < 0 or row >= height or last <= first:
-                            continue
-                        up, source = dy[n, c, o][first:last], x[n, c, row][first * step + shift :]
-                        if step == 1:
-                            for p in range(up.size):
-                                total += up[p] * source[p]
+    num_samples, out_channels, height, width = dy.shape
+    across = lines[1]
+    length = (height - 1) * across + width
+    upstream = np.zeros((-(-out_channels // 3) * 3, height * across), np.float32)
+    source = np.zeros((stride[0] * stride[1] * lines[0] + 1) * across, np.float32)
+    for part in range(start, stop):
+        for n in range(num_samples * part // num_parts, num_samples * (part + 1) // num_parts):
+            for o in range(out_channels):
+                for h in range(height):
+                    line, row = upstream[o, h * across :], dy[n, o, h]
+                    for w in range(row.size):
+                        line[w] = row[w]
+            for c in range(x.shape[1]):
+                for h in range(x.shape[2]):
+                    down, phase = divmod(h + padding[0], stride[0])
+                    row = x[n, c, h]
+                    for side in range(stride[1]):
+                        first = (side - padding[1]) % stride[1]  # the first pixel of this phase
+                        at = ((phase * stride[1] + side) * lines[0] + down) * across
+                        line = source[at + (first + padding[1]) // stride[1] :]
+                        if stride[1] == 1:
+                            for w in range(row.size):
+                                line[w] = row[w]
                         else:
-                            for p in range(up.size):
-                                total += up[p] * source[p * step]
-                    dw[c, i, j] += total
-
-
-def depthwise_padded_planes(
-    start: int, stop: int, dy: Any, x: Any, padding: Any, dilation: Any, dw: Any
-) -> None:
-    """Do the same at stride 1: on lines of one length, zeros between, each tap is one long product."""
-    height, width = x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1]
-    size = (dy.shape[2] - 1) * width + dy.shape[3]
-    source, up = np.zeros(height * width, np.float32), np.zeros(dy.shape[2] * width, np.float32)
-    for c in range(start, stop):
-        for n in range(x.shape[0]):
-            for h in range(x.shape[2]):
-                line, row = source[(h + padding[0]) * width + padding[1] :], x[n, c, h]
-                for w in range(row.size):
-                    line[w] = row[w]
-            for h in range(dy.shape[2]):
-                line, row = up[h * width :], dy[n, c, h]
-                for w in range(row.size):
-                    line[w] = row[w]
-            for i in range(dw.shape[1]):
-                for j in range(dw.shape[2]):
-                    shifted, total = source[i * dilation[0] * width + j * dilation[1] :], ZERO
-                    for p in range(size):
-                        total += up[p] * shifted[p]
-                    dw[c, i, j] += total
-
-
-def depthwise_rows(
-    start: int, stop: int, dy: Any, x: Any, stride: Any, padding: Any, dilation: Any, dw: Any
-) -> None:
-    """Do the same to dw[n, i, j, c], a sample's share, channels innermost; n from start to stop."""
-    height, width = x.shape[1:3]
-    step = stride[1]
-    for n in range(start, stop):
-        for i in range(dw.shape[1]):
-            for o in range(dy.shape[1]):
-                row = o * stride[0] + i * dilation[0] - padding[0]
-                if row < 0 or row >= height:
-                    continue
-                for j in range(dw.shape[2]):
-                    target, shift = dw[n, i, j], j * dilation[1] - padding[1]
-                    first = max(0, -(shift // step))
-                    last = min(dy.shape[2], (width - shift + step - 1) // step)
-                    four = (
-                        max(0, last - first) // 4 * 4
-                    )  # four pixels at a time: a quarter of target's traffic
-                    for p in range(first, first + four, 4):
-                        q = p * step + shift
-                        up0, up1, up2, up3 = dy[n, o, p], dy[n, o, p + 1], dy[n, o, p + 2], dy[n, o, p + 3]
-                        x0, x1 = x[n, row, q], x[n, row, q + step]
-                        x2, x3 = x[n, row, q + 2 * step], x[n, row, q + 3 * step]
-                        for c in range(target.size):
-                            near, far = up0[c] * x0[c] + up1[c] * x1[c], up2[c] * x2[c] + up3[c] * x3[c]
-                            target[c] += near + far
-                    for p in range(first + four, last):
-                        up, source = dy[n, o, p], x[n, row, p * step + shift]
-                        for c in range(target.size):
-                            target[c] += up[c] * source[c]
+                            for k in range((row.size - first + stride[1] - 1) // stride[1]):
+                                line[k] = row[first + k * stride[1]]
+                for t in range(0, offsets.size, 3):
+                    x0, x1, x2 = source[offsets[t] :], source[offsets[t + 1] :], source[offsets[t + 2] :]
+                    for o in range(0, len(upstream), 3):
+                        u0, u1, u2 = upstream[o], upstream[o + 1], upstream[o + 2]
+                        a0 = a1 = a2 = b0 = b1 = b2 = c0 = c1 = c2 = ZERO
+                        for p in range(length):
+                            a0 += u0[p] * x0[p]
+                            a1 += u0[p] * x1[p]
+                            a2 += u0[p] * x2[p]
+                            b0 += u1[p] * x0[p]
+                            b1 += u1[p] * x1[p]
+                            b2 += u1[p] * x2[p]
+                            c0 += u2[p] * x0[p]
+                            c1 += u2[p] * x1[p]
+                            c2 += u2[p] * x2[p]
+                        sums = dw[part, c, o : o + 3, t : t + 3]
+                        sums[0, 0] += a0
+                        sums[0, 1] += a1
+                        sums[0, 2] += a2
+                        sums[1, 0] += b0
+                        sums[1, 1] += b1
+                        sums[1, 2] += b2
+                        sums[2, 0] += c0
+                        sums[2, 1] += c1
+                        sums[2, 2] += c2
 
 
 def fast_weight_gradient(
@@ -215,12 +154,10 @@ def fast_weight_gradient(
             return pointwise_weight_gradient(dy, x, stride)
         rows = x_rows[:, :: stride[0], :: stride[1]].reshape(-1, in_channels)
         return (dy_rows.reshape(-1, out_channels).t() @ rows)[:, :, None, None]
-    if torch.get_num_threads() > 1:
-        return None  # one sample after another keeps one core busy; the formula's convolution keeps them all
     height, width = dy.shape[2:]
     pixels = height * width
-    if pixels >= SMALL_MAP and (planes or in_channels <= FEW):
-        return weight_gradient_of_planes(dy, x, shape, stride, padding, dilation)
+    if pixels >= SMALL_MAP:
+        return weight_gradient_by_taps(dy, x, shape, stride, padding, dilation)
     maps = x_rows.reshape(*x_rows.shape[:2], -1)
     upstream_rows = dy_rows.reshape(-1, out_channels)
     chunk = -(-SMALL_MAP // pixels)
@@ -240,33 +177,25 @@ def fast_weight_gradient(
     return dweight.view(out_channels, *kernel, in_channels).permute(0, 3, 1, 2)
 
 
-def weight_gradient_of_planes(
+def weight_gradient_by_taps(
     dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any
 ) -> Tensor:
-    """Return dW (O, C, KH, KW), the windows written out tap by tap: rows of pixels, not of channels."""
+    """Return dW (O, C, KH, KW), tap by tap, the samples shared out among the threads."""
     out_channels, in_channels, *kernel = shape
-    height, width = dy.shape[2:]
-    step = stride[1]
-    rows = dy.permute(0, 2, 3, 1).is_contiguous()  # then samples follow each other, and several go at a time
-    chunk = min(len(x), max(1, ROWS // (height * width))) if rows else 1
-    dweight = x.new_zeros(in_channels * kernel[0] * kernel[1], out_channels)
-    columns = x.new_empty(in_channels * kernel[0] * kernel[1] * chunk * height * width)
-    for first in range(0, len(x), chunk):
-        samples, upstream = x[first : first + chunk], dy[first : first + chunk]
-        if step == 1 and x.is_contiguous():
-            phases = samples[:, :, :, None]
-        else:
-            phases = x.new_empty(*samples.shape[:3], step, -(-x.shape[3] // step))
-            kernels.run(split_phases, len(samples), samples, phases)
-        size = (in_channels, *kernel, len(samples), height, width)
-        windows = columns[: math.prod(size)].view(size)
-        geometry = (x.shape[3], tuple(kernel), stride, padding, dilation)
-        kernels.run(plane_columns, in_channels, phases, *geometry, windows)
-        pixels = (
-            upstream.permute(0, 2, 3, 1).reshape(-1, out_channels) if rows else upstream[0].flatten(1).t()
-        )
-        dweight += matmul_transposed(windows.view(len(dweight), -1), pixels.t())  # its transpose is slower
-    return dweight.t().reshape(tuple(shape))
+    lines = [-(-(size + 2 * a) // s) for size, a, s in zip(x.shape[2:], padding, stride, strict=True)]
+    offsets = []
+    for i in range(kernel[0]):
+        down, phase = divmod(i * dilation[0], stride[0])
+        for j in range(kernel[1]):
+            along, side = divmod(j * dilation[1], stride[1])
+            offsets.append(((phase * stride[1] + side) * lines[0] + down) * lines[1] + along)
+    num_taps = len(offsets)
+    offsets += offsets[-1:] * (-num_taps % 3)
+    num_parts = min(torch.get_num_threads(), len(x))
+    sums = x.new_zeros(num_parts, in_channels, -(-out_channels // 3) * 3, len(offsets))
+    geometry = (np.array(offsets), tuple(stride), tuple(padding), tuple(lines))
+    kernels.run(tap_products, num_parts, dy, x, *geometry, num_parts, sums)
+    return sums.sum(0)[:, :out_channels, :num_taps].transpose(0, 1).reshape(tuple(shape))
 
 
 def is_pointwise(x: Tensor, weight: Tensor, padding: Any, groups: int) -> bool:
@@ -308,7 +237,5 @@ def pointwise_weight_gradient(dy: Tensor, x: Tensor, stride: Any) -> Tensor:
     return dweight[:, :, None, None]
 
 
-FEW = 4  # input channels up to which rows of taps are too short to copy as one
-ROWS = 4096  # rows of a matrix product that make it worth its call
-SMALL_MAP = 256  # pixels below which samples are taken together, so that the matrix product is worth its call
+SMALL_MAP = 256  # pixels below which sums are short, and a matrix product over several samples is faster
 NARROW = 256  # columns below which torch's BLAS is the faster one

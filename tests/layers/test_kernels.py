@@ -44,6 +44,28 @@ def test_threads_give_the_same_as_one(function, layout, four_threads):
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("in_channels", "window", "options"),
+    [
+        (5, (3, 3), {"padding": 1}),
+        (3, (7, 7), {"padding": 3, "stride": 2}),
+        (4, (2, 3), {"padding": (0, 2), "stride": (1, 3), "dilation": (3, 1)}),
+        (40, (5, 1), {}),
+    ],
+)
+def test_weight_gradients_tap_by_tap_are_the_formulas(in_channels, window, options, layout, four_threads):
+    torch.manual_seed(0)
+    x = torch.randn(6, in_channels, 40, 37).contiguous(memory_format=layout)
+    weight = torch.randn(7, in_channels, *window)
+    dweights = []
+    for dtype in (torch.float32, torch.float64):  # float64 takes the formula
+        w = weight.to(dtype).requires_grad_()
+        layers.conv2d(x.to(dtype), w, **options).square().sum().backward()
+        dweights.append(w.grad.double())
+    assert (dweights[0] - dweights[1]).abs().max() < 1e-5 * dweights[1].abs().max()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 def test_what_is_not_finite_comes_through(poison, layout):
     x = torch.randn(8, 32, 8, 8).contiguous(memory_format=layout)
