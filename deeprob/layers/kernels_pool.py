@@ -6,101 +6,178 @@ import numpy as np
 
 from .kernels import ZERO
 
-NONE = 255  # no tap yet
+NONE = 255  # more taps than a byte can number
 
 
 def max_planes(
     start: int, stop: int, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, y: Any, taps: Any
 ) -> None:
-    """Y (P, H', W') and taps of planes x (P, H, W); start and stop count planes."""
+    """Y (P, H', W') and taps of planes x (P, H, W); start and stop count planes.
+
+    First the maximum down each column of a row of windows, then along the row. The columns are dealt into
+    `phase` by their place within a stride, so that neighbouring windows read neighbouring numbers.
+    """
     height, width = x.shape[1:]
+    step, pad, far = stride[1], padding[1], dilation[1]
+    length = max((y.shape[2] - 1) * step + (kernel[1] - 1) * far + 1, pad + width)
+    length += -length % step
+    column, number = np.full(length, -np.inf, np.float32), np.full(length, NONE * NONE, np.int32)
+    phase, which = np.empty((step, length // step), np.float32), np.empty((step, length // step), np.int32)
     best, tap = np.empty(y.shape[2], np.float32), np.empty(y.shape[2], np.int32)
-    step = stride[1]
+    top, top_tap = column[pad : pad + width], number[pad : pad + width]
     for plane in range(start, stop):
         for o in range(y.shape[1]):
-            best[:] = -np.inf
-            tap[:] = NONE
+            started = False
             for i in range(kernel[0]):
                 row = o * stride[0] + i * dilation[0] - padding[0]
                 if row < 0 or row >= height:
                     continue
-                for j in range(kernel[1]):
-                    shift = j * dilation[1] - padding[1]
-                    first = max(0, -(shift // step))
-                    last = min(best.size, (width - shift + step - 1) // step)
-                    if last <= first:
-                        continue
-                    number = np.int32(i * kernel[1] + j)
-                    b, t, source = best[first:last], tap[first:last], x[plane, row][first * step + shift :]
-                    for p in range(b.size):
-                        v = source[p * step]
-                        wins = (v > b[p]) | (v != v) | (t[p] == NONE)  # the first of equals; a NaN always
-                        b[p] = v if wins else b[p]
-                        t[p] = number if wins else t[p]
-            target, numbers = y[plane, o], taps[plane, o]
+                source, first = x[plane, row], np.int32(i * kernel[1])
+                if started:
+                    for c in range(top.size):
+                        v, b, t = source[c], top[c], top_tap[c]
+                        wins = (v > b) | (v != v)  # the first of equals; a NaN always
+                        top[c] = v if wins else b
+                        top_tap[c] = first if wins else t
+                else:
+                    top[:] = source
+                    top_tap[:] = first
+                    started = True
+            if step == 2:
+                even, odd, even_tap, odd_tap = phase[0], phase[1], which[0], which[1]
+                for q in range(even.size):
+                    even[q], odd[q] = column[2 * q], column[2 * q + 1]
+                    even_tap[q], odd_tap[q] = number[2 * q], number[2 * q + 1]
+            else:
+                for f in range(step):
+                    for q in range(length // step):
+                        phase[f, q], which[f, q] = column[q * step + f], number[q * step + f]
+            for j in range(kernel[1]):
+                shift, f = j * far // step, j * far % step
+                source, numbers = phase[f, shift : shift + best.size], which[f, shift : shift + best.size]
+                if j == 0:
+                    best[:] = source
+                    tap[:] = numbers
+                    continue
+                right = np.int32(j)
+                for p in range(best.size):
+                    v, t, b, s = source[p], numbers[p] + right, best[p], tap[p]
+                    # in the order of the taps, which row by row is not that of the columns
+                    wins = (v > b) | ((v == b) & (t < s)) | ((v != v) & ((b == b) | (t > s)))
+                    best[p] = v if wins else b
+                    tap[p] = t if wins else s
+            target, bytes_of_taps = y[plane, o], taps[plane, o]
             for p in range(target.size):
                 target[p] = best[p]
-                numbers[p] = tap[p]
+                bytes_of_taps[p] = tap[p]
 
 
 def max_planes_gradient(
     start: int, stop: int, dy: Any, taps: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, dx: Any
 ) -> None:
-    """Send dy to the winners: dx (P, H, W), zero before; start and stop count planes."""
+    """Send dy to the winners: dx (P, H, W); start and stop count planes."""
+    width = dx.shape[2]
+    places = np.empty(kernel[0] * kernel[1], np.int64)
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            places[i * kernel[1] + j] = i * dilation[0] * width + j * dilation[1]
     for plane in range(start, stop):
-        target = dx[plane]
+        target = dx[plane].reshape(-1)
+        target[:] = ZERO  # here, where it stays in the cache
         for o in range(dy.shape[1]):
             up, numbers = dy[plane, o], taps[plane, o]
-            for p in range(up.size):
-                i, j = divmod(np.uint32(numbers[p]), np.uint32(kernel[1]))
-                row = o * stride[0] + np.int64(i) * dilation[0] - padding[0]
-                target[row, p * stride[1] + np.int64(j) * dilation[1] - padding[1]] += up[p]
+            corner = (o * stride[0] - padding[0]) * width - padding[1]
+            for p in range(up.size):  # unsigned: an index that cannot be negative needs no check
+                target[np.uint64(corner + p * stride[1] + places[np.uint64(numbers[p])])] += up[p]
 
 
 def max_rows(
     start: int, stop: int, x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, y: Any, taps: Any
 ) -> None:
-    """Y (N, H', W', C) and taps of maps x (N, H, W, C), channels innermost; start and stop count samples."""
-    height, width = x.shape[1:3]
+    """Y (N, H', W', C) and taps of maps x (N, H, W, C), channels innermost; start and stop count samples.
+
+    Three columns of a window at a time; beyond the last one stands the last again, which changes nothing.
+    """
+    height, width, channels = x.shape[1:]
+    far = dilation[1]
+    tap = np.empty(channels, np.int32)
     for n in range(start, stop):
         for o in range(y.shape[1]):
             for p in range(y.shape[2]):
-                best, tap = y[n, o, p], taps[n, o, p]
-                best[:] = -np.inf
-                tap[:] = NONE
+                best, bytes_of_taps = y[n, o, p], taps[n, o, p]
+                left = p * stride[1] - padding[1]
+                first = max(0, -(left // far))
+                last = min(kernel[1], (width - left + far - 1) // far) - 1
+                started = False
                 for i in range(kernel[0]):
                     row = o * stride[0] + i * dilation[0] - padding[0]
-                    for j in range(kernel[1]):
-                        column = p * stride[1] + j * dilation[1] - padding[1]
-                        if 0 <= row < height and 0 <= column < width:
-                            source = x[n, row, column]
-                            number = np.uint8(i * kernel[1] + j)
+                    if row < 0 or row >= height:
+                        continue
+                    for j in range(first, last + 1, 3):
+                        k, m = min(j + 1, last), min(j + 2, last)
+                        near, middle, right = (
+                            x[n, row, left + j * far],
+                            x[n, row, left + k * far],
+                            x[n, row, left + m * far],
+                        )
+                        near_tap, middle_tap = np.int32(i * kernel[1] + j), np.int32(i * kernel[1] + k)
+                        right_tap = np.int32(i * kernel[1] + m)
+                        if started:
                             for c in range(best.size):
-                                v = source[c]
-                                wins = (v > best[c]) | (v != v) | (tap[c] == NONE)
-                                best[c] = v if wins else best[c]
-                                tap[c] = number if wins else tap[c]
+                                u, v, w = near[c], middle[c], right[c]
+                                wins = (v > u) | (v != v)
+                                u = v if wins else u
+                                t = middle_tap if wins else near_tap
+                                wins = (w > u) | (w != w)
+                                u = w if wins else u
+                                t = right_tap if wins else t
+                                b, s = best[c], tap[c]
+                                wins = (u > b) | (u != u)
+                                best[c] = u if wins else b
+                                tap[c] = t if wins else s
+                        else:
+                            started = True
+                            for c in range(best.size):
+                                u, v, w = near[c], middle[c], right[c]
+                                wins = (v > u) | (v != v)
+                                u = v if wins else u
+                                t = middle_tap if wins else near_tap
+                                wins = (w > u) | (w != w)
+                                best[c] = w if wins else u
+                                tap[c] = right_tap if wins else t
+                for c in range(best.size):
+                    bytes_of_taps[c] = tap[c]
 
 
 def max_rows_gradient(
     start: int, stop: int, dy: Any, taps: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, dx: Any
 ) -> None:
-    """Send dy to the winners: dx (N, H, W, C), zero before; start and stop count samples."""
-    height, width = dx.shape[1:3]
+    """Fetch from dy what each pixel won: dx (N, H, W, C); start and stop count samples."""
     for n in range(start, stop):
-        for o in range(dy.shape[1]):
-            for p in range(dy.shape[2]):
-                up, tap = dy[n, o, p], taps[n, o, p]
+        for h in range(dx.shape[1]):
+            for w in range(dx.shape[2]):
+                target = dx[n, h, w]
+                started = False
                 for i in range(kernel[0]):
-                    row = o * stride[0] + i * dilation[0] - padding[0]
+                    o, between = divmod(h + padding[0] - i * dilation[0], stride[0])
+                    if between or o < 0 or o >= dy.shape[1]:
+                        continue
                     for j in range(kernel[1]):
-                        column = p * stride[1] + j * dilation[1] - padding[1]
-                        if 0 <= row < height and 0 <= column < width:
-                            target = dx[n, row, column]
-                            number = np.uint8(i * kernel[1] + j)
+                        p, between = divmod(w + padding[1] - j * dilation[1], stride[1])
+                        if between or p < 0 or p >= dy.shape[2]:
+                            continue
+                        up, tap, number = dy[n, o, p], taps[n, o, p], np.uint8(i * kernel[1] + j)
+                        if started:
                             for c in range(up.size):
                                 d = up[c]
                                 target[c] += d if tap[c] == number else ZERO
+                        else:
+                            started = True
+                            for c in range(up.size):
+                                d = up[c]
+                                target[c] = d if tap[c] == number else ZERO
+                if not started:
+                    target[:] = ZERO
 
 
 def average_rows(start: int, stop: int, x: Any, rows: Any, columns: Any, y: Any) -> None:

@@ -58,7 +58,7 @@ class MaxPool2dFunction(Function):
         (winners,) = ctx.saved_tensors
         maps = dy.shape[:2]
         if winners.dtype == torch.uint8 and (layout := layout_of(winners)) is not None and is_plain(dy):
-            dx = torch.empty(*maps, *ctx.map, memory_format=layout).zero_()
+            dx = torch.empty(*maps, *ctx.map, memory_format=layout)
             planes = layout == torch.contiguous_format
             loop = loops.max_planes_gradient if planes else loops.max_rows_gradient
             dy = dy.contiguous(memory_format=layout)
