@@ -1,17 +1,19 @@
-"""What batch normalisation computes channel by channel, on the CPU in one pass over memory each.
+"""What batch normalisation computes channel by channel, on the CPU in as few passes over memory as it can.
 
-Each function states its formula in plain tensor operations, and runs as a loop of loops.py where it can.
+Each function states its formula in plain tensor operations, and runs as a loop of kernels_batch_norm.py where
+it can.
 """
 
 import torch
 from torch import Tensor
 
-from . import kernels_norm as loops
+from . import kernels_batch_norm as loops
 from ._function import is_plain
 from .kernels import run
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 GRAIN = 16  # channels a thread: one cache line of float32
+WIDE = 1024  # columns up to which rows are taken as one
 
 
 def per_channel(v: Tensor, x: Tensor) -> Tensor:
@@ -29,42 +31,80 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance (C) of x (N, C, ...)."""
     if (views := planes_or_rows(x)) is not None:
         ((v,), planes) = views
-        count = x.numel() // x.shape[1]
-        centre = v[0, :, 0].clone() if planes else v[0].clone()  # near the mean: squares lose no digits
-        total, square = torch.zeros(2, x.shape[1], dtype=torch.float64)
-        loop = loops.plane_sums if planes else loops.row_sums
-        run(loop, x.shape[1], v, centre, total, square, grain=GRAIN)
-        offset = total / count
-        return (centre + offset).float(), (square / count - offset * offset).clamp_min_(0).float()
+        channels = x.shape[1]
+        mean, var = torch.empty(2, channels).unbind()
+        if planes:
+            run(loops.plane_moments, channels, v, mean, var, grain=GRAIN)
+        else:
+            parts = torch.empty(loops.count_parts(v.shape[0]), 2, v.shape[1])
+            run(loops.row_sums, parts.shape[0], v, channels, parts)
+            run(loops.fold_moments, 1, parts, v, mean, var)
+        return mean, var
     var, mean = torch.var_mean(over_batch(x), 1, correction=0)
     return mean, var
 
 
+def normalise(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float
+) -> Tensor:
+    """Return w h + b, as one product and one sum an entry."""
+    if (
+        is_plain(weight, bias, mean, var)
+        and (views := planes_or_rows(x, y := torch.empty_like(x))) is not None
+    ):
+        (source, target), planes = views
+        loop = loops.plane_normalise if planes else loops.row_normalise
+        run(loop, num_rows(source, planes), source, weight, bias, mean, var, eps, target)
+        return y
+    scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return (x * per_channel(scale, x) + per_channel(shift, x)).to(x.dtype)
+
+
+def gradient(
+    dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, training: bool
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return dx, dw and db of batch_norm.py by the loops, or None where they cannot or need not run."""
+    if not is_plain(weight, mean, var) or (views := planes_or_rows(dy, x, dx := torch.empty_like(x))) is None:
+        return None
+    (upstream, source, target), planes = views
+    channels = x.shape[1]
+    dweight, dbias = torch.empty(2, channels).unbind()
+    if planes:
+        arrays = (upstream, source, weight, mean, var, eps, training, target, dweight, dbias)
+        run(loops.plane_gradient, channels, *arrays, grain=GRAIN)
+        return dx, dweight, dbias
+    parts = torch.empty(loops.count_parts(source.shape[0]), 2, source.shape[1])
+    if not training:
+        arrays = (upstream, source, weight, mean, var, eps, target, parts)
+        run(loops.row_constant_gradient, parts.shape[0], *arrays)
+        run(loops.fold_dots, 1, parts, dbias, dweight)
+        return dx, dweight.mul_((var + eps).rsqrt_()), dbias
+    run(loops.row_dots, parts.shape[0], upstream, source, mean, parts)
+    arrays = (upstream, source, weight, mean, var, eps, parts, target, dweight, dbias)
+    run(loops.row_gradient, source.shape[0], *arrays)
+    return dx, dweight, dbias
+
+
 def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Return sum(dy) and sum(dy (x - mu)), each (C)."""
-    if (views := planes_or_rows(dy, x)) is not None:
-        arrays, planes = views
-        total, dot = torch.zeros(2, x.shape[1], dtype=torch.float64)
-        loop = loops.plane_dots if planes else loops.row_dots
-        run(loop, x.shape[1], *arrays, mean, total, dot, grain=GRAIN)
-        return total.float(), dot.float()
+    if is_plain(mean) and (views := planes_or_rows(dy, x)) is not None:
+        (upstream, source), planes = views
+        total, dot = torch.empty(2, x.shape[1]).unbind()
+        if planes:
+            run(loops.plane_dots, x.shape[1], upstream, source, mean, total, dot, grain=GRAIN)
+        else:
+            parts = torch.empty(loops.count_parts(source.shape[0]), 2, source.shape[1])
+            run(loops.row_dots, parts.shape[0], upstream, source, mean, parts)
+            run(loops.fold_dots, 1, parts, total, dot)
+        return total, dot
     rows = over_batch(dy)
     return rows.sum(1), (rows * (over_batch(x) - mean[:, None])).sum(1)
 
 
-def affine(x: Tensor, a: Tensor, c: Tensor) -> Tensor:
-    """Return a x + c, one number a channel each, in x's dtype."""
-    if is_plain(a, c) and (views := planes_or_rows(x, y := torch.empty_like(x))) is not None:
-        (source, target), planes = views
-        loop = loops.plane_affine if planes else loops.row_affine
-        run(loop, num_rows(source, planes), source, a, c, target)
-        return y
-    return (x * per_channel(a, x) + per_channel(c, x)).to(x.dtype)
-
-
 def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """Return a dy + b x + c, one number a channel each, in x's dtype."""
-    if (views := planes_or_rows(dy, x, dx := torch.empty_like(x))) is not None:
+    if is_plain(a, b, c) and (views := planes_or_rows(dy, x, dx := torch.empty_like(x))) is not None:
         (upstream, source, target), planes = views
         loop = loops.plane_combine if planes else loops.row_combine
         run(loop, num_rows(source, planes), upstream, source, a, b, c, target)
@@ -73,7 +113,7 @@ def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 def planes_or_rows(*tensors: Tensor) -> tuple[list[Tensor], bool] | None:
-    """View all as planes (N, C, M) or all as rows (N M, C), and say whether it is planes.
+    """View all as planes (N, C, M) or all as rows (R, k C), k pixels a row, and say whether it is planes.
 
     None where the CPU's loops cannot or need not run.
     """
@@ -82,12 +122,17 @@ def planes_or_rows(*tensors: Tensor) -> tuple[list[Tensor], bool] | None:
         return None
     if x.dim() > 2 and all(t.is_contiguous() for t in tensors):
         return [t.view(*t.shape[:2], -1) for t in tensors], True
-    innermost = [t.movedim(1, -1) for t in tensors]
-    if all(t.is_contiguous() for t in innermost):
-        return [t.view(-1, x.shape[1]) for t in innermost], False
-    return None
+    innermost = x.dim() == 2 or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+    if not innermost or any(t.stride() != x.stride() for t in tensors) or x.stride(1) != 1:
+        return None
+    num_rows, wide = x.numel() // x.shape[1], x.shape[1]
+    if x.dim() == 2 and x.stride(0) != wide:
+        return None
+    while num_rows % 2 == 0 and 2 * wide <= WIDE:
+        num_rows, wide = num_rows // 2, 2 * wide
+    return [t.as_strided((num_rows, wide), (wide, 1)) for t in tensors], False
 
 
 def num_rows(view: Tensor, planes: bool) -> int:
-    """Return what affine and combine loop over: planes, or rows."""
+    """Return what normalise and combine loop over: planes, or rows."""
     return view.shape[0] * view.shape[1] if planes else view.shape[0]

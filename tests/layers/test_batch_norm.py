@@ -38,3 +38,30 @@ def test_half_precision_maps_keep_their_dtype_and_float32_parameters():
 def test_a_vector_of_the_wrong_rank_is_refused():
     with pytest.raises(ValueError, match=r"BatchNorm2d: expected x \(N, C, H, W\), got \(3, 4\)"):
         layers.BatchNorm2d(4)(torch.randn(3, 4))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("layout", ["planes", "maps", "rows"])
+@pytest.mark.parametrize("size", [(8, 24, 6, 6), (3, 40, 5, 7), (1, 1500, 3, 3)])
+def test_the_loops_equal_the_formula_in_float64(size, layout, training, affine):
+    """Rows taken several at a time, an odd number of them, and channels too many for that."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(size, generator=generator) * 3 + 20
+    if layout == "rows":
+        x = x.permute(0, 2, 3, 1).flatten(0, 2)
+    elif layout == "maps":
+        x = x.contiguous(memory_format=torch.channels_last)
+    parameters = [torch.rand(size[1], generator=generator) + 0.5 for _ in range(4)]
+    dy = torch.randn(x.shape, generator=generator)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        inputs = [t.to(dtype, copy=True).requires_grad_() for t in (x, *parameters[:2])]
+        w, b = inputs[1:] if affine else (None, None)
+        running = [t.to(dtype, copy=True) for t in parameters[2:]]
+        y = layers.batch_norm(inputs[0], *running, w, b, training)
+        wanted = inputs if affine else inputs[:1]
+        gradients = torch.autograd.grad(y, wanted, dy.to(y).contiguous(memory_format=torch.preserve_format))
+        results.append([y, *gradients, *running])
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got.double(), expected, rtol=2e-5, atol=2e-5 * expected.abs().max().item())
