@@ -41,7 +41,10 @@ class Function(torch.autograd.Function):
 
     @classmethod
     def apply(cls, *inputs: Any) -> Any:
-        device = next((i.device.type for i in inputs if isinstance(i, Tensor)), "cpu")
+        first = inputs[0]
+        if not isinstance(first, Tensor):
+            first = next((i for i in inputs if isinstance(i, Tensor)), None)
+        device = "cpu" if first is None or first.is_cpu else first.device.type
         if torch.is_autocast_enabled(device):
             if cls.autocast_dtype != "unchanged":
                 dtype = cls._dtype_under_autocast(device, inputs)
@@ -120,13 +123,16 @@ def expect(fits: bool, layer: str, expected: str, got: object) -> None:
 
 def expect_alike(layer: str, **tensors: Tensor | None) -> None:
     """Raise ValueError unless the tensors that are given share one floating dtype and one device."""
-    first_name, first = next(((name, t) for name, t in tensors.items() if t is not None), ("", None))
-    if first is None:
-        return
-    if not first.is_floating_point():
-        raise ValueError(f"{layer}: expected {first_name} of a floating dtype, got {first.dtype}")
+    first_name, first = "", None
     for name, t in tensors.items():
-        if t is None or (t.dtype == first.dtype and t.device == first.device):
+        if t is None:
+            continue
+        if first is None:
+            first_name, first, dtype, device = name, t, t.dtype, t.device
+            if not dtype.is_floating_point:
+                raise ValueError(f"{layer}: expected {first_name} of a floating dtype, got {dtype}")
+            continue
+        if t.dtype is dtype and t.device == device:
             continue
         if t.device != first.device or not torch.is_autocast_enabled(first.device.type):
             raise ValueError(

@@ -12,6 +12,7 @@
 A masked entry has M = -inf, hence P = 0 and no gradient; a row with no key left gives Y = 0, as in torch.
 P has L S entries a head and is never stored: backward computes it again from Q and K, a block of rows at a
 time (_attention_blocks.py), and K' too, which is a hash of a seed and the position.
+Fast path, without dropout: kernels_attention.py.
 Cost: forward 2 L S (E + D) FLOPs a head, backward 2 L S (3 E + 2 D); saves Q, K, V (and M).
 Source: Vaswani et al. 2017, equation 1; Dao et al. 2022, FlashAttention, appendix B.2 (backward).
 """
@@ -22,8 +23,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from . import kernels_attention as fast
 from ._attention_blocks import Block
-from ._function import Function, expect, expect_alike, may_overwrite
+from ._function import Function, expect, expect_alike, is_plain, may_overwrite
 from .softmax import through_softmax
 
 
@@ -46,6 +48,8 @@ class AttentionFunction(Function):
         q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, options: Options
     ) -> Tensor:
         whole = Block.whole(q, k)
+        if seed is None and is_plain(q, k, v, mask):
+            return fast.forward(q, k, v, mask, options.scale, options.causal)
         if not may_overwrite(q):
             return attend(q, k, v, mask, seed, options, whole).transpose(1, 2).contiguous()
         y = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
@@ -65,6 +69,9 @@ class AttentionFunction(Function):
         q, k, v, mask, seed = ctx.saved_tensors
         whole, need_mask = Block.whole(q, k), ctx.needs_input_grad[3]
         dy = dy.transpose(1, 2)
+        if seed is None and not need_mask and is_plain(dy, q, k, v, mask):
+            gradients = fast.backward(dy, q, k, v, mask, ctx.options.scale, ctx.options.causal)
+            return *gradients, None, None, None
         if not may_overwrite(dy):
             dq, dk, dv, ds = attend_backward(dy, q, k, v, mask, seed, ctx.options, whole)
             return dq, dk, dv, ds.sum_to_size(mask.shape) if need_mask else None, None, None

@@ -15,6 +15,7 @@
     mean: sum_n loss_n / N                  over all rows, whatever their weights, as in torch
 
 Cost: one exponential an entry; saves p and t; with probabilities x and s, and one more exponential backward.
+Fast path: kernels_losses.py, for maps in planes and for rows; with probabilities for rows.
 p leaves the Function as a second output, so that the second derivative reaches it: the derivative
 of softmax is dx_c = p_c (dp_c - sum_j p_j dp_j).
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 6.2.2.3; Szegedy et al. (2016), section 7.
@@ -27,19 +28,24 @@ from torch import Tensor, nn
 
 from . import kernels_losses as loops
 from ._function import Function, expect, expect_alike, is_plain, may_overwrite
-from ._reduction import Reduction, reduce
+from ._reduction import Reduction, expect_reduction, per_element, reduce
 from .kernels import run
 from .softmax import log_softmax
 
 
 class CrossEntropyFunction(Function):
-    """Losses a sample, zero where the target is ignored, and the probabilities."""
+    """Losses a sample, zero where the target is ignored, reduced, and the probabilities."""
 
     autocast_dtype = torch.float32
 
     @staticmethod
     def forward(
-        x: Tensor, target: Tensor, valid: Tensor | None, weight: Tensor | None, smoothing: float
+        x: Tensor,
+        target: Tensor,
+        valid: Tensor | None,
+        weight: Tensor | None,
+        smoothing: float,
+        reduction: Reduction,
     ) -> tuple[Tensor, Tensor]:
         p, log_sum = probabilities(x)
         loss = log_sum - x.gather(1, target[:, None]).squeeze(1)
@@ -49,11 +55,11 @@ class CrossEntropyFunction(Function):
             everywhere = log_sum[:, None] - x
             everywhere = (everywhere if weight is None else everywhere * per_class(weight, x)).mean(1)
             loss = (1 - smoothing) * loss + smoothing * everywhere
-        return loss if valid is None else loss * valid, p
+        return reduce(loss if valid is None else loss * valid, reduction), p
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        _, target, valid, weight, ctx.smoothing = inputs
+        _, target, valid, weight, ctx.smoothing, ctx.reduction = inputs
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(target, valid, weight, output[1])
         ctx.save_for_forward(target, valid, weight, output[1])
@@ -63,52 +69,76 @@ class CrossEntropyFunction(Function):
         target, valid, weight, p = ctx.saved_tensors
         dx = None
         if dloss is not None:
+            dloss = per_element(dloss, ctx.reduction, target.numel()).expand(target.shape)
             dloss = dloss if valid is None else dloss * valid
             dx = loss_gradient(dloss[:, None], target, weight, p, ctx.smoothing)
         if dp is not None:
             through_p = softmax_gradient(dp, p)
             dx = through_p if dx is None else dx + through_p
-        return dx, None, None, None, None
+        return dx, None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
         target, valid, weight, p = ctx.saved_tensors
         one = torch.ones_like(p[:, :1])
         loss_dot = (loss_gradient(one, target, weight, p, ctx.smoothing) * x_dot).sum(1)
-        return loss_dot if valid is None else loss_dot * valid, softmax_gradient(x_dot, p)
+        loss_dot = reduce(loss_dot if valid is None else loss_dot * valid, ctx.reduction)
+        return loss_dot, softmax_gradient(x_dot, p)
 
 
 class SoftCrossEntropyFunction(Function):
-    """Losses a sample, for probabilities s of the classes."""
+    """Losses a sample, for probabilities s of the classes, reduced; and log sum_c exp(x_c), for the loops."""
 
     autocast_dtype = torch.float32
 
     @staticmethod
-    def forward(x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
-        return -(masses(s, weight, smoothing) * x.log_softmax(1)).sum(1)
+    def forward(
+        x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, reduction: Reduction
+    ) -> tuple[Tensor, Tensor]:
+        if soft_loop(x, s, weight):
+            loss = x.new_empty(x.shape[0], *x.shape[2:])
+            log_sum = torch.empty_like(loss)
+            rows = (as_loop(x, "rows"), as_loop(s, "rows"))
+            run(loops.soft_rows, loss.numel(), *rows, weight, smoothing, loss.view(-1), log_sum.view(-1))
+        else:
+            log_sum = x.logsumexp(1)
+            loss = (masses(s, weight, smoothing) * (log_sum[:, None] - x)).sum(1)
+        return reduce(loss, reduction), log_sum
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, s, weight, ctx.smoothing = inputs
-        ctx.save_for_backward(x, s, weight)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, s, weight, ctx.smoothing, ctx.reduction = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(x, s, weight, output[1])
         ctx.save_for_forward(x, s, weight)
 
     @staticmethod
-    def backward(ctx: Any, dloss: Tensor) -> Any:
-        x, s, weight = ctx.saved_tensors
+    def backward(ctx: Any, dloss: Tensor, _: Any) -> Any:
+        x, s, weight, log_sum = ctx.saved_tensors
         need_x, need_s, *_ = ctx.needs_input_grad
+        dloss = per_element(dloss, ctx.reduction, log_sum.numel()).expand(log_sum.shape)
+        if soft_loop(x, s, weight, dloss, log_sum):
+            dx, ds = (torch.empty_like(x) if need else None for need in (need_x, need_s))
+            rows = (None if t is None else as_loop(t, "rows") for t in (x, s, dx, ds))
+            per_row = (log_sum.view(-1), dloss.reshape(-1))
+            run(loops.soft_rows_gradient, log_sum.numel(), *rows, weight, ctx.smoothing, *per_row)
+            return dx, ds, None, None, None
         slopes = soft_slopes(x, s, weight, ctx.smoothing, need_x, need_s)
         dx, ds = (None if slope is None else slope * dloss[:, None] for slope in slopes)
-        return dx, ds, None, None
+        return dx, ds, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Any, s_dot: Any, *_: Any) -> Any:
         x, s, weight = ctx.saved_tensors
         dots = (x_dot, s_dot)
         slopes = soft_slopes(x, s, weight, ctx.smoothing, x_dot is not None, s_dot is not None)
-        return torch.stack(
-            [(slope * dot).sum(1) for slope, dot in zip(slopes, dots, strict=True) if dot is not None]
-        ).sum(0)
+        parts = [(slope * dot).sum(1) for slope, dot in zip(slopes, dots, strict=True) if dot is not None]
+        return reduce(torch.stack(parts).sum(0), ctx.reduction), None
+
+
+def soft_loop(x: Tensor, s: Tensor, weight: Tensor | None, *others: Tensor) -> bool:
+    """Whether x and s lie in rows of classes, and the CPU's loops should run over them."""
+    return loop_shape(x) == "rows" and s.stride() == x.stride() and is_plain(s, weight, *others)
 
 
 def probabilities(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,24 +261,24 @@ def cross_entropy(
     else:
         all_count = check_target(name, x, target, ignore_index)
     expect(weight is None or weight.shape == x.shape[1:2], name, f"weight ({x.shape[1]},)", weight)
-    expect(reduction in ("mean", "sum", "none"), name, 'reduction "mean", "sum" or "none"', repr(reduction))
+    expect_reduction(name, reduction)
     expect(0 <= label_smoothing <= 1, name, "label_smoothing between 0 and 1", label_smoothing)
     if soft:
-        losses: Tensor = SoftCrossEntropyFunction.apply(x, target, weight, label_smoothing)
-        return reduce(losses, reduction)
+        y: Tensor = SoftCrossEntropyFunction.apply(x, target, weight, label_smoothing, reduction)[0]
+        return y
     valid = None
     if not all_count:
         valid = target != ignore_index
         target = torch.where(valid, target, 0)
-    loss: Tensor = CrossEntropyFunction.apply(x, target, valid, weight, label_smoothing)[0]
-    if reduction == "none":
+    uneven = reduction == "mean" and (weight is not None or valid is not None)
+    inner: Reduction = "sum" if uneven else reduction
+    loss: Tensor = CrossEntropyFunction.apply(x, target, valid, weight, label_smoothing, inner)[0]
+    if not uneven:
         return loss
-    if reduction == "sum":
-        return loss.sum()
     if weight is None:
-        return loss.mean() if valid is None else loss.sum() / valid.sum()
+        return loss / valid.sum()
     counted = weight[target] if valid is None else weight[target] * valid
-    return loss.sum() / counted.sum()
+    return loss / counted.sum()
 
 
 def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None = None) -> bool:

@@ -89,12 +89,10 @@ class SiLUFunction(GELUFunction):
 
 def scaled(dy: Tensor, slope: Callable[[Tensor], Tensor], loop: Callable[..., None], x: Tensor) -> Tensor:
     """Return dy slope(x), by the loop that makes it in one pass where it can run."""
-    if x.numel() >= LOOP_FROM and is_plain(x, dy) and x.stride() == dy.stride():
-        flat = kernels.flat(x)
-        if flat is not None:
-            dx = torch.empty_like(x)
-            kernels.run(loop, x.numel(), flat, kernels.flat(dy), kernels.flat(dx), grain=LOOP_FROM)
-            return dx
+    if x.numel() >= LOOP_FROM and is_plain(x, dy) and x.stride() == dy.stride() and kernels.is_dense(x):
+        dx = torch.empty_like(x)
+        kernels.run(loop, x.numel(), x, dy, dx, grain=LOOP_FROM, flat=True)
+        return dx
     return dy * slope(x)
 
 

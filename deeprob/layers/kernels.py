@@ -20,10 +20,13 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 ZERO = np.float32(0)
 
 
-def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1) -> None:
-    """Call loop(start, stop, *arrays) over range(count), in as many threads as torch uses."""
+def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1, flat: bool = False) -> None:
+    """Call loop(start, stop, *arrays) over range(count), in as many threads as torch uses.
+
+    flat: tensors go in as one row each, in the order of their memory; they must be dense.
+    """
     compiled = compile_loop(loop)
-    shared = [as_array(a) if isinstance(a, Tensor) else a for a in arrays]
+    shared = [as_array(a, flat) if isinstance(a, Tensor) else a for a in arrays]
     threads = min(torch.get_num_threads(), count // grain)
     if threads <= 1:
         compiled(0, count, *shared)
@@ -36,9 +39,12 @@ def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1) -> 
         job.result()
 
 
-def as_array(x: Tensor) -> Any:
-    """Return the memory of x as an array of numpy's."""
-    return (x.detach() if x.requires_grad else x).numpy()
+def as_array(x: Tensor, flat: bool = False) -> Any:
+    """Return the memory of x as an array of numpy's, which makes views faster than torch does."""
+    array = (x.detach() if x.requires_grad else x).numpy()
+    if not flat or array.ndim == 1:
+        return array
+    return (array if array.flags.c_contiguous else array.transpose(0, 2, 3, 1)).reshape(-1)
 
 
 @cache
@@ -75,13 +81,9 @@ def pool(process: int, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-def flat(x: Tensor) -> Tensor | None:
-    """View x as one row in the order of its memory, or None where it has gaps or repeats."""
-    if x.is_contiguous():
-        return x.view(-1)
-    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x.permute(0, 2, 3, 1).reshape(-1)
-    return None
+def is_dense(x: Tensor) -> bool:
+    """Whether x is one row in the order of its memory, without gaps or repeats."""
+    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
 
 
 # The ranges are cut out as slices first, and values read before they are chosen between: an index known not

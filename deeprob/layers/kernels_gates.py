@@ -7,20 +7,17 @@ import torch
 from torch import Tensor
 
 from ._function import is_plain
-from .kernels import flat, run
+from .kernels import is_dense, run
 
 GRAIN = 1 << 14
 
 
 def one_pass(loop: Callable[..., None], y: Tensor, dy: Tensor) -> Tensor | None:
     """Return dx from the output y and its gradient, or None where a fast path may not run."""
-    if not is_plain(y, dy) or y.stride() != dy.stride():
-        return None
-    outputs, upstream = flat(y), flat(dy)
-    if outputs is None or upstream is None:
+    if not is_plain(y, dy) or y.stride() != dy.stride() or not is_dense(y):
         return None
     dx = torch.empty_like(y)
-    run(loop, y.numel(), outputs, upstream, flat(dx), grain=GRAIN)
+    run(loop, y.numel(), y, dy, dx, grain=GRAIN, flat=True)
     return dx
 
 

@@ -30,12 +30,21 @@ def squared_errors(start: int, stop: int, x: Any, t: Any, share: float, sums: An
         sums[b] = total * np.float32(share)
 
 
-def squared_error_gradient(start: int, stop: int, x: Any, t: Any, dy: Any, share: float, dx: Any) -> None:
-    """Dx = 2 d dy share."""
+def squared_error_gradient(
+    start: int, stop: int, x: Any, t: Any, dy: Any, share: float, dx: Any, dt: Any
+) -> None:
+    """Dx = 2 d dy share and, unless it is None, dt = -dx."""
     x, t, dx = x[start:stop], t[start:stop], dx[start:stop]
     scale = TWO * dy[0] * np.float32(share)
-    for i in range(x.size):
-        dx[i] = scale * (x[i] - t[i])
+    if dt is None:
+        for i in range(x.size):
+            dx[i] = scale * (x[i] - t[i])
+    else:
+        dt = dt[start:stop]
+        for i in range(x.size):
+            v = scale * (x[i] - t[i])
+            dx[i] = v
+            dt[i] = -v
 
 
 def smooth_errors(start: int, stop: int, x: Any, t: Any, beta: float, share: float, sums: Any) -> None:
@@ -53,17 +62,26 @@ def smooth_errors(start: int, stop: int, x: Any, t: Any, beta: float, share: flo
 
 
 def smooth_error_gradient(
-    start: int, stop: int, x: Any, t: Any, beta: float, dy: Any, share: float, dx: Any
+    start: int, stop: int, x: Any, t: Any, beta: float, dy: Any, share: float, dx: Any, dt: Any
 ) -> None:
-    """Dx = c / beta dy share."""
+    """Dx = c / beta dy share and, unless it is None, dt = -dx."""
     x, t, dx = x[start:stop], t[start:stop], dx[start:stop]
     high, low = np.float32(beta), np.float32(-beta)
     scale = dy[0] * np.float32(share) / high
-    for i in range(x.size):
-        d = x[i] - t[i]
-        d = low if d < low else d
-        d = high if d > high else d
-        dx[i] = scale * d
+    if dt is None:
+        for i in range(x.size):
+            d = x[i] - t[i]
+            d = low if d < low else d
+            d = high if d > high else d
+            dx[i] = scale * d
+    else:
+        dt = dt[start:stop]
+        for i in range(x.size):
+            d = x[i] - t[i]
+            d = low if d < low else d
+            d = high if d > high else d
+            dx[i] = scale * d
+            dt[i] = -scale * d
 
 
 # --- cross_entropy: rows (R, C), or planes (N, C, M) in chunks of CHUNK entries of M. The exponential is that
@@ -167,3 +185,89 @@ def cross_entropy_planes_gradient(start: int, stop: int, p: Any, t: Any, dloss: 
             v = row[i]
             v -= ONE if truth[i] == c else ZERO
             target[i] = scale[i] * v
+
+
+def soft_rows(
+    start: int, stop: int, x: Any, s: Any, w: Any, smoothing: float, loss: Any, log_sum: Any
+) -> None:
+    """Sum q (log sum exp(x) - x), q = w ((1 - e) s + e / C), and log sum exp(x) a row."""
+    keep, share = np.float32(1 - smoothing), np.float32(smoothing / x.shape[1])
+    top = np.empty(LANES, np.float32)
+    for n in range(start, stop):
+        row, mass = x[n], s[n]
+        top[:] = row[0]
+        for first in range(0, row.size - LANES + 1, LANES):
+            here = row[first : first + LANES]
+            for i in range(LANES):
+                v = here[i]
+                top[i] = v if v > top[i] else top[i]
+        largest = row[0]
+        for i in range(LANES):
+            largest = top[i] if top[i] > largest else largest
+        for i in range(row.size - row.size % LANES, row.size):
+            largest = row[i] if row[i] > largest else largest
+        total = ZERO
+        for i in range(row.size):
+            d = row[i] - largest
+            v = LOWEST if d < LOWEST else d
+            k = np.floor(v * LOG2E + HALF)
+            f = v - k * LN2_HIGH - k * LN2_LOW
+            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
+            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            total += ZERO if d < LOWEST else e
+        log_total = largest + np.log(total)
+        part = ZERO
+        if w is None:
+            for i in range(row.size):
+                part += (keep * mass[i] + share) * (log_total - row[i])
+        else:
+            for i in range(row.size):
+                part += w[i] * (keep * mass[i] + share) * (log_total - row[i])
+        loss[n], log_sum[n] = part, log_total
+
+
+def soft_rows_gradient(
+    start: int,
+    stop: int,
+    x: Any,
+    s: Any,
+    dx: Any,
+    ds: Any,
+    w: Any,
+    smoothing: float,
+    log_sum: Any,
+    dloss: Any,
+) -> None:
+    """Dx = dloss (Q p - q) and ds = dloss w (1 - e) (log sum exp(x) - x) a row, unless they are None."""
+    keep, share = np.float32(1 - smoothing), np.float32(smoothing / x.shape[1])
+    q = np.empty(x.shape[1], np.float32)
+    for n in range(start, stop):
+        row, mass, log_total, up = x[n], s[n], log_sum[n], dloss[n]
+        if dx is not None:
+            total = ZERO
+            if w is None:
+                for i in range(row.size):
+                    q[i] = keep * mass[i] + share
+                    total += q[i]
+            else:
+                for i in range(row.size):
+                    q[i] = w[i] * (keep * mass[i] + share)
+                    total += q[i]
+            target = dx[n]
+            for i in range(row.size):
+                d = row[i] - log_total
+                v = LOWEST if d < LOWEST else d
+                k = np.floor(v * LOG2E + HALF)
+                f = v - k * LN2_HIGH - k * LN2_LOW
+                power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
+                e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+                e = ZERO if d < LOWEST else e
+                target[i] = up * (total * e - q[i])
+        if ds is not None:
+            target, scale = ds[n], up * keep
+            if w is None:
+                for i in range(row.size):
+                    target[i] = scale * (log_total - row[i])
+            else:
+                for i in range(row.size):
+                    target[i] = scale * w[i] * (log_total - row[i])

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from . import kernels_losses as loops
 from ._function import Function, expect, expect_alike, is_plain, may_overwrite
 from ._reduction import Reduction, expect_reduction, per_element, reduce
-from .kernels import flat, run
+from .kernels import is_dense, run
 
 
 class MSEFunction(Function):
@@ -48,13 +48,14 @@ class MSEFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target = ctx.saved_tensors
+        need_target = ctx.needs_input_grad[1]
         if can_loop(x, target, ctx.reduction, dy):
-            dx = loop_over_entries(loops.squared_error_gradient, x, target, ctx.reduction, dy)
-        else:
-            scale = 2 * per_element(dy, ctx.reduction, x.numel())
-            difference = x - target
-            dx = difference.mul_(scale) if may_overwrite(dy) else difference * scale
-        return dx, -dx if ctx.needs_input_grad[1] else None, None
+            arrays = (x, target, ctx.reduction, dy, need_target)
+            return *loop_over_entries(loops.squared_error_gradient, *arrays), None
+        scale = 2 * per_element(dy, ctx.reduction, x.numel())
+        difference = x - target
+        dx = difference.mul_(scale) if may_overwrite(dy) else difference * scale
+        return dx, -dx if need_target else None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, target_dot: Tensor, _: None) -> Any:
@@ -86,11 +87,12 @@ class SmoothL1Function(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target = ctx.saved_tensors
+        need_target = ctx.needs_input_grad[1]
         if ctx.beta > 0 and can_loop(x, target, ctx.reduction, dy):
-            dx = loop_over_entries(loops.smooth_error_gradient, x, target, ctx.reduction, dy, ctx.beta)
-        else:
-            dx = smooth_l1_slope(x, target, ctx.beta, per_element(dy, ctx.reduction, x.numel()))
-        return dx, -dx if ctx.needs_input_grad[1] else None, None, None
+            arrays = (x, target, ctx.reduction, dy, need_target, ctx.beta)
+            return *loop_over_entries(loops.smooth_error_gradient, *arrays), None, None
+        dx = smooth_l1_slope(x, target, ctx.beta, per_element(dy, ctx.reduction, x.numel()))
+        return dx, -dx if need_target else None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, target_dot: Tensor, *_: None) -> Any:
@@ -114,7 +116,7 @@ def can_loop(x: Tensor, target: Tensor, reduction: Reduction, dy: Tensor | None 
         and x.numel() >= LOOP_FROM
         and is_plain(x, target, dy)
         and x.stride() == target.stride()
-        and flat(x) is not None
+        and is_dense(x)
     )
 
 
@@ -122,20 +124,28 @@ def loop_over_blocks(
     loop: Callable[..., None], x: Tensor, target: Tensor, reduction: Reduction, *options: float
 ) -> Tensor:
     """Return the mean or the sum of the losses that `loop` sums a block."""
-    sums = x.new_empty(loops.count_blocks(x.numel()))
-    share = 1 / x.numel() if reduction == "mean" else 1.0
-    run(loop, len(sums), flat(x), flat(target), *options, share, sums)
+    count = x.numel()
+    blocks = loops.count_blocks(count)
+    sums = torch.empty(blocks)
+    run(loop, blocks, x, target, *options, 1 / count if reduction == "mean" else 1.0, sums, flat=True)
     return sums.sum()
 
 
 def loop_over_entries(
-    loop: Callable[..., None], x: Tensor, target: Tensor, reduction: Reduction, dy: Tensor, *options: float
-) -> Tensor:
-    """Return dx, which `loop` writes."""
-    dx = torch.empty_like(x)
-    share = 1 / x.numel() if reduction == "mean" else 1.0
-    run(loop, x.numel(), flat(x), flat(target), *options, dy.view(1), share, flat(dx), grain=LOOP_FROM)
-    return dx
+    loop: Callable[..., None],
+    x: Tensor,
+    target: Tensor,
+    reduction: Reduction,
+    dy: Tensor,
+    need_target: bool,
+    *options: float,
+) -> tuple[Tensor, Tensor | None]:
+    """Return dx and, if needed, dt = -dx, which `loop` writes in one pass."""
+    count, dx = x.numel(), torch.empty_like(x)
+    dtarget = torch.empty_like(x) if need_target else None
+    share = 1 / count if reduction == "mean" else 1.0
+    run(loop, count, x, target, *options, dy, share, dx, dtarget, grain=LOOP_FROM, flat=True)
+    return dx, dtarget
 
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
@@ -163,7 +173,8 @@ def smooth_l1_loss(x: Tensor, target: Tensor, reduction: Reduction = "mean", bet
 
 
 def _expect_pair(layer: str, x: Tensor, target: Tensor, reduction: str) -> None:
-    expect(x.shape == target.shape, layer, f"target {tuple(x.shape)}", target)
+    if x.shape != target.shape:
+        expect(False, layer, f"target {tuple(x.shape)}", target)
     expect_alike(layer, x=x, target=target)
     expect_reduction(layer, reduction)
 

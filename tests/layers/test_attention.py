@@ -101,3 +101,26 @@ def test_memory_of_a_step_is_linear_in_the_length():
     with Largest() as largest:
         scaled_dot_product_attention(q, k, v).sum().backward()
     assert largest.size <= _attention_blocks.BLOCK < 2048 * 2048 / 8
+
+
+@pytest.mark.parametrize("block", [50, 700, 1 << 18])
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"attn_mask": True}, {"scale": 3.0}])
+@pytest.mark.parametrize("num_keys", [9, 150])
+def test_the_loops_equal_the_formula_in_float64(monkeypatch, num_keys, options, block):
+    monkeypatch.setattr(_attention_blocks, "BLOCK", block)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 3, 20, 4), (2, 3, num_keys, 4), (2, 3, num_keys, 5), (2, 3, 20, 5)]
+    tensors = [torch.randn(*shape, generator=generator) * 3 for shape in shapes]
+    if "attn_mask" in options:
+        mask = torch.randn(20, num_keys, generator=generator) * 4
+        mask[mask > 2] = -torch.inf
+        mask[7] = -torch.inf
+        options = {"attn_mask": mask}
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        q, k, v, dy = (t.to(dtype, copy=True).requires_grad_() for t in tensors)
+        kept = {n: o.to(dtype) if isinstance(o, torch.Tensor) else o for n, o in options.items()}
+        y = scaled_dot_product_attention(q, k, v, **kept)
+        found.append([y, *torch.autograd.grad(y, (q, k, v), dy.detach())])
+    for got, expected in zip(*found, strict=True):
+        torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=2e-6 * expected.abs().max().item())
