@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import gemm_peak_gflops, peak_bytes, ratio, saved_bytes, seconds_interleaved
+from measure import gemm_peak_gflops, keep_memory, peak_bytes, ratio, saved_bytes, seconds_interleaved
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -25,6 +25,7 @@ def main() -> None:
     out, budget = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
     chosen = set(sys.argv[3].split(",")) if len(sys.argv) > 3 and sys.argv[3] else None
     torch.set_num_threads(1)
+    keep_memory()
     torch.manual_seed(0)
     peak = gemm_peak_gflops()
     rows = []

@@ -24,7 +24,7 @@ from .kernels import run
 
 
 class LayerNormFunction(Function):
-    """Layer norm of rows x (R, D)."""
+    """Layer norm of x (..., D) along its last axis."""
 
     autocast_dtype = torch.float32
 
@@ -50,17 +50,18 @@ class LayerNormFunction(Function):
         h, rstd = standardise(x, ctx.eps)
         y_dot = torch.zeros_like(x)
         if x_dot is not None:
-            y_dot = rstd * (x_dot - x_dot.mean(1, keepdim=True) - h * (x_dot * h).mean(1, keepdim=True))
+            y_dot = rstd * (x_dot - x_dot.mean(-1, keepdim=True) - h * (x_dot * h).mean(-1, keepdim=True))
             y_dot = y_dot if weight is None else y_dot * weight
         y_dot = y_dot if weight_dot is None else y_dot + h * weight_dot
         return y_dot if bias_dot is None else y_dot + bias_dot
 
 
 def normalise_rows(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Return w h + b for rows x (R, D)."""
+    """Return w h + b for x (..., D)."""
     if is_contiguous_and_plain(x, weight, bias):
         y = torch.empty_like(x)
-        run(loops.layer_norm, len(x), x, ones(weight, x), zeros(bias, x), eps, y)
+        rows = as_rows(x)
+        run(loops.layer_norm, len(rows), rows, ones(weight, x), zeros(bias, x), eps, as_rows(y))
         return y
     h, _ = standardise(x, eps)
     h = h if weight is None else h * weight
@@ -70,29 +71,30 @@ def normalise_rows(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: f
 def layer_norm_backward(
     dy: Tensor, x: Tensor, weight: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dx, dw and db, as above, for rows x (R, D)."""
+    """Return dx, dw and db, as above, for x (..., D)."""
     if is_contiguous_and_plain(x, weight, dy):
-        dx, parts = torch.empty_like(x), x.new_zeros(loops.count_parts(len(x)), 2, x.shape[1])
-        arrays = (dy, x, ones(weight, x), eps, dx, parts, loops.PART)
-        run(loops.layer_norm_gradient, len(x), *arrays, grain=loops.PART)
-        dweight, dbias = parts.sum(0)
+        dx, rows = torch.empty_like(x), as_rows(x)
+        parts = torch.zeros(loops.count_parts(len(rows)), 2, x.shape[-1])
+        arrays = (as_rows(dy), rows, ones(weight, x), eps, as_rows(dx), parts, loops.PART)
+        run(loops.layer_norm_gradient, len(rows), *arrays, grain=loops.PART)
+        dweight, dbias = parts.sum(0).unbind()
         return dx, dweight, dbias
     h, rstd = standardise(x, eps)
     k = dy if weight is None else dy * weight
-    dx = rstd * (k - k.mean(1, keepdim=True) - h * (k * h).mean(1, keepdim=True))
-    return dx, (dy * h).sum(0), dy.sum(0)
+    dx = rstd * (k - k.mean(-1, keepdim=True) - h * (k * h).mean(-1, keepdim=True))
+    return dx, as_rows(dy * h).sum(0), as_rows(dy).sum(0)
 
 
 class RMSNormFunction(Function):
-    """Root-mean-square norm of rows x (R, D)."""
+    """Root-mean-square norm of x (..., D) along its last axis."""
 
     autocast_dtype = torch.float32
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
         if is_contiguous_and_plain(x, weight):
-            y = torch.empty_like(x)
-            run(loops.rms_norm, len(x), x, ones(weight, x), eps, y)
+            y, rows = torch.empty_like(x), as_rows(x)
+            run(loops.rms_norm, len(rows), rows, ones(weight, x), eps, as_rows(y))
             return y
         h = x * inverse_rms(x, eps)
         return h if weight is None else h * weight
@@ -108,15 +110,16 @@ class RMSNormFunction(Function):
         x, weight = ctx.saved_tensors
         need_x, need_weight, _ = ctx.needs_input_grad
         if is_contiguous_and_plain(x, weight, dy):
-            dx, parts = torch.empty_like(x), torch.zeros(loops.count_parts(len(x)), x.shape[1])
-            arrays = (dy, x, ones(weight, x), ctx.eps, dx, parts, loops.PART)
-            run(loops.rms_norm_gradient, len(x), *arrays, grain=loops.PART)
+            dx, rows = torch.empty_like(x), as_rows(x)
+            parts = torch.zeros(loops.count_parts(len(rows)), x.shape[-1])
+            arrays = (as_rows(dy), rows, ones(weight, x), ctx.eps, as_rows(dx), parts, loops.PART)
+            run(loops.rms_norm_gradient, len(rows), *arrays, grain=loops.PART)
             return dx if need_x else None, parts.sum(0) if need_weight else None, None
         rstd = inverse_rms(x, ctx.eps)
         h = x * rstd
         k = dy if weight is None else dy * weight
-        dx = rstd * (k - h * (k * h).mean(1, keepdim=True))
-        return dx if need_x else None, (dy * h).sum(0) if need_weight else None, None
+        dx = rstd * (k - h * (k * h).mean(-1, keepdim=True))
+        return dx if need_x else None, as_rows(dy * h).sum(0) if need_weight else None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Any, weight_dot: Any, _: Any) -> Any:
@@ -125,21 +128,21 @@ class RMSNormFunction(Function):
         h = x * rstd
         y_dot = torch.zeros_like(x)
         if x_dot is not None:
-            y_dot = rstd * (x_dot - h * (x_dot * h).mean(1, keepdim=True))
+            y_dot = rstd * (x_dot - h * (x_dot * h).mean(-1, keepdim=True))
             y_dot = y_dot if weight is None else y_dot * weight
         return y_dot if weight_dot is None else y_dot + h * weight_dot
 
 
 def standardise(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Return h = (x - mu) r and r (R, 1) of rows x (R, D)."""
-    centred = x - x.mean(1, keepdim=True)
-    rstd = ((centred * centred).mean(1, keepdim=True) + eps).rsqrt()
+    """Return h = (x - mu) r and r (..., 1) of x (..., D)."""
+    centred = x - x.mean(-1, keepdim=True)
+    rstd = ((centred * centred).mean(-1, keepdim=True) + eps).rsqrt()
     return centred * rstd, rstd
 
 
 def inverse_rms(x: Tensor, eps: float) -> Tensor:
-    """Return r = 1 / sqrt(mean(x^2) + eps), (R, 1), of rows x (R, D)."""
-    return ((x * x).mean(1, keepdim=True) + eps).rsqrt()
+    """Return r = 1 / sqrt(mean(x^2) + eps), (..., 1), of x (..., D)."""
+    return ((x * x).mean(-1, keepdim=True) + eps).rsqrt()
 
 
 def is_contiguous_and_plain(x: Tensor, *others: Tensor | None) -> bool:
@@ -151,12 +154,12 @@ def is_contiguous_and_plain(x: Tensor, *others: Tensor | None) -> bool:
 
 def ones(weight: Tensor | None, x: Tensor) -> Tensor:
     """Return the weight, or ones in its place."""
-    return x.new_ones(x.shape[1]) if weight is None else weight
+    return x.new_ones(x.shape[-1]) if weight is None else weight
 
 
 def zeros(bias: Tensor | None, x: Tensor) -> Tensor:
     """Return the bias, or zeros in its place."""
-    return x.new_zeros(x.shape[1]) if bias is None else bias
+    return x.new_zeros(x.shape[-1]) if bias is None else bias
 
 
 def layer_norm(
@@ -170,9 +173,12 @@ def layer_norm(
 
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
-    rows = as_rows("layer_norm", x, normalized_shape, weight, bias)
-    flat = [None if v is None else v.reshape(-1) for v in (weight, bias)]
-    y: Tensor = LayerNormFunction.apply(rows, *flat, eps)
+    size = last_axes("layer_norm", x, normalized_shape, weight, bias)
+    if size == 1:
+        y: Tensor = LayerNormFunction.apply(x, weight, bias, eps)
+        return y
+    flat = [None if v is None else v.flatten() for v in (weight, bias)]
+    y = LayerNormFunction.apply(x.flatten(-size), *flat, eps)
     return y.reshape(x.shape)
 
 
@@ -183,24 +189,31 @@ def rms_norm(
 
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
-    rows = as_rows("rms_norm", x, normalized_shape, weight, None)
+    size = last_axes("rms_norm", x, normalized_shape, weight, None)
     eps = torch.finfo(x.dtype).eps if eps is None else eps
-    y: Tensor = RMSNormFunction.apply(rows, None if weight is None else weight.reshape(-1), eps)
+    if size == 1:
+        y: Tensor = RMSNormFunction.apply(x, weight, eps)
+        return y
+    y = RMSNormFunction.apply(x.flatten(-size), None if weight is None else weight.flatten(), eps)
     return y.reshape(x.shape)
 
 
-def as_rows(
+def last_axes(
     name: str, x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None
-) -> Tensor:
-    """View x as rows (R, D), having checked the shapes."""
+) -> int:
+    """Return how many of the last axes are normalised over, having checked the shapes."""
     shape = tuple(normalized_shape)
-    expect(
-        len(shape) > 0 and x.shape[-len(shape) :] == shape, name, f"x (..., {', '.join(map(str, shape))})", x
-    )
+    if len(shape) == 0 or x.shape[-len(shape) :] != shape:
+        expect(False, name, f"x (..., {', '.join(map(str, shape))})", x)
     expect(weight is None or weight.shape == shape, name, f"weight {shape}", weight)
     expect(bias is None or bias.shape == shape, name, f"bias {shape}", bias)
     expect_alike(name, x=x, weight=weight, bias=bias)
-    return x.reshape(-1, torch.Size(shape).numel())
+    return len(shape)
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """View x (..., D) as (R, D)."""
+    return x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
 
 
 class LayerNorm(nn.Module):
