@@ -2,10 +2,12 @@
 
     python benchmarks/layers.py rows.json [budget_seconds] [layer,layer]
 
-`deeprob benchmark layers` runs this several times and joins the rows.
+`deeprob benchmark layers` runs this several times and joins the rows. DEEPROB_BENCHMARK_COMPILED=1 puts both
+sides through torch.compile.
 """
 
 import json
+import os
 import statistics
 import sys
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ def main() -> None:
     """Measure every bench sample in every layout, and write the rows."""
     out, budget = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
     chosen = set(sys.argv[3].split(",")) if len(sys.argv) > 3 and sys.argv[3] else None
+    compiled = os.environ.get("DEEPROB_BENCHMARK_COMPILED") == "1"
     torch.set_num_threads(1)
     keep_memory()
     torch.manual_seed(0)
@@ -34,7 +37,8 @@ def main() -> None:
             for sample in layer.samples:
                 if sample.size == "bench":
                     rows += [
-                        measure(layer, sample, layout, budget, peak) for layout in layouts(layer, sample)
+                        measure(layer, sample, layout, budget, peak, compiled)
+                        for layout in layouts(layer, sample)
                     ]
     out.write_text(json.dumps({"gemm_peak_gflops": peak, "rows": rows}))
 
@@ -47,8 +51,14 @@ def layouts(layer: Layer, sample: Sample) -> Iterator[str]:
         yield "channels_last"
 
 
-def measure(layer: Layer, sample: Sample, layout: str, budget: float, peak: float) -> dict[str, Any]:
+def measure(
+    layer: Layer, sample: Sample, layout: str, budget: float, peak: float, compiled: bool
+) -> dict[str, Any]:
     """Compare one layer with torch's: forward and backward in float32, one thread."""
+    functions = {"ours": layer.call, "torch": layer.reference}
+    if compiled:
+        torch.compiler.reset()  # the limit on recompilations counts a function's shapes and options
+        functions = {name: torch.compile(f, dynamic=False) for name, f in functions.items()}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     inputs = [arrange(x, layout) for x in sample.inputs(Draw(dtype=torch.float32, device=device))]
     for i, x in enumerate(inputs):
@@ -57,17 +67,17 @@ def measure(layer: Layer, sample: Sample, layout: str, budget: float, peak: floa
     wanted = [x for x in inputs if x is not None and x.requires_grad]
     parameters = [x for i, x in enumerate(inputs) if x is not None and i > 0]
     steps = {}
-    for name, function in (("ours", layer.call), ("torch", layer.reference)):
+    for name, function in functions.items():
         y = function(*inputs, **sample.options)
         upstream = torch.randn_like(y) if isinstance(y, Tensor) else [torch.randn_like(part) for part in y]
         steps[name] = step(function, sample, inputs, wanted, upstream)
     times = seconds_interleaved(steps, 200, budget)
     with FlopCounterMode(display=False) as counter:
-        steps["torch"]()
+        step(layer.reference, sample, inputs, wanted, upstream)()  # eager: compiled kernels are not counted
     seconds = {name: statistics.median(t) for name, t in times.items()}
     saved = {
         name: saved_bytes(lambda f=function: f(*inputs, **sample.options), parameters)
-        for name, function in (("ours", layer.call), ("torch", layer.reference))
+        for name, function in functions.items()
     }
     peaks = {name: peak_bytes(step) for name, step in steps.items()}
     return {

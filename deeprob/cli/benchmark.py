@@ -1,6 +1,7 @@
 """Time layers and models against torch.nn; data, simulator, trainer and k-NN against the usual way.
 
 usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [out=runs/benchmark]
+       deeprob benchmark layers compiled=true [...]     both sides through torch.compile: layers-compiled.json
        deeprob benchmark data|sim|training|knn [out=runs/benchmark] [its own key=value]
 
 Each prints a table, and writes JSON and markdown to `out`.
@@ -42,8 +43,13 @@ def main(args: list[str]) -> int:
         return max(run_script(kind, [a for a in args if a not in ALONE]) for kind in alone)
     kinds = [a for a in args if a in KINDS] or ["layers"]
     options = parse_options(
-        [a for a in args if a not in KINDS], ("quick", "only", "out", "rounds"), "benchmark"
+        [a for a in args if a not in KINDS], ("quick", "only", "out", "rounds", "compiled"), "benchmark"
     )
+    compiled = options.get("compiled", "false").lower()
+    if compiled not in ("true", "false"):
+        raise InputError(
+            f"cannot use compiled={options['compiled']}", where="benchmark", expected="true or false"
+        )
     quick = options.get("quick", "false").lower()
     if quick not in ("true", "false"):
         raise InputError(f"cannot use quick={options['quick']}", where="benchmark", expected="true or false")
@@ -54,14 +60,16 @@ def main(args: list[str]) -> int:
     out = Path(options.get("out", "runs/benchmark"))
     make_folder(out)
     for kind in kinds:
-        results = [measure(kind, budget, options.get("only", "")) for _ in range(int(rounds))]
+        arguments = (kind, budget, options.get("only", ""), compiled == "true")
+        results = [measure(*arguments) for _ in range(int(rounds))]
         failed = [r for r in results if isinstance(r, str)]
         if failed:
             print(f"deeprob benchmark: {kind}: {failed[0]}", file=sys.stderr)
             return 1
         if not all(r["rows"] for r in results if isinstance(r, dict)):
             raise InputError(f"no {kind} match only={options['only']}", where="benchmark")
-        report(kind, join([r for r in results if isinstance(r, dict)]), out)
+        name = kind + "-compiled" * (compiled == "true")
+        report(name, join([r for r in results if isinstance(r, dict)]), out)
     return 0
 
 
@@ -72,12 +80,13 @@ def run_script(kind: str, arguments: list[str]) -> int:
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def measure(kind: str, budget: float, only: str) -> dict[str, Any] | str:
+def measure(kind: str, budget: float, only: str, compiled: bool) -> dict[str, Any] | str:
     """Measure in a fresh process, pinned to one core: the rows, or the last line of what went wrong."""
     script = shipped("benchmarks") / f"{kind}.py"
     with tempfile.TemporaryDirectory() as temporary:
         rows = Path(temporary) / "rows.json"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment |= {"DEEPROB_BENCHMARK_COMPILED": "1"} if compiled else {}
         command = [sys.executable, str(script), str(rows), str(budget), only]
         done = subprocess.run(
             pinned() + command, env=environment, capture_output=True, text=True, check=False

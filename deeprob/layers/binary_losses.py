@@ -15,6 +15,7 @@
     dx = dy dl/dx                         a mean over N elements gives each dy / N
 
 Cost: one exponential and one logarithm an element each way; saves x and t.
+Fast path, for the unweighted mean or sum and g = 2: kernels_binary.py.
 Source: Lin et al. 2017, Focal loss for dense object detection, equation 5 and appendix B.
 """
 
@@ -24,9 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from . import kernels_binary as loops
 from ._function import Function, expect, expect_alike, may_overwrite
 from ._reduction import Reduction, expect_reduction, per_element, reduce
 from ._values import may_read
+from .regression_losses import can_loop, loop_over_blocks, loop_over_entries
 
 
 class BinaryCrossEntropyFunction(Function):
@@ -38,6 +41,8 @@ class BinaryCrossEntropyFunction(Function):
     def forward(
         x: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: Reduction
     ) -> Tensor:
+        if weight is None and pos_weight is None and can_loop(x, target, reduction):
+            return loop_over_blocks(loops.cross_entropies, x, target, reduction)
         log_p = logsigmoid(x)  # -softplus(-x)
         if pos_weight is not None:
             log_p = log_p * (1 + (pos_weight - 1) * target)
@@ -53,9 +58,12 @@ class BinaryCrossEntropyFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target, weight, pos_weight = ctx.saved_tensors
+        need_x, need_target, *_ = ctx.needs_input_grad
+        if weight is None and pos_weight is None and can_loop(x, target, ctx.reduction, dy):
+            arrays = (x, target, ctx.reduction, dy, need_target)
+            return *loop_over_entries(loops.cross_entropy_gradient, *arrays), None, None, None
         scale = per_element(dy, ctx.reduction, x.numel())
         scale = scale if weight is None else scale * weight
-        need_x, need_target, *_ = ctx.needs_input_grad
         dx = dtarget = None
         if need_x:
             slope = slope_in_logit(x, target, pos_weight)
@@ -91,6 +99,8 @@ class FocalFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, target: Tensor, alpha: float | None, gamma: float, reduction: Reduction) -> Tensor:
+        if gamma == 2 and can_loop(x, target, reduction):
+            return loop_over_blocks(loops.focal_losses, x, target, reduction, *balance(alpha))
         u = (2 * target).sub_(1).mul_(x)
         loss = u.neg().sigmoid_().pow_(gamma).mul_(logsigmoid(u))
         return reduce(
@@ -107,6 +117,9 @@ class FocalFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target = ctx.saved_tensors
         alpha, gamma, reduction = ctx.options
+        if gamma == 2 and can_loop(x, target, reduction, dy):
+            arrays = (x, target, reduction, dy, False, *balance(alpha))
+            return loop_over_entries(loops.focal_gradient, *arrays)[0], *[None] * 4
         return focal_slope(x, target, alpha, gamma) * per_element(dy, reduction, x.numel()), *[None] * 4
 
     @staticmethod
@@ -114,6 +127,11 @@ class FocalFunction(Function):
         x, target = ctx.saved_tensors
         alpha, gamma, reduction = ctx.options
         return reduce(focal_slope(x, target, alpha, gamma) * x_dot, reduction)
+
+
+def balance(alpha: float | None) -> tuple[float, float]:
+    """Return a of the positives and of the negatives."""
+    return (1.0, 1.0) if alpha is None else (float(alpha), 1.0 - alpha)
 
 
 def focal_slope(x: Tensor, target: Tensor, alpha: float | None, gamma: float) -> Tensor:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike
+from ._function import Function, expect, expect_alike, may_overwrite
 
 
 class NTXentFunction(Function):
@@ -28,8 +28,7 @@ class NTXentFunction(Function):
 
     @staticmethod
     def forward(z: Tensor, temperature: float) -> Tensor:
-        s = similarity(normalized(z)[0], temperature)
-        return (s.logsumexp(1) - partner_of(s)).mean()
+        return -partner_of(similarity(normalized(z)[0], temperature).log_softmax(1)).mean()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -66,12 +65,14 @@ def normalized(z: Tensor) -> tuple[Tensor, Tensor]:
 
 def similarity(u: Tensor, temperature: float) -> Tensor:
     """S (2 N, 2 N), -inf on its diagonal: no view is its own partner."""
-    itself = torch.eye(len(u), dtype=torch.bool, device=u.device)
-    return ((u / temperature) @ u.T).masked_fill(itself, -math.inf)
+    s = (u / temperature) @ u.T
+    if may_overwrite(u):
+        return s.fill_diagonal_(-math.inf)
+    return s.masked_fill(torch.eye(len(u), dtype=torch.bool, device=u.device), -math.inf)
 
 
 def partner_of(s: Tensor) -> Tensor:
-    """S[i, partner(i)] (2 N,)."""
+    """Pick s[i, partner(i)] (2 N,) of s (2 N, 2 N)."""
     half = len(s) // 2
     return torch.cat([s.diagonal(half), s.diagonal(-half)])
 

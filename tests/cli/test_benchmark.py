@@ -35,7 +35,17 @@ def test_a_geometric_mean():
     assert benchmark.geometric_mean([0.5, 2.0]) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("args", [["quick=perhaps"], ["rounds=0"], ["everything"], ["only="]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["quick=perhaps"],
+        ["rounds=0"],
+        ["everything"],
+        ["only="],
+        ["compiled=no"],
+        ["models", "compiled=true"],
+    ],
+)
 def test_arguments_it_cannot_use_are_refused(args):
     with pytest.raises(InputError):
         benchmark.main(args)

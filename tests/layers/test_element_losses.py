@@ -77,3 +77,28 @@ def test_no_elements_give_no_gradient(reduction):
     y = smooth_l1_loss(x, torch.zeros(0, 4), reduction=reduction)
     assert y.item() == 0 or (reduction == "mean" and math.isnan(y.item()))  # as torch
     assert torch.autograd.grad(y, x)[0].shape == (0, 4)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    ("loss", "options"),
+    [
+        (binary_cross_entropy_with_logits, {}),
+        (sigmoid_focal_loss, {}),
+        (sigmoid_focal_loss, {"alpha": None}),
+        (sigmoid_focal_loss, {"alpha": 0.9}),
+    ],
+)
+def test_the_loops_of_binary_losses_equal_the_formula_in_float64(loss, options, reduction):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 5000, generator=generator) * 8
+    x[0, :4] = torch.tensor([0.0, 300.0, -300.0, 1e-3])
+    t = torch.randint(2, x.shape, generator=generator).float()
+    soft = loss is binary_cross_entropy_with_logits
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        logits, target = (v.to(dtype, copy=True).requires_grad_() for v in (x, t))
+        y = loss(logits, target if soft else target.detach(), reduction=reduction, **options)
+        results.append([y.detach(), *torch.autograd.grad(3 * y, (logits, target) if soft else logits)])
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got.double(), expected, rtol=5e-6, atol=2e-6 * expected.abs().max().item())
