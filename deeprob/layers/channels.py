@@ -13,7 +13,7 @@ from .kernels import run
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 GRAIN = 16  # channels a thread: one cache line of float32
-WIDE = 1024  # columns up to which rows are taken as one
+WIDE = 1024  # columns up to which pixels are taken as one row
 
 
 def per_channel(v: Tensor, x: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def over_batch(x: Tensor) -> Tensor:
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance (C) of x (N, C, ...)."""
-    if (views := planes_or_rows(x)) is not None:
+    if (views := planes_or_rows(x, wide=True)) is not None:
         ((v,), planes) = views
         channels = x.shape[1]
         mean, var = torch.empty(2, channels).unbind()
@@ -50,7 +50,7 @@ def normalise(
     """Return w h + b, as one product and one sum an entry."""
     if (
         is_plain(weight, bias, mean, var)
-        and (views := planes_or_rows(x, y := torch.empty_like(x))) is not None
+        and (views := planes_or_rows(x, y := torch.empty_like(x), wide=True)) is not None
     ):
         (source, target), planes = views
         loop = loops.plane_normalise if planes else loops.row_normalise
@@ -65,7 +65,10 @@ def gradient(
     dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, training: bool
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """Return dx, dw and db of batch_norm.py by the loops, or None where they cannot or need not run."""
-    if not is_plain(weight, mean, var) or (views := planes_or_rows(dy, x, dx := torch.empty_like(x))) is None:
+    if (
+        not is_plain(weight, mean, var)
+        or (views := planes_or_rows(dy, x, dx := torch.empty_like(x), wide=True)) is None
+    ):
         return None
     (upstream, source, target), planes = views
     channels = x.shape[1]
@@ -88,7 +91,7 @@ def gradient(
 
 def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
     """Return sum(dy) and sum(dy (x - mu)), each (C)."""
-    if is_plain(mean) and (views := planes_or_rows(dy, x)) is not None:
+    if is_plain(mean) and (views := planes_or_rows(dy, x, wide=True)) is not None:
         (upstream, source), planes = views
         total, dot = torch.empty(2, x.shape[1]).unbind()
         if planes:
@@ -104,7 +107,10 @@ def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
 
 def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """Return a dy + b x + c, one number a channel each, in x's dtype."""
-    if is_plain(a, b, c) and (views := planes_or_rows(dy, x, dx := torch.empty_like(x))) is not None:
+    if (
+        is_plain(a, b, c)
+        and (views := planes_or_rows(dy, x, dx := torch.empty_like(x), wide=True)) is not None
+    ):
         (upstream, source, target), planes = views
         loop = loops.plane_combine if planes else loops.row_combine
         run(loop, num_rows(source, planes), upstream, source, a, b, c, target)
@@ -112,10 +118,11 @@ def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return (dy * per_channel(a, x) + x * per_channel(b, x) + per_channel(c, x)).to(x.dtype)
 
 
-def planes_or_rows(*tensors: Tensor) -> tuple[list[Tensor], bool] | None:
-    """View all as planes (N, C, M) or all as rows (R, k C), k pixels a row, and say whether it is planes.
+def planes_or_rows(*tensors: Tensor, wide: bool = False) -> tuple[list[Tensor], bool] | None:
+    """View all as planes (N, C, M) or all as rows (N M, C), and say whether it is planes.
 
-    None where the CPU's loops cannot or need not run.
+    wide: rows (R, k C) of several pixels each, where channels are few. None where the CPU's loops cannot or
+    need not run.
     """
     x = tensors[0]
     if x.numel() < LOOP_FROM or not is_plain(*tensors):
@@ -125,12 +132,12 @@ def planes_or_rows(*tensors: Tensor) -> tuple[list[Tensor], bool] | None:
     innermost = x.dim() == 2 or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
     if not innermost or any(t.stride() != x.stride() for t in tensors) or x.stride(1) != 1:
         return None
-    num_rows, wide = x.numel() // x.shape[1], x.shape[1]
-    if x.dim() == 2 and x.stride(0) != wide:
+    num_rows, length = x.numel() // x.shape[1], x.shape[1]
+    if x.dim() == 2 and x.stride(0) != length:
         return None
-    while num_rows % 2 == 0 and 2 * wide <= WIDE:
-        num_rows, wide = num_rows // 2, 2 * wide
-    return [t.as_strided((num_rows, wide), (wide, 1)) for t in tensors], False
+    while wide and num_rows % 2 == 0 and 2 * length <= WIDE:
+        num_rows, length = num_rows // 2, 2 * length
+    return [t.as_strided((num_rows, length), (length, 1)) for t in tensors], False
 
 
 def num_rows(view: Tensor, planes: bool) -> int:

@@ -43,7 +43,6 @@ def test_a_geometric_mean():
         ["everything"],
         ["only="],
         ["compiled=no"],
-        ["models", "compiled=true"],
     ],
 )
 def test_arguments_it_cannot_use_are_refused(args):
