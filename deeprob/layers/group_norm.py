@@ -32,7 +32,7 @@ class GroupNormFunction(Function):
         if is_plain(weight, bias) and (views := samples(x, y := torch.empty_like(x))) is not None:
             (source, target), planes = views
             loop = loops.group_norm if planes else loops.group_norm_rows
-            run(loop, len(x), source, groups, ones(weight, x), zeros(bias, x), eps, target)
+            run(loop, len(x), source, groups, ones(weight, x, 1), zeros(bias, x, 1), eps, target)
             return y
         h = standardise(x.reshape(len(x) * groups, -1), eps)[0].reshape(x.shape)
         h = h if weight is None else h * per_channel(weight, x)
@@ -52,7 +52,7 @@ class GroupNormFunction(Function):
             (upstream, source, target), planes = views
             parts = x.new_empty(2, *x.shape[:2])
             loop = loops.group_norm_gradient if planes else loops.group_norm_rows_gradient
-            run(loop, len(x), upstream, source, ctx.groups, ones(weight, x), ctx.eps, target, parts)
+            run(loop, len(x), upstream, source, ctx.groups, ones(weight, x, 1), ctx.eps, target, parts)
             dweight, dbias = parts.sum(1)
         else:
             h, rstd = standardise(x.reshape(len(x) * ctx.groups, -1), ctx.eps)

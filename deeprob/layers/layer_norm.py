@@ -152,14 +152,14 @@ def is_contiguous_and_plain(x: Tensor, *others: Tensor | None) -> bool:
     )
 
 
-def ones(weight: Tensor | None, x: Tensor) -> Tensor:
-    """Return the weight, or ones in its place."""
-    return x.new_ones(x.shape[-1]) if weight is None else weight
+def ones(weight: Tensor | None, x: Tensor, axis: int = -1) -> Tensor:
+    """Return the weight, or ones in its place, one for each entry along the axis of x."""
+    return x.new_ones(x.shape[axis]) if weight is None else weight
 
 
-def zeros(bias: Tensor | None, x: Tensor) -> Tensor:
-    """Return the bias, or zeros in its place."""
-    return x.new_zeros(x.shape[-1]) if bias is None else bias
+def zeros(bias: Tensor | None, x: Tensor, axis: int = -1) -> Tensor:
+    """Return the bias, or zeros in its place, one for each entry along the axis of x."""
+    return x.new_zeros(x.shape[axis]) if bias is None else bias
 
 
 def layer_norm(
