@@ -53,6 +53,23 @@ def silu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
         dx[i] = dy[i] * (s * (ONE + v * (ONE - s)))
 
 
+def tanh_gelu(start: int, stop: int, x: Any, y: Any) -> None:
+    """Y = x (1 + t) / 2 with (1 + t) / 2 = 1 / (1 + e^-2u)."""
+    x, y = x[start:stop], y[start:stop]
+    for i in range(x.size):
+        v = x[i]
+        w = F(1.5957691216057308) * v * (ONE + F(0.044715) * v * v)  # 2 u
+        e = -abs(w)
+        e = e if e > LOWEST else LOWEST
+        n = np.floor(e * LOG2E + HALF)
+        f = e - n * LN2_HIGH - n * LN2_LOW
+        power = np.int32((np.int32(n) + BIAS) << SHIFT).view(np.float32)
+        e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+        s = ONE / (ONE + e)
+        s = e * s if w < ZERO else s
+        y[i] = v * s
+
+
 def tanh_gelu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
     """Dx = dy ((1 + t) + x (1 - t^2) u') / 2 with (1 + t) / 2 = s = 1 / (1 + e^-2u)."""
     x, dy, dx = x[start:stop], dy[start:stop], dx[start:stop]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from deeprob.layers import add, copy, exp, maximum, mul, reciprocal, sigmoid
+from deeprob.layers import add, copy, exp, gelu, maximum, mul, reciprocal, sigmoid, tanh
 
 
 def test_the_lectures_neuron():
@@ -54,3 +54,23 @@ def test_a_gradient_that_nobody_needs_is_not_made():
     a, b = torch.randn(3, requires_grad=True), torch.randn(3)
     y = mul(a, b)
     assert y.grad_fn.apply(torch.ones(3))[1] is None
+
+
+@pytest.mark.parametrize(
+    ("function", "formula"),
+    [
+        (tanh, torch.tanh),
+        (
+            lambda x: gelu(x, approximate="tanh"),
+            lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
+        ),
+    ],
+    ids=["tanh", "tanh gelu"],
+)
+def test_loops_with_an_exponential_of_their_own_keep_their_digits(function, formula):
+    sizes = torch.logspace(-6, 1.9, 4000)
+    x = torch.cat([sizes, -sizes])
+    with torch.no_grad():
+        torch.testing.assert_close(function(x).double(), formula(x.double()), rtol=1e-6, atol=1e-9)
+        strange = torch.tensor([torch.inf, torch.nan, 0.0]).repeat(2000)
+        torch.testing.assert_close(function(strange), formula(strange), equal_nan=True)
