@@ -4,6 +4,8 @@ Each function states its formula in plain tensor operations, and runs as a loop 
 it can.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -74,7 +76,8 @@ def gradient(
     channels = x.shape[1]
     dweight, dbias = torch.empty(2, channels).unbind()
     if planes:
-        arrays = (upstream, source, weight, mean, var, eps, training, target, dweight, dbias)
+        arrays: tuple[Any, ...] = (upstream, source, weight, mean, var, eps, training)
+        arrays += (target, dweight, dbias)
         run(loops.plane_gradient, channels, *arrays, grain=GRAIN)
         return dx, dweight, dbias
     parts = torch.empty(loops.count_parts(source.shape[0]), 2, source.shape[1])

@@ -276,7 +276,7 @@ def cross_entropy(
     if not uneven:
         return loss
     if weight is None:
-        return loss / valid.sum()
+        return loss / (target.numel() if valid is None else valid.sum())
     counted = weight[target] if valid is None else weight[target] * valid
     return loss / counted.sum()
 

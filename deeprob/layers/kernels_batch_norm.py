@@ -25,7 +25,8 @@ def plane_moments(start: int, stop: int, x: Any, mean: Any, var: Any) -> None:
     count = x.shape[0] * x.shape[2]
     for c in range(start, stop):
         centre = x[0, c, 0]  # near the mean: squares lose no digits
-        total = square = 0.0
+        total: Any = 0.0
+        square: Any = 0.0
         for n in range(x.shape[0]):
             plane = x[n, c]
             part = part_square = ZERO
@@ -139,7 +140,8 @@ def plane_gradient(
     count = x.shape[0] * x.shape[2]
     for c in range(start, stop):
         k = mean[c]
-        total = dot = 0.0
+        total: Any = 0.0
+        dot: Any = 0.0
         for n in range(x.shape[0]):
             plane, upstream = x[n, c], dy[n, c]
             part = part_dot = ZERO
@@ -278,7 +280,8 @@ def plane_dots(start: int, stop: int, dy: Any, x: Any, centre: Any, total: Any, 
     """Sum dy and dy (x - centre) over every channel."""
     for c in range(start, stop):
         k = centre[c]
-        s = q = 0.0
+        s: Any = 0.0
+        q: Any = 0.0
         for n in range(x.shape[0]):
             plane, upstream = x[n, c], dy[n, c]
             part = part_dot = ZERO

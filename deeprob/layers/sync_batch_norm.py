@@ -21,8 +21,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ._function import Function, expect, may_overwrite
-from .batch_norm import BatchNorm1d, BatchNorm2d, batch_norm, check_batch_norm, normalise
-from .channels import combine, moments, over_batch, per_channel, sum_and_dot
+from .batch_norm import BatchNorm1d, BatchNorm2d, batch_norm, check_batch_norm
+from .channels import combine, moments, normalise, over_batch, per_channel, sum_and_dot
 
 
 class SyncBatchNormFunction(Function):
