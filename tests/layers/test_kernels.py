@@ -59,7 +59,7 @@ def test_weight_gradients_tap_by_tap_are_the_formulas(in_channels, window, optio
     weight = torch.randn(7, in_channels, *window)
     dweights = []
     for dtype in (torch.float32, torch.float64):  # float64 takes the formula
-        w = weight.to(dtype).requires_grad_()
+        w = weight.to(dtype, copy=True).requires_grad_()
         layers.conv2d(x.to(dtype), w, **options).square().sum().backward()
         dweights.append(w.grad.double())
     assert (dweights[0] - dweights[1]).abs().max() < 1e-5 * dweights[1].abs().max()
