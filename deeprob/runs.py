@@ -39,14 +39,14 @@ RESULTS = (
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path`, and put it in its place only when the block ends well.
 
-    A reader sees the old file or the new one, never a part, also after kill -9 or a full disk. Raises
-    InputError where nothing can be written at `path`.
+    A reader sees the old file or the new one, never a part, also after kill -9 or a full disk. Raises OSError
+    that names `path` where nothing can be written there.
     """
-    make_folder(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     except OSError as error:
-        raise InputError(f"cannot be written ({error.strerror})", where=path) from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
