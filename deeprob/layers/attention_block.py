@@ -26,7 +26,7 @@ from ._attention_blocks import BLOCK, Block
 from ._function import Function, expect, expect_alike, is_plain
 from .attention import Options, attend, attend_backward, scaled_dot_product_attention, weights
 from .gates import add
-from .kernels_blocks import scaled_softmax, scaled_softmax_gradient
+from .kernels_attention import GRAIN, attention_rows_gradient, softmax_rows
 from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
 from .linear import linear, matmul_transposed, outer_sum
 from .softmax import through_softmax
@@ -137,16 +137,16 @@ def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
         a = merged(attend(q, k, v, None, None, options, whole))
         gradients = torch.stack(attend_backward(upstream, q, k, v, None, None, options, whole)[:3])
         return a, gradients.permute(1, 3, 0, 2, 4).reshape(num_samples * length, 3 * heads * size)
+    c = 1 / math.sqrt(size)
     a, flat = torch.empty_like(da), da.new_empty(num_samples * length, 3 * heads * size)
     by_heads = a.view(num_samples, length, heads, size).transpose(1, 2)
     dq, dk, dv = flat.view(num_samples, length, 3, heads, size).permute(2, 0, 3, 1, 4).unbind()
     for part, keys, is_first in cuts(q):
         q_, k_, v_, up = q[part], k[keys], v[keys], upstream[part]
-        p = softmax_of(q_, k_)
-        by_heads[part] = torch.bmm(p, v_)
-        ds = torch.bmm(up, v_.mT)
+        p, ds = torch.bmm(q_, k_.mT), torch.bmm(up, v_.mT)  # scores and dP, until the loop
         pair = (p.view(-1, length), ds.view(-1, length))
-        kernels.run(scaled_softmax_gradient, len(pair[0]), *pair, 1 / math.sqrt(size))
+        kernels.run(attention_rows_gradient, len(pair[0]), *pair, c, c, -1, length, grain=GRAIN)
+        by_heads[part] = torch.bmm(p, v_)
         dq[part] = torch.bmm(ds, k_)
         if is_first:
             dk[keys], dv[keys] = torch.bmm(ds.mT, q_), torch.bmm(p.mT, up)
@@ -172,7 +172,7 @@ def softmax_of(q: Tensor, k: Tensor) -> Tensor:
     """Return softmax(c Q K^T) of Q (n, l, E) and K (n, L, E)."""
     s = torch.bmm(q, k.mT)
     rows = s.view(-1, s.shape[2])
-    kernels.run(scaled_softmax, len(rows), rows, 1 / math.sqrt(q.shape[2]))
+    kernels.run(softmax_rows, len(rows), rows, 1 / math.sqrt(q.shape[2]), -1, s.shape[2], grain=GRAIN)
     return s
 
 

@@ -176,38 +176,3 @@ def gelu_and_gradient(start: int, stop: int, u: Any, dg: Any, g: Any, parts: Any
             target[i] = v * phi
             up[i] = d
             total[i] += d
-
-
-def scaled_softmax(start: int, stop: int, s: Any, scale: float) -> None:
-    """P = softmax(scale S) a row, over S; the exponential is that of kernels_gate.py."""
-    c = np.float32(scale)
-    for n in range(start, stop):
-        row = s[n]
-        highest, total = row[0], ZERO
-        for i in range(row.size):
-            v = row[i]
-            highest = v if v > highest else highest
-        for i in range(row.size):
-            v = c * (row[i] - highest)
-            v = LOWEST if v < LOWEST else v
-            k = np.floor(v * LOG2E + HALF)
-            f = v - k * LN2_HIGH - k * LN2_LOW
-            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
-            row[i] = e
-            total += e
-        share = ONE / total
-        for i in range(row.size):
-            row[i] *= share
-
-
-def scaled_softmax_gradient(start: int, stop: int, p: Any, dp: Any, scale: float) -> None:
-    """The gradient of S, scale P (dP - sum_j P_j dP_j) a row, over dP."""
-    c = np.float32(scale)
-    for n in range(start, stop):
-        row, up = p[n], dp[n]
-        total = ZERO
-        for i in range(row.size):
-            total += row[i] * up[i]
-        for i in range(row.size):
-            up[i] = c * row[i] * (up[i] - total)
