@@ -73,6 +73,7 @@ def main() -> None:
     }
     if rounds:
         result["rows"] = [row for size in SIZES for row in measure(*size, rounds, images)]
+        write_json(path, result)  # what follows may be cut short
     if scaling:
         result["processes"] = [processes(count, scaling) for count in (1, 2)]
     if memory:
