@@ -155,6 +155,10 @@ def measure(predictions: Predictions, *, samples: int, seed: int) -> dict[str, A
     for j, name in enumerate(classes):
         for i, metric in enumerate(AREAS):
             value, low, high = (float(of[j, i]) for of in areas)
+            if (
+                low == high
+            ):  # perfect in every resample: a bootstrap knows no spread, and 1 to 1 says too much
+                low = high = float("nan")
             per_class[name][metric] = {
                 "value": finite(value),
                 "ci95": ends(low, high),

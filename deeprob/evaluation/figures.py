@@ -52,7 +52,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     figures = {}
     for quantity in sorted(panels, key=lambda q: (q != "loss", len(panels[q]) < 2, q)):
         series = panels[quantity]
-        title = quantity.replace("_", " ").replace("lr-", "learning rate, ")
+        title = quantity.replace("_", " ").replace("lr-", "learning rate, ").replace("top1", "top-1")
         figure, axes = new_figure()
         for label in sorted(series, key=lambda name: (name != "each step", name)):
             points = sorted(series[label])
@@ -67,6 +67,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
                 label={"val": "validation", "train": "training"}.get(label, label),
                 marker="o" if len(points) == 1 else None,
             )
+        axes.locator_params(axis="x", integer=True)
         axes.set_xlabel(x_label)
         axes.set_ylabel(title)
         if len(series) > 1:

@@ -29,7 +29,8 @@ def error_slices(predictions: Predictions, *, samples: int, seed: int) -> dict[s
     """Top-1 accuracy with its 95 % interval in every slice: kind -> slices, {label, n, units, value, ci95}.
 
     Quantities are cut into quarters of the samples, classes and recordings are listed from the worst; slices
-    of fewer than LEAST samples are left out, and kinds with fewer than two slices.
+    of fewer than LEAST samples are left out, and kinds with fewer than two slices; recordings too where each
+    is one independent unit, of which no interval can be given.
     """
     from deeprob.evaluation.evaluate import unit_sums
 
@@ -47,6 +48,8 @@ def error_slices(predictions: Predictions, *, samples: int, seed: int) -> dict[s
         found.setdefault(kind, []).append({**entry, "ci95": ends if np.isfinite(ends).all() else None})
     for kind in ("class", "group"):
         found[kind] = sorted(found.get(kind, []), key=lambda entry: entry["value"])
+    if all(entry["units"] == 1 for entry in found["group"]):
+        found["group"] = []  # each is one unit alone: what sets them apart is chance
     found["group"] = found["group"][:MOST_GROUPS]
     return {kind: entries for kind, entries in found.items() if len(entries) > 1}
 

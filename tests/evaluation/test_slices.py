@@ -55,3 +55,10 @@ def test_a_slice_of_few_samples_is_left_out(predictions):
 
 def test_predictions_without_facts_have_slices_by_class_alone(make_predictions):
     assert set(error_slices(make_predictions(), samples=50, seed=0)) == {"class"}
+
+
+def test_recordings_that_are_one_unit_each_are_no_slices(predictions):
+    groups = [f"scene {unit}" for unit in np.arange(240) // 40]
+    alone = dataclasses.replace(predictions, groups=groups, units=np.arange(240) // 40)
+    assert "group" not in error_slices(alone, samples=100, seed=0)
+    assert "group" in error_slices(dataclasses.replace(alone, units=np.arange(240)), samples=100, seed=0)
