@@ -33,6 +33,7 @@ RESULTS = (
     "cost",
     "data",
 )  # what every results.json holds
+LOCK_SECONDS = 180.0  # until a file server lets go of a dead node's lock
 
 
 @contextlib.contextmanager
@@ -206,13 +207,22 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process. Raises InputError where another process trains in it.
 
-        The kernel lets the lock go when its process ends, however that happens.
+        The kernel lets the lock go when its process ends, however that happens. A file server may notice the
+        death of a node minutes later: a job that was queued again waits so long.
         """
+        patience = LOCK_SECONDS if int(os.environ.get("SLURM_RESTART_COUNT") or 0) else 0
+        deadline = time.monotonic() + patience
         with open(self.path / ".lock", "w", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError("another process is training in this folder", where=self.path) from None
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        raise InputError(
+                            "another process is training in this folder", where=self.path
+                        ) from None
+                time.sleep(0.2)
             yield
 
     def read_metrics(self) -> list[dict[str, Any]]:

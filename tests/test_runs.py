@@ -127,3 +127,24 @@ def test_the_second_process_in_a_folder_is_refused(tmp_path):
     after = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "another process is training in this folder" in inside.stderr
     assert after.stdout == "in\n"
+
+
+def test_a_job_that_was_queued_again_waits_for_a_lock_that_is_let_go_late(tmp_path, monkeypatch):
+    run = Run(tmp_path)
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import pathlib, time\nfrom deeprob.runs import Run\n"
+            f"with Run(pathlib.Path({str(tmp_path)!r})).locked():\n"
+            "    print('in', flush=True)\n    time.sleep(1)\n",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout.readline() == "in\n"
+    with pytest.raises(InputError, match="another process is training"), run.locked():
+        pass
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with run.locked():
+        assert holder.wait(10) == 0

@@ -40,6 +40,9 @@ def main(arguments: list[str]) -> int:
         raise InputError(
             "nothing to submit", expected="deeprob submit train experiment=..., or submit status"
         )
+    broken = next((a for a in arguments if "\n" in a or "\r" in a), None)
+    if broken is not None:
+        raise InputError("a line break in a value", where=repr(broken), expected="one line")
     action, *overrides = arguments
     own, others = split(action, overrides)
     cfg = compose("submit", own)
@@ -64,17 +67,15 @@ def split(action: str, overrides: list[str]) -> tuple[list[str], list[str]]:
 
 
 def submit(cfg: DictConfig, verb: str, overrides: list[str], command: str) -> int:
-    """Write the job that `command` asks for, hand it over, print its numbers and how to watch it."""
+    """Check and write the job that `command` asks for, hand it over, print how to watch it."""
     from deeprob.cluster import queue, script, slurm
     from deeprob.cluster.job import Job, check_writable, free_folder
     from deeprob.cluster.tasks import VERBS, make_tasks
 
     cluster = cfg.cluster
-    if cluster.scheduler not in ("slurm", "local"):
-        raise InputError(f"cluster.scheduler is {cluster.scheduler!r}", expected="slurm or local")
     if cfg.workers < 1:
         raise InputError(f"workers={cfg.workers}", expected="1 or more")
-    script.check_time(cluster)
+    script.check(cluster)
     if verb in VERBS and cluster.scheduler == "slurm" and not cfg.dry_run:
         slurm.check(cluster)
     overrides = [*overrides, *_scratch_paths(cluster, verb, overrides)]
@@ -83,6 +84,8 @@ def submit(cfg: DictConfig, verb: str, overrides: list[str], command: str) -> in
         check_writable(folder)
     folder = free_folder(jobs_dir, verb)
     tasks = make_tasks(verb, overrides, folder.name, cfg.workers)
+    if cluster.scheduler == "slurm" and not cfg.dry_run:
+        slurm.check_length(len(tasks))
     job = Job(folder, cluster.scheduler, cluster.at_a_time, tasks, [])
     job.write()
     script.write_script(job, cluster, command, _shape(cluster, verb, overrides))

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from deeprob.cluster import local, slurm
 from deeprob.cluster.job import Job
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.training.signals import LEAVE
 
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED")
 ACTIVE = (*WAITING, "RUNNING", "COMPLETING", "STAGE_OUT", "RESIZING", "SIGNALING")
@@ -23,8 +25,9 @@ class Progress:
     """How far a task is.
 
     state: SLURM's word for it, or what its files say: COMPLETED, FAILED, CANCELLED, LOST (killed, and nothing
-    knows by what), UNSUBMITTED. where: node, or why it waits, or its error. step, total_steps: of training.
-    metric: the last value of what the run is judged by, with its name. seconds_left: at this start's pace.
+    knows by what), UNSUBMITTED. where: node, why it waits, or its error. step, total_steps: of training, or
+    the trials of a sweep. metric: the last value of what the run is judged by, with its name; of a sweep, the
+    best. seconds_left: at this start's pace.
     starts: of the training, those after a requeue too.
     """
 
@@ -84,15 +87,26 @@ def _of_task(job: Job, number: int, queued: dict[str, tuple[str, str]]) -> Progr
             code = job.exit_code(number)
             if code is not None:
                 state = "COMPLETED" if code == 0 else "FAILED"
-                where = "" if code == 0 else f"exit code {code}"
+                where = "" if code == 0 else _meaning(code)
             elif not state:
                 state = "CANCELLED" if newest.cancelled else "LOST"
     task = job.tasks[number]
-    facts = _of_run(Run(Path(task.run)), running=state == "RUNNING") if task.run else {}
+    facts: dict[str, Any] = {}
+    if task.run:
+        facts = _of_run(Run(Path(task.run)), running=state == "RUNNING")
+    elif task.study:
+        facts = _of_study(Path(task.study), task.trials or 0, running=state == "RUNNING")
     if state == "FAILED" and "error" in facts:
         where = facts["error"]
     facts.pop("error", None)
     return Progress(number, task.label, state, where, **facts)
+
+
+def _meaning(code: int) -> str:
+    """What a task's exit code says to who looks at it."""
+    if code == LEAVE:  # with cluster.requeue=false, or where the cluster does not requeue
+        return "stopped by the scheduler, all is saved; deeprob submit resubmit"
+    return f"exit code {code}"
 
 
 def _of_run(run: Run, running: bool) -> dict[str, Any]:
@@ -115,6 +129,26 @@ def _of_run(run: Run, running: bool) -> dict[str, Any]:
     if run.error.is_file():
         lines = run.error.read_text(encoding="utf-8").strip().splitlines()
         facts["error"] = lines[-1].rpartition("Error: ")[2] if lines else ""
+    return facts
+
+
+def _of_study(folder: Path, trials: int, running: bool) -> dict[str, Any]:
+    """What a sweep's study says: the trials that ended, and the best value of its metric."""
+    from deeprob.evaluation.sweep.study import peek
+
+    found = peek(folder)
+    if found is None:
+        return {}
+    study, ended = found
+    facts: dict[str, Any] = {"step": len(ended), "total_steps": trials}
+    values = [t.value for t in ended if t.value is not None]
+    if values:
+        best = max(values) if study.direction.name == "MAXIMIZE" else min(values)
+        facts["metric"] = (f"best {study.user_attrs['definition']['metric']}", best)
+    if running and ended:
+        begin = min(t.datetime_start for t in ended if t.datetime_start)
+        pace = (datetime.now() - begin).total_seconds() / len(ended)
+        facts["seconds_left"] = pace * max(trials - len(ended), 0)
     return facts
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from deeprob.cluster.job import Job
 from deeprob.errors import InputError
@@ -27,6 +27,7 @@ def write_script(job: Job, cluster: DictConfig, command: str, shape: tuple[int, 
         options=options(job, cluster, shape) if slurm else [],
         folder=shlex.quote(str(job.folder)),
         directory=shlex.quote(str(Path.cwd())),
+        umask=cluster.umask,
         modules=[shlex.quote(module) for module in cluster.modules],
         setup=cluster.setup,
         environment={name: shlex.quote(value) for name, value in cluster.environment.items()},
@@ -38,15 +39,49 @@ def write_script(job: Job, cluster: DictConfig, command: str, shape: tuple[int, 
     write_text(job.script, re.sub(r"\n{3,}", "\n\n", text))
 
 
+def check(cluster: DictConfig) -> None:
+    """Raise InputError for what no script can be made of, before anything is written."""
+    if cluster.scheduler not in ("slurm", "local"):
+        raise InputError(f"cluster.scheduler is {cluster.scheduler!r}", expected="slurm or local")
+    for key, value in cluster.items():
+        lines = [value] if isinstance(value, str) else [] if key == "setup" else _texts(value)
+        if any("\n" in line for line in lines):
+            raise InputError("a line break", where=f"cluster.{key!s}", expected="one line")
+    for name in map(str, cluster.environment):
+        if not re.fullmatch(r"[A-Za-z_]\w*", name):
+            raise InputError(f"{name!r} is no name of a variable", where="cluster.environment")
+        if re.search(r"KEY$|TOKEN|SECRET|PASSW", name.upper()):
+            raise InputError(
+                f"{name} would be written into the job's script",
+                where="cluster.environment",
+                fix=f"export {name} before submitting: the scheduler hands your environment on",
+            )
+    if cluster.umask is not None and not re.fullmatch(r"0?[0-7]{3}", cluster.umask):
+        raise InputError(f"cluster.umask is {cluster.umask!r}", expected="such as '027'")
+    image = cluster.container
+    if image and "://" not in image and not Path(image).exists():
+        raise InputError("no such image", where=image, fix="apptainer build it from docker/apptainer.def")
+    check_time(cluster)
+
+
+def _texts(value: object) -> list[str]:
+    """The texts in a list or mapping of a config."""
+    if isinstance(value, DictConfig):
+        return [str(text) for text in value.values()]
+    return [str(text) for text in value] if isinstance(value, ListConfig) else []
+
+
 def _launch(cluster: DictConfig) -> str:
     """What stands before `deeprob`'s arguments. srun: only what it starts gets the signal before the end."""
     srun = (
-        f"srun --cpus-per-task={cluster.cpus} --unbuffered --kill-on-bad-exit "
+        # --wait=0: the first of several processes evaluates when the others have long ended
+        f"srun --cpus-per-task={cluster.cpus} --kill-on-bad-exit --wait=0 "
         if cluster.scheduler == "slurm"
         else ""
     )
     if cluster.container:
-        inside = shlex.join(["apptainer", "exec", *cluster.container_options, cluster.container])
+        bind = ["--bind", cluster.scratch] if cluster.scratch else []
+        inside = shlex.join(["apptainer", "exec", *bind, *cluster.container_options, cluster.container])
         return f"{srun}{inside} deeprob"
     return f"{srun}{shlex.quote(cluster.python or sys.executable)} -m deeprob"
 
@@ -58,7 +93,7 @@ def options(job: Job, cluster: DictConfig, shape: tuple[int, int]) -> list[str]:
     wanted: Mapping[str, object] = {
         "job-name": job.name,
         "array": f"0-{len(job.tasks) - 1}{limit}",
-        "output": job.folder / "logs" / "%a.log",
+        "output": str(job.folder / "logs").replace("%", "%%") + "/%a.log",
         "open-mode": "append",
         "partition": cluster.partition,
         "account": cluster.account,
@@ -74,12 +109,19 @@ def options(job: Job, cluster: DictConfig, shape: tuple[int, int]) -> list[str]:
         "mail-user": cluster.mail,
         "mail-type": cluster.mail_on if cluster.mail else None,
     }
-    lines = [f"--{name}={value}" for name, value in wanted.items() if value is not None]
+    lines = [f"--{name}={_quoted(str(value))}" for name, value in wanted.items() if value is not None]
     if cluster.requeue:
         lines += ["--requeue", f"--signal=SIGUSR1@{cluster.signal_seconds}"]
     else:
         lines.append("--no-requeue")
     return [*lines, *cluster.options]
+
+
+def _quoted(value: str) -> str:
+    """A value as sbatch reads it in a script, where spaces divide and # begins a comment."""
+    if not re.search(r"""[\s"'#\\]""", value):
+        return value
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
 def seconds(time: str) -> int | None:

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from deeprob.cluster.job import Job
+from deeprob.cluster.script import seconds
 from deeprob.errors import InputError
 
 TIMEOUT_SECONDS = 60
+SMALL_ARRAY = 100  # no cluster takes less
 
 
 def check(cluster: DictConfig) -> None:
@@ -25,14 +27,36 @@ def check(cluster: DictConfig) -> None:
             fix="cluster.account=GROUP, or export SBATCH_ACCOUNT=GROUP; yours are listed by: groups",
         )
     _need("sbatch")
-    known = {line.strip() for line in _call("sinfo", "-h", "-o", "%R").splitlines()}
-    for partition in str(cluster.partition).split(",") if cluster.partition else ():
-        if partition not in known:
+    limits = dict(line.strip().split("|") for line in _call("sinfo", "-h", "-o", "%R|%l").splitlines())
+    wanted = str(cluster.partition).split(",") if cluster.partition else []
+    for partition in wanted:
+        if partition not in limits:
             raise InputError(
                 f"no partition {partition!r} here",
                 where="cluster.partition",
-                expected=" ".join(sorted(known)),
+                expected=" ".join(sorted(limits)),
             )
+    longest = [(seconds(limits[partition]), limits[partition]) for partition in wanted]
+    asked = seconds(str(cluster.time)) if cluster.time is not None else 0
+    if longest and all(limit is not None and (asked is None or asked > limit) for limit, _ in longest):
+        raise InputError(
+            f"cluster.time={cluster.time} is longer than {cluster.partition} allows",
+            expected=f"at most {', '.join(text for _, text in longest)}",
+            fix="ask for less: a task that reaches its limit is queued again",
+        )
+
+
+def check_length(tasks: int) -> None:
+    """Raise InputError where the cluster takes no array of so many tasks."""
+    if tasks <= SMALL_ARRAY:
+        return
+    match = re.search(r"MaxArraySize\s*=\s*(\d+)", _call("scontrol", "show", "config"))
+    if match and tasks >= int(match[1]):
+        raise InputError(
+            f"an array of {tasks} tasks",
+            expected=f"at most {int(match[1]) - 1} here (MaxArraySize)",
+            fix="submit it in parts, such as seed=range(0,500) and then seed=range(500,1000)",
+        )
 
 
 def submit(job: Job, tasks: Sequence[int]) -> str:

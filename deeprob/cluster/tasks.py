@@ -23,11 +23,14 @@ class Task:
 
     label: what sets it apart. line: the shell command that it runs. run: the run folder that it writes, in
     which it goes on when it is started again; None where the verb keeps its own account of what is done.
+    study, trials: of a sweep's worker, the folder that all workers share, and the trials in all.
     """
 
     label: str
     line: str
     run: str | None = None
+    study: str | None = None
+    trials: int | None = None
 
 
 def make_tasks(verb: str, overrides: Sequence[str], job: str, workers: int = 1) -> list[Task]:
@@ -141,8 +144,12 @@ def _ablation(overrides: Sequence[str]) -> list[Task]:
 
 def _sweep(overrides: Sequence[str], workers: int) -> list[Task]:
     """Workers on one study; the first waits for the others and writes the report."""
-    compose("sweep", overrides)
+    from deeprob.evaluation.sweep.trial import plan
+
+    planned = plan(compose("sweep", overrides))
     line = shlex.join(["deeprob", "sweep", *overrides])
+    study = str(planned.folder.absolute())
     return [
-        Task(f"worker {number}", line if number == 0 else f"{line} worker=true") for number in range(workers)
+        Task(f"worker {n}", line if n == 0 else f"{line} worker=true", study=study, trials=planned.limit)
+        for n in range(workers)
     ]

@@ -20,7 +20,8 @@ class ClusterSettings:
     before the limit it is warned; a step of training and a validation must fit in. kill_retries: how often a
     task that was killed (out of memory, say) is queued again.
     mail: address to write to; mail_on: sbatch's --mail-type. options: further options of sbatch.
-    modules: what `module load` loads. setup: further shell lines. environment: variables to set.
+    modules: what `module load` loads. setup: further shell lines. environment: variables to set, none of them
+    a secret. umask: for the files that tasks write, such as "027", null for that of whoever submits.
     python: the interpreter that tasks use, null for the one that submits.
     container: an apptainer image to run in, in place of python; container_options: of `apptainer exec`.
     scratch: a folder for runs and caches where paths.runs_dir and paths.cache_dir are not given.
@@ -49,6 +50,7 @@ class ClusterSettings:
     modules: list[str] = field(default_factory=list)
     setup: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    umask: str | None = None
     python: str | None = None
     container: str | None = None
     container_options: list[str] = field(default_factory=lambda: ["--nv"])

@@ -53,9 +53,10 @@ class RandomState(Callback):
             if trainer.global_rank > 0:  # all start with the same state, for the same weights
                 torch.manual_seed(torch.initial_seed() + trainer.global_rank)
             return
-        torch.set_rng_state(restored["cpu"][trainer.global_rank])
+        # Copies: torch reads a state from where its storage begins, and crashes on a view further in.
+        torch.set_rng_state(restored["cpu"][trainer.global_rank].clone())
         if "cuda" in restored and torch.cuda.is_available():
-            torch.cuda.set_rng_state(restored["cuda"][trainer.global_rank])
+            torch.cuda.set_rng_state(restored["cuda"][trainer.global_rank].clone())
 
 
 class Cost(Callback):

@@ -15,6 +15,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from omegaconf import DictConfig
 
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.training import signals
+
+ENDING = ("SIGINT", "SIGHUP", "SIGQUIT")  # what ends a launcher; SIGTERM too, unless it is a warning
 
 
 def world_size(cfg: DictConfig) -> int:
@@ -78,15 +82,20 @@ def launch(cfg: DictConfig, run: Run) -> int:
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
             max_restarts=0,
+            signals_to_handle=",".join(ENDING if signals.watching() else ("SIGTERM", *ENDING)),
             logs_specs=DefaultLogsSpecs(log_dir=logs, redirects={r: Std.ALL for r in range(1, processes)}),
         )
+        signals.pass_on()
         try:
-            elastic_launch(config, sys.executable)(*arguments)
+            with signals.held():  # the processes save before this one leaves
+                elastic_launch(config, sys.executable)(*arguments)
         except ChildFailedError as error:
             first, failure = error.get_first_failure()
             of_main = error.failures.get(0)
             if of_main is None or of_main.exitcode < 0:  # the first process was stopped before it could tell
                 _show_error(Path(logs), first)
+            if failure.exitcode < 0:  # what the others say is then only that they miss it
+                print(f"process {first} was ended by {Signals(-failure.exitcode).name}", file=sys.stderr)
             return failure.exitcode if failure.exitcode > 0 else 1
         except SignalException:
             raise KeyboardInterrupt from None

@@ -109,13 +109,12 @@ class PerceptionModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the sums of a running epoch: a run cut off in the middle of it reports the same means."""
-        checkpoint["train_totals"] = self._totals["train"].merged(self.trainer.strategy)
+        checkpoint["train_totals"] = self._totals["train"].gathered(self.trainer.strategy)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        sums = checkpoint.get("train_totals")
-        if sums is not None and not self.trainer.is_global_zero:
-            sums = torch.zeros_like(sums)  # they are those of all processes together
-        self._totals["train"].sums = None if sums is None else sums.to(self.device)
+        rows = checkpoint.get("train_totals")
+        rows = None if rows is None else rows.to(self.device)
+        self._totals["train"].restore(rows, self.trainer.global_rank, self.trainer.world_size)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         gradients = [p.grad for p in self.parameters() if p.grad is not None]

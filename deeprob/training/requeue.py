@@ -2,7 +2,9 @@
 
 Lightning's handler of SIGUSR1 saves `hpc_ckpt_<n>.ckpt` into the run folder and calls `scontrol requeue`.
 It is called here, between two steps of an epoch, where the weights, the optimiser, the loader and the random
-state belong together; the training then ends bit by bit as if it had not been interrupted.
+state belong together; the training then ends bit by bit as if it had not been interrupted. Where Lightning
+has no handler (processes that torchrun started) or must not requeue (SIGTERM may be a user's cancel), the
+same file is written and the job script decides.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -30,6 +32,7 @@ class Requeue(Callback):
         self._leaving = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        signals.take_termination()  # Lightning's own way would end the run
         # Lightning made the loader when the schedule asked for the number of steps, before it had read the
         # checkpoint, and forgot to tell it where the epoch was.
         trainer.fit_loop._load_combined_loader_states()
@@ -50,13 +53,13 @@ class Requeue(Callback):
         if trainer.current_epoch > 0:
             self._forget_requeues(trainer)
             if self._warned(trainer):
-                raise signals.Requeued
+                self._leave(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         if self._leaving:  # one hook after the saving: by now the step's row is in metrics.jsonl
-            raise signals.Requeued
+            self._leave(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -65,9 +68,12 @@ class Requeue(Callback):
         last = batch_idx + 1 >= trainer.num_training_batches
         if self._leaving or last or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        save_and_requeue = signal.getsignal(signal.SIGUSR1)
-        if self._warned(trainer) and callable(save_and_requeue):
-            save_and_requeue(signal.SIGUSR1, None)
+        if self._warned(trainer):
+            save_and_requeue = signal.getsignal(signal.SIGUSR1)
+            if callable(save_and_requeue) and not signals.terminated():
+                save_and_requeue(signal.SIGUSR1, None)
+            else:
+                trainer.save_checkpoint(trainer._checkpoint_connector.hpc_save_path(str(self.run.path)))
             self._leaving = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,6 +84,11 @@ class Requeue(Callback):
         if trainer.world_size == 1:
             return signals.warned()
         return trainer.strategy.reduce_boolean_decision(signals.warned(), all=False)
+
+    def _leave(self, trainer: Trainer) -> NoReturn:
+        """Leave together: a launcher ends the others when the first is gone."""
+        trainer.strategy.barrier()
+        raise signals.Requeued
 
     def _forget_requeues(self, trainer: Trainer) -> None:
         if trainer.is_global_zero:

@@ -91,8 +91,14 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
                 trainer.fit(module, **samples, ckpt_path=None if resume is None else str(resume.path))
         except signals.Requeued:
             raise
-        except SystemExit:  # Lightning's answer to Ctrl-C
-            raise KeyboardInterrupt from None
+        except SystemExit:  # Lightning's answer to Ctrl-C, and to a SIGTERM before the first step
+            raise (signals.Requeued() if signals.warned() else KeyboardInterrupt()) from None
+        except Exception as error:
+            # A logger's service may be stopped by the same signal, and the logger fails while we leave.
+            leaving = isinstance(error, ConnectionError) or isinstance(error.__context__, signals.Requeued)
+            if signals.warned() and leaving:
+                raise signals.Requeued from None
+            raise
         if main:
             write_json(run.training, _training_facts(trainer, data, model, cost))
         if cfg.trainer.overfit:

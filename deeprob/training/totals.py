@@ -28,17 +28,29 @@ class Totals:
         )
         self.sums = row * size if self.sums is None else self.sums.add_(row, alpha=size)
 
-    def merged(self, strategy: Strategy) -> Tensor | None:
-        """The sums over all processes, in each of them."""
+    def gathered(self, strategy: Strategy) -> Tensor | None:
+        """The sums of each process, (processes, 3), in all of them."""
         if self.sums is None:
             return None
-        merged = strategy.reduce(self.sums.clone(), reduce_op="sum")
-        assert isinstance(merged, Tensor)
-        return merged
+        rows = strategy.all_gather(self.sums)
+        assert isinstance(rows, Tensor)
+        return rows.reshape(-1, 3)
+
+    def restore(self, rows: Tensor | None, rank: int, processes: int) -> None:
+        """Go on from what `gathered` gave: each process from its own sums.
+
+        Where the number of processes is another now, the first goes on from the sums of all.
+        """
+        if rows is not None and len(rows) == processes:
+            rows = rows[rank].clone()
+        elif rows is not None:
+            rows = rows.sum(0) if rank == 0 else torch.zeros_like(rows[0])
+        self.sums = rows
 
     def means(self, strategy: Strategy) -> tuple[Tensor, Tensor]:
         """Mean loss and share of correct answers over the samples of all processes."""
-        merged = self.merged(strategy)
-        assert merged is not None
+        assert self.sums is not None
+        merged = strategy.reduce(self.sums.clone(), reduce_op="sum")
+        assert isinstance(merged, Tensor)
         loss, correct, size = merged
         return (loss / size).float(), (correct / size).float()

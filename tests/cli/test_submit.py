@@ -30,7 +30,14 @@ def commands(tmp_path, monkeypatch):
             (folder / name).write_text(f'#!/bin/sh\necho "{name} $@" >> {tmp_path}/called\n{body}\n')
             (folder / name).chmod(0o755)
 
-    make(sbatch="echo 41", sinfo="printf 'gpu\\ncpu\\n'", squeue="", scancel="", sacct="exit 1")
+    make(
+        sbatch="echo 41",
+        sinfo="printf 'gpu|1-00:00:00\\ncpu|infinite\\n'",
+        squeue="",
+        scancel="",
+        sacct="exit 1",
+    )
+    make(scontrol="echo 'MaxArraySize            = 100'")
     return make
 
 
@@ -68,6 +75,14 @@ def test_a_job_is_submitted_and_its_numbers_and_the_command_to_watch_are_printed
     [
         (["cluster=slurm"], "no sbatch on PATH; run this on a login node", "sbatch"),
         (["cluster=slurm", "cluster.partition=gpus"], "no partition 'gpus' here; expected cpu gpu", None),
+        (
+            ["cluster=slurm", "cluster.partition=gpu", "cluster.time=25:00:00"],
+            "cluster.time=25:00:00 is longer than gpu allows; expected at most 1-00:00:00",
+            None,
+        ),
+        (["cluster=slurm", "name='a\nb'"], "a line break in a value", None),
+        (["cluster=slurm", "+cluster.environment.WANDB_API_KEY=k"], "would be written into the job's", None),
+        (["cluster=slurm", "seed=range(0,101)"], "an array of 101 tasks; expected at most 99 here", None),
         (["cluster=msi"], "cluster.account: no account to charge the job to", None),
         (
             ["cluster=slurm", "cluster.time='1'"],
@@ -99,6 +114,10 @@ def test_what_cannot_work_is_one_line_before_anything_is_queued(
     assert error.count("\n") == 1
     assert not [line for line in called(tmp_path) if line.startswith("sbatch")]
     assert not list(tmp_path.glob("runs/jobs/*"))
+
+
+def test_a_partition_that_allows_the_time_is_enough(commands, capsys):
+    said(capsys, *TRAIN, "cluster=slurm", "cluster.partition='gpu,cpu'", "cluster.time=2-0")
 
 
 def test_what_the_scheduler_refuses_is_told_in_its_words(commands, capsys):
@@ -153,6 +172,8 @@ def test_status_shows_the_queue_and_the_exit_codes(commands, tmp_path, capsys):
         ("FAILED", "exit code 1"),
         ("LOST", ""),
     ]
+    (job.folder / "exit/4").write_text("75\n")
+    assert progress(job)[4].where == "stopped by the scheduler, all is saved; deeprob submit resubmit"
     out = said(capsys, "submit", "status").out
     assert "seed=3" in out
     assert "exit code 1" in out

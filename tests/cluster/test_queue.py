@@ -91,3 +91,26 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file/below: cannot be written .*set paths\.runs_dir"):
         check_writable(tmp_path / "file" / "below")
+
+
+def test_a_sweep_shows_its_trials_and_the_best_value(tmp_path, monkeypatch):
+    from deeprob.evaluation.sweep.space import distributions
+    from deeprob.evaluation.sweep.study import SharedStudy, Worker
+
+    folder = tmp_path / "sweeps" / "mine"
+    task = Task("worker 0", "", study=str(folder), trials=4)
+    job = Job(tmp_path / "jobs/a", "slurm", 0, [task], [Submission("5", [0], time.time())])
+    job.write()
+    monkeypatch.setattr(queue.slurm, "states", lambda numbers: {"5_0": ("RUNNING", "n1")})
+    assert queue.progress(job)[0].total_steps is None  # nothing is there yet
+    space = distributions({"width": [4, 8]})
+    own = {"sampler": "random", "pruner": "none", "warmup": 0, "mode": "max", "limit": 4, "seed": 0}
+    study = SharedStudy(folder, {"metric": "val/top1_accuracy"}, space, **own)
+    with Worker(folder) as worker:
+        for value in (0.5, 0.75):
+            study.tell(study.claim(worker), value, "complete")
+        study.claim(worker)  # still at work
+        (progress,) = queue.progress(Job.read(job.folder))
+    assert (progress.step, progress.total_steps) == (2, 4)
+    assert progress.metric == ("best val/top1_accuracy", 0.75)
+    assert progress.seconds_left > 0

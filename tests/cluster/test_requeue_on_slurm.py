@@ -40,14 +40,22 @@ def weights(run):
     return torch.load(run.checkpoint("last"), weights_only=True)["state_dict"]
 
 
-def test_four_trainings_stopped_in_four_ways_end_as_if_they_had_not_been(
-    slurm, tmp_path, squares_config, squares_overrides, monkeypatch, capsys
-):
+CLUSTER = ["cluster=slurm", "cluster.cpus=1", "cluster.memory=null", "cluster.time='10'"]
+HELD = ["allowed_targets=[hold]", "+callbacks.hold={_target_: hold.Hold}"]
+
+
+@pytest.fixture
+def hold(tmp_path, monkeypatch):
+    """Let what a test submits find the callback that stands still."""
     (tmp_path / "hold.py").write_text(HOLD.format(step=STEP))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
-    cluster = ["cluster=slurm", "cluster.cpus=1", "cluster.memory=null", "cluster.time='10'"]
-    overrides = [*squares_overrides, "allowed_targets=[hold]", "+callbacks.hold={_target_: hold.Hold}"]
-    assert main(["submit", "train", *overrides, "seed=0,1,2,3", *cluster, "cluster.signal_seconds=50"]) == 0
+
+
+def test_four_trainings_stopped_in_four_ways_end_as_if_they_had_not_been(
+    slurm, tmp_path, squares_config, squares_overrides, hold, capsys
+):
+    overrides = [*squares_overrides, *HELD, "seed=0,1,2,3"]
+    assert main(["submit", "train", *overrides, *CLUSTER, "cluster.signal_seconds=50"]) == 0
     assert "4 tasks" in capsys.readouterr().out
     (job,) = find_jobs(tmp_path / "runs" / "jobs", None)
     number = job.submissions[0].id
@@ -79,8 +87,10 @@ def test_four_trainings_stopped_in_four_ways_end_as_if_they_had_not_been(
         [json.loads(line)["step"] for line in Run(Path(task.run)).attempts.read_text().splitlines()]
         for task in job.tasks
     ]
-    # What was warned goes on in mid-epoch, what was killed from the last epoch's end.
-    assert starts == [[0, STEP + 1], [0, 4], [0, 4], [0, STEP + 1]]
+    # What was warned goes on in mid-epoch, what was killed from the last epoch's end. `scontrol requeue`
+    # warns by SIGTERM, and leaves it to chance whether there is time to save.
+    assert starts.pop(1) in ([0, STEP + 1], [0, 4])
+    assert starts == [[0, STEP + 1], [0, 4], [0, STEP + 1]]
 
 
 def test_a_warning_during_imports_and_one_during_rendering_repeat_no_finished_work(

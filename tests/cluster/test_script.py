@@ -1,11 +1,12 @@
 """The script that a scheduler gets."""
 
+import shutil
 import subprocess
 
 import pytest
 
 from deeprob.cluster.job import Job
-from deeprob.cluster.script import check_time, seconds, write_script
+from deeprob.cluster.script import check, check_time, seconds, write_script
 from deeprob.cluster.tasks import Task
 from deeprob.config import compose
 from deeprob.errors import InputError
@@ -15,9 +16,9 @@ from deeprob.errors import InputError
 def script(tmp_path):
     """Write the script of two tasks for overrides of `deeprob submit`; return its text."""
 
-    def write(*overrides, tasks=("deeprob train a", "deeprob train b"), shape=(1, 1)):
+    def write(*overrides, tasks=("deeprob train a", "deeprob train b"), shape=(1, 1), name="a job"):
         tasks = [Task("", line) for line in tasks]
-        folder = tmp_path / "a job"
+        folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         job = Job(folder, "slurm", 0, tasks, [])
         job.write()
@@ -64,6 +65,84 @@ def test_every_choice_of_the_config_is_an_option_of_sbatch(script):
     assert text.startswith("#!/bin/bash -l\n# deeprob submit train\n")
 
 
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck here: apt-get install shellcheck")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["cluster=local"],
+        ["cluster=slurm", "cluster.requeue=false", "cluster.python=/a b/python"],
+        ["cluster=slurm", "cluster.modules=[cuda/12.1,a b]", "cluster.umask='027'"],
+        ["cluster=msi", "cluster.setup=['echo hello']", "cluster.container_options=[--nv, --bind, a b]"],
+    ],
+)
+def test_scripts_are_clean_for_shellcheck(script, tmp_path, overrides):
+    script(*overrides, "+cluster.environment.MINE='it is \\'quoted\\''", name="100% 'mine' #1 ü")
+    (path,) = tmp_path.glob("*/job.sh")
+    done = subprocess.run(["shellcheck", "--shell=bash", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_folder_of_any_name_is_quoted_as_sbatch_reads_it(script, tmp_path):
+    text = script("cluster=slurm", name="100% 'mine' #1 ü")
+    assert f"--output=\"{tmp_path}/100%% 'mine' #1 ü/logs/%a.log\"" in text
+
+
+def test_the_files_of_tasks_have_the_mask_asked_for(script, tmp_path):
+    script("cluster=local", "cluster.umask='027'", "cluster.python=echo")
+    subprocess.run(["bash", tmp_path / "a job/job.sh", "0"], check=True, capture_output=True)
+    assert (tmp_path / "a job/exit/0").stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["cluster.modules=[no-such-module]", "cluster.setup=['echo on']"], "no module no-such-module"),
+        (["cluster.setup=['cd /proc/none || stop \"no such folder\"']"], "no such folder"),
+    ],
+)
+def test_what_cannot_be_set_up_stops_the_task_with_a_line(script, tmp_path, overrides, said):
+    script("cluster=local", "cluster.python=echo", *overrides)
+    script_path = tmp_path / "a job/job.sh"
+    done = subprocess.run(["bash", script_path, "0"], capture_output=True, text=True, check=False)
+    assert said in done.stderr
+    assert done.returncode == 2
+    assert (tmp_path / "a job/exit/0").read_text() == "2\n"
+    assert "deeprob" not in done.stdout
+
+
+def test_a_task_whose_folder_is_gone_does_not_run_elsewhere(script, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    script("cluster=local", "cluster.python=echo")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").rmdir()
+    done = subprocess.run(
+        ["bash", tmp_path / "a job/job.sh", "0"], capture_output=True, text=True, check=False
+    )
+    assert "the folder that this was submitted from is not there" in done.stderr
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["+cluster.environment.WANDB_API_KEY=a"],
+            "WANDB_API_KEY would be written .*; export WANDB_API_KEY",
+        ),
+        (["+cluster.environment.my_token=a"], "my_token would be written"),
+        (["+cluster.environment.A-B=a"], "'A-B' is no name of a variable"),
+        (["cluster.umask='9'"], "cluster.umask is '9'; expected such as '027'"),
+        (["cluster.container=/none.sif"], "/none.sif: no such image"),
+        (['cluster.partition="a\nb"'], "cluster.partition: a line break"),
+    ],
+)
+def test_what_no_script_can_be_made_of_is_one_line(overrides, said):
+    with pytest.raises(InputError, match=said) as error:
+        check(compose("submit", ["cluster=slurm", *overrides]).cluster)
+    assert "\n" not in str(error.value)
+
+
 def test_without_requeue_nothing_is_asked_for(script):
     text = script("cluster=slurm", "cluster.requeue=false")
     assert "--no-requeue" in text
@@ -72,9 +151,14 @@ def test_without_requeue_nothing_is_asked_for(script):
 
 
 def test_a_container_takes_the_place_of_python(script):
-    text = script("cluster=msi", "cluster.container=/images/deeprob.sif", "cluster.modules=[apptainer]")
+    text = script(
+        "cluster=msi",
+        "cluster.scratch=/fast",
+        "cluster.container=/images/deeprob.sif",
+        "cluster.modules=[apptainer]",
+    )
     assert "module load apptainer" in text
-    assert 'apptainer exec --nv /images/deeprob.sif deeprob "$@"' in text
+    assert 'apptainer exec --bind /fast --nv /images/deeprob.sif deeprob "$@"' in text
 
 
 def test_a_task_runs_its_own_line_and_leaves_its_exit_code(script, tmp_path):
@@ -96,7 +180,7 @@ def test_a_task_runs_its_own_line_and_leaves_its_exit_code(script, tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "restarts", "queued"),
-    [(75, 9, True), (138, 9, True), (137, 2, True), (137, 3, False), (1, 0, False)],
+    [(75, 9, True), (138, 9, True), (143, 9, True), (137, 2, True), (137, 3, False), (1, 0, False)],
 )
 def test_what_was_stopped_and_not_what_failed_goes_back_into_the_queue(
     script, tmp_path, monkeypatch, code, restarts, queued

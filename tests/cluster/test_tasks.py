@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from deeprob.cluster.tasks import make_tasks
+from deeprob.config import compose
 from deeprob.errors import InputError
 
 
@@ -87,6 +88,12 @@ def test_the_workers_of_a_sweep_share_its_study_and_the_first_writes_the_report(
         "deeprob sweep sweep=quickstart worker=true",
         "deeprob sweep sweep=quickstart worker=true",
     ]
+    trials = compose("sweep", ["sweep=quickstart"]).sweep.trials
+    assert {(task.study, task.trials) for task in tasks} == {
+        (f"{os.getcwd()}/runs/sweeps/quickstart", trials)
+    }
+    with pytest.raises(InputError, match=r"did you mean model\.width"):
+        make_tasks("sweep", ["sweep=quickstart", "+sweep.space={model.widht: [1, 2]}"], "j", workers=3)
 
 
 def test_several_runs_are_evaluated_each_in_a_task():

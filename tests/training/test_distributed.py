@@ -12,6 +12,7 @@ import torch
 
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.training import signals
 from deeprob.training.distributed import (
     must_launch,
     process_options,
@@ -19,6 +20,7 @@ from deeprob.training.distributed import (
     synchronise_batch_norm,
     world_size,
 )
+from deeprob.training.restore import newest_checkpoint
 
 EQUAL = [
     "evaluation.bootstrap_samples=100",
@@ -124,3 +126,45 @@ def test_what_goes_wrong_in_the_processes_is_said_with_its_exit_code(command):
     assert "is not finite" in error
     assert "Traceback" not in error
     assert run.error.is_file()
+
+
+# Tells the launcher alone, in the middle of the second epoch, and waits until it has told this process.
+WARN = """
+import os, signal
+from pathlib import Path
+from lightning.pytorch import Callback
+from deeprob.training import signals
+
+class Warn(Callback):
+    def on_before_optimizer_step(self, trainer, *_):
+        if trainer.global_step == 5 and trainer.global_rank == 1 and not Path("warned").exists():
+            Path("warned").touch()
+            os.kill(os.getppid(), signal.SIGTERM)  # which it takes for SIGUSR1
+            assert signals._came.wait(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_launcher_that_is_warned_leaves_when_its_processes_have_saved(
+    command, weights, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "warn.py").write_text(WARN)
+    own = ["allowed_targets=[warn]", "+callbacks.warn={_target_: warn.Warn}"]
+    overrides = [*TWO[:2], "data.batch_size=8", "trainer.max_epochs=2", *EQUAL[:1]]
+    code, error, cut = command("cut", *overrides, *own)
+    assert code == signals.LEAVE, error
+    saved = newest_checkpoint(cut)
+    assert saved.step == 6
+    sums = torch.load(saved.path, weights_only=True)["train_totals"]
+    assert sums[:, 2].tolist() == [16.0, 16.0]  # two steps of eight samples, in each process
+    assert sums[0, 0] != sums[1, 0]
+    code, error, cut = command("cut", *overrides, *own)
+    assert code == 0, error
+    code, error, whole = command("whole", *overrides)
+    assert code == 0, error
+    assert cut.read_metrics() == whole.read_metrics()
+    a, b = weights(whole), weights(cut)
+    assert not [key for key in a if not torch.equal(a[key], b[key])]
+    assert cut.read_results()["metrics"] == whole.read_results()["metrics"]

@@ -34,6 +34,9 @@ class Warn(Callback):
             os.kill(os.getpid(), signal.SIGUSR1)
             signals._came.wait()
 
+    def on_exception(self, trainer, module, exception):  # as a logger does whose service the signal stopped
+        raise ConnectionResetError("Connection lost")
+
 run.train(OmegaConf.load(sys.argv[1]), Run(Path(sys.argv[2])), [], [Warn()])
 """
 PER_EPOCH = 72 // 16
@@ -127,11 +130,12 @@ time.sleep(60)
 """
 
 
-def test_outside_the_training_loop_a_warning_ends_the_process_at_once(slurm):
+@pytest.mark.parametrize("warning", [signal.SIGUSR1, signal.SIGTERM])
+def test_outside_the_training_loop_a_warning_ends_the_process_at_once(slurm, warning):
     process = subprocess.Popen([sys.executable, "-c", WATCHING], stdout=subprocess.PIPE, text=True)
     child = int(process.stdout.readline())
     try:
-        process.send_signal(signal.SIGUSR1)
+        process.send_signal(warning)
         assert process.wait(30) == signals.LEAVE
     finally:
         process.kill()
@@ -150,6 +154,54 @@ def test_children_do_not_die_of_the_warning(slurm):
         os.kill(child, signal.SIGKILL)
         process.kill()
         process.wait()
+
+
+FORKING = """
+import os, signal, sys, time
+from deeprob.training.signals import watch
+watch()
+reading, writing = os.pipe()
+child = os.fork()
+if child == 0:
+    os.write(writing, b"!")  # Python drops what comes before the fork is done
+    time.sleep(60)
+    os._exit(0)
+os.read(reading, 1)
+os.kill(child, signal.SIGTERM)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != -signal.SIGTERM)
+"""
+
+
+def test_a_fork_that_its_parent_ends_takes_it_for_no_warning(slurm):
+    subprocess.run([sys.executable, "-c", FORKING], check=True, timeout=30)
+
+
+PASSING_ON = """
+import signal, subprocess, sys, time
+from deeprob.training import signals
+signals.watch()
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], stdout=subprocess.PIPE, text=True)
+child.stdout.readline()
+signals.pass_on()
+print("ready", flush=True)
+with signals.held():
+    sys.exit(child.wait())
+"""
+
+
+def test_a_parent_that_is_warned_alone_tells_its_children_and_waits_for_them(slurm):
+    saving = (
+        "from deeprob.training import signals; import time; signals.watch()\n"
+        "with signals.held():\n"
+        "    print('in', flush=True)\n    assert signals._came.wait(30)\n    time.sleep(0.5)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", PASSING_ON, saving], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(30) == signals.LEAVE
+    finally:
+        process.kill()
 
 
 def test_outside_a_job_nothing_is_blocked(monkeypatch):

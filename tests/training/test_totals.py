@@ -10,9 +10,15 @@ class TwoProcesses:
         assert reduce_op == "sum"
         return 2 * sums + torch.tensor([3.0, 0.0, 1.0], dtype=sums.dtype)
 
+    def all_gather(self, sums):
+        return torch.stack((sums, sums + torch.tensor([3.0, 0.0, 1.0], dtype=sums.dtype)))
+
 
 class OneProcess:
     def reduce(self, sums, reduce_op):
+        return sums
+
+    def all_gather(self, sums):
         return sums
 
 
@@ -46,6 +52,40 @@ def test_a_new_epoch_starts_from_nothing():
     totals = Totals()
     totals.add(torch.tensor(9.0), torch.tensor(0), 2)
     totals.reset()
-    assert totals.merged(OneProcess()) is None
+    assert totals.gathered(OneProcess()) is None
     totals.add(torch.tensor(1.0), torch.tensor(2), 2)
     assert totals.means(OneProcess())[0] == 1.0
+
+
+def test_each_process_goes_on_from_its_own_sums():
+    totals = Totals()
+    totals.add(torch.tensor(0.1), torch.tensor(2), 3)
+    rows = totals.gathered(TwoProcesses())
+    restored = [Totals(), Totals()]
+    for rank, other in enumerate(restored):
+        other.restore(rows, rank, processes=2)
+    assert torch.equal(restored[0].sums, totals.sums)
+    torch.testing.assert_close(restored[1].sums, totals.sums + torch.tensor([3.0, 0.0, 1.0]).double())
+    restored[0].add(torch.tensor(0.2), torch.tensor(1), 1)
+    totals.add(torch.tensor(0.2), torch.tensor(1), 1)
+    assert torch.equal(restored[0].sums, totals.sums)
+
+
+def test_another_number_of_processes_goes_on_from_the_sums_of_all():
+    totals = Totals()
+    totals.add(torch.tensor(1.0), torch.tensor(2), 4)
+    rows = totals.gathered(TwoProcesses())
+    restored = [Totals() for _ in range(3)]
+    for rank, other in enumerate(restored):
+        other.restore(rows, rank, processes=3)
+    assert restored[0].sums.tolist() == [11.0, 4.0, 9.0]
+    assert all(not other.sums.any() for other in restored[1:])
+
+
+def test_one_process_goes_on_and_a_run_without_sums_starts_from_nothing():
+    totals, other = Totals(), Totals()
+    totals.add(torch.tensor(1.0), torch.tensor(2), 4)
+    other.restore(totals.gathered(OneProcess()), 0, processes=1)
+    assert torch.equal(other.sums, totals.sums)
+    other.restore(None, 0, processes=1)
+    assert other.sums is None

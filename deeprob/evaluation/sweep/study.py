@@ -178,10 +178,7 @@ class SharedStudy:
             )
 
     def _counted(self) -> list[FrozenTrial]:
-        """All trials but those of dead workers that were asked again."""
-        trials = self.optuna.get_trials(deepcopy=False)
-        again = {t.user_attrs.get("again_for") for t in trials}
-        return [t for t in trials if not (t.state.name == "FAIL" and t.number in again)]
+        return counted(self.optuna.get_trials(deepcopy=False))
 
     def _ask_again_what_died(self, worker: Worker) -> None:
         """Fail the trials of dead workers and queue their parameters; a death half-way is made up for."""
@@ -226,6 +223,28 @@ class SharedStudy:
             yield
         finally:
             lock.release()
+
+
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """All trials but those of dead workers that were asked again."""
+    again = {t.user_attrs.get("again_for") for t in trials}
+    return [t for t in trials if not (t.state.name == "FAIL" and t.number in again)]
+
+
+def peek(folder: Path) -> tuple[optuna.Study, list[FrozenTrial]] | None:
+    """A study and the trials that ended, looked at from outside; None where there is none yet."""
+    import optuna
+
+    journal = folder / "journal.log"
+    if not journal.is_file():
+        return None
+    try:
+        study = optuna.load_study(
+            study_name=folder.name, storage=optuna.storages.JournalStorage(_backend(journal))
+        )
+    except KeyError:  # its first line is still to be written
+        return None
+    return study, [t for t in counted(study.get_trials(deepcopy=False)) if t.state.is_finished()]
 
 
 def folder_name(trial: Trial | FrozenTrial) -> str:
