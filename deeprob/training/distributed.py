@@ -43,7 +43,8 @@ def rank(cfg: DictConfig) -> int:
 def must_launch(cfg: DictConfig) -> bool:
     """Whether the config asks for several processes and this one was started alone.
 
-    Raises InputError where they are to be on several machines: only a cluster's launcher reaches those.
+    Raises InputError where they are to be on several machines, which only a cluster's launcher reaches, or
+    are more than this one has cores.
     """
     started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
     if world_size(cfg) == 1 or "TORCHELASTIC_RUN_ID" in os.environ or started == world_size(cfg):
@@ -53,6 +54,11 @@ def must_launch(cfg: DictConfig) -> bool:
             f"trainer.num_nodes={cfg.trainer.num_nodes}, but this process was started alone",
             fix=f"start it by srun with --nodes={cfg.trainer.num_nodes} "
             f"--ntasks-per-node={cfg.trainer.devices}, or by torchrun",
+        )
+    most = max(2, len(os.sched_getaffinity(0)))  # two share a core where there is but one
+    if cfg.trainer.devices > most:
+        raise InputError(
+            f"trainer.devices={cfg.trainer.devices} processes for {most} cores", expected=f"at most {most}"
         )
     return True
 

@@ -86,6 +86,13 @@ def test_one_command_starts_the_processes_of_one_machine_only(squares_config):
         must_launch(squares_config("trainer=ddp", "trainer.num_nodes=2"))
 
 
+def test_more_processes_than_cores_are_refused(squares_config, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
+    assert must_launch(squares_config("trainer=ddp", "trainer.devices=4"))
+    with pytest.raises(InputError, match=r"trainer.devices=99 processes for 4 cores"):
+        must_launch(squares_config("trainer=ddp", "trainer.devices=99"))
+
+
 def test_a_batch_norm_without_a_synchronised_form_is_named():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.InstanceNorm1d(2, track_running_stats=True))
     with pytest.raises(InputError, match="sync_batch_norm: 1 is a InstanceNorm1d"):
