@@ -32,9 +32,15 @@ def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1, fla
         compiled(0, count, *shared)
         return
     size = -(-count // (threads * grain)) * grain
-    starts = range(0, count, size)
-    jobs = [pool(os.getpid(), threads).submit(compiled, s, min(s + size, count), *shared) for s in starts]
-    wait(jobs)
+    helpers = pool(os.getpid(), threads - 1)
+    jobs = [
+        helpers.submit(compiled, start, min(start + size, count), *shared)
+        for start in range(size, count, size)
+    ]
+    try:
+        compiled(0, size, *shared)  # this thread takes the first share: to wait and be woken costs more
+    finally:
+        wait(jobs)
     for job in jobs:
         job.result()
 
