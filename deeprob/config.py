@@ -117,8 +117,8 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
         except Exception as error:  # kept from Hydra, which would print it in its own words
             errors.append(error)
 
-    check_flags(arguments)
     arguments = sorted(arguments, key=lambda a: a not in ("-m", "--multirun"))  # argparse wants it in front
+    check_flags(arguments)
     quiet = []
     if not any(a.startswith("-") and a not in ("-m", "--multirun") for a in arguments):
         quiet = [  # the run folder is ours: Hydra writes nothing beside it

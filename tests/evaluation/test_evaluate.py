@@ -198,7 +198,7 @@ def test_the_table_shows_model_interval_and_baselines(run):
     output = io.StringIO()
     print_results(run, Console(file=output, width=100))
     text = output.getvalue()
-    assert "pixels, test split, best checkpoint" in text
+    assert "pixels, best checkpoint, test split" in text
     row = next(line for line in text.splitlines() if "top1_accuracy" in line)
     assert row.split()[1] == "0.8000"
     assert "knn" in text

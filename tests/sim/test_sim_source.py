@@ -98,7 +98,7 @@ def test_a_damaged_file_names_itself(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="no folder can be made here"):
+    with pytest.raises(InputError, match=r"rendered scenes cannot be written \(Not a directory\)"):
         PyBulletSource(small(), tmp_path / "file", workers=0).prepare(progress=False)
 
 
