@@ -1,11 +1,14 @@
 """Every layer of the catalogue keeps every promise of the layer contract."""
 
+import contextlib
+
 import pytest
 import torch
 
 from deeprob.layers import proof
 from deeprob.layers.catalogue import LAYERS
 from deeprob.layers.proof import _checks as promise
+from deeprob.layers.winograd import multiplied_out
 
 torch.set_num_threads(1)
 
@@ -48,6 +51,10 @@ def test_layer_compiles_with_inductor(layer):
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_layer_agrees_with_torch_on_the_shapes_of_real_models(layer):
-    for sample in layer.samples:
-        if sample.size == "bench":
-            promise.matches_torch((layer, sample), torch.float32)
+    # a gate within rounding of zero turns with the last bits of the convolution before it, and its whole
+    # gradient with it: a chain of both is compared where the convolution is torch's to the bit
+    gated = multiplied_out() if layer.name == "residual_join" else contextlib.nullcontext()
+    with gated:
+        for sample in layer.samples:
+            if sample.size == "bench":
+                promise.matches_torch((layer, sample), torch.float32)
