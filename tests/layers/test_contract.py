@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deeprob.layers import proof
-from deeprob.layers.catalogue import LAYERS
+from deeprob.layers.catalogue import LAYERS, Draw
 from deeprob.layers.proof import _checks as promise
 from deeprob.layers.winograd import multiplied_out
 
@@ -58,3 +58,15 @@ def test_layer_agrees_with_torch_on_the_shapes_of_real_models(layer):
         for sample in layer.samples:
             if sample.size == "bench":
                 promise.matches_torch((layer, sample), torch.float32)
+
+
+@pytest.mark.slow
+def test_a_chain_of_gates_gives_torchs_outputs_by_tiles_too():
+    layer = next(layer for layer in LAYERS if layer.name == "residual_join")
+    sample = next(sample for sample in layer.samples if sample.size == "bench")
+    inputs = sample.inputs(Draw(dtype=torch.float32))
+    exact = layer.reference(*(x if x is None else x.double() for x in inputs), **sample.options)
+    ours = layer.call(*inputs, **sample.options)
+    with multiplied_out():
+        assert not torch.equal(ours, layer.call(*inputs, **sample.options))  # tiles were taken
+    assert (ours - exact).abs().max() < 2e-5 * exact.abs().max()
