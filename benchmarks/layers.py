@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import gemm_peak_gflops, keep_memory, peak_bytes, ratio, saved_bytes, seconds_interleaved
+from measure import DEVICE, gemm_peak_gflops, keep_memory, peak_bytes, ratio, saved_bytes, seconds_interleaved
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeprob.layers.catalogue import LAYERS, Draw, Layer, Sample
+from deeprob.layers.catalogue import LAYERS, Draw, Layer, Sample, drawn_on
 
 
 def main() -> None:
@@ -32,14 +32,15 @@ def main() -> None:
     torch.manual_seed(0)
     peak = gemm_peak_gflops()
     rows = []
-    for layer in LAYERS:
-        if chosen is None or layer.name in chosen:
-            for sample in layer.samples:
-                if sample.size == "bench":
-                    rows += [
-                        measure(layer, sample, layout, budget, peak, compiled)
-                        for layout in layouts(layer, sample)
-                    ]
+    with drawn_on(DEVICE):
+        for layer in LAYERS:
+            if chosen is None or layer.name in chosen:
+                for sample in layer.samples:
+                    if sample.size == "bench":
+                        rows += [
+                            measure(layer, sample, layout, budget, peak, compiled)
+                            for layout in layouts(layer, sample)
+                        ]
     out.write_text(json.dumps({"gemm_peak_gflops": peak, "rows": rows}))
 
 
@@ -59,8 +60,7 @@ def measure(
     if compiled:
         torch.compiler.reset()  # the limit on recompilations counts a function's shapes and options
         functions = {name: torch.compile(f, dynamic=False) for name, f in functions.items()}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    inputs = [arrange(x, layout) for x in sample.inputs(Draw(dtype=torch.float32, device=device))]
+    inputs = [arrange(x, layout) for x in sample.inputs(Draw(dtype=torch.float32))]
     for i, x in enumerate(inputs):
         if x is not None and x.is_floating_point() and i not in layer.constants:
             inputs[i] = x.requires_grad_()

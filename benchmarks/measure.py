@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 Step = Callable[[], Any]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def parse(defaults: dict[str, str]) -> dict[str, str]:
@@ -44,12 +45,14 @@ def keep_memory() -> None:
 def seconds_interleaved(steps: dict[str, Step], repeats: int, budget: float) -> dict[str, list[float]]:
     """Time the steps in turn, A B A B: at most `repeats` rounds or `budget` seconds, five rounds at least.
 
-    On one CPU thread the clock is the process's own, which stands still while another process has the core.
+    On one CPU thread the clock is the process's own, which stands still while another has the core. On
+    a GPU it is the wall's, and a step ends with its last kernel.
     """
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    clock = time.perf_counter if DEVICE == "cuda" else time.process_time
     for step in steps.values():  # caches, lazy compilation
         step()
         step()
+        finish()
     times: dict[str, list[float]] = {name: [] for name in steps}
     end = time.perf_counter() + budget
     for done in range(repeats):
@@ -58,10 +61,15 @@ def seconds_interleaved(steps: dict[str, Step], repeats: int, budget: float) -> 
         for name, step in steps.items():
             begin = clock()
             step()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            finish()
             times[name].append(clock() - begin)
     return times
+
+
+def finish() -> None:
+    """Wait for the GPU, where there is one."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def ratio(times: dict[str, list[float]], ours: str, theirs: str) -> float:
@@ -102,11 +110,9 @@ def gemm_peak_gflops(size: int = 768, repeats: int = 20) -> float:
     """Measure the best float32 matrix product of this machine, by torch.mm and by the fast linear layer."""
     from deeprob.layers.linear import matmul_transposed
 
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    best = float("inf")
-    for product in (lambda: a @ b, lambda: matmul_transposed(a, b)):
-        for _ in range(repeats):
-            begin = time.process_time()
-            product()
-            best = min(best, time.process_time() - begin)
-    return 2 * size**3 / best / 1e9
+    if DEVICE == "cuda":
+        size = 8192
+    a, b = torch.randn(size, size, device=DEVICE), torch.randn(size, size, device=DEVICE)
+    products = {"mm": lambda: a @ b, "linear": lambda: matmul_transposed(a, b)}
+    times = seconds_interleaved(products, repeats, 10.0)
+    return 2 * size**3 / min(min(t) for t in times.values()) / 1e9

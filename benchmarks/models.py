@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measure import gemm_peak_gflops, peak_bytes, ratio, saved_bytes, seconds_interleaved
+from measure import DEVICE, gemm_peak_gflops, peak_bytes, ratio, saved_bytes, seconds_interleaved
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -57,14 +57,13 @@ def measure(
     name: str, make: Any, layout: str, budget: float, peak: float, compiled: bool
 ) -> list[dict[str, Any]]:
     """Compare the variants of one model: forward, loss and backward on 32 pictures."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     fmt = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     torch.manual_seed(0)
-    x = torch.randn(32, 3, 32, 32, device=device).contiguous(memory_format=fmt)
-    target = torch.randint(10, (32,), device=device)
+    x = torch.randn(32, 3, 32, 32, device=DEVICE).contiguous(memory_format=fmt)
+    target = torch.randint(10, (32,), device=DEVICE)
     models = {}
     for variant, options in VARIANTS.items():
-        models[variant] = make(**options).to(device, memory_format=fmt)
+        models[variant] = make(**options).to(DEVICE, memory_format=fmt)
         models[variant].load_state_dict(models["torch"].state_dict())
     losses = {
         v: (lambda m=m, v=v: (F if v == "torch" else layers).cross_entropy(m(x), target))

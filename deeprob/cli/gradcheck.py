@@ -17,25 +17,28 @@ from deeprob.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-OPTIONS = ("layers", "checks", "target", "inputs")
+OPTIONS = ("layers", "checks", "target", "inputs", "device")
 
 
 def main(args: list[str]) -> int:
     """Run `layers=conv2d,relu checks=gradcheck,compile`, or `target=module.Function inputs='[[4,5],[5,3]]'`.
 
+    `device=cuda` proves them on a GPU: the samples are drawn there.
+
     Returns 0 when every check holds and 1 when one does not. Raises InputError for arguments it cannot use.
     """
     options = parse_options(args, OPTIONS, "gradcheck")
+    device = usable_device(options.get("device", "cpu"))
     if "target" in options:
         for name in ("layers", "checks"):
             if name in options:
                 raise InputError(f"{name}= does not go with target=", where="gradcheck")
-        return prove_target(options["target"], options.get("inputs"))
+        return prove_target(options["target"], options.get("inputs"), device)
     if "inputs" in options:
         raise InputError(
             "inputs= goes with target=", where="gradcheck", expected="target=my_package.MyFunction"
         )
-    return prove_catalogue(options.get("layers"), options.get("checks"))
+    return prove_catalogue(options.get("layers"), options.get("checks"), device)
 
 
 def parse_options(args: Sequence[str], known: Sequence[str], where: str) -> dict[str, str]:
@@ -51,6 +54,17 @@ def parse_options(args: Sequence[str], known: Sequence[str], where: str) -> dict
     return options
 
 
+def usable_device(name: str) -> str:
+    """Return the device's name. Raises InputError for one that torch does not find here."""
+    import torch
+
+    here = ["cpu", *["cuda"][: torch.cuda.device_count()]]
+    here += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if name not in here:
+        raise InputError(f"no device {name!r} here", where="gradcheck", expected=" or ".join(here))
+    return name
+
+
 def pick(wanted: str | None, names: Sequence[str], what: str) -> list[str]:
     """Split a comma-separated list of names. Raises InputError for a name that does not exist."""
     if wanted is None:
@@ -62,18 +76,18 @@ def pick(wanted: str | None, names: Sequence[str], what: str) -> list[str]:
     return chosen
 
 
-def prove_catalogue(layers: str | None, checks: str | None) -> int:
+def prove_catalogue(layers: str | None, checks: str | None, device: str) -> int:
     """Print one row a layer and check."""
     import torch
 
     from deeprob.layers import proof
-    from deeprob.layers.catalogue import LAYERS
+    from deeprob.layers.catalogue import LAYERS, drawn_on
 
     layer_names = pick(layers, list(dict.fromkeys(layer.name for layer in LAYERS)), "layer")
     check_names = pick(checks, [check.name for check in proof.CHECKS] + ["bad_input", "module"], "check")
     torch.set_num_threads(1)
     rows = Rows("layer")
-    with rows:
+    with rows, drawn_on(device):
         for layer in LAYERS:
             if layer.name not in layer_names:
                 continue
@@ -87,7 +101,7 @@ def prove_catalogue(layers: str | None, checks: str | None) -> int:
     return rows.finish()
 
 
-def prove_target(target: str, inputs: str | None) -> int:
+def prove_target(target: str, inputs: str | None, device: str) -> int:
     """Prove a user's own torch.autograd.Function or differentiable function."""
     if inputs is None:
         raise InputError(
@@ -107,10 +121,11 @@ def prove_target(target: str, inputs: str | None) -> int:
         )
     function = load(target)
 
+    from deeprob.layers.catalogue import drawn_on
     from deeprob.layers.proof.explain import claims
 
     rows = Rows("function")
-    with rows:
+    with rows, drawn_on(device):
         for name, claim in claims(function, shapes).items():
             rows.add(target.rpartition(".")[2], name, claim)
     return rows.finish()

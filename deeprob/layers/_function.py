@@ -1,7 +1,7 @@
 """The base of every hand-written layer, and the words in which layers refuse what does not fit."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -111,6 +111,12 @@ def is_plain(*tensors: Tensor | None) -> bool:
 
 
 PLAIN = (Tensor, torch.nn.Parameter)
+Given = TypeVar("Given", Tensor, Tensor | None)
+
+
+def widened(x: Given) -> Given:
+    """Return x in float32 at least: in half precision the mean of many values is not one of them."""
+    return x.float() if x is not None and x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def expect(fits: bool, layer: str, expected: str, got: object) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import kernels_batch_norm as loops
-from ._function import is_plain
+from ._function import is_plain, widened
 from .kernels import run
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
@@ -25,7 +25,7 @@ def per_channel(v: Tensor, x: Tensor) -> Tensor:
 
 def over_batch(x: Tensor) -> Tensor:
     """View x (N, C, ...) as (C, m), in float32 at least."""
-    x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    x = widened(x)
     return x.transpose(0, 1).reshape(x.shape[1], -1)
 
 

@@ -65,7 +65,7 @@ def pool_winners(
 ) -> Tensor:
     """Find the flat index (K, C, P, Q) into x (N, C, H, W) of each bin's largest pixel; -1 where empty."""
     winners = torch.full((len(sample), x.shape[1], rows[0].shape[1], columns[0].shape[1]), -1)
-    edges = [edge.long().contiguous() for edge in (*rows, *columns)]
+    edges = [edge.contiguous() for edge in (*rows, *columns)]
     run(_pool_winners, len(sample), x.contiguous(), sample, *edges, winners)
     return winners
 

@@ -8,7 +8,8 @@
     dw = sum over rows of dy h,  db = sum over rows of dy
     x (..., D), a row is its last axes of shape w; means run over the row
 
-Cost: two passes over x forward, two over x and dy backward; saves x and a number or two a row.
+Half precision is widened to float32 inside, as by torch: a mean of bfloat16 would be off by 1 in 256.
+Cost: two passes over x forward, two over x and dy backward; saves x.
 Source: Ba, Kiros and Hinton, Layer normalization (2016); Zhang and Sennrich, RMSNorm (2019).
 """
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from . import kernels_norm as loops
-from ._function import Function, expect, expect_alike, is_plain
+from ._function import Function, expect, expect_alike, is_plain, widened
 from .kernels import run
 
 
@@ -30,7 +31,7 @@ class LayerNormFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-        return normalise_rows(x, weight, bias, eps)
+        return normalise_rows(widened(x), widened(weight), widened(bias), eps).to(x.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -41,19 +42,20 @@ class LayerNormFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
-        gradients = layer_norm_backward(dy, x, weight, ctx.eps)
-        return *(g if need else None for g, need in zip(gradients, ctx.needs_input_grad, strict=False)), None
+        gradients = layer_norm_backward(widened(dy), widened(x), widened(weight), ctx.eps)
+        needs = ctx.needs_input_grad
+        return *(g.to(x.dtype) if need else None for g, need in zip(gradients, needs, strict=False)), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Any, weight_dot: Any, bias_dot: Any, _: Any) -> Any:
         x, weight = ctx.saved_tensors
-        h, rstd = standardise(x, ctx.eps)
-        y_dot = torch.zeros_like(x)
+        h, rstd = standardise(widened(x), ctx.eps)
+        y_dot = torch.zeros_like(h)
         if x_dot is not None:
             y_dot = rstd * (x_dot - x_dot.mean(-1, keepdim=True) - h * (x_dot * h).mean(-1, keepdim=True))
             y_dot = y_dot if weight is None else y_dot * weight
         y_dot = y_dot if weight_dot is None else y_dot + h * weight_dot
-        return y_dot if bias_dot is None else y_dot + bias_dot
+        return (y_dot if bias_dot is None else y_dot + bias_dot).to(x.dtype)
 
 
 def normalise_rows(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -92,12 +94,13 @@ class RMSNormFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+        dtype, x, weight = x.dtype, widened(x), widened(weight)
         if is_contiguous_and_plain(x, weight):
             y, rows = torch.empty_like(x), as_rows(x)
             run(loops.rms_norm, len(rows), rows, ones(weight, x), eps, as_rows(y))
-            return y
+            return y.to(dtype)
         h = x * inverse_rms(x, eps)
-        return h if weight is None else h * weight
+        return (h if weight is None else h * weight).to(dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -107,30 +110,34 @@ class RMSNormFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        x, weight = ctx.saved_tensors
+        saved, weight = ctx.saved_tensors
         need_x, need_weight, _ = ctx.needs_input_grad
+        dy, x, weight = widened(dy), widened(saved), widened(weight)
         if is_contiguous_and_plain(x, weight, dy):
             dx, rows = torch.empty_like(x), as_rows(x)
             parts = torch.zeros(loops.count_parts(len(rows)), x.shape[-1])
             arrays = (as_rows(dy), rows, ones(weight, x), ctx.eps, as_rows(dx), parts, loops.PART)
             run(loops.rms_norm_gradient, len(rows), *arrays, grain=loops.PART)
-            return dx if need_x else None, parts.sum(0) if need_weight else None, None
-        rstd = inverse_rms(x, ctx.eps)
-        h = x * rstd
-        k = dy if weight is None else dy * weight
-        dx = rstd * (k - h * (k * h).mean(-1, keepdim=True))
-        return dx if need_x else None, as_rows(dy * h).sum(0) if need_weight else None, None
+            dweight = parts.sum(0)
+        else:
+            rstd = inverse_rms(x, ctx.eps)
+            h = x * rstd
+            k = dy if weight is None else dy * weight
+            dx = rstd * (k - h * (k * h).mean(-1, keepdim=True))
+            dweight = as_rows(dy * h).sum(0)
+        return dx.to(saved.dtype) if need_x else None, dweight.to(saved.dtype) if need_weight else None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Any, weight_dot: Any, _: Any) -> Any:
-        x, weight = ctx.saved_tensors
+        saved, weight = ctx.saved_tensors
+        x = widened(saved)
         rstd = inverse_rms(x, ctx.eps)
         h = x * rstd
         y_dot = torch.zeros_like(x)
         if x_dot is not None:
             y_dot = rstd * (x_dot - h * (x_dot * h).mean(-1, keepdim=True))
             y_dot = y_dot if weight is None else y_dot * weight
-        return y_dot if weight_dot is None else y_dot + h * weight_dot
+        return (y_dot if weight_dot is None else y_dot + h * weight_dot).to(saved.dtype)
 
 
 def standardise(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:

@@ -62,11 +62,10 @@ def gather_winners(x: Tensor, winners: Tensor) -> Tensor:
 
 def bin_edges(low: Tensor, high: Tensor, size: int, num_bins: int) -> tuple[Tensor, Tensor]:
     """First pixel of each bin and the one after its last (K, num_bins), of edges rounded to pixels."""
-    extent = (high - low + 1).clamp_min(1)
-    bins = torch.arange(num_bins, device=low.device)
-    bin_size = extent[:, None] / num_bins
-    first = (bins * bin_size).floor() + low[:, None]
-    after = ((bins + 1) * bin_size).ceil() + low[:, None]
+    low, high = low.long(), high.long()  # whole numbers: no device rounds p h / P in its own way
+    edges = torch.arange(num_bins + 1, device=low.device) * (high - low + 1).clamp_min(1)[:, None]
+    first = edges[:, :-1].div(num_bins, rounding_mode="floor") + low[:, None]
+    after = (edges[:, 1:] + num_bins - 1).div(num_bins, rounding_mode="floor") + low[:, None]
     return first.clamp(0, size), after.clamp(0, size)
 
 

@@ -18,7 +18,7 @@ from . import (
     pose,
     sampling,
 )
-from ._entry import Draw, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
+from ._entry import Draw, Layer, ModuleSample, Sample, bench, drawn_on, kink, module, real, tiny
 
 LAYERS: list[Layer] = [
     *dense.LAYERS,
@@ -36,4 +36,16 @@ LAYERS: list[Layer] = [
     *sampling.LAYERS,
 ]
 
-__all__ = ["LAYERS", "Draw", "Layer", "ModuleSample", "Sample", "bench", "kink", "module", "real", "tiny"]
+__all__ = [
+    "LAYERS",
+    "Draw",
+    "Layer",
+    "ModuleSample",
+    "Sample",
+    "bench",
+    "drawn_on",
+    "kink",
+    "module",
+    "real",
+    "tiny",
+]

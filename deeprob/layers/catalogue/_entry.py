@@ -1,8 +1,9 @@
 """What the catalogue says of one layer, and how its sample inputs are drawn."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -11,9 +12,11 @@ from torch import Tensor
 class Draw:
     """Random inputs of one dtype from one seed: the same numbers in every dtype, up to rounding."""
 
-    def __init__(self, seed: int = 0, dtype: torch.dtype = torch.float64, device: str = "cpu") -> None:
+    where: ClassVar[str] = "cpu"  # the device that all draw on, changed by `drawn_on`
+
+    def __init__(self, seed: int = 0, dtype: torch.dtype = torch.float64) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device = dtype, Draw.where
 
     def __call__(self, *shape: int) -> Tensor:
         """Draw from the standard normal distribution."""
@@ -52,6 +55,17 @@ class Draw:
 
     def _finish(self, x: Tensor) -> Tensor:
         return x.to(self.device, self.dtype)
+
+
+@contextlib.contextmanager
+def drawn_on(device: str) -> Iterator[None]:
+    """Draw on another device, inside; on CUDA float32 then means float32, not TF32."""
+    before, tf32 = Draw.where, torch.backends.cudnn.allow_tf32
+    Draw.where, torch.backends.cudnn.allow_tf32 = device, False
+    try:
+        yield
+    finally:
+        Draw.where, torch.backends.cudnn.allow_tf32 = before, tf32
 
 
 Inputs = Callable[[Draw], Sequence[Tensor | None]]

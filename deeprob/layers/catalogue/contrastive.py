@@ -14,8 +14,8 @@ def composed_nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5) -> Tensor
     if len(z1) == 0:
         raise ValueError("no sample")
     u = F.normalize(torch.cat([z1, z2]), dim=1)
-    itself = torch.eye(len(u), dtype=torch.bool)
-    partner = torch.arange(len(u)).roll(len(z1))
+    itself = torch.eye(len(u), dtype=torch.bool, device=u.device)
+    partner = torch.arange(len(u), device=u.device).roll(len(z1))
     return F.cross_entropy((u @ u.T / temperature).masked_fill(itself, -torch.inf), partner)
 
 

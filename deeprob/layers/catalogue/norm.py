@@ -65,7 +65,7 @@ LAYERS = [
         lambda x, w, b, shape, eps=1e-5: F.layer_norm(x, shape, w, b, eps),
         samples=[
             tiny("rows", lambda d: [d(5, 7), d(7), d(7)], shape=(7,)),
-            tiny("no affine", lambda d: [d(3, 4), None, None], shape=(4,)),
+            tiny("no affine", lambda d: [d(3, 2, 2), None, None], shape=(2, 2)),
             tiny("no bias, two axes", lambda d: [d(2, 3, 4), d(3, 4), None], shape=(3, 4), eps=1e-2),
             real("tokens", lambda d: [d(4, 17, 48), d(48), d(48)], shape=(48,)),
             real("far from zero", lambda d: [d(70, 48) + 20, d(48), d(48)], shape=(48,)),

@@ -74,6 +74,7 @@ def error(got: Tensor | None, expected: Tensor | None) -> float:
     assert expected is not None
     if got is None:
         got = torch.zeros_like(expected)
+    expected = expected.to(got.device)
     if got.shape != expected.shape:
         raise RefutedError(f"shape {tuple(got.shape)}, expected {tuple(expected.shape)}")
     if expected.numel() == 0 or torch.equal(got, expected.to(got.dtype)):
