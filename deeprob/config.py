@@ -31,7 +31,18 @@ _FREE_TEXT = {
     "graph": re.compile("expression|at|upstream|chain"),
     "card": re.compile(r"card\.(?!targets\.).+"),
 }
-_REQUIRED = {"train": ["name=any"], "card": ["name=any"], "evaluate": ["run=any"]}
+_REQUIRED = {
+    "train": ["name=any"],
+    "card": ["name=any"],
+    "evaluate": ["run=any"],
+    "sweep": ["sweep.name=any", "sweep.experiment=any"],
+    "ablate": ["ablation.name=any", "ablation.experiment=any"],
+}
+_CHOSEN = {  # a key that only a choice sets, and how the choice is offered
+    "name": ("experiment", "choose an experiment: "),
+    "sweep.name": ("sweep", "choose a sweep, dry_run=true shows its plan: "),
+    "ablation.name": ("ablation", "choose an ablation, dry_run=true shows its plan: "),
+}
 ALLOWED_TARGETS = ("deeprob", "torch.optim", "lightning.pytorch", "torchmetrics")
 
 
@@ -223,9 +234,9 @@ def _check(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse what is missing, and packages let in by a file instead of by the command line."""
     missing = sorted(key for key, value in flatten(cfg).items() if isinstance(value, str) and value == "???")
     if missing:
-        hint = "choose an experiment: " + ", ".join(f"experiment={e}" for e in options("experiment"))
-        if "name" not in missing:
-            hint = f"give it as {missing[0]}=..."
+        hint = f"give it as {missing[0]}=..."
+        for group, offer in (_CHOSEN[key] for key in missing if key in _CHOSEN):
+            hint = offer + ", ".join(f"{group}={name}" for name in options(group))
         raise InputError(f"required and not set: {', '.join(missing)}", fix=hint)
     seed = cfg.get("seed")
     if isinstance(seed, int) and not 0 <= seed < 2**32:

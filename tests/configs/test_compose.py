@@ -93,6 +93,10 @@ def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
         ("card", ["experiment=quickstart", "card.data.licens=x"], "did you mean card.data.licence?"),
         ("card", [], "required and not set: name; choose an experiment: experiment=quickstart"),
         ("sweep", ["sweep=none"], "no sweep named 'none'; expected quickstart robocup robocup_softmax$"),
+        ("sweep", ["jobs=2"], "choose a sweep, .*: sweep=quickstart, sweep=robocup, sweep=robocup_softmax$"),
+        ("sweep", ["sweep.trails=2"], "did you mean sweep.trials?"),
+        ("ablate", [], "choose an ablation, .*: ablation=quickstart, ablation=robocup$"),
+        ("ablate", ["ablation.seed=2"], "did you mean ablation.seeds?"),
         ("info", ["data=folders"], "expected .*; did you mean folder?"),
     ],
 )
@@ -105,6 +109,18 @@ def test_every_verb_names_the_nearest(verb, overrides, said):
 def test_a_training_without_experiment_lists_them():
     with pytest.raises(InputError, match="experiment=quickstart"):
         compose("train", [])
+
+
+@pytest.mark.parametrize("verb", ["sweep", "ablate", "train"])
+def test_a_study_starts_only_when_it_is_named(verb, tmp_path, capsys):
+    from deeprob.cli import main
+
+    assert main([verb]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"deeprob {verb}: required and not set: ")
+    assert "quickstart" in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_seed_zero_is_a_seed():

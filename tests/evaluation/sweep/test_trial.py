@@ -27,12 +27,10 @@ def sweep_config(squares_overrides, tmp_path):
 
     def make(**changes):
         own = [o for o in squares_overrides if not o.startswith(("name=", "paths."))]
-        cfg = compose(
-            "sweep", [f"paths.runs_dir={tmp_path / 'runs'}", f"paths.cache_dir={tmp_path / 'cache'}"]
-        )
+        paths = [f"paths.runs_dir={tmp_path / 'runs'}", f"paths.cache_dir={tmp_path / 'cache'}"]
+        cfg = compose("sweep", ["sweep.name=tiny", "sweep.experiment=quickstart", *paths])
         OmegaConf.set_struct(cfg, False)
-        cfg.sweep.space = {}
-        settings = {"name": "tiny", "trials": 2, "pruner": "none", "space": SPACE, **changes}
+        settings = {"trials": 2, "pruner": "none", "space": SPACE, **changes}
         cfg.sweep = OmegaConf.merge(cfg.sweep, settings)
         cfg.sweep.trial_overrides = [*own, "trainer.max_epochs=2", *changes.get("trial_overrides", [])]
         return cfg
