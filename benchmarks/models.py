@@ -44,6 +44,7 @@ def main() -> None:
     chosen = sys.argv[3].split(",") if len(sys.argv) > 3 and sys.argv[3] else list(MODELS)
     compiled = os.environ.get("DEEPROB_BENCHMARK_COMPILED") == "1"
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # on a GPU, too, float32 is to mean float32
     rows: list[dict[str, Any]] = []
     peak = gemm_peak_gflops()
     for name, make in MODELS.items():

@@ -13,33 +13,36 @@ import torch
 from torch import Tensor
 
 BLOCK = 1 << 18  # entries of P in a block: 1 MB in float32
+BLOCK_ON_GPU = 1 << 26  # there a block is a launch or ten, and wants to fill the device: 256 MB
 
 
 @dataclass(frozen=True)
 class Block:
     """Some rows of P: `queries` slices its axes (N, H, L), and the first num_keys keys are read.
 
-    `shape` is that of the whole P.
+    `shape` is that of the whole P; `entries` is about how many a block of its own has.
     """
 
     queries: tuple[slice, slice, slice]
     num_keys: int
     shape: tuple[int, int, int, int]
+    entries: int = BLOCK
 
     @classmethod
     def whole(cls, q: Tensor, k: Tensor) -> "Block":
         """All of P."""
         num_samples, num_heads, num_queries = q.shape[:3]
         shape = (num_samples, num_heads, num_queries, k.shape[2])
-        return cls((slice(0, num_samples), slice(0, num_heads), slice(0, num_queries)), shape[3], shape)
+        everything = (slice(0, num_samples), slice(0, num_heads), slice(0, num_queries))
+        return cls(everything, shape[3], shape, BLOCK_ON_GPU if q.is_cuda else BLOCK)
 
     def split(self, causal: bool) -> Iterator["Block"]:
-        """Cut P into blocks of about BLOCK entries: rows, whole heads, or whole samples, as they fit.
+        """Cut P into blocks of about `entries` entries: rows, whole heads, or whole samples, as they fit.
 
         causal: no row of a block reads a key beyond the block's last row.
         """
         size, cuts = max(1, self.shape[3]), []
-        entries = BLOCK // 2 if causal else BLOCK  # fewer rows: less is computed beyond the diagonal
+        entries = self.entries // (2 if causal else 1)  # fewer rows: less is computed beyond the diagonal
         for extent in self.shape[2::-1]:
             step = max(1, min(extent, entries // size))
             cuts.append([slice(i, min(i + step, extent)) for i in range(0, extent, step)])

@@ -9,7 +9,8 @@
     db = sum of dy over n and p
 
 On the CPU 3x3 takes a quarter of the products (winograd.py), 1x1 is a matrix product a sample, and other
-dW are sums tap by tap or a matrix product with the windows written out (kernels_conv.py).
+dW are sums tap by tap or a matrix product with the windows written out (kernels_conv.py). A GPU takes that
+product too where maps are large: the swapped convolution's window is a whole map, which few kernels are for.
 Cost: forward 2 N O H' W' (C/G) KH KW FLOPs, backward twice that; saves x (W is a parameter).
 Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
 """
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d as convolve
 from torch.nn.functional import conv_transpose2d as convolve_transposed
+from torch.nn.functional import unfold
 
 from . import winograd
 from ._function import Function, expect, expect_alike
@@ -98,10 +100,34 @@ def weight_gradient(
         return winograd.weight_gradient(dy, x, padding)
     if (fast := fast_weight_gradient(dy, x, shape, stride, padding, dilation, groups)) is not None:
         return fast
+    if x.is_cuda and (groups > 1 or math.prod(dy.shape[2:]) > 256):
+        return product_with_windows(dy, x, shape, stride, padding, dilation, groups)
     grouped_x = x.reshape(num_samples, groups, per_group, *x.shape[2:])
     swapped_x = grouped_x.permute(2, 1, 0, 3, 4).reshape(per_group, groups * num_samples, *x.shape[2:])
     dweight = convolve(swapped_x, dy.transpose(0, 1), None, dilation, padding, stride, groups)
     return dweight[:, :, : kernel[0], : kernel[1]].transpose(0, 1)
+
+
+WINDOWS = 1 << 26  # numbers of all windows that are written out at a time: 256 MB of float32
+
+
+def product_with_windows(
+    dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor:
+    """Return dW, a matrix product a sample and group: dy (O/G, L) with x's L windows, (L, C/G KH KW)."""
+    entries = math.prod(shape[1:]) * groups * math.prod(dy.shape[2:])
+    itself = math.prod(shape[2:]) == 1 and max(padding) == 0  # a window of one pixel is the pixel
+    dweight: Any = 0
+    step = max(1, WINDOWS // entries)
+    for n in range(0, len(x), step):
+        some_dy, some_x = dy[n : n + step], x[n : n + step]
+        if itself:
+            windows = some_x[:, :, :: stride[0], :: stride[1]].flatten(2)
+        else:
+            windows = unfold(some_x, tuple(shape[2:]), dilation, padding, stride)
+        windows = windows.unflatten(1, (groups, -1))
+        dweight = dweight + (some_dy.flatten(2).unflatten(1, (groups, -1)) @ windows.mT).sum(0)
+    return dweight.reshape(shape)  # type: ignore[no-any-return]
 
 
 class PadFunction(Function):

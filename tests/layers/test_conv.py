@@ -1,0 +1,26 @@
+"""What convolution computes in more than one way."""
+
+import pytest
+import torch
+
+from deeprob.layers import conv
+
+GEOMETRIES = {
+    "3x3": ((3, 4, 9, 8), (6, 4, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "strided, dilated, in groups": ((2, 4, 9, 8), (6, 2, 3, 2), (2, 1), (1, 0), (1, 2), 2),
+    "depthwise": ((2, 4, 7, 7), (4, 1, 3, 3), (1, 1), (1, 1), (1, 1), 4),
+    "1x1, strided, in groups": ((2, 4, 7, 6), (6, 2, 1, 1), (2, 3), (0, 0), (1, 1), 2),
+    "a stem": ((2, 3, 17, 19), (5, 3, 7, 7), (2, 2), (3, 3), (1, 1), 1),
+}
+
+
+@pytest.mark.parametrize("windows_at_a_time", [1, 1 << 26])
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+def test_the_product_that_a_gpu_takes_is_the_weight_gradient(monkeypatch, geometry, windows_at_a_time):
+    x_shape, w_shape, *options = geometry
+    monkeypatch.setattr(conv, "WINDOWS", windows_at_a_time)
+    torch.manual_seed(0)
+    x, weight = torch.randn(x_shape).double(), torch.randn(w_shape).double()
+    dy = torch.randn_like(torch.conv2d(x, weight, None, *options))
+    product = conv.product_with_windows(dy, x, w_shape, *options)
+    assert torch.allclose(product, conv.weight_gradient(dy, x, w_shape, *options), rtol=1e-12, atol=1e-12)
