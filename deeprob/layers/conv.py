@@ -125,8 +125,9 @@ def product_with_windows(
             windows = some_x[:, :, :: stride[0], :: stride[1]].flatten(2)
         else:
             windows = unfold(some_x, tuple(shape[2:]), dilation, padding, stride)
-        windows = windows.unflatten(1, (groups, -1))
-        dweight = dweight + (some_dy.flatten(2).unflatten(1, (groups, -1)) @ windows.mT).sum(0)
+        windows = windows.reshape(len(windows), groups, -1, windows.shape[2])
+        upstream = some_dy.reshape(len(windows), groups, -1, windows.shape[3])
+        dweight = dweight + (upstream @ windows.mT).sum(0)
     return dweight.reshape(shape)  # type: ignore[no-any-return]
 
 
