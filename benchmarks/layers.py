@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import DEVICE, gemm_peak_gflops, keep_memory, peak_bytes, ratio, saved_bytes, seconds_interleaved
+from measure import (
+    DEVICE,
+    GPU,
+    gemm_peak_gflops,
+    keep_memory,
+    peak_bytes,
+    ratio,
+    saved_bytes,
+    seconds_interleaved,
+)
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -41,7 +50,7 @@ def main() -> None:
                             measure(layer, sample, layout, budget, peak, compiled)
                             for layout in layouts(layer, sample)
                         ]
-    out.write_text(json.dumps({"gemm_peak_gflops": peak, "rows": rows}))
+    out.write_text(json.dumps({"gpu": GPU, "gemm_peak_gflops": peak, "rows": rows}))
 
 
 def layouts(layer: Layer, sample: Sample) -> Iterator[str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 Step = Callable[[], Any]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+GPU = torch.cuda.get_device_name() if DEVICE == "cuda" else None
 
 
 def parse(defaults: dict[str, str]) -> dict[str, str]:

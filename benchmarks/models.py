@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measure import DEVICE, gemm_peak_gflops, peak_bytes, ratio, saved_bytes, seconds_interleaved
+from measure import DEVICE, GPU, gemm_peak_gflops, peak_bytes, ratio, saved_bytes, seconds_interleaved
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -51,7 +51,7 @@ def main() -> None:
         if any(name.lower().startswith(c.lower()) for c in chosen):
             for layout in ("NCHW", "channels_last"):
                 rows += measure(name, make, layout, budget * 8, peak, compiled)
-    out.write_text(json.dumps({"gemm_peak_gflops": peak, "rows": rows}))
+    out.write_text(json.dumps({"gpu": GPU, "gemm_peak_gflops": peak, "rows": rows}))
 
 
 def measure(

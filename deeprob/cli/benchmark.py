@@ -2,6 +2,7 @@
 
 usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [out=runs/benchmark]
        deeprob benchmark layers compiled=true [...]     both sides through torch.compile: layers-compiled.json
+       with a GPU the layers run there: layers-cuda.json
        deeprob benchmark data|sim|training|knn [out=runs/benchmark] [its own key=value]
 
 Each prints a table, and writes JSON and markdown to `out`.
@@ -68,8 +69,9 @@ def main(args: list[str]) -> int:
             return 1
         if not all(r["rows"] for r in results if isinstance(r, dict)):
             raise InputError(f"no {kind} match only={options['only']}", where="benchmark")
-        name = kind + "-compiled" * (compiled == "true")
-        report(name, join([r for r in results if isinstance(r, dict)]), out)
+        result = join([r for r in results if isinstance(r, dict)])
+        name = kind + "-compiled" * (compiled == "true") + "-cuda" * ("gpu" in result["machine"])
+        report(name, result, out)
     return 0
 
 
@@ -120,12 +122,14 @@ def join(results: list[dict[str, Any]]) -> dict[str, Any]:
         row["time_ratio_range"] = [min(ratios), max(ratios)]
         rows.append(row)
     peak = statistics.median(r["gemm_peak_gflops"] for r in results)
-    return {"schema": 1, "machine": machine(), "rounds": len(results), "gemm_peak_gflops": peak, "rows": rows}
+    about = machine(results[0].get("gpu"))
+    return {"schema": 1, "machine": about, "rounds": len(results), "gemm_peak_gflops": peak, "rows": rows}
 
 
-def machine() -> dict[str, Any]:
+def machine(gpu: str | None) -> dict[str, Any]:
     """Describe what it ran on."""
     return {
+        **({"gpu": gpu} if gpu else {}),
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "threads": 1,
