@@ -82,6 +82,8 @@ def _offer_experiment_files(overrides: Sequence[str]) -> None:
 def _register_schema() -> None:
     from hydra.core.config_store import ConfigStore
 
+    # Hydra copies its sources, and with them this one store, before it composes: a quarter of the time.
+    setattr(ConfigStore, "__deepcopy__", lambda store, memo: store)  # noqa: B010  it has no such method
     store = ConfigStore.instance()
     for group, schemas in SCHEMA.items():
         for name, schema in schemas.items():
@@ -103,6 +105,32 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
             cfg = hydra_compose(verb, list(overrides))
         _check(cfg, overrides)
     return cfg
+
+
+def set_value(cfg: DictConfig, verb: str, overrides: Sequence[str], changed: str) -> bool:
+    """Change one key of a composed config, checked as composing anew would, some fifty times faster.
+
+    overrides: what it was composed with. changed: `key=value`. Returns False, and changes nothing, where only
+    composing tells: for a choice of a group, a mapping, a new or a deleted key. Raises InputError.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import ConfigCompositionException
+
+    (changed,) = quote_text(verb, [changed])
+    key = changed.partition("=")[0]
+    parent, _, name = key.rpartition(".")
+    beside = OmegaConf.select(cfg, parent) if parent else cfg
+    if "/" in key or (CONFIG_DIR / key).is_dir() or not isinstance(beside, DictConfig) or name not in beside:
+        return False
+    if OmegaConf.is_interpolation(beside, name) or isinstance(beside[name], DictConfig):
+        return False
+    with _explained(verb, [*overrides, changed]):
+        try:
+            OmegaConf.update(cfg, key, OverridesParser.create().parse_override(changed).value(), merge=True)
+        except OmegaConfBaseException as error:
+            raise ConfigCompositionException(f"Error merging override {changed}") from error
+        _check(cfg, [*overrides, changed])
+    return True
 
 
 def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequence[str]) -> None:

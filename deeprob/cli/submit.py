@@ -129,12 +129,11 @@ def _scratch_paths(cluster: DictConfig, verb: str, overrides: list[str]) -> list
 
 def _shape(cluster: DictConfig, verb: str, overrides: list[str]) -> tuple[int, int]:
     """Nodes, and processes on each: as the training wants them, where the cluster's config does not say."""
-    from deeprob.cluster.tasks import first_values
-    from deeprob.config import compose
+    from deeprob.cluster.tasks import composed, first_values
 
     nodes, processes = 1, 1
     if verb == "train" and not any(o.startswith("run=") for o in overrides):
-        trainer = compose("train", first_values(overrides)).trainer
+        trainer = composed("train", tuple(first_values(overrides))).trainer
         nodes = int(trainer.get("num_nodes", 1))
         processes = trainer.devices if isinstance(trainer.devices, int) else 1
     return cluster.nodes or nodes, cluster.processes or processes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import shlex
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from deeprob.config import compose
+from deeprob.config import compose, set_value
 from deeprob.errors import InputError
 
 VERBS = ("train", "sweep", "ablate", "evaluate", "report", "render", "benchmark", "gradcheck")
@@ -41,6 +42,7 @@ def make_tasks(verb: str, overrides: Sequence[str], job: str, workers: int = 1) 
     Raises InputError for a verb that is not submitted, for overrides that the verb would refuse, and where
     nothing is left to run.
     """
+    composed.cache_clear()  # of what was there when this job was made, and nothing older
     if verb not in VERBS:
         raise InputError(f"{verb!r} cannot be submitted", expected="one of " + " ".join(VERBS))
     if verb == "ablate":
@@ -83,28 +85,35 @@ def first_values(overrides: Sequence[str]) -> list[str]:
 
 
 def _check(verb: str, axes: Sequence[Sequence[str]]) -> None:
-    """Compose the first task, and each other value in it: not every combination, which would take minutes."""
+    """Check the first task, and each other value in it: not every combination, which would take minutes."""
     if any(not axis for axis in axes):
         return
     first = [axis[0] for axis in axes]
-    check_overrides(verb, first)
+    cfg = check_overrides(verb, first)
     for number, axis in enumerate(axes):
+        tried = copy.deepcopy(cfg) if len(axis) > 1 else None
         for value in axis[1:]:
-            check_overrides(verb, [*first[:number], value, *first[number + 1 :]])
+            overrides = [*first[:number], value, *first[number + 1 :]]
+            if tried is None or not set_value(tried, verb, overrides, value):
+                check_overrides(verb, overrides)
 
 
-def check_overrides(verb: str, overrides: Sequence[str]) -> None:
-    """Raise InputError where `deeprob <verb> <overrides>` would refuse its overrides."""
+def check_overrides(verb: str, overrides: Sequence[str]) -> DictConfig | None:
+    """Raise InputError where `deeprob <verb> <overrides>` would refuse its overrides.
+
+    Returns the config, to be read only, where the verb has one.
+    """
     from deeprob.schema import SCHEMA
     from deeprob.sim.settings import RENDER_KEYS, long_override
 
     if verb == "train" and _run_folder(overrides):
-        return  # a run that goes on brings its own config
+        return None  # a run that goes on brings its own config
     if verb in SCHEMA["root"]:
-        compose(verb, overrides)
-    elif verb == "render":
+        return composed(verb, tuple(overrides))
+    if verb == "render":
         long = [long_override(o) for o in overrides if o.partition("=")[0] not in RENDER_KEYS]
-        compose("train", ["name=render", "data=pybullet", *long])
+        composed("train", ("name=render", "data=pybullet", *long))
+    return None
 
 
 def _run_folder(overrides: Sequence[str]) -> str | None:
@@ -119,14 +128,15 @@ def _task(verb: str, overrides: Sequence[str], label: str, run_id: str) -> Task:
     if folder is not None:
         return Task(label, line, str(Path(folder).absolute()))
     deciding = tuple(o for o in overrides if o.startswith(("experiment=", "name=", "paths.")))
-    cfg = _composed(deciding)
+    cfg = composed("train", deciding)
     run = (Path(cfg.paths.runs_dir) / cfg.name / run_id).absolute()
     return Task(label, f"DEEPROB_RUN_ID={shlex.quote(run_id)} {line}", str(run))
 
 
 @functools.lru_cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    return compose("train", overrides)
+def composed(verb: str, overrides: tuple[str, ...]) -> DictConfig:
+    """A verb's config, composed once for all tasks; to be read only."""
+    return compose(verb, overrides)
 
 
 def _ablation(overrides: Sequence[str]) -> list[Task]:

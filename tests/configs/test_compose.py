@@ -1,11 +1,12 @@
 """Every root with every option of every group composes; a misspelt key is refused with the nearest name."""
 
+import copy
 import re
 
 import pytest
 from omegaconf import OmegaConf
 
-from deeprob.config import CONFIG_DIR, build, compose, options
+from deeprob.config import CONFIG_DIR, build, compose, options, set_value
 from deeprob.config_errors import flatten
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
@@ -104,6 +105,43 @@ def test_every_verb_names_the_nearest(verb, overrides, said):
     with pytest.raises(InputError) as error:
         compose(verb, overrides)
     assert re.search(said.replace("?", r"\?"), str(error.value)), str(error.value)
+
+
+BASE = ["experiment=quickstart", "seed=0", "model.width=16", "model.blocks=[1,1]"]
+
+
+@pytest.fixture(scope="module")
+def base():
+    return compose("train", BASE)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    "seed=3 seed=-1 seed=first seed=1.5 seed=null model.width=32 model.width=wide model.blocks=[2,2] "
+    "model.blocks=3 optim.optimizer.lr=1e-3 name=other name=[a] data.view.min_pixels=5 "
+    "trainer.precision=half allowed_targets=[mine] paths.runs_dir=/elsewhere name=".split(),
+)
+def test_a_value_is_set_in_a_composed_config_as_composing_would(changed, base):
+    cfg = copy.deepcopy(base)
+    try:
+        expected = compose("train", [*BASE, changed])
+    except InputError as error:
+        with pytest.raises(InputError, match=f"^{re.escape(str(error))}$"):
+            set_value(cfg, "train", BASE, changed)
+    else:
+        assert set_value(cfg, "train", BASE, changed)
+        assert cfg == expected
+        assert cfg != base
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["model=vit_tiny", "data/view=pose", "sed=1", "+a=1", "~seed", "data.view={min_pixels: 5}", "seed.a=1"],
+)
+def test_what_only_composing_tells_is_left_to_it(changed, base):
+    cfg = copy.deepcopy(base)
+    assert not set_value(cfg, "train", BASE, changed)
+    assert cfg == base
 
 
 def test_a_training_without_experiment_lists_them():
