@@ -47,11 +47,11 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
     main = rank(cfg) == 0
     forget_peak()
     with run.locked() if main else nullcontext(), _log_file(run.log if main else Path(os.devnull)):
+        if cfg.trainer.threads:
+            torch.set_num_threads(cfg.trainer.threads)
         if main:
             run.error.unlink(missing_ok=True)
             write_request(cfg, run, overrides)
-        if cfg.trainer.threads:
-            torch.set_num_threads(cfg.trainer.threads)
         keep_freed_memory()
         pl.seed_everything(cfg.seed, verbose=False)
         data = make_data(cfg)

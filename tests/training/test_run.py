@@ -35,13 +35,16 @@ def losses(run):
 
 def test_a_training_learns_and_leaves_everything_in_its_folder(tmp_path, squares_config):
     run = new_run(tmp_path, "a")
-    train(squares_config("trainer.max_epochs=8"), run, ["name=squares"])
+    torch.set_num_threads(2)
+    train(squares_config("trainer.max_epochs=8", "trainer.threads=1"), run, ["name=squares"])
     experiment = load(run, "last")
     logits = experiment.predict("val", progress=False)
     labels = experiment.data.split("val").labels.numpy()
     assert (logits.argmax(1) == labels).mean() > 0.9
     assert run.overrides.read_text() == "name=squares\n"
-    assert json.loads(run.environment.read_text())["packages"]["torch"].startswith("2.")
+    environment = json.loads(run.environment.read_text())
+    assert environment["packages"]["torch"].startswith("2.")
+    assert environment["threads"] == 1
     facts = json.loads(run.training.read_text())
     assert facts["epochs"] == 8
     assert facts["steps"] == 8 * (72 // 16)
