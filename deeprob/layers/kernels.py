@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .kernels_threads import spread
+
 # NaN and infinity must come through, so not the whole of fastmath
 FAST = {"reassoc", "contract", "arcp", "nsz"}
 ZERO = np.float32(0)
@@ -26,12 +28,14 @@ def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1, fla
     flat: tensors go in as one row each, in the order of their memory; they must be dense.
     """
     compiled = compile_loop(loop)
+    threads = max(1, min(torch.get_num_threads(), count // grain))
+    size = -(-count // (threads * grain)) * grain
+    if threads > 1 and spread(compiled, size, count, arrays, flat):
+        return
     shared = [as_array(a, flat) if isinstance(a, Tensor) else a for a in arrays]
-    threads = min(torch.get_num_threads(), count // grain)
-    if threads <= 1:
+    if threads == 1:
         compiled(0, count, *shared)
         return
-    size = -(-count // (threads * grain)) * grain
     helpers = pool(os.getpid(), threads - 1)
     jobs = [
         helpers.submit(compiled, start, min(start + size, count), *shared)

@@ -1,10 +1,13 @@
 """The CPU's loops: threads, and that their speed does not cost correctness."""
 
+import numpy as np
 import pytest
 import torch
 
 from deeprob import layers
-from deeprob.layers import kernels
+from deeprob.layers import kernels, kernels_threads
+from deeprob.layers.catalogue import LAYERS, Draw
+from deeprob.layers.proof import _measure as measure
 
 
 @pytest.fixture
@@ -82,3 +85,72 @@ def test_a_view_with_gaps_is_not_taken_for_a_row():
     maps = x.contiguous(memory_format=torch.channels_last)
     assert kernels.is_dense(maps)
     assert kernels.as_array(maps, flat=True).tolist() == x.permute(0, 2, 3, 1).flatten().tolist()
+
+
+def mix(start, stop, x, offset, table, add, scale, weights, nothing, y):
+    for i in range(start, stop):
+        y[i] = scale * x[i, 1] + table[0] * offset + table[1]
+        if add:
+            y[i] += weights[i % len(weights)]
+        if nothing is not None:
+            y[i] = 0
+
+
+def picky(start, stop, x):
+    for i in range(start, stop):
+        if x[i] < 0:
+            raise ValueError("a negative entry")
+
+
+def mixed_arguments():
+    x = torch.arange(3000.0).view(3, 1000).t()  # neither dense nor C's order
+    weights = np.arange(7, dtype=np.int64)
+    expected = 0.5 * x[:, 1] + 4 * 3 + 5 + torch.from_numpy(weights).repeat(143)[:1000]
+    return [x, 3, (4, 5), True, 0.5, weights, None, torch.empty(1000)], expected
+
+
+def test_every_kind_of_argument_reaches_a_loop_on_torchs_threads():
+    arguments, expected = mixed_arguments()
+    assert kernels_threads.spread(kernels.compile_loop(mix), 300, 1000, arguments, flat=False)
+    torch.testing.assert_close(arguments[-1], expected)
+
+
+def test_without_openmp_a_loop_takes_a_pool_of_threads(four_threads, monkeypatch):
+    monkeypatch.setattr(kernels_threads, "gomp_parallel", lambda: None)
+    arguments, expected = mixed_arguments()
+    kernels.run(mix, 1000, *arguments)
+    torch.testing.assert_close(arguments[-1], expected)
+
+
+def test_what_goes_wrong_in_a_share_is_raised(four_threads):
+    x = torch.ones(1000)
+    kernels.run(picky, 1000, x)
+    x[900] = -1
+    with pytest.raises(ValueError, match="a negative entry"):
+        kernels.run(picky, 1000, x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def test_a_layer_gives_on_two_threads_what_it_gives_on_one(layer, monkeypatch):
+    spread = kernels_threads.spread
+    refused = []
+
+    def watched(compiled, *rest):
+        done = spread(compiled, *rest)
+        if not done:
+            refused.append(compiled.py_func.__name__)
+        return done
+
+    monkeypatch.setattr(kernels, "spread", watched)
+    before = torch.get_num_threads()
+    for sample in layer.samples:
+        if sample.size == "bench":
+            inputs = measure.track(layer, sample.inputs(Draw(dtype=torch.float32)))
+            results = []
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                results.append(measure.run(layer.call, (layer, sample), inputs))
+            torch.set_num_threads(before)
+            measure.agree(*results, 2e-5)
+    assert not refused
