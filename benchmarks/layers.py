@@ -18,6 +18,7 @@ import torch
 from measure import (
     DEVICE,
     GPU,
+    THREADS,
     gemm_peak_gflops,
     keep_memory,
     peak_bytes,
@@ -36,7 +37,7 @@ def main() -> None:
     out, budget = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
     chosen = set(sys.argv[3].split(",")) if len(sys.argv) > 3 and sys.argv[3] else None
     compiled = os.environ.get("DEEPROB_BENCHMARK_COMPILED") == "1"
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     keep_memory()
     torch.manual_seed(0)
     peak = gemm_peak_gflops()

@@ -1,6 +1,7 @@
 """Side by side, in one process: the seconds, saved bytes and allocator's peak of one step."""
 
 import ctypes
+import os
 import statistics
 import sys
 import time
@@ -14,6 +15,7 @@ from torch import Tensor
 Step = Callable[[], Any]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 GPU = torch.cuda.get_device_name() if DEVICE == "cuda" else None
+THREADS = int(os.environ.get("DEEPROB_BENCHMARK_THREADS", "1"))
 
 
 def parse(defaults: dict[str, str]) -> dict[str, str]:
@@ -47,9 +49,9 @@ def seconds_interleaved(steps: dict[str, Step], repeats: int, budget: float) -> 
     """Time the steps in turn, A B A B: at most `repeats` rounds or `budget` seconds, five rounds at least.
 
     On one CPU thread the clock is the process's own, which stands still while another has the core. On
-    a GPU it is the wall's, and a step ends with its last kernel.
+    a GPU it is the wall's, and a step ends with its last kernel; on several threads the wall's too.
     """
-    clock = time.perf_counter if DEVICE == "cuda" else time.process_time
+    clock = time.perf_counter if DEVICE == "cuda" or THREADS > 1 else time.process_time
     for step in steps.values():  # caches, lazy compilation
         step()
         step()

@@ -15,7 +15,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measure import DEVICE, GPU, gemm_peak_gflops, peak_bytes, ratio, saved_bytes, seconds_interleaved
+from measure import (
+    DEVICE,
+    GPU,
+    THREADS,
+    gemm_peak_gflops,
+    peak_bytes,
+    ratio,
+    saved_bytes,
+    seconds_interleaved,
+)
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,12 +38,17 @@ def resnet18(**options: Any) -> nn.Module:
     return ResNet(10, stem="small", zero_init=False, **options)
 
 
+def small_resnet(**options: Any) -> nn.Module:
+    """Three blocks of width 32 for 32 px pictures, about what the experiments train on a CPU."""
+    return ResNet(10, stem="small", blocks=[1, 1, 1], width=32, zero_init=False, **options)
+
+
 def vit(**options: Any) -> nn.Module:
     """A small vision transformer: 64 tokens of 4 x 4 pixels, width 192, four blocks of three heads."""
     return ViT(10, dim=192, heads=3, pool="mean", **options)
 
 
-MODELS = {"ResNet-18, 32 px": resnet18, "ViT, 64 tokens": vit}
+MODELS = {"ResNet-18, 32 px": resnet18, "small ResNet, 32 px": small_resnet, "ViT, 64 tokens": vit}
 VARIANTS = {"torch": {"backend": "torch"}, "layers": {}, "blocks": {"fused": True}}
 
 
@@ -43,7 +57,7 @@ def main() -> None:
     out, budget = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
     chosen = sys.argv[3].split(",") if len(sys.argv) > 3 and sys.argv[3] else list(MODELS)
     compiled = os.environ.get("DEEPROB_BENCHMARK_COMPILED") == "1"
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     torch.backends.cudnn.allow_tf32 = False  # on a GPU, too, float32 is to mean float32
     rows: list[dict[str, Any]] = []
     peak = gemm_peak_gflops()

@@ -1,8 +1,8 @@
 """Time layers and models against torch.nn; data, simulator, trainer and k-NN against the usual way.
 
-usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [out=runs/benchmark]
+usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [threads=1] [out=runs/benchmark]
        deeprob benchmark layers compiled=true [...]     both sides through torch.compile: layers-compiled.json
-       with a GPU the layers run there: layers-cuda.json
+       threads=2: models-threads2.json, by the wall's clock; with a GPU the layers run there: layers-cuda.json
        deeprob benchmark data|sim|training|knn [out=runs/benchmark] [its own key=value]
 
 Each prints a table, and writes JSON and markdown to `out`.
@@ -44,7 +44,9 @@ def main(args: list[str]) -> int:
         return max(run_script(kind, [a for a in args if a not in ALONE]) for kind in alone)
     kinds = [a for a in args if a in KINDS] or ["layers"]
     options = parse_options(
-        [a for a in args if a not in KINDS], ("quick", "only", "out", "rounds", "compiled"), "benchmark"
+        [a for a in args if a not in KINDS],
+        ("quick", "only", "out", "rounds", "compiled", "threads"),
+        "benchmark",
     )
     compiled = options.get("compiled", "false").lower()
     if compiled not in ("true", "false"):
@@ -54,14 +56,15 @@ def main(args: list[str]) -> int:
     quick = options.get("quick", "false").lower()
     if quick not in ("true", "false"):
         raise InputError(f"cannot use quick={options['quick']}", where="benchmark", expected="true or false")
-    rounds = options.get("rounds", "1" if quick == "true" else "3")
-    if not rounds.isdecimal() or int(rounds) < 1:
-        raise InputError(f"cannot use rounds={rounds}", where="benchmark", expected="a number from 1")
+    rounds, threads = options.get("rounds", "1" if quick == "true" else "3"), options.get("threads", "1")
+    for name, value in (("rounds", rounds), ("threads", threads)):
+        if not value.isdecimal() or int(value) < 1:
+            raise InputError(f"cannot use {name}={value}", where="benchmark", expected="a number from 1")
     budget = 0.2 if quick == "true" else 1.0
     out = Path(options.get("out", "runs/benchmark"))
     make_folder(out)
     for kind in kinds:
-        arguments = (kind, budget, options.get("only", ""), compiled == "true")
+        arguments = (kind, budget, options.get("only", ""), compiled == "true", int(threads))
         results = [measure(*arguments) for _ in range(int(rounds))]
         failed = [r for r in results if isinstance(r, str)]
         if failed:
@@ -70,7 +73,9 @@ def main(args: list[str]) -> int:
         if not all(r["rows"] for r in results if isinstance(r, dict)):
             raise InputError(f"no {kind} match only={options['only']}", where="benchmark")
         result = join([r for r in results if isinstance(r, dict)])
+        result["machine"]["threads"] = int(threads)
         name = kind + "-compiled" * (compiled == "true") + "-cuda" * ("gpu" in result["machine"])
+        name += f"-threads{threads}" * (threads != "1")
         report(name, result, out)
     return 0
 
@@ -82,17 +87,17 @@ def run_script(kind: str, arguments: list[str]) -> int:
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def measure(kind: str, budget: float, only: str, compiled: bool) -> dict[str, Any] | str:
-    """Measure in a fresh process, pinned to one core: the rows, or the last line of what went wrong."""
+def measure(kind: str, budget: float, only: str, compiled: bool, threads: int) -> dict[str, Any] | str:
+    """Measure in a fresh process, one thread pinned to a core: the rows, or the last line of what went wrong."""
     script = shipped("benchmarks") / f"{kind}.py"
     with tempfile.TemporaryDirectory() as temporary:
         rows = Path(temporary) / "rows.json"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        environment |= {"OMP_NUM_THREADS": str(threads), "DEEPROB_BENCHMARK_THREADS": str(threads)}
         environment |= {"DEEPROB_BENCHMARK_COMPILED": "1"} if compiled else {}
         command = [sys.executable, str(script), str(rows), str(budget), only]
-        done = subprocess.run(
-            pinned() + command, env=environment, capture_output=True, text=True, check=False
-        )
+        command = pinned() + command if threads == 1 else command
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip() and "USDT" not in line]
             return lines[-1] if lines else f"exit code {done.returncode}"
