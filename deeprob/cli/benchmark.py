@@ -1,11 +1,12 @@
 """Time layers and models against torch.nn; data, simulator, trainer and k-NN against the usual way.
 
-usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [threads=1] [out=runs/benchmark]
+usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [out=runs/benchmark]
        deeprob benchmark layers compiled=true [...]     both sides through torch.compile: layers-compiled.json
-       threads=2: models-threads2.json, by the wall's clock; with a GPU the layers run there: layers-cuda.json
+       deeprob benchmark models threads=2 [...]         by the clock on the wall: models-threads2.json
        deeprob benchmark data|sim|training|knn [out=runs/benchmark] [its own key=value]
 
-Each prints a table, and writes JSON and markdown to `out`.
+Each prints a table, and writes JSON and markdown to `out`. Where there is a GPU, layers and models run on it:
+layers-cuda.json.
 """
 
 from __future__ import annotations
@@ -43,11 +44,8 @@ def main(args: list[str]) -> int:
             raise InputError("layers and models do not go with " + " ".join(alone), fix="call twice")
         return max(run_script(kind, [a for a in args if a not in ALONE]) for kind in alone)
     kinds = [a for a in args if a in KINDS] or ["layers"]
-    options = parse_options(
-        [a for a in args if a not in KINDS],
-        ("quick", "only", "out", "rounds", "compiled", "threads"),
-        "benchmark",
-    )
+    known = ("quick", "only", "out", "rounds", "compiled", "threads")
+    options = parse_options([a for a in args if a not in KINDS], known, "benchmark")
     compiled = options.get("compiled", "false").lower()
     if compiled not in ("true", "false"):
         raise InputError(
@@ -72,8 +70,7 @@ def main(args: list[str]) -> int:
             return 1
         if not all(r["rows"] for r in results if isinstance(r, dict)):
             raise InputError(f"no {kind} match only={options['only']}", where="benchmark")
-        result = join([r for r in results if isinstance(r, dict)])
-        result["machine"]["threads"] = int(threads)
+        result = join([r for r in results if isinstance(r, dict)], int(threads))
         name = kind + "-compiled" * (compiled == "true") + "-cuda" * ("gpu" in result["machine"])
         name += f"-threads{threads}" * (threads != "1")
         report(name, result, out)
@@ -88,7 +85,7 @@ def run_script(kind: str, arguments: list[str]) -> int:
 
 
 def measure(kind: str, budget: float, only: str, compiled: bool, threads: int) -> dict[str, Any] | str:
-    """Measure in a fresh process, one thread pinned to a core: the rows, or the last line of what went wrong."""
+    """Measure in a fresh process, one thread on one core: the rows, or the last line of what went wrong."""
     script = shipped("benchmarks") / f"{kind}.py"
     with tempfile.TemporaryDirectory() as temporary:
         rows = Path(temporary) / "rows.json"
@@ -115,7 +112,7 @@ def pinned() -> list[str]:
     )
 
 
-def join(results: list[dict[str, Any]]) -> dict[str, Any]:
+def join(results: list[dict[str, Any]], threads: int = 1) -> dict[str, Any]:
     """Join the rounds: medians of every number, and the spread of the time ratio."""
     rows = []
     for same in zip(*(r["rows"] for r in results), strict=True):
@@ -127,17 +124,17 @@ def join(results: list[dict[str, Any]]) -> dict[str, Any]:
         row["time_ratio_range"] = [min(ratios), max(ratios)]
         rows.append(row)
     peak = statistics.median(r["gemm_peak_gflops"] for r in results)
-    about = machine(results[0].get("gpu"))
+    about = machine(results[0].get("gpu"), threads)
     return {"schema": 1, "machine": about, "rounds": len(results), "gemm_peak_gflops": peak, "rows": rows}
 
 
-def machine(gpu: str | None) -> dict[str, Any]:
+def machine(gpu: str | None, threads: int) -> dict[str, Any]:
     """Describe what it ran on."""
     return {
         **({"gpu": gpu} if gpu else {}),
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
-        "threads": 1,
+        "threads": threads,
         "torch": version("torch"),
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
