@@ -122,7 +122,7 @@ def set_value(cfg: DictConfig, verb: str, overrides: Sequence[str], changed: str
     beside = OmegaConf.select(cfg, parent) if parent else cfg
     if "/" in key or (CONFIG_DIR / key).is_dir() or not isinstance(beside, DictConfig) or name not in beside:
         return False
-    if OmegaConf.is_interpolation(beside, name) or isinstance(beside[name], DictConfig):
+    if isinstance(OmegaConf.select(cfg, key, throw_on_resolution_failure=False), DictConfig):
         return False
     with _explained(verb, [*overrides, changed]):
         try:

@@ -1,3 +1,4 @@
+import gc
 import os
 
 # Tests run side by side, a process a core: before torch is imported, here and in what a test starts.
@@ -10,6 +11,12 @@ import numpy as np
 import pytest
 
 from deeprob.config import compose
+
+
+def pytest_collection_finish():
+    """Let the collector of cycles pass over what the tests have imported, a million objects that all stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

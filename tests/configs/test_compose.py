@@ -119,7 +119,8 @@ def base():
     "changed",
     "seed=3 seed=-1 seed=first seed=1.5 seed=null model.width=32 model.width=wide model.blocks=[2,2] "
     "model.blocks=3 optim.optimizer.lr=1e-3 name=other name=[a] data.view.min_pixels=5 "
-    "trainer.precision=half allowed_targets=[mine] paths.runs_dir=/elsewhere name=".split(),
+    "trainer.precision=half allowed_targets=[mine] paths.runs_dir=/elsewhere name= "
+    "paths.data_dir=/elsewhere".split(),
 )
 def test_a_value_is_set_in_a_composed_config_as_composing_would(changed, base):
     cfg = copy.deepcopy(base)
