@@ -55,16 +55,27 @@ def curves(parts: Sequence[tuple[Ranked, Floats]], truth: Floats) -> tuple[Float
             precision = hits / (hits + misses)
         precision = np.nan_to_num(precision)
         best_from_here = np.flip(np.maximum.accumulate(np.flip(precision, -1), axis=-1), -1)
-        for b in range(stop - start):
-            for t in range(num_ious):
-                at = np.searchsorted(reached[b, t], RECALLS, side="left")
-                there = at < len(order)
-                ap[start + b, t] = best_from_here[b, t, at[there]].sum() / len(RECALLS)
+        ap[start:stop] = interpolated(reached, best_from_here)
         if len(order):
             recall[start:stop] = reached[..., -1]
     none = positives == 0
     ap[none] = recall[none] = np.nan
     return ap, recall
+
+
+def interpolated(reached: Floats, best: Floats) -> Floats:
+    """Mean over RECALLS of `best`, the precision, where each is first reached; 0 where it is not.
+
+    reached: recall after each detection, ascending along the last axis; best: of the same shape.
+    """
+    if reached.shape[-1] < 2 * len(RECALLS):  # few: ask each how many recalls it is the first to reach
+        passed = np.searchsorted(RECALLS, reached, side="right")
+        return np.asarray((np.diff(passed, axis=-1, prepend=0) * best).sum(axis=-1) / len(RECALLS))
+    mean = np.zeros(reached.shape[:-1])
+    for row in np.ndindex(mean.shape):
+        at = np.searchsorted(reached[row], RECALLS, side="left")
+        mean[row] = best[row][at[at < reached.shape[-1]]].sum() / len(RECALLS)
+    return mean
 
 
 def _mean(values: Floats) -> Floats:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deeprob.evaluation.metrics.detection import METRICS, Detection
-from deeprob.evaluation.metrics.detection_resampling import metrics
+from deeprob.evaluation.metrics.detection_resampling import RECALLS, interpolated, metrics
 
 CLASSES = ("cup", "ball", "never")
 
@@ -80,3 +80,19 @@ def test_masks_are_compared_where_they_are_asked_for():
     assert by_mask.compute()["mean_ap"] == pytest.approx(0.1)  # an IoU of exactly one half
     with pytest.raises(ValueError, match="expected 1 masks"):
         by_mask.update(box, np.ones(1), one, box, one, [], [full])
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 101, 500])
+def test_few_and_many_detections_are_interpolated_alike(count):
+    rng = np.random.default_rng(count)
+    reached = np.sort(rng.integers(0, 101, (4, 3, count)) / rng.choice([50, 100, 200], (4, 3, 1)), axis=-1)
+    best = np.sort(rng.random((4, 3, count)), axis=-1)[..., ::-1]
+    first = [
+        [[row for row, r in enumerate(rows) if r >= recall] for recall in RECALLS]
+        for rows in reached.reshape(12, -1)
+    ]
+    expected = [
+        sum(b[at[0]] for at in firsts if at) / 101
+        for firsts, b in zip(first, best.reshape(12, -1), strict=True)
+    ]
+    np.testing.assert_allclose(interpolated(reached, best).ravel(), expected, rtol=1e-12)
