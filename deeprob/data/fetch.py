@@ -85,6 +85,14 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
         ),
     ),
 }
+
+
+def fetched_by(name: str | None) -> str | None:
+    """Return the command that fetches the data set of a name in configs/data, None where there is none."""
+    known = name if name in ARCHIVES else f"bop:{name}" if name in _BOP_TEST else None
+    return f"fetch it: deeprob fetch {known}" if known else None
+
+
 Report = Callable[[str, int, int | None], None]  # what is done, bytes so far, bytes in all where known
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.reading import OnBadSample, fingerprint, is_litter, read_bytes, read_text
+from deeprob.data.source import expect_root
 from deeprob.errors import InputError
 
 Points = NDArray[np.float64]
@@ -62,10 +63,7 @@ class PointsSource:
             raise InputError(f"data.source.class_from is {class_from!r}", expected="name or folder")
         self.class_from, self.part_names = class_from, tuple(part_names)
         self.root = Path(root).expanduser()
-        if not self.root.is_dir():
-            raise InputError(
-                "no such folder", where=self.root, fix="set data.root, or paths.data_dir above it"
-            )
+        expect_root(self.root, name)
         self.name = name or self.root.name
         self.on_bad_sample = on_bad_sample
         self.skipped: list[str] = []

@@ -38,10 +38,7 @@ class FileSource(ABC, Generic[Item]):
         self.on_bad_sample = on_bad_sample
         self.skipped: list[str] = []
         self.real = not (self.root / RENDERED).is_file()
-        if not self.root.is_dir():
-            raise InputError(
-                "no such folder", where=self.root, fix="set data.root, or paths.data_dir above it"
-            )
+        expect_root(self.root, name)
 
     @abstractmethod
     def items(self, split: str) -> Sequence[Item]:
@@ -101,3 +98,14 @@ def mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
     if not len(rows):
         return None
     return np.array([columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5])
+
+
+def expect_root(root: Path, name: str | None) -> None:
+    """Raise InputError unless root is a folder; of a data set that can be fetched it says how."""
+    if root.is_dir():
+        return
+    from .fetch import fetched_by  # here, because it knows about the network, which no reader needs
+
+    fix = "set data.root, or paths.data_dir above it"
+    command = fetched_by(name)
+    raise InputError("no such folder", where=root, fix=f"{fix}, or {command}" if command else fix)

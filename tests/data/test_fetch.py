@@ -12,6 +12,7 @@ import pytest
 from deeprob.cli.fetch import main
 from deeprob.data import fetch as module
 from deeprob.data.fetch import Archive, archives, fetch, unpack
+from deeprob.data.source import expect_root
 from deeprob.errors import InputError
 
 
@@ -217,6 +218,14 @@ def test_every_named_set_is_known_and_no_other() -> None:
         archives("mnist")
     with pytest.raises(InputError, match="no BOP data set 'x'"):
         archives("bop:x")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [("props_pose", "deeprob fetch props_pose"), ("ycbv", "deeprob fetch bop:ycbv")]
+)
+def test_a_missing_set_that_can_be_fetched_says_so(tmp_path: Path, name: str, command: str) -> None:
+    with pytest.raises(InputError, match=f"no such folder; .*or fetch it: {command}$"):
+        expect_root(tmp_path / name, name)
 
 
 def test_verb_prints_the_folder_and_refuses_unknown_options(
