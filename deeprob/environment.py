@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -32,7 +33,7 @@ def describe() -> dict[str, Any]:
         "deeprob": __version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": dict(_packages()),
         "platform": platform.platform(),
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
@@ -41,6 +42,11 @@ def describe() -> dict[str, Any]:
         "gpus": gpus,
         "cuda": torch.version.cuda if gpus else None,
     }
+
+
+@functools.cache  # a sweep writes it beside every trial
+def _packages() -> dict[str, str | None]:
+    return {name: version(name) for name in PACKAGES}
 
 
 TWINS = {"opencv-python": "opencv-python-headless"}  # the same module, without windows
@@ -54,6 +60,7 @@ def version(package: str) -> str | None:
         return version(TWINS[package]) if package in TWINS else None
 
 
+@functools.cache  # what the process has imported does not change with the files
 def commit() -> str | None:
     """The commit of the checkout that deeprob runs from, `+` where files differ; None outside a checkout."""
     root = Path(__file__).resolve().parent.parent

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 import traceback
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from deeprob.config import CONFIG_DIR, compose
+from deeprob.config import CONFIG_DIR, compose, set_value
 from deeprob.errors import InputError
 from deeprob.evaluation.ablation import quoted
 from deeprob.evaluation.sweep.space import SAMPLERS, distributions, grid, overrides_of
@@ -55,6 +57,16 @@ class Plan:
         fixed = [f"experiment={sweep.experiment}", *sweep.overrides, *sweep.trial_overrides]
         return [*fixed, *overrides_of(params), *folds]
 
+    def config(self, params: dict[str, Any], fold: int = 0) -> DictConfig:
+        """The config of a training for a point of the space."""
+        paths = [f"paths.{key}={quoted(value)}" for key, value in self.cfg.paths.items()]
+        # Composing costs as much as a short trial: what all trials share is composed once.
+        shared = (*self.overrides({}, fold), *paths)
+        cfg = deepcopy(_composed(shared))
+        if all(set_value(cfg, "train", shared, override) for override in overrides_of(params)):
+            return cfg
+        return compose("train", [*self.overrides(params, fold), *paths])
+
     def study(self) -> SharedStudy:
         """Open the study in the folder, or make it."""
         sweep = self.cfg.sweep
@@ -73,6 +85,11 @@ class Plan:
             limit=self.limit,
             seed=sweep.seed,
         )
+
+
+@functools.lru_cache
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    return compose("train", overrides)
 
 
 def plan(cfg: DictConfig) -> Plan:
@@ -195,8 +212,7 @@ def _train(planned: Plan, trial: Trial, fold: int, before: Sequence[float]) -> f
     from deeprob.training.run import train
 
     overrides = planned.overrides(trial.params, fold)
-    paths = [f"paths.{key}={quoted(value)}" for key, value in planned.cfg.paths.items()]
-    cfg = compose("train", [*overrides, *paths])
+    cfg = planned.config(trial.params, fold)
     name = folder_name(trial) + (f"-fold{fold}" if planned.folds else "")
     run = Run(planned.folder / name)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -224,10 +240,10 @@ def value_of(run: Run, metric: str, mode: str, judged_by: str) -> float:
 
 def _keep_checkpoints_of(planned: Plan, study: SharedStudy, best: FrozenTrial) -> None:
     """Delete the checkpoints of finished trials but the best: hundreds of networks fill a disk."""
-    for trial in study.ended():
-        if trial.number != best.number:
-            for folder in planned.folder.glob(f"{folder_name(trial)}*/checkpoints"):
-                shutil.rmtree(folder, ignore_errors=True)
+    finished = {folder_name(trial) for trial in study.ended()} - {folder_name(best)}
+    for folder in planned.folder.glob("trial-*/checkpoints"):
+        if folder.parent.name.partition("-fold")[0] in finished:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _failures(study: SharedStudy) -> int:

@@ -52,6 +52,24 @@ def test_a_plan_reads_metric_and_mode_from_the_experiment(sweep_config):
     assert planned.limit == 7
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"optim.optimizer.lr": 0.0123456789, "model.width": "4"},
+        {"data.augmentation": "{flip: 0.5}", "model.blocks": "[2, 1]"},
+        {"optim": "adamw", "model.width": "8"},
+        {"+callbacks.mine": "{_target_: deeprob.X}"},
+        {"name": '"two words, [x]"'},
+    ],
+)
+def test_a_trials_config_is_what_its_overrides_compose(sweep_config, params):
+    planned = plan(sweep_config())
+    paths = [f"paths.{key}={value}" for key, value in planned.cfg.paths.items()]
+    for _ in range(2):  # the second time from what the first kept
+        assert planned.config(params) == compose("train", [*planned.overrides(params), *paths])
+    assert planned.config({}) == compose("train", [*planned.overrides({}), *paths])
+
+
 def test_a_grid_has_as_many_trials_as_points(sweep_config):
     space = {"model.width": [4, 8], "seed": [0, 1, 2]}
     assert plan(sweep_config(sampler="grid", trials=None, space=space)).limit == 6
