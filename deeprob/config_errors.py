@@ -94,13 +94,16 @@ def _lines(error: BaseException) -> list[str]:
 
 
 def nearest(name: str, valid: Sequence[str]) -> str | None:
-    """Name the nearest valid key, looked for beside the first of its levels that is wrong."""
+    """Name the nearest valid key: beside the first level that is wrong, else one that ends the same."""
     level, dot, last = name.rpartition(".")
     beside = {v[len(level) + len(dot) :].split(".")[0] for v in valid if v.startswith(level + dot)}
     if not beside:
         return nearest(level, valid) if level else None
-    near = difflib.get_close_matches(last, beside, n=1)
-    return f"did you mean {level}{dot}{near[0]}?" if near else f"valid: {' '.join(sorted(beside))}"
+    near = [f"{level}{dot}{found}" for found in difflib.get_close_matches(last, beside, n=1)]
+    near = (
+        near or sorted((key for key in valid if key.endswith(f".{last}")), key=lambda key: key.count("."))[:2]
+    )
+    return f"did you mean {' or '.join(near)}?" if near else f"valid: {' '.join(sorted(beside))}"
 
 
 def check_flags(arguments: Sequence[str]) -> None:

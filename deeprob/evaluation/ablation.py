@@ -73,7 +73,8 @@ def plan(cfg: DictConfig) -> Plan:
         try:
             composed = compose("train", overrides)
         except InputError as error:
-            raise InputError(str(error), where=f"variant {name}") from error
+            where = _culprit(ablation, changes) or f"variant {name}"
+            raise InputError(str(error), where=where) from error
         for seed in ablation.seeds:
             composed.seed = seed
             key = config_hash(composed)
@@ -88,6 +89,16 @@ def plan(cfg: DictConfig) -> Plan:
     return Plan(
         ablation.name, folder, ablation.metric, ablation.experiment, design, list(ablation.seeds), jobs
     )
+
+
+def _culprit(ablation: DictConfig, changes: Sequence[str]) -> str | None:
+    """The factor of the first of these overrides that does not compose by itself; None without factors."""
+    for change in changes if ablation.factors else ():
+        try:
+            compose("train", [f"experiment={ablation.experiment}", *ablation.overrides, change])
+        except InputError:
+            return f"ablation.factors.{change.partition('=')[0]}"
+    return None
 
 
 def config_hash(cfg: DictConfig) -> str:

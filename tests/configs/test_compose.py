@@ -60,7 +60,7 @@ def test_every_root_has_a_schema():
         ("model=resnet81", "no model named 'resnet81'; expected .*resnet18 .*did you mean resnet18?"),
         (
             "optim.momentum=0.5",
-            "no key 'optim.momentum'; valid: body_lr_factor decay_norm_and_bias optimizer schedule",
+            "no key 'optim.momentum'; did you mean optim.optimizer.momentum?",
         ),
         ("seed=first", "Value 'first' of type 'str' could not be converted to Integer"),
         ("trainer.max_epochs=", "could not be converted"),

@@ -99,6 +99,28 @@ def test_a_key_that_does_not_exist_is_named_with_its_variant(tmp_path):
         plan(make_cfg(tmp_path, ablation__variants={"typo": ["modl.width=3"]}))
 
 
+@pytest.mark.parametrize(
+    ("factors", "said"),
+    [
+        ({"model.widht": [16]}, r"ablation\.factors\.model\.widht: .*did you mean model\.width\?$"),
+        ({"width": [16]}, r"ablation\.factors\.width: .*no key 'width'; did you mean model\.width or"),
+        (
+            {"model.width": [16], "optim.lr": [1]},
+            r"ablation\.factors\.optim\.lr: .*did you mean optim\.optimizer\.lr\?$",
+        ),
+        ({"model": ["resnet19"]}, r"ablation\.factors\.model: no model named 'resnet19'; .*mean resnet18\?$"),
+        ({"model.width": ["wide"]}, r"ablation\.factors\.model\.width: .*'wide'"),
+    ],
+)
+@pytest.mark.parametrize("design", ["one_at_a_time", "leave_one_out"])
+def test_a_factor_that_is_no_key_is_named(tmp_path, design, factors, said):
+    cfg = make_cfg(tmp_path, ablation__variants={}, ablation__factors=factors, ablation__seeds=[0])
+    cfg.ablation.design = design
+    with pytest.raises(InputError, match=said) as error:
+        plan(cfg)
+    assert "\n" not in str(error.value)
+
+
 def test_two_variants_that_are_the_same_are_refused(tmp_path):
     variants = {"a": ["model.width=16"], "b": ["model.width=16"]}
     with pytest.raises(InputError, match="variant b: the same as a"):
