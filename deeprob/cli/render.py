@@ -96,12 +96,19 @@ def _options(own: list[str]) -> RenderOptions:
     from deeprob.sim.settings import RenderOptions
 
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(RenderOptions), OmegaConf.from_dotlist(own))
-        options = OmegaConf.to_object(merged)
+        given = OmegaConf.from_dotlist([_listed(argument) for argument in own])
+        options = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(RenderOptions), given))
     except OmegaConfBaseException as error:
-        raise InputError(str(error).splitlines()[0], where=" ".join(own)) from error
+        where = error.full_key or " ".join(own)
+        raise InputError(str(error).splitlines()[0], where=where) from error
     assert isinstance(options, RenderOptions)
     return options
+
+
+def _listed(argument: str) -> str:
+    """`splits=train` as `splits=[train]`."""
+    key, _, value = argument.partition("=")
+    return f"{key}=[{value}]" if key == "splits" and not value.startswith("[") else argument
 
 
 def _say_origins(settings: SimSettings) -> None:

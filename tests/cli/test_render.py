@@ -59,7 +59,13 @@ def test_a_preview_that_cannot_be_written_is_one_line(capfd):
     [
         (["format=bop"], "out: no folder to write to"),
         (["format=voc", "out=x"], "no format called 'voc'; expected bop, props_pose"),
-        (["num=many", "out=x"], "num=many"),
+        (
+            ["num=many", "out=x"],
+            "deeprob render: num: Value 'many' of type 'str' could not be converted to Integer",
+        ),
+        (["splits=[]", "out=x"], "splits: no split to render; expected one or more of train, val, test"),
+        (["splits=", "out=x"], "splits: no split to render; expected one or more of train, val, test"),
+        (["splits=trian", "out=x"], "splits: bop has no split 'trian'; expected train, val, test"),
         (["out=x", "sim.scene.objets=[1,2]"], "objets"),
         (["out=x", "sim.objects=/nowhere"], "no such folder of objects"),
         (["out=x", "sim.scene.arrangement=heap"], "scatter|stack|bin|shelf|turntable"),

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ from deeprob.data.props_pose import PropsPoseSource
 from deeprob.errors import InputError
 from deeprob.geometry.camera import project_points
 from deeprob.geometry.transform import transform_points
+from deeprob.sim.export import bop
 from deeprob.sim.export.run import FORMATS, export, fit_settings
 from deeprob.sim.generator import Generator
 from deeprob.sim.render import to_frame
@@ -111,6 +113,48 @@ def test_bop_lists_models_targets_and_what_its_masks_say(tmp_path):
     text = (out / "dataset_info.md").read_text()
     assert "| 2 | cone |" in text
     assert "`pixel_center=0`" in text
+
+
+def test_the_coco_file_of_a_bop_scene_is_read_by_pycocotools(tmp_path):
+    from pycocotools.coco import COCO
+
+    scene = written(tmp_path, "bop", num=2) / "train_pbr" / "000000"
+    coco = COCO(str(scene / "scene_gt_coco.json"))
+    gt, info = (json.loads((scene / f"scene_gt{end}.json").read_text()) for end in ("", "_info"))
+    names = {model.name for model in Generator(settings_for("bop")).objects}
+    assert {coco.cats[i]["name"] for i in (1, 2, 3)} == names
+    assert [(i, coco.imgs[i]["file_name"]) for i in sorted(coco.imgs)] == [
+        (0, "rgb/000000.png"),
+        (1, "rgb/000001.png"),
+    ]
+    for image in (0, 1):
+        pixels = cv2.imread(str(scene / coco.imgs[image]["file_name"]))
+        assert pixels.shape == (coco.imgs[image]["height"], coco.imgs[image]["width"], 3)
+        annotations = coco.loadAnns(coco.getAnnIds([image]))
+        seen = [n for n, of in enumerate(info[str(image)]) if of["px_count_visib"]]
+        assert [a["category_id"] for a in annotations] == [gt[str(image)][n]["obj_id"] for n in seen]
+        for found, n in zip(annotations, seen, strict=True):
+            visible, whole = (
+                cv2.imread(str(scene / folder / f"{image:06d}_{n:06d}.png"), cv2.IMREAD_UNCHANGED) > 0
+                for folder in ("mask_visib", "mask")
+            )
+            np.testing.assert_array_equal(coco.annToMask(found), visible)
+            assert found["area"] == visible.sum()
+            assert found["bbox"] == list(cv2.boundingRect(whole.astype(np.uint8)))
+            assert found["ignore"] == (info[str(image)][n]["visib_fract"] < 0.1)
+    assert sorted(coco.anns) == list(range(1, len(coco.anns) + 1))
+
+
+def test_run_lengths_begin_with_the_background():
+    from pycocotools import mask as coco
+
+    random = np.random.default_rng(0)
+    for density in (0.1, 0.5, 1.0):
+        mask = random.random((5, 7)) < density
+        mask[0, 0] = density > 0.1
+        mask[3, 2] = True
+        runs = bop.annotation(mask, mask, 1.0)["segmentation"]
+        np.testing.assert_array_equal(coco.decode(coco.frPyObjects(runs, 5, 7)), mask)
 
 
 def test_pixel_center_moves_the_picture_by_half_a_pixel_under_the_same_k():
@@ -311,11 +355,14 @@ def test_a_finished_data_set_is_left_alone(tmp_path):
 
 def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     written(tmp_path, "coco")
-    with pytest.raises(InputError, match="holds a data set of other settings"):
-        export(small(seed=1), "coco", tmp_path / "coco", 5, ("train",), 0, progress=False)
+    told = r"a finished data set of other settings: num=5 there, 6 asked for; .*=\S+ there, .*delete this"
+    with pytest.raises(InputError, match=told):
+        export(small(seed=1), "coco", tmp_path / "coco", 6, ("train",), 0, progress=False)
+    with pytest.raises(InputError, match=r'format="coco" there, "bop" asked for; sim\.seed=0 there, 1 asked'):
+        export(small(seed=1, min_visible=0.2), "bop", tmp_path / "coco", 5, ("train",), 0, progress=False)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("")
-    with pytest.raises(InputError, match="the folder is not empty"):
+    with pytest.raises(InputError, match=r"what deeprob render did not write: notes\.txt; give another"):
         export(small(), "coco", tmp_path / "mine", 5, ("train",), 0, progress=False)
 
 
@@ -324,7 +371,9 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
     [
         ("voc", 5, ("train",), "no format called 'voc'"),
         ("bop", 0, ("train",), "0 pictures"),
-        ("props_pose", 5, ("test",), "props_pose has no split test; expected train, val"),
+        ("props_pose", 5, ("test",), "props_pose has no split 'test'; expected train, val"),
+        ("coco", 5, (), "splits: no split to render; expected one or more of train, val, test"),
+        ("coco", 5, ("train", "train"), "splits: train, train; expected one or more of .* each once"),
     ],
 )
 def test_bad_requests_are_one_line(tmp_path, format_name, num, splits, message):
@@ -345,5 +394,19 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(files, "put", full)
-    with pytest.raises(InputError, match=r"cannot be written .No space left on device"):
+    with pytest.raises(InputError, match=r"cannot be written .No space left on device.; make room and give"):
         export(small(), "coco", tmp_path / "out", 2, ("train",), 0, progress=False)
+
+
+def test_a_file_in_the_folders_place_is_one_line(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match=r"out: a file is there, no folder; give another folder as out="):
+        export(small(), "coco", tmp_path / "out", 2, ("train",), 0, progress=False)
+    with pytest.raises(InputError, match=r"out/below.*\(Not a directory\); see to it, or give"):
+        export(small(), "coco", tmp_path / "out" / "below", 2, ("train",), 0, progress=False)
+
+
+def test_an_unfinished_data_set_of_other_settings_is_named(tmp_path):
+    export(small(), "coco", tmp_path / "out", 4, ("train",), 0, progress=False, part=0, parts=2)
+    with pytest.raises(InputError, match="an unfinished data set of other settings: num=4 there, 8 asked"):
+        export(small(), "coco", tmp_path / "out", 8, ("train",), 0, progress=False)

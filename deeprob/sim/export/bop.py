@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
@@ -61,6 +62,8 @@ scene, seen in up to {settings.views} views of {camera.width} x {camera.height} 
 - Depth times `depth_scale` is millimetres; 0 is no reading.
 - `px_count_all`, `bbox_obj` and `visib_fract` count the whole silhouette, also outside the picture, within
   one picture's size around it. Boxes are left, top, right - left, bottom - top of first and last pixels.
+- `scene_gt_coco.json` holds visible masks, and boxes of the silhouettes inside the picture; categories are
+  objects.
 - Models are in millimetres, in each object's own frame, with normals and the colour of each vertex; textures
   are not beside them. `models_eval` holds the same meshes, not resampled.
 - Objects of no class and furniture are in the pictures without a label.
@@ -94,13 +97,17 @@ def model_info(model: ObjectModel) -> dict[str, Any]:
     return info
 
 
-def write_scene(out: Path, split: str, index: int, views: list[View]) -> Any:
+def write_scene(
+    out: Path, split: str, index: int, views: list[View], objects: tuple[ObjectModel, ...]
+) -> Any:
     """Write one scene's folder; returns its targets."""
     folder = out / FOLDERS[split] / f"{index:06d}"
     cameras: dict[str, Any] = {}
     truth: dict[str, list[Any]] = {}
     infos: dict[str, list[Any]] = {}
     targets: list[dict[str, int]] = []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, (scene, rendering) in enumerate(views):
         put_png(folder / "rgb" / f"{number:06d}.png", rendering.image)
         put_png(folder / "depth" / f"{number:06d}.png", depth_steps(rendering.depth_m, DEPTH_STEP))
@@ -112,11 +119,21 @@ def write_scene(out: Path, split: str, index: int, views: list[View]) -> Any:
             "cam_t_w2c": (MM * T_cam_world[:3, 3]).tolist(),
         }
         truth[str(number)], infos[str(number)] = [], []
+        height, width = rendering.owner.shape
+        images.append({"id": number, "file_name": f"rgb/{number:06d}.png", "width": width, "height": height})
         for i in range(scene.labelled):
             name = f"{number:06d}_{i:06d}.png"
             silhouette, visible = amodal_mask(rendering, i), rendering.owner == i
             put_png(folder / "mask" / name, mask_picture(silhouette))
             put_png(folder / "mask_visib" / name, mask_picture(visible))
+            if visible.any():
+                fraction = float(rendering.visible_fraction[i])
+                entry = {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": int(scene.models[i]) + 1,
+                }
+                annotations.append(entry | annotation(silhouette, visible, fraction))
             T = T_cam_world @ scene.T_world_obj[i]
             truth[str(number)].append(
                 {
@@ -139,7 +156,36 @@ def write_scene(out: Path, split: str, index: int, views: list[View]) -> Any:
     put_json(folder / "scene_camera.json", cameras)
     put_json(folder / "scene_gt.json", truth)
     put_json(folder / "scene_gt_info.json", infos)
+    categories = [{"id": number, "name": model.name} for number, model in enumerate(objects, start=1)]
+    put_json(
+        folder / "scene_gt_coco.json",
+        {"images": images, "categories": categories, "annotations": annotations},
+    )
     return targets
+
+
+def annotation(
+    silhouette: NDArray[np.bool_], visible: NDArray[np.bool_], visible_fraction: float
+) -> dict[str, Any]:
+    """An object of scene_gt_coco.json, as bop_toolkit makes them: visible mask, box of the silhouette.
+
+    silhouette, visible: bool (H, W). The mask is run lengths down the columns, from background on.
+    """
+    height, width = visible.shape
+    down = visible.ravel(order="F")
+    ends = [*(np.flatnonzero(down[1:] != down[:-1]) + 1).tolist(), down.size]
+    counts = [0] * bool(down[0]) + np.diff([0, *ends]).tolist()
+    rows, columns = (np.flatnonzero(silhouette.any(axis=axis)) for axis in (1, 0))
+    left, top = int(columns[0]), int(rows[0])
+    return {
+        "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+        "area": int(visible.sum()),
+        "segmentation": {"size": [height, width], "counts": counts},
+        "iscrowd": 0,
+        "ignore": visible_fraction < TARGET_VISIBILITY,
+        "width": width,
+        "height": height,
+    }
 
 
 def _targets(scene_id: int, im_id: int, obj_ids: Any, fractions: Any) -> list[dict[str, int]]:

@@ -10,6 +10,7 @@ but the folder, wait for nobody, and whichever finds all records there writes th
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ from deeprob.sim.workers import run_jobs, show_progress
 FORMATS = ("bop", "props_pose", "props_detection", "props_classification", "darknet", "coco")
 PROPS_K = [902.19, 902.39, 342.35, 252.23]
 _RECORDS = ".records"
+MOST_TOLD = 3  # differences from what lies in a folder, in one line
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,12 @@ def export(
                 advance(1)
         return _complete(out, description, objects, settings, jobs)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "make room" if full else "see to it, or give another folder as out=...,"
         raise InputError(
             f"the data set cannot be written ({error.strerror or error})",
-            where=out,
-            fix="make room and give the same command again: finished scenes are kept",
+            where=out if full else error.filename or out,
+            fix=f"{remedy} and give the same command again: finished scenes are kept",
         ) from error
 
 
@@ -131,31 +135,69 @@ def _check(format_name: str, num: int, splits: tuple[str, ...]) -> None:
         allowed = ("train", "val")
     if format_name == "props_classification":
         allowed = ("train", "test")
+    if not splits or len(set(splits)) < len(splits):
+        named = ", ".join(splits) if splits else "no split to render"
+        raise InputError(named, where="splits", expected=f"one or more of {', '.join(allowed)}, each once")
     bad = [split for split in splits if split not in allowed]
-    if bad or not splits:
+    if bad:
         raise InputError(
-            f"{format_name} has no split {', '.join(bad)}", where="splits", expected=", ".join(allowed)
+            f"{format_name} has no split {', '.join(map(repr, bad))}",
+            where="splits",
+            expected=", ".join(allowed),
         )
 
 
 def _finished(out: Path, description: dict[str, Any]) -> bool:
-    """Whether this very data set lies there. Raises InputError where another one does."""
-    for path in (out / _DONE, out / _RECORDS / _DONE):
+    """Whether this very data set lies there. Raises InputError, saying what does, where another one does."""
+    other = "give another folder as out=..., or delete this one first"
+    for path, state in ((out / _DONE, "a finished"), (out / _RECORDS / _DONE, "an unfinished")):
         if path.is_file():
             try:
                 found = json.loads(path.read_text(encoding="utf-8"))
             except json.JSONDecodeError:
                 found = None
             if found != description:
-                raise InputError(
-                    "the folder holds a data set of other settings",
-                    where=out,
-                    fix="give another folder as out=...",
+                told = (
+                    f"the folder holds {state} data set of other settings: {_difference(found, description)}"
                 )
+                raise InputError(told, where=out, fix=other)
             return path.parent == out
-    if out.is_dir() and any(path.name != _RECORDS for path in out.iterdir()):
-        raise InputError("the folder is not empty", where=out, fix="give another folder as out=...")
+    if out.exists() and not out.is_dir():
+        raise InputError("a file is there, no folder", where=out, fix="give another folder as out=...")
+    files = sorted(path.name for path in out.iterdir() if path.name != _RECORDS) if out.is_dir() else []
+    if files:
+        shown = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
+        raise InputError(
+            f"the folder holds what deeprob render did not write: {shown}",
+            where=out,
+            fix="give another folder as out=...",
+        )
     return False
+
+
+def _difference(found: Any, wanted: dict[str, Any]) -> str:
+    """What the description of another data set says otherwise, as the command line names it."""
+    if not isinstance(found, dict):
+        return f"its {_DONE} cannot be read"
+    theirs, ours = dict(_named("", found)), dict(_named("", wanted))
+    differing = [key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key)]
+    told = [
+        f"{key}={json.dumps(theirs.get(key))} there, {json.dumps(ours.get(key))} asked for"
+        for key in differing
+        if key not in ("fingerprint", "min_visible")  # these follow from others
+    ]
+    more = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
+    return "; ".join(told[:MOST_TOLD]) + more or "other meshes, or another version of deeprob"
+
+
+def _named(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values of a description by their keys on the command line: `settings` are `sim`."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            name = "sim" if not prefix and key == "settings" else key
+            yield from _named(f"{prefix}.{name}" if prefix else name, below)
+    else:
+        yield prefix, value
 
 
 def _jobs(settings: SimSettings, format_name: str, out: Path, split: str, num: int) -> Iterator[Job]:
@@ -182,7 +224,7 @@ def write_job(generator: Generator, job: Job) -> None:
     ]
     visible = generator.settings.min_visible
     write: dict[str, Callable[[], Any]] = {
-        "bop": lambda: bop.write_scene(job.out, job.split, job.index, views),
+        "bop": lambda: bop.write_scene(job.out, job.split, job.index, views, generator.objects),
         "props_pose": lambda: props.write_pose_scene(job.out, job.split, job.first, views),
         "props_detection": lambda: props.write_detection_scene(job.out, job.split, job.first, views, visible),
         "props_classification": lambda: props.write_classification_scene(
