@@ -13,10 +13,25 @@ from deeprob.layers.winograd import multiplied_out
 torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("check", proof.CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
+def promises():
+    for layer in LAYERS:
+        for check in proof.CHECKS:
+            # five convolutions differentiated twice, entry by entry of their weights, take fifteen seconds
+            slow = (layer.name, check.name) == ("residual_join", "gradgradcheck")
+            marks = [pytest.mark.slow] if slow else []
+            yield pytest.param(layer, check, id=f"{layer.name}-{check.name}", marks=marks)
+
+
+@pytest.mark.parametrize(("layer", "check"), list(promises()))
 def test_layer_keeps(layer, check):
     proof.prove(layer, check)
+
+
+def test_a_residual_chain_keeps_its_second_derivatives_along_random_directions():
+    layer = next(layer for layer in LAYERS if layer.name == "residual_join")
+    for sample in layer.samples:
+        if sample.size == "real":
+            promise.second_derivative((layer, sample))
 
 
 REFUSING = [layer for layer in LAYERS if layer.rejects]
