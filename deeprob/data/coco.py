@@ -45,7 +45,7 @@ class CocoSource(FileSource[CocoImage]):
     """Images with boxes and masks.
 
     annotations: for each split its JSON file, relative to root. images: for each split its folder of images,
-    relative to root; a split not named has them in root. Crowd regions are left out: they are no object.
+    relative to root; a split not named has them in root. Regions with iscrowd become the frame's crowds.
     The classes are the categories in order of their ids, the same in every split's file.
     """
 
@@ -85,11 +85,10 @@ class CocoSource(FileSource[CocoImage]):
                 expected=f"{item.size[1]} x {item.size[0]}, as {item.labels.name} says",
             )
         assert self.category_ids is not None
-        instances = []
+        instances: list[Instance] = []
+        crowds: list[Instance] = []
         for index, entry in item.annotations:
             where = f"{item.labels} annotation {index}"
-            if entry.get("iscrowd"):
-                continue
             category = as_int(field(entry, where, "category_id"), where, "category_id")
             if category not in self.category_ids:
                 raise InputError(f"category_id is {category}", where=where, expected="one of the categories")
@@ -98,9 +97,10 @@ class CocoSource(FileSource[CocoImage]):
             mask = None
             if entry.get("segmentation"):
                 mask = decode_mask(entry["segmentation"], item.size, where)
-            instances.append(Instance(self.category_ids.index(category), box, mask))
+            kind = crowds if entry.get("iscrowd") else instances
+            kind.append(Instance(self.category_ids.index(category), box, mask))
         key = item.path.relative_to(self.root).as_posix()
-        return Frame(image, tuple(instances), self.name, key, group=key)
+        return Frame(image, tuple(instances), self.name, key, group=key, crowds=tuple(crowds))
 
 
 def decode_mask(segmentation: Any, size: tuple[int, int], where: object) -> NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from deeprob.data.frame import Frame, Source
+from deeprob.data.frame import Frame, Instance, Source
 from deeprob.data.reading import Frames, fingerprint
 from deeprob.errors import InputError
 
@@ -53,5 +53,8 @@ class RelabelledSource:
         return Frames(range(len(frames)), lambda index: self._relabel(frames[index]))
 
     def _relabel(self, frame: Frame) -> Frame:
-        kept = ((self._new_id[instance.class_id], instance) for instance in frame.instances)
-        return replace(frame, instances=tuple(replace(i, class_id=new) for new, i in kept if new is not None))
+        def of(instances: tuple[Instance, ...]) -> tuple[Instance, ...]:
+            kept = ((self._new_id[instance.class_id], instance) for instance in instances)
+            return tuple(replace(i, class_id=new) for new, i in kept if new is not None)
+
+        return replace(frame, instances=of(frame.instances), crowds=of(frame.crowds))

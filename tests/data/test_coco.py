@@ -37,10 +37,13 @@ def test_compressed_run_lengths_come_back_exactly() -> None:
     np.testing.assert_array_equal(decode_mask(text, (30, 40), "here"), mask)
 
 
-def test_crowds_are_left_out(source: CocoSource) -> None:
+def test_crowds_are_no_objects(source: CocoSource) -> None:
     item = source.items("train")[0]
     item.annotations[0][1]["iscrowd"] = 1
-    assert [i.class_id for i in source.read(item).instances] == [0]
+    frame = source.read(item)
+    assert [i.class_id for i in frame.instances] == [0]
+    assert [i.class_id for i in frame.crowds] == [1]
+    assert frame.crowds[0].mask.any()
 
 
 def test_annotation_without_segmentation_has_no_mask(source: CocoSource) -> None:

@@ -24,6 +24,16 @@ def test_classes_are_renamed_merged_and_dropped(darknet_root: Path) -> None:
     assert counts(RelabelledSource(source, {"ball": None})) == {"robot": 4}
 
 
+def test_crowds_follow_their_classes(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path / "set")
+    source = readers["coco"].open(tmp_path / "set")  # the classes ball and robot, a robot first
+    source.items("train")[0].annotations[0][1]["iscrowd"] = 1
+    (crowd,) = RelabelledSource(source, {"ball": None}).frames("train")[0].crowds
+    assert crowd.class_id == 0
+    frame = RelabelledSource(source, {"robot": None}).frames("train")[0]
+    assert (len(frame.instances), frame.crowds) == (1, ())
+
+
 def test_names_can_be_swapped(darknet_root: Path) -> None:
     source = RelabelledSource(DarknetSource(darknet_root, SPLITS), {"ball": "robot", "robot": "ball"})
     assert source.classes == ("robot", "ball")

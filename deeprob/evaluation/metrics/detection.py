@@ -66,12 +66,14 @@ class Detection:
         true_class_ids: NDArray[np.integer],
         masks: Sequence[NDArray[np.bool_]] | None = None,
         true_masks: Sequence[NDArray[np.bool_]] | None = None,
+        crowd: NDArray[np.bool_] | None = None,
     ) -> None:
         """Add one image.
 
         boxes (N, 4), true_boxes (M, 4): left, top, right, bottom in pixels; scores (N,); class_ids (N,) and
-        (M,), 0..C - 1; masks, true_masks: bool (H, W) each, where masks are compared. Raises InputError where
-        they do not fit, or are not finite boxes and scores.
+        (M,), 0..C - 1; masks, true_masks: bool (H, W) each, where masks are compared; crowd: bool (M,), which
+        of the true ones are regions of objects not told apart: what lies in them counts neither for nor
+        against. Raises InputError where they do not fit, or are not finite boxes and scores.
         """
         self._check("detections", boxes, class_ids)
         self._check("labels", true_boxes, true_class_ids)
@@ -85,9 +87,10 @@ class Detection:
         shape = next((m.shape for of in (masks, true_masks) for m in of or ()), (0, 0))
         self._sizes.append({"height": shape[0], "width": shape[1]})
         self.num_images += 1
-        truth = zip(true_boxes.tolist(), true_class_ids.tolist(), outlines[0], strict=True)
-        for box, c, outline in truth:
-            self._truth.append(self._entry(box, c, outline) | {"iscrowd": 0})
+        crowd = np.zeros(len(true_class_ids), bool) if crowd is None else crowd
+        truth = zip(true_boxes.tolist(), true_class_ids.tolist(), outlines[0], crowd.tolist(), strict=True)
+        for box, c, outline, of_many in truth:
+            self._truth.append(self._entry(box, c, outline) | {"iscrowd": int(of_many)})
         found = zip(boxes.tolist(), class_ids.tolist(), outlines[1], scores.tolist(), strict=True)
         for box, c, outline, score in found:
             self._found.append(self._entry(box, c, outline) | {"score": score})

@@ -97,23 +97,26 @@ class BoxJudge:
 
     def add(self, index: int, frame: Frame, found: Sequence[Box]) -> None:
         """Judge one frame. Raises InputError where masks are compared and there are none."""
-        true = np.array([i.box_xyxy for i in frame.instances], np.float64).reshape(-1, 4)
-        true_ids = np.array([i.class_id for i in frame.instances], np.int64)
+        marked = (*frame.instances, *frame.crowds)
+        crowd = np.arange(len(marked)) >= len(frame.instances)
+        true = np.array([i.box_xyxy for i in marked], np.float64).reshape(-1, 4)
+        true_ids = np.array([i.class_id for i in marked], np.int64)
         masks = true_masks = None
         if self.masks:
-            if any(i.mask is None for i in frame.instances):
+            if any(i.mask is None for i in marked):
                 raise InputError(
                     "an object has no mask",
                     where=f"{self.source.name} {frame.key}",
                     expected="a data set with masks",
                 )
-            true_masks = [i.mask for i in frame.instances if i.mask is not None]
+            true_masks = [i.mask for i in marked if i.mask is not None]
             size = (frame.image.shape[0], frame.image.shape[1])
             masks = [_mask(box, size) for box in found]
         ids = np.array([box.class_id for box in found], np.int64)
         boxes = np.array([box.box_xyxy for box in found], np.float64).reshape(-1, 4)
-        self._stream.update(boxes, np.array([b.score for b in found]), ids, true, true_ids, masks, true_masks)
-        self._counts += np.bincount(true_ids, minlength=len(self._counts))
+        scores = np.array([b.score for b in found])
+        self._stream.update(boxes, scores, ids, true, true_ids, masks, true_masks, crowd)
+        self._counts += np.bincount(true_ids[~crowd], minlength=len(self._counts))
         self._units.append(frame.group if self.units == "group" else frame.key)
         self._keys.append(frame.key)
 

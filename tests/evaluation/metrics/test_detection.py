@@ -1,5 +1,7 @@
 """Detection metrics against an average precision written out here, and against known cases."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -163,3 +165,63 @@ def test_wrong_input_is_named(change, message):
     }
     with pytest.raises(InputError, match=message):
         Detection(("cup", "ball")).update(**{**image, **change})
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_a_crowd_is_scored_as_pycocotools_does_from_a_coco_file(masks, tmp_path):
+    """The same pictures, as a file with iscrowd=1, judged by pycocotools alone."""
+    from pycocotools import mask as coco
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    def drawn(box):
+        mask = np.zeros((100, 100), bool)
+        left, top, right, bottom = map(int, box)
+        mask[top:bottom, left:right] = True
+        return mask
+
+    def runs(box):
+        encoded = coco.encode(np.asfortranarray(drawn(box), np.uint8))
+        return {"size": [100, 100], "counts": encoded["counts"].decode()}
+
+    rng = np.random.default_rng(0)
+    stream, alone = Detection(["a", "b"], masks), Detection(["a", "b"], masks)
+    images, annotations, results = [], [], []
+    for image in range(1, 7):
+        corner = rng.integers(0, 60, (4, 2))
+        true = np.concatenate([corner, corner + rng.integers(15, 40, (4, 2))], 1).astype(float)
+        true[3] = (0, 0, 90, 50)
+        ids, crowd = np.array([0, 1, 0, 0]), np.array([False, False, False, True])
+        # near the objects, and many inside the crowd
+        found = np.concatenate(
+            [true[:3] + rng.integers(-3, 4, (3, 4)), rng.integers(0, 25, (4, 4)) + np.array([0, 0, 30, 25])]
+        )
+        found, scores = found.clip(0, 100).astype(float), rng.random(7)
+        found_ids = np.array([0, 1, 0, 0, 0, 0, 1])
+        given = [drawn(b) for b in found] if masks else None
+        truth = [drawn(b) for b in true] if masks else None
+        stream.update(found, scores, found_ids, true, ids, given, truth, crowd)
+        alone.update(found, scores, found_ids, true[:3], ids[:3], given, truth and truth[:3])
+        images.append({"id": image, "width": 100, "height": 100})
+        for box, c, of_many in zip(true, ids, crowd, strict=True):
+            size = [*box[:2], *(box[2:] - box[:2])]
+            entry = {"image_id": image, "category_id": int(c) + 1, "bbox": size, "area": size[2] * size[3]}
+            own = {"id": len(annotations) + 1, "iscrowd": int(of_many), "segmentation": runs(box)}
+            annotations.append(entry | own)
+        for box, c, score in zip(found, found_ids, scores, strict=True):
+            entry = {"image_id": image, "category_id": int(c) + 1, "score": score}
+            size = [*box[:2], *(box[2:] - box[:2])]
+            results.append(entry | ({"segmentation": runs(box)} if masks else {"bbox": size}))
+    categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    file = COCO(str(path))
+    judged = COCOeval(file, file.loadRes(results), "segm" if masks else "bbox")
+    judged.evaluate()
+    judged.accumulate()
+    judged.summarize()
+    scores = stream.compute()
+    expected = dict(zip(scores, judged.stats[[0, 1, 2, 3, 4, 5, 8]], strict=True))
+    assert scores == pytest.approx({k: v if v >= 0 else np.nan for k, v in expected.items()}, nan_ok=True)
+    assert scores["mean_ap"] > alone.compute()["mean_ap"]  # without the crowd they are mistakes
+    assert all(r.positives.sum() == n for r, n in zip(stream.ranked()[0], (12, 6), strict=True))

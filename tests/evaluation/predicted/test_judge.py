@@ -141,6 +141,26 @@ def test_true_boxes_and_masks_are_perfect(tmp_path, coco_set, masks):
     assert "Worst first" not in page.read_text()
 
 
+@pytest.mark.parametrize("masks", [False, True])
+def test_what_lies_in_a_crowd_is_neither_right_nor_wrong(tmp_path, coco_set, masks):
+    everything = detections(coco_set, masks)
+    labels = json.loads((coco_set.root / "annotations" / "instances_val.json").read_text())
+    for number, annotation in enumerate(labels["annotations"], start=1):
+        annotation["iscrowd"] = int(number % 3 == 0)
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    crowded = CocoSource(coco_set.root, {"val": str(tmp_path / "labels.json")}, {"val": "images/val"})
+    objects = sum(not a["iscrowd"] for a in labels["annotations"])
+    assert sum(len(frame.instances) for frame in crowded.frames("val")) == objects < len(everything)
+    path = tmp_path / "found.json"
+    for found in (everything, detections(coco_set, masks, keep=lambda number: number % 3)):
+        path.write_text(json.dumps(found))
+        results, page = judge(path, crowded, "val", samples=50, progress=False, against=None)
+        assert results["metrics"]["mean_ap"]["value"] == pytest.approx(1)
+        assert results["metrics"]["average_recall"]["value"] == pytest.approx(1)
+        assert results["metrics"]["mean_ap"]["n"] == objects
+        assert "missed" not in page.read_text()
+
+
 def test_what_is_left_out_is_missing_from_the_recall(tmp_path, coco_set):
     path = tmp_path / "found.json"
     everything = detections(coco_set)
