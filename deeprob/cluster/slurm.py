@@ -15,6 +15,9 @@ from deeprob.cluster.script import seconds
 from deeprob.errors import InputError
 
 TIMEOUT_SECONDS = 60
+FIRST_SECONDS = 20  # for the first question, which a controller that is up answers at once
+SILENT = "the scheduler does not answer"
+RETRY = "try again when `scontrol ping` says UP; dry_run=true only writes the job"
 SMALL_ARRAY = 100  # no cluster takes less
 
 
@@ -27,7 +30,10 @@ def check(cluster: DictConfig) -> None:
             fix="cluster.account=GROUP, or export SBATCH_ACCOUNT=GROUP; yours are listed by: groups",
         )
     _need("sbatch")
-    limits = dict(line.strip().split("|") for line in _call("sinfo", "-h", "-o", "%R|%l").splitlines())
+    limits = dict(
+        line.strip().split("|")
+        for line in _call("sinfo", "-h", "-o", "%R|%l", wait=FIRST_SECONDS).splitlines()
+    )
     wanted = str(cluster.partition).split(",") if cluster.partition else []
     for partition in wanted:
         if partition not in limits:
@@ -93,7 +99,10 @@ def _accounting(numbers: Sequence[str]) -> list[list[str]]:
     if not shutil.which("sacct"):
         return []
     command = ["sacct", "-n", "-X", "-P", "-o", "JobID,State", "-j", ",".join(numbers)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return []
     return (
         [line.split("|") for line in done.stdout.splitlines() if "|" in line] if not done.returncode else []
     )
@@ -106,12 +115,14 @@ def _need(program: str) -> None:
         )
 
 
-def _call(*command: str) -> str:
+def _call(*command: str, wait: float = TIMEOUT_SECONDS) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=wait, check=False)
     except subprocess.TimeoutExpired:
-        raise InputError(f"no answer within {TIMEOUT_SECONDS} s", where=command[0]) from None
+        raise InputError(f"{SILENT} within {wait:g} s", where=command[0], fix=RETRY) from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        if "Unable to contact slurm controller" in done.stderr:
+            raise InputError(SILENT, where=f"{command[0]}: {lines[-1].rpartition('error: ')[2]}", fix=RETRY)
         raise InputError(re.sub(rf"^{command[0]}: (\w+: )?", "", lines[-1]), where=command[0])
     return done.stdout

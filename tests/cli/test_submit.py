@@ -120,6 +120,24 @@ def test_a_partition_that_allows_the_time_is_enough(commands, capsys):
     said(capsys, *TRAIN, "cluster=slurm", "cluster.partition='gpu,cpu'", "cluster.time=2-0")
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            "echo 'slurm_load_partitions: Unable to contact slurm controller (connect failure)' >&2; exit 1",
+            r"sinfo: .*controller \(connect failure\): the scheduler does not answer; try again when",
+        ),
+        ("exec sleep 60", "sinfo: the scheduler does not answer within 1 s; try again when `scontrol ping`"),
+    ],
+)
+def test_a_scheduler_that_does_not_answer_is_one_line(commands, capsys, monkeypatch, body, told):
+    monkeypatch.setattr("deeprob.cluster.slurm.FIRST_SECONDS", 1)
+    commands(sinfo=body)
+    error = said(capsys, *TRAIN, "cluster=slurm", code=2).err
+    assert re.search(told, error)
+    assert error.count("\n") == 1
+
+
 def test_what_the_scheduler_refuses_is_told_in_its_words(commands, capsys):
     commands(sbatch="echo 'sbatch: error: Batch job submission failed: Invalid account' >&2; exit 1")
     error = said(capsys, *TRAIN, "cluster=slurm", code=2).err

@@ -1,5 +1,7 @@
 """Against a real scheduler: what a task is given arrives as it was written."""
 
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,9 @@ import pytest
 from deeprob.cli import main
 from deeprob.cluster.job import find_jobs
 from deeprob.cluster.queue import progress
+from deeprob.cluster.slurm import FIRST_SECONDS
+
+from .conftest import free_port
 
 pytestmark = pytest.mark.slurm
 PROGRAM = """#!/bin/bash
@@ -69,3 +74,16 @@ def test_what_is_cancelled_saves_and_stays_away_and_what_is_preempted_comes_back
     )
     assert main(["submit", "cancel"]) == 0
     slurm.wait_until(lambda: not slurm.said("squeue", "-h", "-j", number), 60)
+
+
+def test_a_controller_that_is_down_is_one_line_and_no_wait(slurm, scheduler, tmp_path, monkeypatch, capsys):
+    config = Path(scheduler["SLURM_CONF"]).read_text()
+    (tmp_path / "down.conf").write_text(re.sub(r"SlurmctldPort=\d+", f"SlurmctldPort={free_port()}", config))
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "down.conf"))
+    begun = time.monotonic()
+    assert main(["submit", "gradcheck", "layers=relu", "cluster=slurm"]) == 2
+    assert time.monotonic() - begun < FIRST_SECONDS + 10
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "the scheduler does not answer" in error
+    assert not list(tmp_path.glob("runs/jobs/*"))
