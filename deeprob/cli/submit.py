@@ -70,12 +70,14 @@ def submit(cfg: DictConfig, verb: str, overrides: list[str], command: str) -> in
     """Check and write the job that `command` asks for, hand it over, print how to watch it."""
     from deeprob.cluster import queue, script, slurm
     from deeprob.cluster.job import Job, check_writable, free_folder
-    from deeprob.cluster.tasks import VERBS, make_tasks
+    from deeprob.cluster.tasks import VERBS, check_runs, make_tasks
 
     cluster = cfg.cluster
     if cfg.workers < 1:
         raise InputError(f"workers={cfg.workers}", expected="1 or more")
     script.check(cluster)
+    if not cfg.dry_run:
+        check_runs(overrides)
     if verb in VERBS and cluster.scheduler == "slurm" and not cfg.dry_run:
         slurm.check(cluster)
     overrides = [*overrides, *_scratch_paths(cluster, verb, overrides)]

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from deeprob.config import compose, set_value
 from deeprob.errors import InputError
+from deeprob.runs import Run
 
 VERBS = ("train", "sweep", "ablate", "evaluate", "report", "render", "benchmark", "gradcheck")
 
@@ -114,6 +115,14 @@ def check_overrides(verb: str, overrides: Sequence[str]) -> DictConfig | None:
         long = [long_override(o) for o in overrides if o.partition("=")[0] not in RENDER_KEYS]
         composed("train", ("name=render", "data=pybullet", *long))
     return None
+
+
+def check_runs(overrides: Sequence[str]) -> None:
+    """Raise InputError for a `run=` that is no run folder: better now than after hours in a queue."""
+    for override in overrides:
+        if override.startswith("run="):
+            for value in _values(override):
+                Run.find(value.removeprefix("run=").strip("'\""))
 
 
 def _run_folder(overrides: Sequence[str]) -> str | None:

@@ -116,6 +116,17 @@ def test_what_cannot_work_is_one_line_before_anything_is_queued(
     assert not list(tmp_path.glob("runs/jobs/*"))
 
 
+@pytest.mark.parametrize("run", ["runs/a/2", "runs/a/1,runs/a/2", "'runs/a/2'"])
+def test_a_run_that_is_not_there_is_refused_before_it_is_queued(commands, tmp_path, capsys, run):
+    (tmp_path / "runs/a/1").mkdir(parents=True)
+    (tmp_path / "runs/a/1/config.yaml").write_text("seed: 0\n")
+    error = said(capsys, "submit", "evaluate", f"run={run}", "cluster=slurm", code=2).err
+    assert re.fullmatch(r"deeprob submit: runs/a/2: no such run folder; list them with: .*\n", error)
+    said(capsys, "submit", "evaluate", "run=runs/a/1", "cluster=slurm")
+    (queued,) = [line for line in called(tmp_path) if line.startswith("sbatch")]
+    assert "--array=0 " in queued
+
+
 def test_a_partition_that_allows_the_time_is_enough(commands, capsys):
     said(capsys, *TRAIN, "cluster=slurm", "cluster.partition='gpu,cpu'", "cluster.time=2-0")
 
