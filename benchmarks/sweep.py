@@ -40,6 +40,9 @@ def main() -> None:
     """Sweep, print the table and write sweep.json and sweep.md."""
     options = parse({"out": "runs/benchmark", "trials": "200", "jobs": "2"})
     out, trials, jobs = Path(options["out"]), int(options["trials"]), int(options["jobs"])
+    if not 1 <= jobs < trials:
+        print(f"sweep.py: trials={trials} jobs={jobs}; expected more trials than workers", file=sys.stderr)
+        raise SystemExit(2)
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as temporary:
         folder, begun = run_sweep(Path(temporary), trials, jobs)

@@ -18,6 +18,20 @@ def test_a_layer_is_timed_in_a_fresh_process_and_written(tmp_path, capsys):
     assert "geometric mean" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_the_trials_of_a_sweep_are_timed(tmp_path, capfd):
+    assert benchmark.main(["sweep", "trials=4", "jobs=1", f"out={tmp_path}"]) == 0
+    result = json.loads((tmp_path / "sweep.json").read_text())
+    (stretch, whole) = result["rows"]
+    assert (stretch["first"], stretch["last"]) == (whole["first"], whole["last"]) == (1, 3)
+    assert whole["training_seconds"] > 0
+    assert 0 < whole["overhead_seconds"] <= whole["overhead_max"]
+    assert len(result["first_trial_seconds"]) == 1
+    assert "| 1 to 3 |" in (tmp_path / "sweep.md").read_text()
+    assert benchmark.main(["sweep", "trials=2", "jobs=2"]) == 2
+    assert "expected more trials than workers" in capfd.readouterr().err
+
+
 def row(ratio):
     return {"layer": "relu", "shape": "s", "layout": "NCHW", "time_ratio": ratio, "torch_seconds": 1.0}
 
