@@ -49,6 +49,7 @@ def check(pairs):
     assert np.mean(color) < 10  # grey levels of 255
 
 
+@pytest.mark.slow
 def test_ours_agrees_with_tinyrenderer_on_textured_and_plain_objects():
     names = ["domino", "cone", "mug", "duck"]
     K = [170.0, 160.0, 70.5, 66.2]  # a principal point far from the middle, pixels that are not square

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deeprob.config import options
 from deeprob.evaluation import figures, pages
 from deeprob.evaluation.sweep.space import overrides_of
 from deeprob.evaluation.sweep.study import SharedStudy, folder_name, states
@@ -49,7 +50,7 @@ def write_report(planned: Plan, study: SharedStudy) -> Path:
         "drawings": drawings,
         "slices": slices,
         "rows": [_row(t) for t in trials],
-        "command": f"deeprob sweep sweep={planned.name}",
+        "command": f"deeprob sweep sweep={planned.name}" if planned.name in options("sweep") else None,
     }
     path = planned.folder / "report.html"
     write_text(path, pages.render("sweep.html.j2", TERMS, context))

@@ -62,6 +62,13 @@ def test_the_page_shows_every_trial_and_draws_every_key(planned, study):
     assert {p.name for p in (planned.folder / "plots").iterdir()} >= {"history.svg", "importance.svg"}
 
 
+def test_only_a_sweep_that_has_a_file_says_how_to_do_it_again(planned, tmp_path):
+    own = plan(compose("sweep", ["sweep=quickstart", "sweep.name=mine", f"paths.runs_dir={tmp_path}"]))
+    pages = [write_report(p, p.study()).read_text() for p in (planned, own)]
+    assert "deeprob sweep sweep=quickstart" in pages[0]
+    assert "deeprob sweep sweep=" not in pages[1]
+
+
 def test_two_keys_of_magnitudes_are_drawn_against_each_other(planned, study):
     write_report(planned, study)
     assert scatter_keys(planned) == ("optim.optimizer.lr", "optim.optimizer.weight_decay")
