@@ -67,3 +67,8 @@ def test_a_users_wrong_function_fails_with_the_entry_and_both_values(own_module,
 def test_arguments_it_cannot_use_are_refused(args, words):
     with pytest.raises(InputError, match=words.replace("[", r"\[").replace("=", "=")):
         main(args)
+
+
+def test_a_device_that_is_not_here_is_one_line():
+    with pytest.raises(InputError, match="no device 'cuda:9' here; expected cpu"):
+        main(["layers=relu", "device=cuda:9"])
