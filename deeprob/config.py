@@ -107,6 +107,12 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     return cfg
 
 
+@functools.lru_cache
+def composed(verb: str, overrides: tuple[str, ...]) -> DictConfig:
+    """Compose once for all that ask for the same; to be read only. `composed.cache_clear()` forgets."""
+    return compose(verb, overrides)
+
+
 def set_value(cfg: DictConfig, verb: str, overrides: Sequence[str], changed: str) -> bool:
     """Change one key of a composed config, checked as composing anew would, some fifty times faster.
 

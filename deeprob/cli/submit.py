@@ -131,7 +131,8 @@ def _scratch_paths(cluster: DictConfig, verb: str, overrides: list[str]) -> list
 
 def _shape(cluster: DictConfig, verb: str, overrides: list[str]) -> tuple[int, int]:
     """Nodes, and processes on each: as the training wants them, where the cluster's config does not say."""
-    from deeprob.cluster.tasks import composed, first_values
+    from deeprob.cluster.tasks import first_values
+    from deeprob.config import composed
 
     nodes, processes = 1, 1
     if verb == "train" and not any(o.startswith("run=") for o in overrides):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 import shlex
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from deeprob.config import compose, set_value
+from deeprob.config import compose, composed, set_value
 from deeprob.errors import InputError
 from deeprob.runs import Run
 
@@ -140,12 +139,6 @@ def _task(verb: str, overrides: Sequence[str], label: str, run_id: str) -> Task:
     cfg = composed("train", deciding)
     run = (Path(cfg.paths.runs_dir) / cfg.name / run_id).absolute()
     return Task(label, f"DEEPROB_RUN_ID={shlex.quote(run_id)} {line}", str(run))
-
-
-@functools.lru_cache
-def composed(verb: str, overrides: tuple[str, ...]) -> DictConfig:
-    """A verb's config, composed once for all tasks; to be read only."""
-    return compose(verb, overrides)
 
 
 def _ablation(overrides: Sequence[str]) -> list[Task]:

@@ -67,6 +67,7 @@ end:
 }}
 """
 NAMES = {"i": "i64", "d": "double", "b": "i8"}  # a byte is the first of its word
+SIMPLE = {int: ("int64", "i"), float: ("float64", "d"), bool: ("boolean", "b"), NoneType: ("none", "i")}
 HEAD = 5  # words of a record before the arguments'
 
 
@@ -125,9 +126,8 @@ def numba_type(kind: Any) -> Any:
     """Return numba's type of what `describe` found."""
     from numba import types
 
-    simple = {int: types.int64, float: types.float64, bool: types.boolean, NoneType: types.none}
-    if kind in simple:
-        return simple[kind]
+    if kind in SIMPLE:
+        return getattr(types, SIMPLE[kind][0])
     if isinstance(kind, int):
         return types.UniTuple(types.int64, kind)
     dtype, axes, contiguous = kind
@@ -154,9 +154,8 @@ def entry(compiled: Any, kinds: tuple[Any, ...]) -> tuple[int, int | None]:
 
 def words_of(kind: Any) -> str:
     """Return a letter for each word of an argument: double, byte, or integer, which an address is too."""
-    simple = {int: "i", float: "d", bool: "b", NoneType: "i"}
-    if kind in simple:
-        return simple[kind]
+    if kind in SIMPLE:
+        return SIMPLE[kind][1]
     return "i" * (kind if isinstance(kind, int) else 5 + 2 * kind[1])
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from deeprob.cli.help import VERBS
 from deeprob.cli.submit import ACTIONS, split
-from deeprob.cluster.tasks import composed, make_tasks
-from deeprob.config import compose, set_value
+from deeprob.cluster.tasks import make_tasks
+from deeprob.config import compose, composed, set_value
 from deeprob.errors import InputError
 from deeprob.schema import SCHEMA
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import shutil
 import traceback
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from deeprob.config import CONFIG_DIR, compose, set_value
+from deeprob.config import CONFIG_DIR, compose, composed, set_value
 from deeprob.errors import InputError
 from deeprob.evaluation.ablation import quoted
 from deeprob.evaluation.sweep.space import SAMPLERS, distributions, grid, overrides_of
@@ -62,7 +61,7 @@ class Plan:
         paths = [f"paths.{key}={quoted(value)}" for key, value in self.cfg.paths.items()]
         # Composing costs as much as a short trial: what all trials share is composed once.
         shared = (*self.overrides({}, fold), *paths)
-        cfg = deepcopy(_composed(shared))
+        cfg = deepcopy(composed("train", shared))
         if all(set_value(cfg, "train", shared, override) for override in overrides_of(params)):
             return cfg
         return compose("train", [*self.overrides(params, fold), *paths])
@@ -87,11 +86,6 @@ class Plan:
         )
 
 
-@functools.lru_cache
-def _composed(overrides: tuple[str, ...]) -> DictConfig:
-    return compose("train", overrides)
-
-
 def plan(cfg: DictConfig) -> Plan:
     """Check the root config of `deeprob sweep`: every key of the space must be one of the experiment's.
 
@@ -111,11 +105,11 @@ def plan(cfg: DictConfig) -> Plan:
     first = {key: getattr(d, "choices", [getattr(d, "low", None)])[0] for key, d in space.items()}
     planned = Plan(cfg, folder, space, "", "", "", limit)
     try:
-        composed = compose("train", planned.overrides(first))
+        one = compose("train", planned.overrides(first))
     except InputError as error:
         raise InputError(str(error), where=f"sweep {sweep.name}") from error
     experiment_of(sweep.experiment, sweep.name, [*sweep.overrides, *overrides_of(first)])
-    trainer, judged_by = composed.trainer, str(composed.evaluation.checkpoint)
+    trainer, judged_by = one.trainer, str(one.evaluation.checkpoint)
     return Plan(cfg, folder, space, str(trainer.monitor), str(trainer.mode), judged_by, limit)
 
 
