@@ -14,7 +14,7 @@
 Pixels outside are 0 ("zeros"), or positions are clipped to the image and get no gradient there ("border").
 "nearest" reads one pixel, with no gradient in the grid. On whole positions, where w has a corner, the
 derivative is the one from the right, as in torch.
-Cost: 8 C FLOPs a position forward, 16 C backward; saves x and grid. Fast path: kernels_sampling.py.
+Cost: 8 C FLOPs a position forward, 16 C backward; saves x and grid. Fast path: kernels_grid.py.
 Source: Jaderberg et al. 2015, Spatial transformer networks, equations 5 to 7.
 """
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ._function import Function, expect, expect_alike, is_plain
-from .kernels_sampling import sample, sample_adjoint
+from .kernels_grid import sample, sample_adjoint
 
 
 class Options(NamedTuple):
@@ -43,9 +43,9 @@ class GridSampleFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, grid: Tensor, options: Options) -> Tensor:
-        px, py, _ = positions(grid, x.shape, options)
         if is_plain(x, grid):
-            return sample(x, px, py, options.nearest)
+            return sample(x, grid, options)
+        px, py, _ = positions(grid, x.shape, options)
         parts = [w[:, None] * take(x, index) for index, w, *_ in corners(px, py, x.shape, options)]
         return sum(parts[1:], parts[0])
 
@@ -58,11 +58,10 @@ class GridSampleFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, grid = ctx.saved_tensors
-        px, py, slope = positions(grid, x.shape, ctx.options)
         if is_plain(dy, x, grid):
-            dx, dpx, dpy = sample_adjoint(dy, x, px, py, ctx.options.nearest)
-        else:
-            dx, dpx, dpy = sample_slopes(dy, x, px, py, ctx.options)
+            return *sample_adjoint(dy, x, grid, ctx.options), None
+        px, py, slope = positions(grid, x.shape, ctx.options)
+        dx, dpx, dpy = sample_slopes(dy, x, px, py, ctx.options)
         return dx, torch.stack([dpx, dpy], -1) * slope, None
 
     @staticmethod

@@ -1,8 +1,7 @@
-"""Loops for the CPU that read and write images between their pixels; each equals a formula in its layer.
+"""Loops for the CPU that resize images and pool boxes of them; each equals a formula in its layer.
 
 The inner loop runs over channels that lie side by side, through slices, whose indices cannot be negative:
-only then is it vectorised. An image stored as (N, C, H, W) is resized as N C images of one channel, and
-sampled from a copy with its channels innermost.
+only then is it vectorised. An image stored as (N, C, H, W) is resized as N C images of one channel.
 """
 
 from typing import Any
@@ -30,34 +29,6 @@ def resize_adjoint(
     dx = lines.new_zeros(len(lines), height, width * channels)
     run(_resize_adjoint, len(lines), lines, rows, f, *_neighbours(columns, width), g, channels, dx)
     return _image(dx, dy, height, width)
-
-
-def sample(x: Tensor, px: Tensor, py: Tensor, nearest: bool) -> Tensor:
-    """Read x (N, C, H, W) at px, py (N, P), in pixels, 0 outside the image: (N, C, P)."""
-    if _few_planes(x):
-        y = x.new_empty(*x.shape[:2], px.shape[1])
-        run(_sample_planes, len(x), x.flatten(2), *x.shape[2:], px.contiguous(), py.contiguous(), nearest, y)
-        return y
-    image, (px, py) = _pixels(x), (px.contiguous(), py.contiguous())
-    y = x.new_zeros(*px.shape, x.shape[1])
-    run(_sample, len(x), image, *x.shape[2:], px, py, nearest, y)
-    return _planes(y, x)
-
-
-def sample_adjoint(
-    dy: Tensor, x: Tensor, px: Tensor, py: Tensor, nearest: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dx (N, C, H, W), dpx and dpy (N, P) of dy (N, C, P)."""
-    if _few_planes(x):
-        dx, px, py = torch.zeros_like(x), px.contiguous(), py.contiguous()
-        dpx, dpy = torch.zeros_like(px), torch.zeros_like(py)
-        arrays = (dy.contiguous(), x.flatten(2), *x.shape[2:], px, py, nearest, dx.flatten(2), dpx, dpy)
-        run(_sample_planes_adjoint, len(x), *arrays)
-        return dx, dpx, dpy
-    image, (px, py) = _pixels(x), (px.contiguous(), py.contiguous())
-    dimage, dpx, dpy = (torch.zeros_like(t) for t in (image, px, py))
-    run(_sample_adjoint, len(x), _pixels(dy), image, *x.shape[2:], px, py, nearest, dimage, dpx, dpy)
-    return _planes(dimage, x).reshape(x.shape), dpx, dpy
 
 
 def pool_winners(
@@ -127,122 +98,6 @@ def _resize_adjoint(start, stop, dy, rows, f, near, far, g, channels, dx):  # ty
                     following[i] += mix * line[i]
 
 
-def _sample(start, stop, x, height, width, px, py, nearest, y):  # type: ignore[no-untyped-def]
-    one, channels = np.float32(1), x.shape[2]
-    for n in range(start, stop):
-        for p in range(px.shape[1]):
-            top = np.rint(py[n, p]) if nearest else np.floor(py[n, p])
-            left = np.rint(px[n, p]) if nearest else np.floor(px[n, p])
-            down, right, out = py[n, p] - top, px[n, p] - left, y[n, p]
-            for corner in range(1 if nearest else 4):
-                i, j = int(top) + (corner >> 1), int(left) + (corner & 1)
-                if 0 <= i < height and 0 <= j < width:
-                    vertical, horizontal = (
-                        down if corner >> 1 else one - down,
-                        right if corner & 1 else one - right,
-                    )
-                    weight, pixel = one if nearest else vertical * horizontal, x[n, i * width + j]
-                    for c in range(channels):
-                        out[c] += weight * pixel[c]
-
-
-def _sample_adjoint(start, stop, dy, x, height, width, px, py, nearest, dx, dpx, dpy):  # type: ignore[no-untyped-def]
-    one, channels = np.float32(1), x.shape[2]
-    for n in range(start, stop):
-        for p in range(px.shape[1]):
-            top = np.rint(py[n, p]) if nearest else np.floor(py[n, p])
-            left = np.rint(px[n, p]) if nearest else np.floor(px[n, p])
-            down, right, upstream = py[n, p] - top, px[n, p] - left, dy[n, p]
-            for corner in range(1 if nearest else 4):
-                i, j = int(top) + (corner >> 1), int(left) + (corner & 1)
-                if 0 <= i < height and 0 <= j < width:
-                    vertical, horizontal = (
-                        down if corner >> 1 else one - down,
-                        right if corner & 1 else one - right,
-                    )
-                    weight, dw = one if nearest else vertical * horizontal, np.float32(0)
-                    pixel, target = x[n, i * width + j], dx[n, i * width + j]
-                    for c in range(channels):
-                        target[c] += weight * upstream[c]
-                        dw += upstream[c] * pixel[c]
-                    if not nearest:
-                        dpx[n, p] += dw * vertical if corner & 1 else -dw * vertical
-                        dpy[n, p] += dw * horizontal if corner >> 1 else -dw * horizontal
-
-
-# Of a few channels no row is long enough for a vector: the four corners are found once a position, and read
-# plane by plane. A corner outside has its weights zero, and stands for the pixel nearest to it.
-
-
-def _sample_planes(start, stop, x, height, width, px, py, nearest, y):  # type: ignore[no-untyped-def]
-    zero, one = np.float32(0), np.float32(1)
-    for n in range(start, stop):
-        for p in range(px.shape[1]):
-            top = np.rint(py[n, p]) if nearest else np.floor(py[n, p])
-            left = np.rint(px[n, p]) if nearest else np.floor(px[n, p])
-            down, right = py[n, p] - top, px[n, p] - left
-            if nearest:
-                down = right = zero
-            i, j = int(top), int(left)
-            up, low = one - down if 0 <= i < height else zero, down if 0 <= i + 1 < height else zero
-            fore, aft = one - right if 0 <= j < width else zero, right if 0 <= j + 1 < width else zero
-            above, below = min(max(i, 0), height - 1) * width, min(max(i + 1, 0), height - 1) * width
-            before, after = min(max(j, 0), width - 1), min(max(j + 1, 0), width - 1)
-            tl, tr = np.uint64(above + before), np.uint64(above + after)
-            bl, br = np.uint64(below + before), np.uint64(below + after)
-            for c in range(x.shape[1]):
-                plane = x[n, c]
-                y[n, c, p] = up * (fore * plane[tl] + aft * plane[tr]) + low * (
-                    fore * plane[bl] + aft * plane[br]
-                )
-
-
-def _sample_planes_adjoint(start, stop, dy, x, height, width, px, py, nearest, dx, dpx, dpy):  # type: ignore[no-untyped-def]
-    zero, one = np.float32(0), np.float32(1)
-    for n in range(start, stop):
-        for p in range(px.shape[1]):
-            top = np.rint(py[n, p]) if nearest else np.floor(py[n, p])
-            left = np.rint(px[n, p]) if nearest else np.floor(px[n, p])
-            down, right = py[n, p] - top, px[n, p] - left
-            if nearest:
-                down = right = zero
-            i, j = int(top), int(left)
-            in_t, in_b = one if 0 <= i < height else zero, one if 0 <= i + 1 < height else zero
-            in_l, in_r = one if 0 <= j < width else zero, one if 0 <= j + 1 < width else zero
-            # chosen, not multiplied: a position that is no number has weight zero
-            up, low = one - down if in_t != zero else zero, down if in_b != zero else zero
-            fore, aft = one - right if in_l != zero else zero, right if in_r != zero else zero
-            above, below = min(max(i, 0), height - 1) * width, min(max(i + 1, 0), height - 1) * width
-            before, after = min(max(j, 0), width - 1), min(max(j + 1, 0), width - 1)
-            tl, tr = np.uint64(above + before), np.uint64(above + after)
-            bl, br = np.uint64(below + before), np.uint64(below + after)
-            dtl = dtr = dbl = dbr = zero  # gradients of the four weights
-            for c in range(x.shape[1]):
-                plane, target, upstream = x[n, c], dx[n, c], dy[n, c, p]
-                target[tl] += up * fore * upstream
-                target[tr] += up * aft * upstream
-                target[bl] += low * fore * upstream
-                target[br] += low * aft * upstream
-                dtl += upstream * plane[tl]
-                dtr += upstream * plane[tr]
-                dbl += upstream * plane[bl]
-                dbr += upstream * plane[br]
-            if not nearest:
-                dpx[n, p] = up * (in_r * dtr - in_l * dtl) + low * (in_r * dbr - in_l * dbl)
-                dpy[n, p] = fore * (in_b * dbl - in_t * dtl) + aft * (in_b * dbr - in_t * dtr)
-
-
-def _transpose(start, stop, x, y):  # type: ignore[no-untyped-def]
-    """Y[n] = x[n]^T, sixteen rows of x at a time: one cache line of y."""
-    num_rows, num_columns = x.shape[1:]
-    for n in range(start, stop):
-        for first in range(0, num_rows, 16):
-            source, target = x[n, first : first + 16], y[n][:, first : first + 16]
-            for j in range(num_columns):
-                for i in range(len(source)):
-                    target[j, i] = source[i, j]
-
-
 def _pool_winners(start, stop, x, sample, top, bottom, left, right, winners):  # type: ignore[no-untyped-def]
     _, channels, height, width = x.shape
     for k in range(start, stop):
@@ -280,30 +135,5 @@ def _image(lines: Tensor, like: Tensor, height: int, width: int) -> Tensor:
     return lines.reshape(num_samples, channels, height, width)
 
 
-def _few_planes(x: Tensor) -> bool:
-    """Whether x (N, C, H, W) lies in planes too few to be worth bringing its channels innermost."""
-    return x.shape[1] <= FEW and x.is_contiguous()
-
-
-FEW = 8  # planes up to which no copy pays
-
-
 def _channels_innermost(x: Tensor) -> bool:
     return x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last)
-
-
-def _pixels(x: Tensor) -> Tensor:
-    """Lay x (N, C, ...) out as (N, P, C)."""
-    rows = x.flatten(2)
-    return rows.mT if rows.mT.is_contiguous() else _transposed(rows.contiguous())
-
-
-def _planes(rows: Tensor, like: Tensor) -> Tensor:
-    """View rows (N, P, C) as (N, C, P), and lay them out so where `like` has its channels outermost."""
-    return rows.mT if _channels_innermost(like) else _transposed(rows)
-
-
-def _transposed(x: Tensor) -> Tensor:
-    y = x.new_empty(len(x), x.shape[2], x.shape[1])
-    run(_transpose, len(x), x, y)
-    return y

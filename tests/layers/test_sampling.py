@@ -38,6 +38,31 @@ def test_the_identity_grid_reads_the_image(align_corners):
         torch.testing.assert_close(grid_sample(x, grid, mode, align_corners=align_corners), x)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [1, 3, 9, 17])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border"])
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_loops_along_a_grid_equal_the_formula(layout, channels, mode, padding_mode, align_corners):
+    x = torch.randn(2, channels, 6, 5).contiguous(memory_format=layout)
+    grid = 3 * torch.rand(2, 7, 11, 2) - 1.5
+    results = []
+    for dtype in (torch.float32, torch.float64):  # loops are for float32 alone
+        inputs = [t.to(dtype).requires_grad_() for t in (x, grid)]
+        y = grid_sample(*inputs, mode, padding_mode, align_corners)
+        results.append((y, *torch.autograd.grad(y.square().sum(), inputs)))
+    for ours, formula in zip(*results, strict=True):
+        torch.testing.assert_close(ours, formula.float(), rtol=1e-4, atol=1e-4)
+
+
+def test_an_infinite_pixel_is_read_only_where_it_is_asked_for():
+    x = torch.ones(1, 1, 4, 4)
+    x[0, 0, 1:3, 1:3] = float("inf")
+    corners = torch.tensor([[-3.0, 0.0], [-0.75, -0.75], [0.75, 0.75], [0.0, 9.0]])[None, None]
+    assert grid_sample(x, corners, "nearest").flatten().tolist() == [0.0, 1.0, 1.0, 0.0]
+    assert grid_sample(x, corners, "bilinear")[0, 0, 0, [0, 3]].tolist() == [0.0, 0.0]
+
+
 def test_positions_that_are_no_numbers_do_not_crash():
     x = torch.ones(1, 2, 3, 3, requires_grad=True)
     grid = torch.tensor([float("nan"), float("inf"), 1e30, -1e30]).reshape(1, 1, 2, 2)
