@@ -1,6 +1,7 @@
 """One step's samples, by task. The first field is what the model takes; all have labels and indices.
 
-images: float32 (B, 3, H, W), normalised. indices: int64 (B,), positions in the split.
+images: float32 (B, 3, H, W), normalised; crops may have two channels more, the places of their pixels.
+indices: int64 (B,), positions in the split.
 """
 
 from __future__ import annotations

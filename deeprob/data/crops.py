@@ -15,6 +15,9 @@ from deeprob.errors import InputError
 FACTS = ("box_pixels", "distance_m", "visible_fraction")
 """Of each crop: the shorter side of its box, the object's distance, the part of it that is not hidden."""
 
+WHOLE = (-1.0, -1.0, 1.0, 1.0)
+"""The window of an image that is all of its frame."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split(Samples):
@@ -26,6 +29,8 @@ class Split(Samples):
     keys: one name for each image, naming its frame.
     skipped: one line for each bad sample left out.
     facts: float32 (N, 3), by which errors are told apart: FACTS, NaN where not known.
+    windows: float32 (N, 4), what each shows of its frame: left, top, right, bottom, where the frame's own
+        edges are -1 and 1.
     """
 
     images: torch.Tensor
@@ -36,10 +41,13 @@ class Split(Samples):
     keys: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     facts: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(FACTS)))
+    windows: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(WHOLE)))
 
     def __post_init__(self) -> None:
         if len(self.facts) == 0:  # nothing is known
             object.__setattr__(self, "facts", torch.full((len(self.keys), len(FACTS)), torch.nan))
+        if len(self.windows) == 0:
+            object.__setattr__(self, "windows", torch.tensor(WHOLE).repeat(len(self.keys), 1))
 
     def pictures(self, index: torch.Tensor) -> NDArray[np.uint8]:
         """Show the samples that int64 `index` (n,) names: uint8 (n, H, W, 3)."""

@@ -57,11 +57,19 @@ class ImageCut:
                 )
 
 
+@dataclass(frozen=True)
 class CropCut(ImageCut):
-    """Images of one class each."""
+    """Images of one class each.
+
+    places: add two channels, where each pixel lies in the frame that the image was cut from: see `places`.
+    """
+
+    places: bool = False
 
     def __call__(self, split: Split, indices: Tensor, generator: Generator) -> Batch:
-        pixels, _ = self.pixels(split.images.index_select(0, indices), generator)
+        pixels, maps = self.pixels(split.images.index_select(0, indices), generator)
+        if self.places:
+            pixels = torch.cat([pixels, places(split.windows[indices], maps, *pixels.shape[2:])], 1)
         labels = split.labels[indices]
         a = self.augmentation
         if a is not None and (a.mixup or a.cutmix):
@@ -119,6 +127,31 @@ class PoseCut(ImageCut):
             pose = pose.clone()
             pose[:, :3] = torch.from_numpy(np.stack(turns)) @ pose[:, :3]
         return PoseBatch(pixels, split.labels[indices], K.float(), pose.float(), indices)
+
+
+def places(windows: Tensor, maps: Tensor, height: int, width: int) -> Tensor:
+    """Where each pixel lies in its frame, (B, 2, H, W): x and y, where the frame's edges are -1 and 1.
+
+        (x, y)(p) = left top + (M^-1 p + 1/2) / (W, H) (right - left, bottom - top)
+
+    windows: (B, 4), see deeprob.data.crops.Split. maps: M (B, 3, 3), from the pixels of the image as it was
+    cut to those of the augmented one: a pixel keeps its place wherever it is moved. But where the image is
+    mirrored, its frame is too: x becomes -x, and grows from left to right as in every other image.
+
+    An image stretched to a square has lost how large, how slender and how near to the horizon its object is;
+    these channels bring all of it back. Source: Liu et al., An intriguing failing of convolutional neural
+    networks and the CoordConv solution (2018), whose coordinates are those of the image itself.
+    """
+    back = torch.linalg.inv(maps)[:, :2]
+    mirrored = torch.linalg.det(back[:, :, :2]) < 0
+    sizes = (windows[:, 2:] - windows[:, :2]) / torch.tensor([width, height])
+    slopes = sizes[:, :, None] * back
+    slopes[:, :, 2] += windows[:, :2] + sizes / 2
+    slopes[mirrored, 0] *= -1
+    across, down, start = slopes[..., None].unbind(2)
+    rows = start + down * torch.arange(height)
+    found: Tensor = rows[..., None] + across[..., None] * torch.arange(width)
+    return found
 
 
 def move_boxes(

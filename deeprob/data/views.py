@@ -49,6 +49,7 @@ class ClassificationView(ImageView):
     min_pixels: boxes narrower or lower than this, in whole pixels, are left out.
     min_visible_fraction: instances known to be more hidden than this are left out.
     square: take a square around the box, which keeps shapes, in place of stretching the box to a square.
+    channels: 3, the colours; 5, and where each pixel lies in the frame (deeprob.data.cuts.places).
     """
 
     size: int = 32
@@ -56,6 +57,7 @@ class ClassificationView(ImageView):
     min_pixels: int = 6
     min_visible_fraction: float = 0.0
     square: bool = False
+    channels: int = 3
 
     samples: ClassVar[type[Split]] = Split
 
@@ -65,6 +67,7 @@ class ClassificationView(ImageView):
             margin=(0 <= self.margin < math.inf, "0 or more"),
             min_pixels=(self.min_pixels >= 1, "at least 1"),
             min_visible_fraction=(0 <= self.min_visible_fraction <= 1, "0 to 1"),
+            channels=(self.channels in (3, 5), "3 (colours) or 5 (colours and place in the frame)"),
         )
 
     @property
@@ -76,7 +79,8 @@ class ClassificationView(ImageView):
         images, labels, keys = self.crops(frame)
         facts = np.array([facts_of(frame.instances[i]) for i in self._seen(frame)], np.float32)
         facts = facts.reshape(-1, len(FACTS))
-        return Rows(keys, {"images": images, "labels": labels, "facts": facts})
+        columns: dict[str, NDArray[Any]] = {"images": images, "labels": labels, "facts": facts}
+        return Rows(keys, {**columns, "windows": self._windows(frame)})
 
     def cut(
         self,
@@ -86,19 +90,17 @@ class ClassificationView(ImageView):
         num_classes: int = 0,
     ) -> CropCut:
         """Make batches of crops."""
-        return CropCut(mean, std, augmentation, num_classes)
+        return CropCut(mean, std, augmentation, num_classes, places=self.channels == 5)
 
     def crops(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
         """Cut a frame's crops: uint8 (k, size, size, 3), classes int64 (k,), and keys `<frame> box <i>`.
 
         What a context margin takes from outside the image repeats the image's border.
         """
-        height, width = frame.image.shape[:2]
         images, labels, keys = [], [], []
         for index in self._seen(frame):
             instance = frame.instances[index]
-            left, top, right, bottom = pixel_range(instance.box_xyxy, width, height)
-            images.append(self._cut(frame.image, left, top, right, bottom))
+            images.append(cut_out(frame.image, self._pixels(frame, instance), self.size))
             labels.append(instance.class_id)
             keys.append(f"{frame.key} box {index}")
         stacked = np.stack(images) if images else np.empty((0, self.size, self.size, 3), np.uint8)
@@ -117,24 +119,35 @@ class ClassificationView(ImageView):
     def _is_hidden(self, instance: Instance) -> bool:
         return instance.visible_fraction is not None and instance.visible_fraction < self.min_visible_fraction
 
-    def _cut(
-        self, image: NDArray[np.uint8], left: int, top: int, right: int, bottom: int
-    ) -> NDArray[np.uint8]:
+    def _windows(self, frame: Frame) -> NDArray[np.float32]:
+        """What each crop shows of the frame, (k, 4): see deeprob.data.crops.Split."""
+        edges = [self._pixels(frame, frame.instances[index]) for index in self._seen(frame)]
+        height, width = frame.image.shape[:2]
+        found = 2 * np.array(edges, np.float64).reshape(-1, 4) / [width, height, width, height] - 1
+        return found.astype(np.float32)
+
+    def _pixels(self, frame: Frame, instance: Instance) -> tuple[int, int, int, int]:
+        """The pixels of a crop: left, top, and right, bottom one past the last; context may lie outside."""
+        rows, columns = frame.image.shape[:2]
+        left, top, right, bottom = pixel_range(instance.box_xyxy, columns, rows)
         width, height = right - left, bottom - top
         pad_x, pad_y = round(width * self.margin), round(height * self.margin)
         if self.square:
             side = max(width + 2 * pad_x, height + 2 * pad_y)
-            pad_x, pad_y = (side - width) // 2, (side - height) // 2
-            left, top = left - pad_x, top - pad_y
-            right, bottom = left + side, top + side
-        else:
-            left, top, right, bottom = left - pad_x, top - pad_y, right + pad_x, bottom + pad_y
-        rows, columns = image.shape[:2]
-        inside = image[max(top, 0) : min(bottom, rows), max(left, 0) : min(right, columns)]
-        outside = max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0)
-        if any(outside):
-            inside = np.asarray(cv2.copyMakeBorder(inside, *outside, cv2.BORDER_REPLICATE), np.uint8)
-        return resize(inside, self.size, self.size)
+            left, top = left - (side - width) // 2, top - (side - height) // 2
+            return left, top, left + side, top + side
+        return left - pad_x, top - pad_y, right + pad_x, bottom + pad_y
+
+
+def cut_out(image: NDArray[np.uint8], pixels: tuple[int, int, int, int], size: int) -> NDArray[np.uint8]:
+    """Cut left, top, right, bottom out of an image as (size, size, 3); outside, its border is repeated."""
+    left, top, right, bottom = pixels
+    rows, columns = image.shape[:2]
+    inside = image[max(top, 0) : min(bottom, rows), max(left, 0) : min(right, columns)]
+    outside = max(-top, 0), max(bottom - rows, 0), max(-left, 0), max(right - columns, 0)
+    if any(outside):
+        inside = np.asarray(cv2.copyMakeBorder(inside, *outside, cv2.BORDER_REPLICATE), np.uint8)
+    return resize(inside, size, size)
 
 
 def facts_of(instance: Instance) -> tuple[float, float, float]:

@@ -20,12 +20,14 @@ def template_pictures(model: nn.Module) -> NDArray[np.uint8]:
     """What `model.templates()` gives as images uint8 (T, H, W, 3): grey where a weight is 0.
 
     Each picture is scaled by its own largest weight. Of more than 48, those of the longest weights are kept.
-    Without templates, or where they have not three channels, there are none: (0, 1, 1, 3).
+    Of more than three channels the first three are shown, the colours. Without templates, or where they have
+    less channels, there are none: (0, 1, 1, 3).
     """
     make = getattr(model, "templates", None)
     weights = None if make is None else make()
-    if weights is None or weights.shape[1] != 3:
+    if weights is None or weights.shape[1] < 3:
         return np.zeros((0, 1, 1, 3), np.uint8)
+    weights = weights[:, :3]
     strongest = weights.flatten(1).norm(dim=1).argsort(descending=True, stable=True)[:MOST_TEMPLATES]
     weights = weights[strongest.sort().values]
     largest = weights.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from deeprob.errors import InputError
+
+COLOURS = 3  # the channels of an image that a camera took
 
 BackendName = Literal["deeprob", "torch"]
 
@@ -27,9 +30,7 @@ def layers_of(backend: str) -> ModuleType:
 
         return deeprob.layers
     if backend == "torch":
-        import torch.nn
-
-        return torch.nn
+        return nn
     raise ValueError(f"backend: expected deeprob or torch, got {backend!r}")
 
 
@@ -49,8 +50,6 @@ class Operations(NamedTuple):
 def operations_of(backend: str) -> Operations:
     """The backend's functions. Raises ValueError where `backend` is neither "deeprob" nor "torch"."""
     if layers_of(backend) is nn:
-        import torch
-
         return Operations(torch.add, torch.mul, nn.functional.scaled_dot_product_attention, torch.matmul)
     from deeprob import layers
 
@@ -58,14 +57,27 @@ def operations_of(backend: str) -> Operations:
 
 
 def input_norm_of(wanted: bool, channels: int, backend: str) -> nn.Module:
-    """Every channel of every image to mean 0 and variance 1, so that no exposure or colour cast is seen.
+    """Every colour of every image to mean 0 and variance 1, so that no exposure or colour cast is seen.
 
+    Channels after the third are no colours and stay as they are: of a pixel's place nothing would be left.
     Where not `wanted`, the image as it is. Source: instance normalisation, Ulyanov et al. (2016).
     """
     if not wanted:
         return nn.Identity()
-    norm: nn.Module = layers_of(backend).GroupNorm(channels, channels, affine=False)
-    return norm
+    colours = min(channels, COLOURS)
+    norm: nn.Module = layers_of(backend).GroupNorm(colours, colours, affine=False)
+    return norm if channels == colours else OfColours(norm)
+
+
+class OfColours(nn.Module):
+    """A layer for the first three channels of images (N, C, H, W), C > 3; the others stay as they are."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.layer(x[:, :COLOURS]), x[:, COLOURS:]], 1)
 
 
 def check_images(name: str, x: Tensor, channels: int, height: int, width: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deeprob.data import features
 from deeprob.errors import InputError
-from deeprob.models.backend import check_images, check_positive, input_norm_of
+from deeprob.models.backend import COLOURS, check_images, check_positive, input_norm_of
 
 CELLS = 8  # of the histograms of gradients, on a side of the image
 
@@ -47,6 +47,14 @@ class Features(nn.Module):
                 f"no features named {unknown[0]!r}",
                 where="model.features",
                 expected=f"{', '.join(FEATURES)}, several joined by +, or the folder of a run",
+            )
+        blind = [name for name in self.names if name != "pixels"]
+        if network is None and blind and in_channels > COLOURS:
+            raise InputError(
+                f"{blind[0]} of images with {in_channels} channels",
+                where="model.features",
+                expected="colours alone",
+                fix="set data.view.channels=3, or model.features=pixels",
             )
         self.shape = (in_channels, image_size, image_size)
         self.input_norm = input_norm_of(input_norm and network is None, in_channels, "deeprob")

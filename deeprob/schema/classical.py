@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from deeprob.schema.models import NetworkSettings
+from deeprob.schema.models import IN_CHANNELS, NetworkSettings
 
 
 @dataclass
@@ -15,7 +15,7 @@ class LinearSettings(NetworkSettings):
     features: str = "pixels"
     input_norm: bool = False
     image_size: int = 32
-    in_channels: int = 3
+    in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
 
 
@@ -28,7 +28,7 @@ class TwoLayerNetSettings(NetworkSettings):
     features: str = "pixels"
     input_norm: bool = False
     image_size: int = 32
-    in_channels: int = 3
+    in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
 
 
@@ -46,4 +46,4 @@ class KNNSettings:
     folds: int = 5
     memory_mib: int = 256
     image_size: int = 32
-    in_channels: int = 3
+    in_channels: int = IN_CHANNELS

@@ -22,6 +22,7 @@ class ClassificationViewSettings:
     min_pixels: int = 6
     min_visible_fraction: float = 0.0
     square: bool = False
+    channels: int = 3
 
 
 @dataclass

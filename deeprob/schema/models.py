@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from omegaconf import SI
+
 
 @dataclass
 class NetworkSettings:
@@ -23,6 +25,9 @@ class NetworkSettings:
 NETWORK_OPTIONS = frozenset(NetworkSettings.__dataclass_fields__)
 """Keys of a model config that are not the constructor's."""
 
+IN_CHANNELS: int = SI("${oc.select:data.view.channels,${oc.select:input.0,3}}")
+"""As many as the view gives, or as the shape has that `info` and `graph` are asked about."""
+
 
 @dataclass
 class ResNetSettings(NetworkSettings):
@@ -38,7 +43,7 @@ class ResNetSettings(NetworkSettings):
     dropout: float = 0.0
     input_norm: bool = False
     fused: bool = False
-    in_channels: int = 3
+    in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
 
 
@@ -52,7 +57,7 @@ class MLPSettings(NetworkSettings):
     dropout: float = 0.0
     input_norm: bool = False
     image_size: int = 32
-    in_channels: int = 3
+    in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
 
 
@@ -66,7 +71,7 @@ class AlexNetSettings(NetworkSettings):
     hidden: int = 4096
     dropout: float = 0.5
     input_norm: bool = False
-    in_channels: int = 3
+    in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
 
 
@@ -80,7 +85,7 @@ class CNNSettings(NetworkSettings):
     norm: bool = True
     dropout: float = 0.0
     input_norm: bool = False
-    in_channels: int = 3
+    in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
 
 
@@ -101,7 +106,7 @@ class ViTSettings(NetworkSettings):
     input_norm: bool = False
     fused: bool = False
     image_size: int = 32
-    in_channels: int = 3
+    in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
 
 

@@ -50,6 +50,11 @@ def test_a_network_of_a_fixed_image_size_takes_that_of_the_input(model, capsys):
     assert main(["info", f"model={model}", "input=[3,16,16]", "batch_size=2"]) == 0
 
 
+@pytest.mark.parametrize("model", ["alexnet", "vit"])
+def test_a_network_has_as_many_channels_as_the_input(model, capsys):
+    assert main(["info", f"model={model}", "input=[5,32,32]", "batch_size=2"]) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", NETWORKS)
 def test_every_network_can_be_asked(model, capsys):
@@ -65,7 +70,7 @@ def test_every_network_can_be_asked(model, capsys):
         (["input=[3,8,0]"], "input=[3, 8, 0]; expected numbers of at least 1"),
         (["precision=half"], "precision=half; expected 32-true"),
         (["model.freeze=[layer9*]"], "no parameter matches"),
-        (["input=[4,8,8]"], "the model refuses an input (2, 4, 8, 8)"),
+        (["input=[4,8,8]", "model.in_channels=3"], "the model refuses an input (2, 4, 8, 8)"),
         (["model.stem=tiny"], "expected small or imagenet"),
     ],
 )

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from deeprob.cli import main
@@ -58,6 +60,21 @@ def test_evaluate_and_report_need_the_folder_alone(train, capsys):
     assert (folder / "report.html").is_file()
     assert main(["evaluate", f"run={folder}", "split=test"]) == 2
     assert "no split 'test'" in capsys.readouterr().err
+
+
+def test_places_tell_apart_what_looks_the_same(train, squares):
+    for number, label in enumerate(sorted(squares.glob("*/*.txt"))):
+        class_id = int(label.name[0])
+        cv2.imwrite(str(label.with_suffix(".png")), np.full((40, 40, 3), 128, np.uint8))
+        top = 10 * class_id + number % 5
+        label.write_text(f"{class_id} 0.5 {(top + 6) / 40} {(8 + number % 7) / 40} {12 / 40}\n")
+    code, _, folder = train("data.view.channels=5", "data.augmentation.flip=0.5", "trainer.max_epochs=12")
+    assert code == 0
+    assert json.loads((folder / "results.json").read_text())["metrics"]["top1_accuracy"]["value"] > 0.9
+    assert main(["evaluate", f"run={folder}", "robustness=true"]) == 0
+    clean = json.loads((folder / "robustness_val.json").read_text())["clean"]["value"]
+    assert clean > 0.9
+    assert main(["graph", f"run={folder}", "show=table"]) == 0
 
 
 def test_multirun_makes_a_folder_a_run(train):

@@ -116,6 +116,64 @@ def test_a_mask_moves_by_whole_pixels_and_repeats_its_border() -> None:
     assert move_mask(labels, right).tolist() == [[1, 1, 2], [4, 4, 5]]
 
 
+class Maps:
+    """Frames whose red tells the column and green the row, with one box each; mirrored where asked."""
+
+    name, real, classes, splits = "maps", True, ("a", "b"), ("train",)
+
+    def __init__(self, mirrored: bool = False) -> None:
+        self.mirrored = mirrored
+
+    def frames(self, split: str) -> Frames[int]:
+        return Frames(range(8), self._frame)
+
+    def _frame(self, index: int) -> Frame:
+        image = np.zeros((80, 100, 3), np.uint8)
+        image[..., 0], image[..., 1] = 2 * np.arange(100), 2 * np.arange(80)[:, None]
+        left, top = 3 + 5 * index, 2 + 4 * index
+        right, bottom = left + 20 + 2 * index, top + 40
+        if self.mirrored:
+            image, left, right = np.ascontiguousarray(image[:, ::-1]), 100 - right, 100 - left
+        box = np.array([left, top, right, bottom], float) - 0.5
+        return Frame(image, (Instance(index % 2, box),), "maps", f"{index}", f"{index}")
+
+
+def of_maps(augmentation=None, mirrored=False, **settings):
+    """The eight crops of the maps with the places of their pixels, (8, 5, 32, 32), and their windows."""
+    view = ClassificationView(size=32, channels=5, **settings)
+    split = PerceptionData(Maps(mirrored), view, progress=False).split("train")
+    cut = view.cut((0.0,) * 3, (1.0,) * 3, augmentation)
+    return cut(split, torch.arange(8), stream(3)).images, split.windows
+
+
+@pytest.mark.parametrize("settings", [{}, {"margin": 0.05}, {"square": True}])
+@pytest.mark.parametrize("augmentation", [None, MOVED])
+def test_the_places_of_pixels_are_those_that_the_frame_has_there(augmentation, settings) -> None:
+    images, windows = of_maps(augmentation, **settings)
+    assert images.shape == (8, 5, 32, 32)
+    # Where a crop's border, or the frame's, is repeated, pixels show another place than their own.
+    pixel = (windows[:, 2:] - windows[:, :2]) / 32
+    low = (windows[:, :2].clamp(min=-1) + pixel)[..., None, None]
+    high = (windows[:, 2:].clamp(max=1) - pixel)[..., None, None]
+    own = ((images[:, 3:] > low) & (images[:, 3:] < high)).all(1)
+    assert own.float().mean() > 0.5
+    for axis, size in enumerate((100, 80)):
+        place = (images[:, 3 + axis] + 1) / 2 * size - 0.5
+        shown = images[:, axis] * 255 / 2
+        assert (place - shown)[own].abs().max() < 0.8  # of a frame's pixel; levels are halves of one
+
+
+def test_a_mirrored_crop_is_that_of_the_mirrored_frame() -> None:
+    flipped, other = of_maps(Augmentation(flip=1.0))[0], of_maps(mirrored=True)[0]
+    torch.testing.assert_close(flipped, other, atol=1e-5, rtol=0)
+
+
+def test_cutout_hides_the_picture_and_not_its_place() -> None:
+    plain, hidden = of_maps(Augmentation())[0], of_maps(Augmentation(cutout=0.8))[0]
+    assert (hidden[:, :3] == 0).all(1).float().mean() > 0.2
+    assert torch.equal(hidden[:, 3:], plain[:, 3:])
+
+
 @pytest.mark.parametrize(
     ("view", "augmentation", "said"),
     [

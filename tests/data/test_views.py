@@ -56,6 +56,22 @@ def test_frame_without_boxes_gives_no_crops() -> None:
     crops, labels, keys = ClassificationView(size=5).crops(frame())
     assert crops.shape == (0, 5, 5, 3)
     assert len(labels) == len(keys) == 0
+    assert ClassificationView().rows(frame(), "train").columns["windows"].shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, (0, 5, 6, 20)),
+        ({"margin": 0.5}, (-3, -3, 9, 28)),  # beyond the frame's edges
+        ({"square": True}, (-4, 5, 11, 20)),
+    ],
+)
+def test_a_crops_window_is_what_it_shows_of_the_frame(settings: dict, expected: tuple) -> None:
+    seen = ClassificationView(size=8, **settings).rows(frame(instance(-0.5, 4.5, 5.5, 19.5)), "train")
+    left, top, right, bottom = expected
+    wanted = [2 * left / 30 - 1, 2 * top / 20 - 1, 2 * right / 30 - 1, 2 * bottom / 20 - 1]
+    np.testing.assert_allclose(seen.columns["windows"], [wanted], rtol=1e-6)
 
 
 def test_margin_adds_context_and_repeats_the_border_outside() -> None:
@@ -95,7 +111,8 @@ def test_shrinking_averages_the_area() -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", [{"size": 0}, {"margin": -0.1}, {"margin": float("nan")}, {"min_visible_fraction": 2}]
+    "setting",
+    [{"size": 0}, {"margin": -0.1}, {"margin": float("nan")}, {"min_visible_fraction": 2}, {"channels": 4}],
 )
 def test_impossible_settings_are_refused_by_name(setting: dict) -> None:
     with pytest.raises(InputError, match=f"view.{next(iter(setting))}"):

@@ -23,6 +23,16 @@ def test_a_template_is_grey_where_the_weight_is_zero_and_extreme_where_it_is_lar
     assert set(np.unique(pictures[1])) == {128}
 
 
+def test_of_more_channels_the_colours_are_shown():
+    model = LinearClassifier(2, image_size=4, in_channels=5)
+    with torch.no_grad():
+        model.fc.weight[:, 3 * 16 :] = 100.0  # no colour: it neither shows nor scales the others
+    colours = LinearClassifier(2, image_size=4)
+    with torch.no_grad():
+        colours.fc.weight.copy_(model.fc.weight[:, : 3 * 16])
+    np.testing.assert_array_equal(template_pictures(model), template_pictures(colours))
+
+
 def test_of_many_units_the_strongest_are_shown_in_their_order():
     model = TwoLayerNet(2, hidden=60, image_size=4)
     everything = 127.5 + 127.5 * model.templates() / model.templates().abs().amax((1, 2, 3), keepdim=True)

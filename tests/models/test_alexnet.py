@@ -54,6 +54,26 @@ def test_both_backends_share_weights_outputs_and_gradients(compare, images, vari
     compare(AlexNet(5, **options), AlexNet(5, **options, backend="torch"), images(size))
 
 
+@pytest.mark.parametrize("backend", ["deeprob", "torch"])
+def test_input_norm_takes_away_light_and_leaves_the_place_of_pixels(images, backend):
+    torch.manual_seed(0)
+    model = AlexNet(5, "small", 8, 16, input_norm=True, in_channels=5, backend=backend).eval()
+    with torch.no_grad():
+        model.classifier[-1].weight.normal_()
+    seen = images(32, channels=5)
+    lighter, elsewhere = seen.clone(), seen.clone()
+    lighter[:, :3] = 2 * seen[:, :3] + 1
+    elsewhere[:, 3:] = seen[:, 3:] / 2 + 0.3
+    torch.testing.assert_close(model(lighter), model(seen), atol=1e-4, rtol=1e-4)
+    assert (model(elsewhere) - model(seen)).abs().max() > 1e-2
+
+
+def test_both_backends_agree_on_images_with_places(compare, images):
+    options = {"variant": "small", "width": 8, "hidden": 16, "dropout": 0.0, "input_norm": True}
+    ours, torchs = (AlexNet(5, **options, in_channels=5, backend=name) for name in ("deeprob", "torch"))
+    compare(ours, torchs, images(32, channels=5))
+
+
 def test_parameter_names_and_shapes_are_those_of_torchvisions_weights():
     convolutions = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
     linears = {1: (4096, 9216), 4: (4096, 4096), 6: (1000, 4096)}

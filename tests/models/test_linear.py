@@ -71,6 +71,12 @@ def test_input_norm_takes_away_what_light_does_to_pixels():
     torch.testing.assert_close(features(2 * images() + 3), features(images()), atol=1e-4, rtol=0)
 
 
+def test_features_of_colours_refuse_other_channels():
+    with pytest.raises(InputError, match=r"hog of images with 5 channels; .*data.view.channels=3"):
+        Features("pixels+hog", image_size=16, in_channels=5)
+    assert Features("pixels", image_size=16, in_channels=5).num_features == 5 * 16**2
+
+
 def test_a_lent_networks_features_are_what_its_last_layer_takes():
     torch.manual_seed(0)
     network = ResNet(5, blocks=(1, 1), width=8, stem="small").eval()
