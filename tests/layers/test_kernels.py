@@ -48,18 +48,21 @@ def test_threads_give_the_same_as_one(function, layout, four_threads):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(
-    ("in_channels", "window", "options"),
+    ("channels", "window", "options"),
     [
-        (5, (3, 3), {"padding": 1}),
-        (3, (7, 7), {"padding": 3, "stride": 2}),
-        (4, (2, 3), {"padding": (0, 2), "stride": (1, 3), "dilation": (3, 1)}),
-        (40, (5, 1), {}),
+        ((5, 7), (3, 3), {"padding": 1}),
+        ((3, 7), (7, 7), {"padding": 3, "stride": 2}),
+        ((4, 7), (2, 3), {"padding": (0, 2), "stride": (1, 3), "dilation": (3, 1)}),
+        ((40, 7), (5, 1), {}),
+        ((48, 50), (3, 3), {"padding": 1, "stride": 2}),
+        ((64, 48), (2, 3), {"padding": (0, 2), "stride": (1, 3), "dilation": (3, 1)}),
+        ((48, 48), (1, 5), {"padding": (0, 2)}),
     ],
 )
-def test_weight_gradients_tap_by_tap_are_the_formulas(in_channels, window, options, layout, four_threads):
+def test_weight_gradients_of_large_maps_are_the_formulas(channels, window, options, layout, four_threads):
     torch.manual_seed(0)
-    x = torch.randn(6, in_channels, 40, 37).contiguous(memory_format=layout)
-    weight = torch.randn(7, in_channels, *window)
+    x = torch.randn(6, channels[0], 40, 37).contiguous(memory_format=layout)
+    weight = torch.randn(channels[1], channels[0], *window)
     dweights = []
     for dtype in (torch.float32, torch.float64):  # float64 takes the formula
         w = weight.to(dtype, copy=True).requires_grad_()
