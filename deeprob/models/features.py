@@ -27,7 +27,8 @@ class Features(nn.Module):
     kind: pixels, histogram or hog, or several joined by + such as hog+histogram; ignored where there is a
         network. network: a trained classifier; its features are what its last linear layer takes.
     input_norm: see backend.input_norm_of; a network has its own.
-    Raises InputError where the kind is unknown, or the network has no linear layer at its end.
+    Raises InputError where the kind is unknown or sees colours alone, or the network has no linear layer at
+    its end or takes other images.
     """
 
     def __init__(
@@ -59,8 +60,17 @@ class Features(nn.Module):
         self.shape = (in_channels, image_size, image_size)
         self.input_norm = input_norm_of(input_norm and network is None, in_channels, "deeprob")
         self.network = None if network is None else without_head(network).requires_grad_(False)
-        with torch.no_grad():
-            self.num_features = self.eval()(torch.zeros(1, *self.shape)).shape[1]
+        try:
+            with torch.no_grad():
+                self.num_features = self.eval()(torch.zeros(1, *self.shape)).shape[1]
+        except InputError as error:
+            if network is None:
+                raise
+            raise InputError(
+                f"the network takes no images of shape {self.shape}",
+                where="model.features",
+                fix="set data.view as its run has it",
+            ) from error
 
     def forward(self, images: Tensor) -> Tensor:
         check_images("features", images, *self.shape)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from deeprob import layers
+from deeprob.errors import InputError
 from deeprob.models.backend import input_norm_of, layers_of, operations_of
 
 
@@ -175,6 +176,7 @@ class ResNet(nn.Module):
         does so in any case (Zhang et al., Fixup, 2019, first rule).
     dropout: probability before the classifier. input_norm: see backend.input_norm_of. fused: see Block.
     backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
+    Raises InputError for images of another number of channels.
     """
 
     def __init__(
@@ -200,6 +202,7 @@ class ResNet(nn.Module):
         if not 1 <= len(blocks) <= 4 or min(blocks) < 1:
             raise ValueError(f"blocks: expected one to four stages of at least one block, got {list(blocks)}")
         L, make = layers_of(backend), BLOCKS[block]
+        self.in_channels = in_channels
         self.input_norm = input_norm_of(input_norm, in_channels, backend)
         kernel, stride = (3, 1) if stem == "small" else (7, 2)
         self.conv1 = L.Conv2d(in_channels, width, kernel, stride, padding=kernel // 2, bias=not norm)
@@ -234,6 +237,13 @@ class ResNet(nn.Module):
                 nn.init.zeros_(getattr(module, module.last[norm]).weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[1] != self.in_channels:
+            raise InputError(
+                f"images of shape {tuple(x.shape[1:])}",
+                where="resnet",
+                expected=f"{self.in_channels} channels",
+                fix="set model.in_channels to what the data gives",
+            )
         images, norm = self.input_norm(x), self.bn1
         if is_fusible(self) and isinstance(self.maxpool, nn.Identity):  # the stem's output is made again, too
             read = (images, self.conv1.weight, self.conv1.stride, self.conv1.padding)

@@ -107,6 +107,20 @@ def test_the_models_numbers_are_those_of_the_committed_results():
         ]
 
 
+def test_the_classical_models_numbers_are_those_of_the_committed_results():
+    text = (ROOT / "docs" / "classical.md").read_text(encoding="utf-8")
+    rows = [
+        [c.strip() for c in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| robocup")
+    ]
+    assert len(rows) == 5
+    for name, _, _, *cells in rows:
+        metrics, cost = committed(name)["metrics"], committed(name)["cost"]
+        expected = [shown(metrics["top1_accuracy"]), shown(metrics["balanced_accuracy"])]
+        assert cells == [*expected, f"{cost['parameters']:,}"]
+
+
 def test_the_readmes_numbers_are_those_of_the_committed_results():
     table = [
         line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "crops |" in line

@@ -88,6 +88,12 @@ def test_a_lent_networks_features_are_what_its_last_layer_takes():
     assert features.num_features == 16
 
 
+def test_a_network_that_takes_other_images_is_not_lent():
+    network = ResNet(5, blocks=(1, 1), width=8, stem="small", in_channels=5)
+    with pytest.raises(InputError, match=r"no images of shape \(3, 16, 16\); set data.view"):
+        Features(image_size=16, network=network)
+
+
 def test_a_lent_network_is_neither_trained_nor_moved():
     model = LinearClassifier(5, image_size=16, network=ResNet(5, blocks=(1,), width=8, stem="small"))
     trained = [name for name, p in model.named_parameters() if p.requires_grad]

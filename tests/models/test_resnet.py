@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from deeprob.errors import InputError
 from deeprob.graphs.cost import predict
 from deeprob.models.resnet import ResNet
 
@@ -89,6 +90,11 @@ def test_parameter_names_and_shapes_are_those_of_torchvisions_weights(blocks, bl
     assert list(state) == [*names, "fc.weight", "fc.bias"]
     assert sum(p.numel() for p in model.parameters()) == parameters
     assert state["layer4.0.conv2.weight"].shape == (512, 512, 3, 3)
+
+
+def test_images_of_other_channels_are_refused():
+    with pytest.raises(InputError, match=r"images of shape \(5, 16, 16\); expected 3 channels"):
+        ResNet(**SMALL)(torch.zeros(2, 5, 16, 16))
 
 
 def test_fused_blocks_give_the_same_numbers():
