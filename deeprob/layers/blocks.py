@@ -29,7 +29,7 @@ from .conv import convolution, input_gradient, weight_gradient
 from .gates import add
 from .gelu import gelu, gelu_slope
 from .kernels_blocks import gelu_and_gradient
-from .kernels_norm import PART, count_parts
+from .kernels_norm import PART
 from .layer_norm import (
     is_contiguous_and_plain,
     layer_norm,
@@ -165,7 +165,7 @@ def mlp_backward(
     dg = matmul_transposed(dy, w2.t())
     if du_outside is None and is_contiguous_and_plain(u, dg):
         du, g = dg, torch.empty_like(u)
-        parts = u.new_zeros(count_parts(len(u)), u.shape[1])
+        parts = u.new_zeros(-(-len(u) // PART), u.shape[1])
         kernels.run(gelu_and_gradient, len(u), u, du, g, parts, PART, grain=PART)
         db1 = parts.sum(0)
     else:

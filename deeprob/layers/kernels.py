@@ -28,8 +28,7 @@ def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1, fla
     flat: tensors go in as one row each, in the order of their memory; they must be dense.
     """
     compiled = compile_loop(loop)
-    threads = max(1, min(torch.get_num_threads(), count // grain))
-    size = -(-count // (threads * grain)) * grain
+    threads, size = shares(count, grain)
     if threads > 1 and spread(compiled, size, count, arrays, flat):
         return
     shared = [as_array(a, flat) if isinstance(a, Tensor) else a for a in arrays]
@@ -47,6 +46,12 @@ def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1, fla
         wait(jobs)
     for job in jobs:
         job.result()
+
+
+def shares(count: int, grain: int) -> tuple[int, int]:
+    """Return how many threads `run` spreads range(count) over, and the size of a thread's share of it."""
+    threads = max(1, min(torch.get_num_threads(), count // grain))
+    return threads, -(-count // (threads * grain)) * grain
 
 
 def as_array(x: Tensor, flat: bool = False) -> Any:

@@ -6,14 +6,10 @@ import numpy as np
 
 from .kernels import ZERO
 
-# --- layer_norm and rms_norm: rows (R, D); sums over rows are gathered in parts of PART rows
+# --- layer_norm and rms_norm: rows (R, D). Sums over rows are gathered by PART rows, then by the `size` of a
+# thread's share: few enough terms for float32.
 
 PART = 64
-
-
-def count_parts(num_rows: int) -> int:
-    """Return how many parts `num_rows` make."""
-    return -(-num_rows // PART)
 
 
 # The moments are taken about the row's first entry: it lies within sqrt(D - 1) standard deviations of the
@@ -38,31 +34,35 @@ def layer_norm(start: int, stop: int, x: Any, w: Any, b: Any, eps: float, y: Any
 
 
 def layer_norm_gradient(
-    start: int, stop: int, dy: Any, x: Any, w: Any, eps: float, dx: Any, parts: Any, size: int
+    start: int, stop: int, dy: Any, x: Any, w: Any, eps: float, dx: Any, sums: Any, size: int
 ) -> None:
-    """Dx = r (k - mean k - h mean(k h)), k = w dy, a row; dw and db a part; start and stop count rows."""
-    for n in range(start, stop):
-        row, up, target = x[n], dy[n], dx[n]
-        dw, db = parts[n // size, 0], parts[n // size, 1]
-        count, centre = np.float32(row.size), row[0]
-        total = square = k_sum = kd_sum = ZERO
-        for i in range(row.size):
-            d = row[i] - centre
-            k = w[i] * up[i]
-            total += d
-            square += d * d
-            k_sum += k
-            kd_sum += k * d
-        offset = total / count
-        mu, var = centre + offset, max(square / count - offset * offset, ZERO)
-        r = np.float32(1) / np.sqrt(var + np.float32(eps))
-        mean_k = k_sum / count
-        slope = r * r * (kd_sum - offset * k_sum) / count
-        for i in range(row.size):
-            d, u = row[i] - mu, up[i]
-            target[i] = r * (w[i] * u - mean_k - d * slope)
-            dw[i] += u * (d * r)
-            db[i] += u
+    """Dx = r (k - mean k - h mean(k h)), k = w dy, a row; add a share's dw and db to its sums (2, D)."""
+    part = np.empty((2, x.shape[1]), np.float32)
+    dw, db = part[0], part[1]
+    for first in range(start, stop, PART):
+        part[:] = ZERO
+        for n in range(first, min(first + PART, stop)):
+            row, up, target = x[n], dy[n], dx[n]
+            count, centre = np.float32(row.size), row[0]
+            total = square = k_sum = kd_sum = ZERO
+            for i in range(row.size):
+                d = row[i] - centre
+                k = w[i] * up[i]
+                total += d
+                square += d * d
+                k_sum += k
+                kd_sum += k * d
+            offset = total / count
+            mu, var = centre + offset, max(square / count - offset * offset, ZERO)
+            r = np.float32(1) / np.sqrt(var + np.float32(eps))
+            mean_k = k_sum / count
+            slope = r * r * (kd_sum - offset * k_sum) / count
+            for i in range(row.size):
+                d, u = row[i] - mu, up[i]
+                target[i] = r * (w[i] * u - mean_k - d * slope)
+                dw[i] += u * (d * r)
+                db[i] += u
+        sums[start // size] += part
 
 
 def rms_norm(start: int, stop: int, x: Any, w: Any, eps: float, y: Any) -> None:
@@ -78,21 +78,25 @@ def rms_norm(start: int, stop: int, x: Any, w: Any, eps: float, y: Any) -> None:
 
 
 def rms_norm_gradient(
-    start: int, stop: int, dy: Any, x: Any, w: Any, eps: float, dx: Any, parts: Any, size: int
+    start: int, stop: int, dy: Any, x: Any, w: Any, eps: float, dx: Any, sums: Any, size: int
 ) -> None:
-    """Dx = r (k - h mean(k h)), k = w dy, a row; dw a part; start and stop count rows."""
-    for n in range(start, stop):
-        row, up, target, dw = x[n], dy[n], dx[n], parts[n // size]
-        count = np.float32(row.size)
-        square = kx_sum = ZERO
-        for i in range(row.size):
-            square += row[i] * row[i]
-            kx_sum += w[i] * up[i] * row[i]
-        r = np.float32(1) / np.sqrt(square / count + np.float32(eps))
-        slope = r * r * kx_sum / count
-        for i in range(row.size):
-            target[i] = r * (w[i] * up[i] - row[i] * slope)
-            dw[i] += up[i] * row[i] * r
+    """Dx = r (k - h mean(k h)), k = w dy, a row; add a share's dw to its sums (D)."""
+    dw = np.empty(x.shape[1], np.float32)
+    for first in range(start, stop, PART):
+        dw[:] = ZERO
+        for n in range(first, min(first + PART, stop)):
+            row, up, target = x[n], dy[n], dx[n]
+            count = np.float32(row.size)
+            square = kx_sum = ZERO
+            for i in range(row.size):
+                square += row[i] * row[i]
+                kx_sum += w[i] * up[i] * row[i]
+            r = np.float32(1) / np.sqrt(square / count + np.float32(eps))
+            slope = r * r * kx_sum / count
+            for i in range(row.size):
+                target[i] = r * (w[i] * up[i] - row[i] * slope)
+                dw[i] += up[i] * row[i] * r
+        sums[start // size] += dw
 
 
 # --- group_norm: x (N, C, M); a loop over samples

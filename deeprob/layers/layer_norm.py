@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from . import kernels_norm as loops
-from ._function import Function, expect, expect_alike, is_plain, widened
-from .kernels import run
+from ._function import Function, expect, expect_alike, is_plain, narrowed, widened
+from .kernels import run, shares
 
 
 class LayerNormFunction(Function):
@@ -31,7 +31,7 @@ class LayerNormFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-        return normalise_rows(widened(x), widened(weight), widened(bias), eps).to(x.dtype)
+        return narrowed(normalise_rows(widened(x), widened(weight), widened(bias), eps), x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -43,8 +43,9 @@ class LayerNormFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         gradients = layer_norm_backward(widened(dy), widened(x), widened(weight), ctx.eps)
-        needs = ctx.needs_input_grad
-        return *(g.to(x.dtype) if need else None for g, need in zip(gradients, needs, strict=False)), None
+        dx, dweight, dbias = (narrowed(g, x) for g in gradients)
+        need_x, need_weight, need_bias, _ = ctx.needs_input_grad
+        return dx if need_x else None, dweight if need_weight else None, dbias if need_bias else None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Any, weight_dot: Any, bias_dot: Any, _: Any) -> Any:
@@ -76,10 +77,11 @@ def layer_norm_backward(
     """Return dx, dw and db, as above, for x (..., D)."""
     if is_contiguous_and_plain(x, weight, dy):
         dx, rows = torch.empty_like(x), as_rows(x)
-        parts = torch.zeros(loops.count_parts(len(rows)), 2, x.shape[-1])
-        arrays = (as_rows(dy), rows, ones(weight, x), eps, as_rows(dx), parts, loops.PART)
+        num_shares, size = shares(len(rows), loops.PART)
+        sums = torch.zeros(num_shares, 2, x.shape[-1])
+        arrays = (as_rows(dy), rows, ones(weight, x), eps, as_rows(dx), sums, size)
         run(loops.layer_norm_gradient, len(rows), *arrays, grain=loops.PART)
-        dweight, dbias = parts.sum(0).unbind()
+        dweight, dbias = total(sums).unbind()
         return dx, dweight, dbias
     h, rstd = standardise(x, eps)
     k = dy if weight is None else dy * weight
@@ -94,13 +96,13 @@ class RMSNormFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-        dtype, x, weight = x.dtype, widened(x), widened(weight)
+        given, x, weight = x, widened(x), widened(weight)
         if is_contiguous_and_plain(x, weight):
             y, rows = torch.empty_like(x), as_rows(x)
             run(loops.rms_norm, len(rows), rows, ones(weight, x), eps, as_rows(y))
-            return y.to(dtype)
+            return narrowed(y, given)
         h = x * inverse_rms(x, eps)
-        return (h if weight is None else h * weight).to(dtype)
+        return narrowed(h if weight is None else h * weight, given)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -115,17 +117,19 @@ class RMSNormFunction(Function):
         dy, x, weight = widened(dy), widened(saved), widened(weight)
         if is_contiguous_and_plain(x, weight, dy):
             dx, rows = torch.empty_like(x), as_rows(x)
-            parts = torch.zeros(loops.count_parts(len(rows)), x.shape[-1])
-            arrays = (as_rows(dy), rows, ones(weight, x), ctx.eps, as_rows(dx), parts, loops.PART)
+            num_shares, size = shares(len(rows), loops.PART)
+            sums = torch.zeros(num_shares, x.shape[-1])
+            arrays = (as_rows(dy), rows, ones(weight, x), ctx.eps, as_rows(dx), sums, size)
             run(loops.rms_norm_gradient, len(rows), *arrays, grain=loops.PART)
-            dweight = parts.sum(0)
+            dweight = total(sums)
         else:
             rstd = inverse_rms(x, ctx.eps)
             h = x * rstd
             k = dy if weight is None else dy * weight
             dx = rstd * (k - h * (k * h).mean(-1, keepdim=True))
             dweight = as_rows(dy * h).sum(0)
-        return dx.to(saved.dtype) if need_x else None, dweight.to(saved.dtype) if need_weight else None, None
+        dx, dweight = narrowed(dx, saved), narrowed(dweight, saved)
+        return dx if need_x else None, dweight if need_weight else None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Any, weight_dot: Any, _: Any) -> Any:
@@ -216,6 +220,11 @@ def last_axes(
     expect(bias is None or bias.shape == shape, name, f"bias {shape}", bias)
     expect_alike(name, x=x, weight=weight, bias=bias)
     return len(shape)
+
+
+def total(sums: Tensor) -> Tensor:
+    """Add the sums that threads made."""
+    return sums[0] if len(sums) == 1 else sums.sum(0)
 
 
 def as_rows(x: Tensor) -> Tensor:
