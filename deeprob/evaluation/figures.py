@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ COLOURS = {  # marker -> CSS variable, and its value in the light theme
     SERIES[3]: ("--series-4", "#7a4fa3"),
 }
 WIDTH, HEIGHT = 4.5, 2.9  # inches: a phone shows it at its own size, a desktop two side by side
+LONGEST_NAME = 28  # characters, that leave room for what they name
+LONGEST_NAME = 28  # characters that leave room for what they name
 
 Points = Sequence[tuple[float, float]]
 
@@ -118,11 +121,13 @@ def intervals_chart(
 ) -> str:
     """Values with their intervals, one row each: (row name, value, (low, high) or None).
 
-    zero: mark 0. lead: the first row stands out.
+    zero: mark 0. lead: the first row stands out. Names too long for a line are broken.
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = new_figure(height=0.75 + 0.32 * len(entries))
+    names = [textwrap.wrap(row, LONGEST_NAME) for row, _, _ in entries]
+    lines = max(map(len, names), default=1)
+    figure, axes = new_figure(height=0.75 + max(0.32, 0.08 + 0.15 * lines) * len(entries))
     for i, (_, value, interval) in enumerate(entries):
         colour = SERIES[1] if zero else MUTED if lead and i > 0 else SERIES[0]
         if interval is not None:
@@ -130,7 +135,7 @@ def intervals_chart(
         axes.plot([value], [i], "o", color=colour, markersize=6)
     if zero:
         axes.axvline(0, color=INK, linewidth=1)
-    axes.set_yticks(range(len(entries)), [row for row, _, _ in entries])
+    axes.set_yticks(range(len(entries)), ["\n".join(name) for name in names])
     axes.set_ylim(len(entries) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.tick_params(axis="y", length=0)

@@ -1,12 +1,14 @@
 """Groups of runs against a base: paired by seed, corrected together, and what cannot be compared."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from deeprob.errors import InputError
 from deeprob.evaluation.comparison import Comparison
+from deeprob.evaluation.figures import LONGEST_NAME, intervals_chart
 
 
 @pytest.fixture
@@ -120,3 +122,13 @@ def test_a_metric_without_a_value_is_a_line_of_its_row(groups):
     assert row.errors == ("seed 0: top1_accuracy is not defined",)
     assert list(row.values) == [1]
     assert row.difference is not None
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_long_name_is_broken_and_leaves_room_for_its_interval():
+    name = "robocup features=/work/runs/20261127-060116 in_channels=5 k=None metric=l2 weights=uniform"
+    drawn = intervals_chart([(name, 0.05, (0.03, 0.07)), ("short", 0.1, None)], "Top-1", name="long")
+    lines = re.findall(r">([^<>]+)</text>", drawn)
+    assert "short" in lines
+    assert "".join(lines).replace(" ", "").find(name.replace(" ", "")) >= 0  # all of it is there
+    assert all(len(line) <= LONGEST_NAME for line in lines)
