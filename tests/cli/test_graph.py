@@ -79,7 +79,10 @@ def test_a_chain_is_counted_and_judged(capsys):
         (["expression=x*2", "at=x=1", "upstream=[1"], "upstream: '[' was never closed at column 1"),
         (["expression=x*2", "at=x=1", "show=picture", "out=/proc/none/x.svg"], "cannot write"),
         (["model=resnet81"], "no model named 'resnet81'"),
-        (["model=resnet_small", "input=[4,16,16]"], "the model refuses an input (32, 4, 16, 16)"),
+        (
+            ["model=resnet_small", "input=[4,16,16]", "model.in_channels=3"],
+            "the model refuses an input (32, 4, 16, 16)",
+        ),
         (["model=resnet_small", "batch=0"], "expected positive"),
         (["chain=1,x"], "chain: cannot read '1,x'"),
         (["jacobian=relu", "show=page"], "expected table picture"),
