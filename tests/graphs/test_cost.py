@@ -20,6 +20,7 @@ NETWORKS = {
     "mlp": (lambda **kw: MLP(5, **kw), (3, 32, 32), 64),
     "alexnet": (lambda **kw: AlexNet(5, variant="small", width=8, hidden=64, **kw), (3, 16, 16), 8),
     "cnn": (lambda **kw: CNN(5, widths=[16, 24], dropout=0.3, input_norm=True, **kw), (3, 16, 16), 8),
+    "cnn places": (lambda **kw: CNN(5, [16, 24], input_norm=True, in_channels=5, **kw), (5, 16, 16), 8),
     "resnet": (lambda **kw: ResNet(5, (1, 1), width=8, stem="small", **kw), (3, 16, 16), 8),
     "bottleneck": (lambda **kw: ResNet(5, (1, 1), "bottleneck", width=8, fused=True, **kw), (3, 32, 32), 8),
     "pointnet": (lambda **kw: PointNet(5, width=8, features=32, **kw), (64, 3), 8),
