@@ -77,7 +77,8 @@ class OfColours(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.layer(x[:, :COLOURS]), x[:, COLOURS:]], 1)
+        colours = x[:, :COLOURS].clone()  # close together, in the order of x: channels_last stays so
+        return torch.cat([self.layer(colours), x[:, COLOURS:]], 1)
 
 
 def check_images(name: str, x: Tensor, channels: int, height: int, width: int) -> None:

@@ -66,6 +66,8 @@ def test_input_norm_takes_away_light_and_leaves_the_place_of_pixels(images, back
     elsewhere[:, 3:] = seen[:, 3:] / 2 + 0.3
     torch.testing.assert_close(model(lighter), model(seen), atol=1e-4, rtol=1e-4)
     assert (model(elsewhere) - model(seen)).abs().max() > 1e-2
+    nhwc = model.input_norm(seen.to(memory_format=torch.channels_last))
+    assert nhwc.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_both_backends_agree_on_images_with_places(compare, images):
