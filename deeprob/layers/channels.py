@@ -1,7 +1,7 @@
 """What batch normalisation computes channel by channel, on the CPU in as few passes over memory as it can.
 
-Each function states its formula in plain tensor operations, and runs as a loop of kernels_batch_norm.py where
-it can.
+Each function states its formula in plain tensor operations, and runs where it can as a loop over planes
+(kernels_batch_norm.py) or over rows (kernels_batch_norm_rows.py).
 """
 
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import kernels_batch_norm as loops
+from . import kernels_batch_norm as over_planes
+from . import kernels_batch_norm_rows as over_rows
 from ._function import is_plain, widened
 from .kernels import run
 
@@ -36,11 +37,11 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
         channels = x.shape[1]
         mean, var = torch.empty(2, channels).unbind()
         if planes:
-            run(loops.plane_moments, channels, v, mean, var, grain=GRAIN)
+            run(over_planes.plane_moments, channels, v, mean, var, grain=GRAIN)
         else:
-            parts = torch.empty(loops.count_parts(v.shape[0]), 2, v.shape[1])
-            run(loops.row_sums, parts.shape[0], v, channels, parts)
-            run(loops.fold_moments, 1, parts, v, mean, var)
+            parts = torch.empty(over_rows.count_parts(v.shape[0]), 2, v.shape[1])
+            run(over_rows.row_sums, parts.shape[0], v, channels, parts)
+            run(over_rows.fold_moments, 1, parts, v, mean, var)
         return mean, var
     var, mean = torch.var_mean(over_batch(x), 1, correction=0)
     return mean, var
@@ -55,7 +56,7 @@ def normalise(
         and (views := planes_or_rows(x, y := torch.empty_like(x), wide=True)) is not None
     ):
         (source, target), planes = views
-        loop = loops.plane_normalise if planes else loops.row_normalise
+        loop = over_planes.plane_normalise if planes else over_rows.row_normalise
         run(loop, num_rows(source, planes), source, weight, bias, mean, var, eps, target)
         return y
     scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
@@ -78,17 +79,17 @@ def gradient(
     if planes:
         arrays: tuple[Any, ...] = (upstream, source, weight, mean, var, eps, training)
         arrays += (target, dweight, dbias)
-        run(loops.plane_gradient, channels, *arrays, grain=GRAIN)
+        run(over_planes.plane_gradient, channels, *arrays, grain=GRAIN)
         return dx, dweight, dbias
-    parts = torch.empty(loops.count_parts(source.shape[0]), 2, source.shape[1])
+    parts = torch.empty(over_rows.count_parts(source.shape[0]), 2, source.shape[1])
     if not training:
         arrays = (upstream, source, weight, mean, var, eps, target, parts)
-        run(loops.row_constant_gradient, parts.shape[0], *arrays)
-        run(loops.fold_dots, 1, parts, dbias, dweight)
+        run(over_rows.row_constant_gradient, parts.shape[0], *arrays)
+        run(over_rows.fold_dots, 1, parts, dbias, dweight)
         return dx, dweight.mul_((var + eps).rsqrt_()), dbias
-    run(loops.row_dots, parts.shape[0], upstream, source, mean, parts)
+    run(over_rows.row_dots, parts.shape[0], upstream, source, mean, parts)
     arrays = (upstream, source, weight, mean, var, eps, parts, target, dweight, dbias)
-    run(loops.row_gradient, source.shape[0], *arrays)
+    run(over_rows.row_gradient, source.shape[0], *arrays)
     return dx, dweight, dbias
 
 
@@ -98,11 +99,11 @@ def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
         (upstream, source), planes = views
         total, dot = torch.empty(2, x.shape[1]).unbind()
         if planes:
-            run(loops.plane_dots, x.shape[1], upstream, source, mean, total, dot, grain=GRAIN)
+            run(over_planes.plane_dots, x.shape[1], upstream, source, mean, total, dot, grain=GRAIN)
         else:
-            parts = torch.empty(loops.count_parts(source.shape[0]), 2, source.shape[1])
-            run(loops.row_dots, parts.shape[0], upstream, source, mean, parts)
-            run(loops.fold_dots, 1, parts, total, dot)
+            parts = torch.empty(over_rows.count_parts(source.shape[0]), 2, source.shape[1])
+            run(over_rows.row_dots, parts.shape[0], upstream, source, mean, parts)
+            run(over_rows.fold_dots, 1, parts, total, dot)
         return total, dot
     rows = over_batch(dy)
     return rows.sum(1), (rows * (over_batch(x) - mean[:, None])).sum(1)
@@ -115,7 +116,7 @@ def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         and (views := planes_or_rows(dy, x, dx := torch.empty_like(x), wide=True)) is not None
     ):
         (upstream, source, target), planes = views
-        loop = loops.plane_combine if planes else loops.row_combine
+        loop = over_planes.plane_combine if planes else over_rows.row_combine
         run(loop, num_rows(source, planes), upstream, source, a, b, c, target)
         return dx
     return (dy * per_channel(a, x) + x * per_channel(b, x) + per_channel(c, x)).to(x.dtype)

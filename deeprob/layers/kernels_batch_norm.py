@@ -1,9 +1,4 @@
-"""The loops of batch normalisation; kernels.py runs them.
-
-A map lies in planes (N, C, M), or in rows with its channels innermost. Rows of few channels are taken several
-at a time, as one row of `wide` columns (channels.py): column i is channel i % C, and the loops along a row
-stay long. Sums over rows are gathered in parts of PART rows, few enough for float32; the parts in float64.
-"""
+"""The loops of batch normalisation over maps that lie in planes (N, C, M); kernels.py runs them."""
 
 from typing import Any
 
@@ -11,13 +6,7 @@ import numpy as np
 
 from .kernels import ZERO
 
-PART = 64
 ONE = np.float32(1)
-
-
-def count_parts(num_rows: int) -> int:
-    """Return how many parts `num_rows` make."""
-    return -(-num_rows // PART)
 
 
 def plane_moments(start: int, stop: int, x: Any, mean: Any, var: Any) -> None:
@@ -41,48 +30,6 @@ def plane_moments(start: int, stop: int, x: Any, mean: Any, var: Any) -> None:
         var[c] = max(square / count - offset * offset, 0.0)
 
 
-def row_sums(start: int, stop: int, x: Any, channels: int, parts: Any) -> None:
-    """Sum x - x[0] and its square over every column of a part; start and stop count parts."""
-    wide = x.shape[1]
-    centre = np.empty(wide, np.float32)
-    for first in range(0, wide, channels):
-        centre[first : first + channels] = x[0, :channels]
-    for part in range(start, stop):
-        s, q = parts[part, 0], parts[part, 1]
-        s[:] = ZERO
-        q[:] = ZERO
-        last = min((part + 1) * PART, x.shape[0])
-        for r in range(part * PART, last - 1, 2):  # two rows at a time: half the traffic of s and q
-            even, odd = x[r], x[r + 1]
-            for i in range(even.size):
-                d, e = even[i] - centre[i], odd[i] - centre[i]
-                s[i] += d + e
-                q[i] += d * d + e * e
-        if (last - part * PART) % 2:
-            row = x[last - 1]
-            for i in range(row.size):
-                d = row[i] - centre[i]
-                s[i] += d
-                q[i] += d * d
-
-
-def fold_moments(start: int, stop: int, parts: Any, x: Any, mean: Any, var: Any) -> None:
-    """Mean and biased variance of every channel, of what row_sums left; called once, not over a range."""
-    channels = mean.size
-    count = x.size // channels
-    total, square = np.zeros(channels), np.zeros(channels)
-    for part in range(len(parts)):
-        for first in range(0, parts.shape[2], channels):
-            s, q = parts[part, 0, first : first + channels], parts[part, 1, first : first + channels]
-            for c in range(channels):
-                total[c] += s[c]
-                square[c] += q[c]
-    for c in range(channels):
-        offset = total[c] / count
-        mean[c] = x[0, c] + offset
-        var[c] = max(square[c] / count - offset * offset, 0.0)
-
-
 def plane_normalise(
     start: int, stop: int, x: Any, w: Any, b: Any, mean: Any, var: Any, eps: float, y: Any
 ) -> None:
@@ -98,28 +45,6 @@ def plane_normalise(
             shift += b[c]
         for i in range(source.size):
             target[i] = scale * source[i] + shift
-
-
-def row_normalise(
-    start: int, stop: int, x: Any, w: Any, b: Any, mean: Any, var: Any, eps: float, y: Any
-) -> None:
-    """Y = w (x - mu) r + b, columns of channels."""
-    wide, channels = x.shape[1], mean.size
-    scale, shift = np.empty(wide, np.float32), np.empty(wide, np.float32)
-    for c in range(channels):
-        scale[c] = ONE / np.sqrt(var[c] + np.float32(eps))
-        if w is not None:
-            scale[c] *= w[c]
-        shift[c] = -mean[c] * scale[c]
-        if b is not None:
-            shift[c] += b[c]
-    for first in range(channels, wide, channels):
-        scale[first : first + channels] = scale[:channels]
-        shift[first : first + channels] = shift[:channels]
-    for r in range(start, stop):
-        source, target = x[r], y[r]
-        for i in range(source.size):
-            target[i] = scale[i] * source[i] + shift[i]
 
 
 def plane_gradient(
@@ -140,16 +65,7 @@ def plane_gradient(
     count = x.shape[0] * x.shape[2]
     for c in range(start, stop):
         k = mean[c]
-        total: Any = 0.0
-        dot: Any = 0.0
-        for n in range(x.shape[0]):
-            plane, upstream = x[n, c], dy[n, c]
-            part = part_dot = ZERO
-            for i in range(plane.size):
-                part += upstream[i]
-                part_dot += upstream[i] * (plane[i] - k)
-            total += part
-            dot += part_dot
+        total, dot = sum_and_dot(dy, x, c, k)
         r = 1.0 / np.sqrt(np.float64(var[c]) + eps)
         db[c], dw[c] = total, dot * r
         a = r
@@ -170,127 +86,25 @@ def plane_gradient(
                     target[i] = scale * upstream[i]
 
 
-def row_dots(start: int, stop: int, dy: Any, x: Any, mean: Any, parts: Any) -> None:
-    """Sum dy and dy (x - mu) over every column of a part; start and stop count parts."""
-    wide, channels = x.shape[1], mean.size
-    centre = np.empty(wide, np.float32)
-    for first in range(0, wide, channels):
-        centre[first : first + channels] = mean
-    for part in range(start, stop):
-        s, q = parts[part, 0], parts[part, 1]
-        s[:] = ZERO
-        q[:] = ZERO
-        last = min((part + 1) * PART, x.shape[0])
-        for r in range(part * PART, last - 1, 2):
-            even, odd, up, down = x[r], x[r + 1], dy[r], dy[r + 1]
-            for i in range(even.size):
-                s[i] += up[i] + down[i]
-                q[i] += up[i] * (even[i] - centre[i]) + down[i] * (odd[i] - centre[i])
-        if (last - part * PART) % 2:
-            row, up = x[last - 1], dy[last - 1]
-            for i in range(row.size):
-                s[i] += up[i]
-                q[i] += up[i] * (row[i] - centre[i])
-
-
-def row_constant_gradient(
-    start: int, stop: int, dy: Any, x: Any, w: Any, mean: Any, var: Any, eps: float, dx: Any, parts: Any
-) -> None:
-    """Dx = w r dy where mu and var are constants, and row_dots of the same rows."""
-    wide, channels = x.shape[1], mean.size
-    centre, scale = np.empty(wide, np.float32), np.empty(wide, np.float32)
-    for c in range(channels):
-        scale[c] = ONE / np.sqrt(var[c] + np.float32(eps))
-        if w is not None:
-            scale[c] *= w[c]
-    for first in range(0, wide, channels):
-        centre[first : first + channels] = mean
-        scale[first : first + channels] = scale[:channels]
-    for part in range(start, stop):
-        s, q = parts[part, 0], parts[part, 1]
-        s[:] = ZERO
-        q[:] = ZERO
-        for r in range(part * PART, min((part + 1) * PART, x.shape[0])):
-            row, up, target = x[r], dy[r], dx[r]
-            for i in range(row.size):
-                s[i] += up[i]
-                q[i] += up[i] * (row[i] - centre[i])
-                target[i] = scale[i] * up[i]
-
-
-def row_gradient(
-    start: int,
-    stop: int,
-    dy: Any,
-    x: Any,
-    w: Any,
-    mean: Any,
-    var: Any,
-    eps: float,
-    parts: Any,
-    dx: Any,
-    dw: Any,
-    db: Any,
-) -> None:
-    """Dx in training, and dw and db, of what row_dots left; start and stop count rows."""
-    wide, channels = x.shape[1], mean.size
-    count = x.size // channels
-    total, dot = np.zeros(channels), np.zeros(channels)
-    for part in range(len(parts)):
-        for first in range(0, wide, channels):
-            s, q = parts[part, 0, first : first + channels], parts[part, 1, first : first + channels]
-            for c in range(channels):
-                total[c] += s[c]
-                dot[c] += q[c]
-    scale, slope, shift = np.empty(wide, np.float32), np.empty(wide, np.float32), np.empty(wide, np.float32)
-    for c in range(channels):  # dx = a dy + b x + c
-        r = 1.0 / np.sqrt(np.float64(var[c]) + eps)
-        if start == 0:
-            dw[c], db[c] = dot[c] * r, total[c]
-        a = r
-        if w is not None:
-            a *= w[c]
-        b = -a * r * r * dot[c] / count
-        scale[c], slope[c], shift[c] = a, b, -a * total[c] / count - b * mean[c]
-    for first in range(channels, wide, channels):
-        scale[first : first + channels] = scale[:channels]
-        slope[first : first + channels] = slope[:channels]
-        shift[first : first + channels] = shift[:channels]
-    for n in range(start, stop):
-        source, upstream, target = x[n], dy[n], dx[n]
-        for i in range(source.size):
-            target[i] = scale[i] * upstream[i] + slope[i] * source[i] + shift[i]
-
-
-def fold_dots(start: int, stop: int, parts: Any, total: Any, dot: Any) -> None:
-    """Sum over the parts of every channel, in float64; called once, not over a range."""
-    channels = total.size
-    sums, dots = np.zeros(channels), np.zeros(channels)
-    for part in range(len(parts)):
-        for first in range(0, parts.shape[2], channels):
-            s, q = parts[part, 0, first : first + channels], parts[part, 1, first : first + channels]
-            for c in range(channels):
-                sums[c] += s[c]
-                dots[c] += q[c]
-    for c in range(channels):
-        total[c], dot[c] = sums[c], dots[c]
-
-
 def plane_dots(start: int, stop: int, dy: Any, x: Any, centre: Any, total: Any, dot: Any) -> None:
     """Sum dy and dy (x - centre) over every channel."""
     for c in range(start, stop):
-        k = centre[c]
-        s: Any = 0.0
-        q: Any = 0.0
-        for n in range(x.shape[0]):
-            plane, upstream = x[n, c], dy[n, c]
-            part = part_dot = ZERO
-            for i in range(plane.size):
-                part += upstream[i]
-                part_dot += upstream[i] * (plane[i] - k)
-            s += part
-            q += part_dot
-        total[c], dot[c] = s, q
+        total[c], dot[c] = sum_and_dot(dy, x, c, centre[c])
+
+
+def sum_and_dot(dy: Any, x: Any, c: int, centre: Any) -> Any:
+    """Sum dy and dy (x - centre) over channel c, in float64 from plane to plane."""
+    total: Any = 0.0
+    dot: Any = 0.0
+    for n in range(x.shape[0]):
+        plane, upstream = x[n, c], dy[n, c]
+        part = part_dot = ZERO
+        for i in range(plane.size):
+            part += upstream[i]
+            part_dot += upstream[i] * (plane[i] - centre)
+        total += part
+        dot += part_dot
+    return total, dot
 
 
 def plane_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: Any, dx: Any) -> None:
@@ -301,17 +115,3 @@ def plane_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: An
         scale, slope, shift = a[c], b[c], c0[c]
         for i in range(source.size):
             target[i] = scale * upstream[i] + slope * source[i] + shift
-
-
-def row_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: Any, dx: Any) -> None:
-    """Dx = a dy + b x + c0, columns of channels."""
-    wide = x.shape[1]
-    scale, slope, shift = np.empty(wide, np.float32), np.empty(wide, np.float32), np.empty(wide, np.float32)
-    for first in range(0, wide, a.size):
-        scale[first : first + a.size] = a
-        slope[first : first + a.size] = b
-        shift[first : first + a.size] = c0
-    for r in range(start, stop):
-        source, upstream, target = x[r], dy[r], dx[r]
-        for i in range(source.size):
-            target[i] = scale[i] * upstream[i] + slope[i] * source[i] + shift[i]
