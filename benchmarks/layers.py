@@ -90,6 +90,7 @@ def measure(
         for name, function in functions.items()
     }
     peaks = {name: peak_bytes(step) for name, step in steps.items()}
+    print(f"{layer.name} {sample.name} {layout} {ratio(times, 'ours', 'torch'):.2f}", flush=True)
     return {
         "layer": layer.name,
         "shape": sample.name,

@@ -72,6 +72,7 @@ def measure(
     name: str, make: Any, layout: str, budget: float, peak: float, compiled: bool
 ) -> list[dict[str, Any]]:
     """Compare the variants of one model: forward, loss and backward on 32 pictures."""
+    torch.compiler.reset()  # the limit on recompilations counts what other models, variants and layouts took
     fmt = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     torch.manual_seed(0)
     x = torch.randn(32, 3, 32, 32, device=DEVICE).contiguous(memory_format=fmt)
@@ -113,6 +114,7 @@ def measure(
         )
         eager = variant.removesuffix(" compiled")
         seconds = statistics.median(times[variant])
+        print(f"{name} {layout} {variant} / {against} {ratio(times, variant, against):.2f}", flush=True)
         rows.append(
             {
                 "layer": name,

@@ -85,7 +85,10 @@ def run_script(kind: str, arguments: list[str]) -> int:
 
 
 def measure(kind: str, budget: float, only: str, compiled: bool, threads: int) -> dict[str, Any] | str:
-    """Measure in a fresh process, one thread on one core: the rows, or the last line of what went wrong."""
+    """Measure in a fresh process, one thread on one core: the rows, or the last line of what went wrong.
+
+    What it prints, a line for each row as it comes, goes to stderr.
+    """
     script = shipped("benchmarks") / f"{kind}.py"
     with tempfile.TemporaryDirectory() as temporary:
         rows = Path(temporary) / "rows.json"
@@ -94,7 +97,9 @@ def measure(kind: str, budget: float, only: str, compiled: bool, threads: int) -
         environment |= {"DEEPROB_BENCHMARK_COMPILED": "1"} if compiled else {}
         command = [sys.executable, str(script), str(rows), str(budget), only]
         command = pinned() + command if threads == 1 else command
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, env=environment, stdout=2, stderr=subprocess.PIPE, text=True, check=False
+        )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip() and "USDT" not in line]
             return lines[-1] if lines else f"exit code {done.returncode}"

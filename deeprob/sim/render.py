@@ -68,6 +68,7 @@ class Renderer:
         self.shadow = np.empty((size, size), np.float32)
         self.roof = np.empty((size - 1, size - 1), np.float32)
         self._buffers = raster.make_buffers(self.height, self.width, 0, 0)
+        self._canvas = np.empty((3 * self.height, 3 * self.width), np.uint8)
         casters = self.library.casters
         self._casters = casters._replace(points=np.empty_like(casters.points))
 
@@ -224,36 +225,33 @@ class Renderer:
         self, model: int, P: Array, buffers: raster.Buffers
     ) -> tuple[int, int, int, int, int]:
         """Pixels and box of a silhouette on a canvas of three by three pictures around this one."""
-        canvas = np.empty((3 * self.height, 3 * self.width), np.uint8)
         return raster.silhouette(
-            self.library.meshes, model, P, self.near, buffers.points, canvas, -self.width, -self.height
+            self.library.meshes, model, P, self.near, buffers.points, self._canvas, -self.width, -self.height
         )
 
 
 def to_frame(rendering: Rendering, scene: Scene, *, source: str, key: str, min_visible: float) -> Frame:
     """The Frame of a rendering; instances less visible than `min_visible` have no label."""
-    T_cam_world = invert_transform(rendering.T_world_cam)
     fractions = rendering.visible_fraction
-    instances = []
-    for i in range(scene.labelled):
-        pixels, left, top, right, bottom = rendering.visible[i]
-        if pixels == 0 or fractions[i] < min_visible:
-            continue
-        mask = np.zeros(rendering.owner.shape, np.bool_)  # the system's own zero pages: only a box is written
-        amodal_mask = np.zeros(rendering.owner.shape, np.bool_)
-        raster.write_masks(
-            rendering.owner, rendering.cover, i, rendering.visible[i], rendering.amodal[i], mask, amodal_mask
+    seen = np.flatnonzero((rendering.visible[:, 0] > 0) & (fractions >= min_visible))
+    # One block: the system hands out large ones by large pages, and only the boxes in it are written.
+    masks = np.zeros((len(seen), 2, *rendering.owner.shape), np.bool_)
+    raster.write_masks(
+        rendering.owner, rendering.cover, seen, rendering.visible, rendering.amodal, masks
+    )
+    boxes = rendering.visible[seen, 1:] + np.array([-0.5, -0.5, 0.5, 0.5])
+    T_cam_obj = invert_transform(rendering.T_world_cam) @ scene.T_world_obj[seen]
+    instances = [
+        Instance(
+            class_id=int(scene.models[i]),
+            box_xyxy=boxes[k],
+            mask=masks[k, 0],
+            amodal_mask=masks[k, 1],
+            T_cam_obj=T_cam_obj[k],
+            visible_fraction=float(fractions[i]),
         )
-        instances.append(
-            Instance(
-                class_id=int(scene.models[i]),
-                box_xyxy=np.array([left - 0.5, top - 0.5, right + 0.5, bottom + 0.5]),
-                mask=mask,
-                amodal_mask=amodal_mask,
-                T_cam_obj=T_cam_world @ scene.T_world_obj[i],
-                visible_fraction=float(fractions[i]),
-            )
-        )
+        for k, i in enumerate(seen)
+    ]
     return Frame(
         image=rendering.image,
         depth_m=rendering.depth_m,
