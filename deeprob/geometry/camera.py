@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 def make_intrinsics(fx: float, fy: float, cx: float, cy: float) -> Array:
     """K (3, 3) in pixels. Raises InputError for focal lengths not above 0 and values that are not finite."""
-    if not np.all(np.isfinite([fx, fy, cx, cy])) or fx <= 0 or fy <= 0:
+    if not all(map(math.isfinite, (fx, fy, cx, cy))) or fx <= 0 or fy <= 0:
         raise InputError(
             f"bad intrinsics fx={fx} fy={fy} cx={cx} cy={cy}",
             where="camera.K",
@@ -32,7 +32,7 @@ def intrinsics_from_fov(width: int, height: int, degrees: float) -> Array:
             where="camera.field_of_view",
             expected="between 0 and 180",
         )
-    focal = width / 2 / np.tan(np.radians(degrees) / 2)
+    focal = width / 2 / math.tan(math.radians(degrees) / 2)
     return make_intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2)
 
 

@@ -10,9 +10,9 @@ Array = NDArray[np.float64]
 
 def make_transform(R: ArrayLike | None = None, t: ArrayLike | None = None) -> Array:
     """T (4, 4) from a rotation (3, 3) and a translation (3,); what is left out is the identity."""
-    T = np.eye(4)
-    if R is not None:
-        T[:3, :3] = R
+    T = np.zeros((4, 4))
+    T[3, 3] = 1.0
+    T[:3, :3] = np.eye(3) if R is None else R
     if t is not None:
         T[:3, 3] = t
     return T

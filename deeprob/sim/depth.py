@@ -19,7 +19,7 @@ class DepthRenderer:
 
     def __init__(self, meshes: Sequence[Mesh]) -> None:
         self._meshes = pack(meshes)
-        self._vertices = max(len(mesh.vertices) for mesh in meshes)
+        self._room = max(len(mesh.vertices) for mesh in meshes), max(len(mesh.faces) for mesh in meshes)
         self._buffers: Buffers | None = None
 
     def __call__(self, model: int, T_cam_obj: F64, K: F64, size: tuple[int, int]) -> F32:
@@ -28,7 +28,7 @@ class DepthRenderer:
         T_cam_obj: float64 (4, 4). K: float64 (3, 3), an integer pixel is its centre. size: (H, W).
         """
         if self._buffers is None or self._buffers.owner.shape != size:
-            self._buffers = make_buffers(*size, 1, self._vertices)
+            self._buffers = make_buffers(*size, 1, *self._room)
         P = np.ascontiguousarray(K @ T_cam_obj[:3])[None]
         rasterize(self._meshes, np.array([model]), P, NEAR, 1, self._buffers)
         inverse = self._buffers.inverse_depth

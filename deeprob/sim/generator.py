@@ -23,7 +23,7 @@ from deeprob.sim.render import Renderer, Rendering
 from deeprob.sim.settings import ObjectSettings, SimSettings
 from deeprob.sim.textures import find_pictures
 
-VERSION = 5  # raise it whenever the same settings give other pictures: caches made before are then left alone
+VERSION = 6  # raise it whenever the same settings give other pictures: caches made before are then left alone
 DISTRACTORS = 40  # shapes to draw distractors from
 _VIEW = 1 << 20  # keeps the random numbers of views apart from those of a scene's attempts
 _PIXEL_FREE = ("name", "train_scenes", "val_scenes", "test_scenes", "min_visible")

@@ -17,7 +17,7 @@ TEXTURE_LIMIT = 512  # texels a side
 
 
 class Library:
-    """The objects, packed: color (M, 3), radius, vertex_count, textured (M,); the table's half."""
+    """The objects, packed: color (M, 3), radius, vertex_count, face_count, textured (M,); table: its half (2,)."""
 
     def __init__(self, objects: Sequence[ObjectModel], table: Sequence[float]) -> None:
         meshes = [model.mesh for model in objects]
@@ -25,6 +25,7 @@ class Library:
         self.table = np.asarray(table, np.float64)
         self.radius = np.array([model.radius for model in objects])
         self.vertex_count = np.array([len(mesh.vertices) for mesh in meshes])
+        self.face_count = np.array([len(mesh.faces) for mesh in meshes])
         self.color = np.stack(
             [np.maximum(mesh.colors.reshape(-1, 3).mean(axis=0, dtype=np.float64), 0.05) for mesh in meshes]
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ CAMERA_ATTEMPTS = 20
 def draw(rng: np.random.Generator, ends: list[float]) -> float:
     """A number between two ends, uniformly: what rng.uniform draws, in a third of the time."""
     return ends[0] + (ends[1] - ends[0]) * rng.random()
+
+
+def jitter(rng: np.random.Generator, *shape: int) -> Array:
+    """Numbers from -1 to 1, uniformly."""
+    return 2 * rng.random(shape) - 1
 
 
 @dataclass(frozen=True)
@@ -69,30 +75,29 @@ class Look:
 
 def draw_look(settings: LookSettings, instances: int, rng: np.random.Generator) -> Look:
     """A look for a scene of so many instances."""
-    azimuth = np.radians(draw(rng, settings.light_azimuth))
-    elevation = np.radians(draw(rng, settings.light_elevation))
-    flat = np.cos(elevation)
-    lamp = 1 + settings.light_tint * rng.uniform(-1, 1, 3)
-    hue = rng.uniform(0.05, 0.95, (instances, 3))
-    keeps = rng.uniform(size=instances) >= settings.recolour
-    turn = rng.uniform(0, 2 * np.pi)
-    c, s = np.cos(turn), np.sin(turn)
+    azimuth = math.radians(draw(rng, settings.light_azimuth))
+    elevation = math.radians(draw(rng, settings.light_elevation))
+    flat = math.cos(elevation)
+    lamp = 1 + settings.light_tint * jitter(rng, 3)
+    hue = 0.05 + 0.9 * rng.random((instances, 3))
+    keeps = rng.random(instances) >= settings.recolour
+    turn = 2 * math.pi * rng.random()
+    c, s = math.cos(turn), math.sin(turn)
     contrast, exposure = draw(rng, settings.contrast), draw(rng, settings.exposure)
     look = Look(
-        to_light=np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)]),
+        to_light=np.array([flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(elevation)]),
         ambient=draw(rng, settings.ambient) * lamp,
         diffuse=draw(rng, settings.diffuse) * lamp,
         specular=draw(rng, settings.specular),
         shadow_strength=settings.shadows * draw(rng, settings.shadow_strength),  # drawn in any case
-        tint=1 + settings.tint * rng.uniform(-1, 1, (instances, 3)),
+        tint=1 + settings.tint * jitter(rng, instances, 3),
         recolor=np.where(keeps[:, None], np.nan, hue),
         table=int(rng.integers(POOL)),
-        table_turn=np.array([[c, -s, rng.uniform(0, 1)], [s, c, rng.uniform(0, 1)]]),
-        table_tint=1 + settings.tint * rng.uniform(-1, 1, 3),
+        table_turn=np.array([[c, -s, rng.random()], [s, c, rng.random()]]),
+        table_tint=1 + settings.tint * jitter(rng, 3),
         background=int(rng.integers(POOL)),
         background_shift=rng.integers(0, 1 << 16, 2),
-        background_tint=draw(rng, settings.background_brightness)
-        * (1 + settings.tint * rng.uniform(-1, 1, 3)),
+        background_tint=draw(rng, settings.background_brightness) * (1 + settings.tint * jitter(rng, 3)),
         blur=draw(rng, settings.blur),
         noise=draw(rng, settings.noise),
         gain=float(contrast * exposure),
@@ -130,7 +135,7 @@ def draw_camera(
     else:
         K = intrinsics_from_fov(settings.width, settings.height, draw(rng, settings.field_of_view))
     if settings.K_jitter > 0:
-        zoom, right, down = settings.K_jitter * rng.uniform(-1, 1, 3)
+        zoom, right, down = settings.K_jitter * jitter(rng, 3)
         K = np.diag([1 + zoom, 1 + zoom, 1]) @ K
         K[:2, 2] = K[:2, 2] / (1 + zoom) + settings.width * np.array([right, down])
     for _ in range(CAMERA_ATTEMPTS):
@@ -139,8 +144,9 @@ def draw_camera(
         else:
             poses = read_poses(Path(settings.path))
             T_world_cam = poses[round(turn * len(poses)) % len(poses)]
-        distance = np.linalg.norm(scene.centres - T_world_cam[:3, 3], axis=1)
-        if T_world_cam[2, 3] > settings.near and (distance > radius + settings.near)[: scene.loose].all():
+        away = scene.centres - T_world_cam[:3, 3]
+        clear = (away * away).sum(axis=1) > (radius + settings.near) ** 2
+        if T_world_cam[2, 3] > settings.near and clear[: scene.loose].all():
             return K, T_world_cam
     raise InputError(
         "the camera is inside an object or below the table",
@@ -152,14 +158,24 @@ def draw_camera(
 def _on_the_shell(
     settings: CameraSettings, scene: Scene, rng: np.random.Generator, turn: float | None
 ) -> Array:
-    target = scene.centres[: scene.labelled].mean(axis=0) + settings.look_at_jitter * rng.uniform(-1, 1, 3)
+    ex, ey, ez = jitter(rng, 3).tolist()
+    x, y, z = (scene.centres[: scene.labelled].sum(axis=0) / scene.labelled).tolist()
+    wander = settings.look_at_jitter
+    target = x + wander * ex, y + wander * ey, z + wander * ez
     distance = draw(rng, settings.distance)
-    elevation, azimuth = np.radians(draw(rng, settings.elevation)), np.radians(draw(rng, settings.azimuth))
+    elevation, azimuth = (
+        math.radians(draw(rng, settings.elevation)),
+        math.radians(draw(rng, settings.azimuth)),
+    )
     if turn is not None:
-        azimuth = 2 * np.pi * turn
-    flat = distance * np.cos(elevation)
-    eye = target + np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), distance * np.sin(elevation)])
-    return look_at(eye, target, np.radians(draw(rng, settings.roll)))
+        azimuth = 2 * math.pi * turn
+    flat = distance * math.cos(elevation)
+    eye = (
+        target[0] + flat * math.cos(azimuth),
+        target[1] + flat * math.sin(azimuth),
+        target[2] + distance * math.sin(elevation),
+    )
+    return look_at(eye, target, math.radians(draw(rng, settings.roll)))
 
 
 @functools.lru_cache(maxsize=4)

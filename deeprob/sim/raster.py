@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from deeprob.sim.kernel import F32, F64, I32, I64, U8, U32, Flags, inlined, kernel
 
 NOBODY = 255  # the owner of a pixel that shows no instance
-WIDE = 12  # pixels of a triangle's rectangle from which it pays to compute the span of each row
+FAR = 1e30  # a bound that is none
 MAX_INSTANCES = 32  # amodal masks are bits of one uint32 a pixel
 
 
@@ -55,7 +55,9 @@ class Buffers(NamedTuple):
     inverse_depth float32, 1/Z, 0 where nothing is; face int32; owner uint8; cover uint32, bit i: instance i's
     silhouette; amodal int64 (n, 5): each silhouette's pixels, left, top, right, bottom inside the picture;
     points float64 (5, vertices of all instances): homogeneous pixel, pixel; start int64 (n,), first point of
-    each.
+    each. drawn bool (faces of all instances,): has a pixel, though others may hide it since; slot int64 (n,),
+    first of each;
+    drawn_box int64 (4,): left, top, right, bottom of the rectangle that all of it lies in.
     """
 
     inverse_depth: F32
@@ -65,10 +67,13 @@ class Buffers(NamedTuple):
     amodal: I64
     points: F64
     start: I64
+    drawn: Flags
+    slot: I64
+    drawn_box: I64
 
 
-def make_buffers(height: int, width: int, instances: int, vertices: int) -> Buffers:
-    """Buffers for pictures of this size, of at most so many instances with so many vertices together."""
+def make_buffers(height: int, width: int, instances: int, vertices: int, faces: int) -> Buffers:
+    """Buffers for pictures of this size, and at most so many instances with so many vertices and faces."""
     return Buffers(
         inverse_depth=np.empty((height, width), np.float32),
         face=np.empty((height, width), np.int32),
@@ -77,11 +82,14 @@ def make_buffers(height: int, width: int, instances: int, vertices: int) -> Buff
         amodal=np.empty((instances, 5), np.int64),
         points=np.empty((5, vertices)),
         start=np.empty(instances, np.int64),
+        drawn=np.empty(faces, np.bool_),
+        slot=np.empty(instances, np.int64),
+        drawn_box=np.empty(4, np.int64),
     )
 
 
 @kernel
-def _project(meshes: Meshes, model: int, P: F64, points: F64, start: int) -> float:
+def project(meshes: Meshes, model: int, P: F64, points: F64, start: int) -> float:
     """Write the homogeneous pixels of a model under P (3, 4) = K T, and return its greatest depth."""
     first = meshes.vertex_start[model]
     count = meshes.vertex_start[model + 1] - first
@@ -113,7 +121,7 @@ def _project(meshes: Meshes, model: int, P: F64, points: F64, start: int) -> flo
 
 
 @inlined
-def _bounds(
+def bounds(
     points: F64, a: int, b: int, c: int, near: float, cull: bool, left: int, top: int, right: int, bottom: int
 ) -> tuple[int, int, int, int]:
     """Pixels x0, y0, x1, y1 (inclusive) that a triangle may cover; empty, x0 > x1, where it is not seen."""
@@ -150,17 +158,13 @@ def edges(points: F64, a: int, b: int, c: int) -> tuple[float, ...]:
 
 
 @inlined
-def _span(
-    ea: float, ax: float, eb: float, bx: float, ec: float, cx: float, x0: int, x1: int
-) -> tuple[int, int]:
-    """The pixels of a row where all three edge functions are positive, and at most one more on each side."""
-    low, high = x0 - 0.5, x1 + 0.5
-    for e, slope in ((ea, ax), (eb, bx), (ec, cx)):
-        if slope > 0.0:
-            low = max(low, -e / slope)
-        elif slope < 0.0:
-            high = min(high, -e / slope)
-    return max(x0, int(np.floor(low))), min(x1, int(np.ceil(high)))
+def _side(slope: float, along_y: float, rest: float) -> tuple[float, float, float, float]:
+    """Where an edge function slope x + along_y y + rest is positive: x >= a y + b and x <= c y + d."""
+    if slope > 0.0:
+        return -along_y / slope, -rest / slope, 0.0, FAR
+    if slope < 0.0:
+        return 0.0, -FAR, -along_y / slope, -rest / slope
+    return 0.0, -FAR, 0.0, FAR
 
 
 @inlined
@@ -189,23 +193,27 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
     behind them.
     """
     inverse_depth, face, owner, cover = buffers.inverse_depth, buffers.face, buffers.owner, buffers.cover
-    points = buffers.points
+    points, drawn = buffers.points, buffers.drawn
     height, width = inverse_depth.shape
     inverse_depth[:] = 0.0
     owner[:] = NOBODY
     cover[:] = 0
     limit = 1.0 / near
-    start = 0
+    drawn[:] = False
+    box = buffers.drawn_box
+    box[0], box[1], box[2], box[3] = width, height, -1, -1
+    start = slot = 0
     for i in range(len(models)):
         model = models[i]
-        buffers.start[i] = start
+        buffers.start[i], buffers.slot[i] = start, slot
+        first_face, last_face = meshes.face_start[model], meshes.face_start[model + 1]
         left, top, right, bottom = width, height, -1, -1  # rectangle of its triangles
         bit = np.uint32(1) << np.uint32(i) if i < labelled else np.uint32(0)
         cull = meshes.cull[model]
-        if _project(meshes, model, P[i], points, start) >= near:
-            for f in range(meshes.face_start[model], meshes.face_start[model + 1]):
+        if project(meshes, model, P[i], points, start) >= near:
+            for f in range(first_face, last_face):
                 a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
-                x0, y0, x1, y1 = _bounds(points, a, b, c, near, cull, 0, 0, width - 1, height - 1)
+                x0, y0, x1, y1 = bounds(points, a, b, c, near, cull, 0, 0, width - 1, height - 1)
                 if x0 > x1:
                     continue
                 ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
@@ -213,16 +221,22 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
                     continue
                 top, bottom = min(top, y0), max(bottom, y1)
                 left, right = min(left, x0), max(right, x1)
+                wins = False
+                # Of each row only the span that all three edges bound, and at most one pixel more on each
+                # side, is looked at.
+                al, bl, ar, br = _side(ax, ay, az)
+                cl, dl, cr, dr = _side(bx, by, bz)
+                el, fl, er, fr = _side(cx, cy, cz)
                 for y in range(y0, y1 + 1):
                     ea, eb, ec = ay * y + az, by * y + bz, cy * y + cz
-                    first, last = x0, x1
-                    if x1 - x0 > WIDE:
-                        first, last = _span(ea, ax, eb, bx, ec, cx, x0, x1)
+                    low = max(max(al * y + bl, cl * y + dl), max(el * y + fl, x0 - 0.5))
+                    high = min(min(ar * y + br, cr * y + dr), min(er * y + fr, x1 + 0.5))
+                    first, last = max(x0, int(np.floor(low))), min(x1, int(np.ceil(high)))
                     inverses, covers = inverse_depth[np.uint32(y)], cover[np.uint32(y)]
                     faces, owners = face[np.uint32(y)], owner[np.uint32(y)]
                     for x in range(first, last + 1):
                         wa, wb, wc = ea + ax * x, eb + bx * x, ec + cx * x
-                        if wa < 0.0 or wb < 0.0 or wc < 0.0:
+                        if min(min(wa, wb), wc) < 0.0:
                             continue
                         inverse = wa + wb + wc
                         if inverse > limit:
@@ -233,73 +247,15 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
                             inverses[n] = inverse
                             faces[n] = f
                             owners[n] = i
+                            wins = True
+                drawn[slot + f - first_face] = wins
+        box[0], box[1], box[2], box[3] = (
+            min(box[0], left),
+            min(box[1], top),
+            max(box[2], right),
+            max(box[3], bottom),
+        )
+        slot += last_face - first_face
         start += meshes.vertex_start[model + 1] - meshes.vertex_start[model]
         if i < labelled:
             _measure(cover, bit, left, top, right, bottom, buffers.amodal[i])
-
-
-@kernel
-def silhouette(
-    meshes: Meshes, model: int, P: F64, near: float, points: F64, canvas: U8, left: int, top: int
-) -> tuple[int, int, int, int, int]:
-    """Pixels, left, top, right, bottom of an object alone on a canvas (h, w) that begins at (left, top).
-
-    The canvas is written, and 1 where the object is, inside the box of the object's points alone.
-    """
-    height, width = canvas.shape
-    right, bottom = left + width - 1, top + height - 1
-    pixels, u0, v0, u1, v1 = 0, left + width, top + height, left - 1, top - 1
-    if _project(meshes, model, P, points, 0) < near:
-        return pixels, u0, v0, u1, v1
-    count = meshes.vertex_start[model + 1] - meshes.vertex_start[model]
-    x0, y0, x1, y1 = left, top, right, bottom  # all that is looked at
-    if points[2, :count].min() >= near:
-        us, vs = points[3, :count], points[4, :count]
-        x0, x1 = int(max(left, np.ceil(us.min()))), int(min(right, np.floor(us.max())))
-        y0, y1 = int(max(top, np.ceil(vs.min()))), int(min(bottom, np.floor(vs.max())))
-    for y in range(y0, y1 + 1):
-        canvas[y - top, x0 - left : max(x0, x1 + 1) - left] = 0
-    limit = 1.0 / near
-    cull = meshes.cull[model]
-    for f in range(meshes.face_start[model], meshes.face_start[model + 1]):
-        a, b, c = meshes.faces[f, 0], meshes.faces[f, 1], meshes.faces[f, 2]
-        x0, y0, x1, y1 = _bounds(points, a, b, c, near, cull, left, top, right, bottom)
-        if x0 > x1:
-            continue
-        ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
-        if det == 0.0 or (cull and det > 0.0):
-            continue
-        for y in range(y0, y1 + 1):
-            ea, eb, ec = ay * y + az, by * y + bz, cy * y + cz
-            row = canvas[np.uint32(y - top)]
-            for x in range(x0, x1 + 1):
-                wa, wb, wc = ea + ax * x, eb + bx * x, ec + cx * x
-                inside = wa >= 0.0 and wb >= 0.0 and wc >= 0.0 and wa + wb + wc <= limit
-                n = np.uint32(x - left)
-                if inside and row[n] == 0:
-                    row[n] = 1
-                    pixels += 1
-                    u0, v0, u1, v1 = min(u0, x), min(v0, y), max(u1, x), max(v1, y)
-    return pixels, u0, v0, u1, v1
-
-
-@kernel
-def write_masks(owner: U8, cover: U32, instances: I64, visible: I64, amodal: I64, masks: Flags) -> None:
-    """Set what `instances` (m,) cover in masks (m, 2, H, W) that are False: visible pixels, and silhouettes.
-
-    visible, amodal (n, 5), of every instance: pixels, left, top, right, bottom (inclusive); nothing outside
-    them is looked at.
-    """
-    for k in range(len(instances)):
-        i = instances[k]
-        who, bit = np.uint8(i), np.uint32(1) << np.uint32(i)
-        left, top, right, bottom = visible[i, 1], visible[i, 2], visible[i, 3], visible[i, 4]
-        for y in range(top, bottom + 1):
-            owners, out = owner[y, left : right + 1], masks[k, 0, y, left : right + 1]
-            for n in range(len(owners)):
-                out[n] = owners[n] == who
-        left, top, right, bottom = amodal[i, 1], amodal[i, 2], amodal[i, 3], amodal[i, 4]
-        for y in range(top, bottom + 1):
-            covers, out = cover[y, left : right + 1], masks[k, 1, y, left : right + 1]
-            for n in range(len(covers)):
-                out[n] = covers[n] & bit != 0

@@ -13,12 +13,14 @@ from deeprob.data.frame import Frame, Instance
 from deeprob.errors import InputError
 from deeprob.geometry.camera import Array, invert_intrinsics
 from deeprob.geometry.transform import invert_transform
-from deeprob.sim import raster
+from deeprob.sim import raster, silhouettes
 from deeprob.sim import shade as shading
 from deeprob.sim import table as table_top
 from deeprob.sim.library import Library
+from deeprob.sim.light import Lighting
 from deeprob.sim.look import Look
 from deeprob.sim.physics import Scene
+from deeprob.sim.planes import Bodies, make_planes
 from deeprob.sim.sensor import disturb_depth, disturb_image, make_noise_tile
 from deeprob.sim.settings import LookSettings
 from deeprob.sim.shadow import NOTHING, shadow_map
@@ -67,7 +69,9 @@ class Renderer:
         size = 128 if max(self.width, self.height) <= 256 else 256
         self.shadow = np.empty((size, size), np.float32)
         self.roof = np.empty((size - 1, size - 1), np.float32)
-        self._buffers = raster.make_buffers(self.height, self.width, 0, 0)
+        self._buffers = raster.make_buffers(self.height, self.width, 0, 0, 0)
+        self._planes = make_planes(0)
+        self._picture = np.empty((self.height, self.width), np.uint32)
         self._canvas = np.empty((3 * self.height, 3 * self.width), np.uint8)
         casters = self.library.casters
         self._casters = casters._replace(points=np.empty_like(casters.points))
@@ -97,10 +101,9 @@ class Renderer:
         similarity[:, :, :3] *= scene.scale[:, None, None]
         P = np.ascontiguousarray(K @ similarity)
         raster.rasterize(meshes, scene.models, P, self.near, count, buffers)
-        image = np.empty((self.height, self.width, 3), np.uint8)
         depth = np.empty((self.height, self.width), np.float32)
         visible = np.empty((count, 5), np.int64)
-        self._shade(scene, K, T_world_cam, look, buffers, image, depth, visible)
+        image = self._shade(scene, K, T_world_cam, look, buffers, depth, visible)
         disturb_image(image, look, self.noise)
         disturb_depth(depth, K, look, self.noise)
         amodal = buffers.amodal[:count].copy()
@@ -112,8 +115,11 @@ class Renderer:
     def _room(self, scene: Scene) -> raster.Buffers:
         """Buffers that this scene fits in."""
         vertices = int(self.library.vertex_count[scene.models].sum())
-        if self._buffers.points.shape[1] < vertices or len(self._buffers.start) < len(scene.models):
-            self._buffers = raster.make_buffers(self.height, self.width, len(scene.models), vertices)
+        faces = int(self.library.face_count[scene.models].sum())
+        room = self._buffers
+        if len(room.start) < len(scene.models) or room.points.shape[1] < vertices or len(room.drawn) < faces:
+            self._buffers = raster.make_buffers(self.height, self.width, len(scene.models), vertices, faces)
+            self._planes = make_planes(faces)
         return self._buffers
 
     def _shade(
@@ -123,57 +129,56 @@ class Renderer:
         T_world_cam: Array,
         look: Look,
         buffers: raster.Buffers,
-        image: NDArray[np.uint8],
         depth: NDArray[np.float32],
         visible: NDArray[np.int64],
-    ) -> None:
-        """Colour the rasterised pixels."""
+    ) -> NDArray[np.uint8]:
+        """The picture of what was rasterised; depth and visible are filled."""
+        import cv2
+
         rotation = scene.T_world_obj[:, :3, :3]
         eye = T_world_cam[:3, 3]
         ray = T_world_cam[:3, :3] @ invert_intrinsics(K)
-        half = eye - scene.centres
-        half = half / np.linalg.norm(half, axis=1, keepdims=True) + look.to_light
-        half /= np.linalg.norm(half, axis=1, keepdims=True) + 1e-12
-        tint = np.where(
-            np.isnan(look.recolor) | self.library.textured[scene.models, None] | (look.skin >= 0)[:, None],
-            look.tint,
-            look.recolor / self.library.color[scene.models],
-        )
-        bodies = shading.Bodies(
+        half = _unit(_unit(eye - scene.centres) + look.to_light)
+        own = self.library.textured[scene.models] | (look.skin >= 0) | np.isnan(look.recolor[:, 0])
+        tint = np.where(own[:, None], look.tint, look.recolor / self.library.color[scene.models])
+        light = self._light(scene, look, eye, ray)
+        bodies = Bodies(
             scene.scale,
             look.to_light @ rotation,
-            np.einsum("nji,nj->ni", rotation, half),
-            tint,
+            (half[:, None] @ rotation)[:, 0],
+            tint * light.ambient,
+            tint * light.diffuse,
             look.skin,
             look.skin_place,
             *self.pool.skins,
         )
-        light = self._light(scene, look)
         table = table_top.Surface(
             self.library.table,
+            float(look.to_light[2]),
             *self.pool.table(look.table),
             look.table_turn * TEXTURE_SIZE,
             look.table_tint,
             self.pool.background(look.background)[: self.height, : self.width],
             look.background_shift,
-            look.background_tint,
+            look.background_tint * look.gain,
         )
-        table_top.shade_table(eye, ray, table, light, buffers, image, depth)
+        table_top.shade_table(eye, ray, table, light, buffers, self._picture, depth)
         shading.shade_objects(
             self.library.meshes,
             scene.models,
             buffers,
+            self._planes,
             float(K[0, 0]),
-            eye,
-            ray,
             bodies,
             light,
-            image,
+            self._picture,
             depth,
             visible,
         )
+        rgb = cv2.cvtColor(self._picture.view(np.uint8).reshape(*depth.shape, 4), cv2.COLOR_RGBA2RGB)
+        return np.asarray(rgb, np.uint8)
 
-    def _light(self, scene: Scene, look: Look) -> shading.Lighting:
+    def _light(self, scene: Scene, look: Look, eye: Array, ray: Array) -> Lighting:
         """The lamp, with a shadow map that spans the objects."""
         x, y, z = look.to_light
         level = math.hypot(
@@ -197,37 +202,42 @@ class Renderer:
             shadow_map(self._casters, scene.models, A, self.shadow, self.roof)
         else:
             self.shadow[:] = self.roof[:] = NOTHING
-        return shading.Lighting(
-            look.ambient,
-            look.diffuse,
-            look.specular,
-            float(look.to_light[2]),
+        from_camera = np.empty((3, 4))
+        from_camera[:, :3] = to_shadow[:, :3] @ ray
+        from_camera[:, 3] = to_shadow[:, :3] @ eye + to_shadow[:, 3]
+        return Lighting(
+            look.ambient * look.gain,
+            look.diffuse * look.gain,
+            255.0 * look.specular * look.gain,
             look.shadow_strength,
             0.003 + 1.5 * texel,
             self.shadow,
-            self.roof,
-            to_shadow,
-            look.gain,
+            self.roof.reshape(-1),
+            from_camera,
             look.offset,
         )
 
     def _not_inside(self, amodal: NDArray[np.int64]) -> list[int]:
         """The instances whose silhouette may lie, or go on, outside the picture."""
-        inside = (
-            (amodal[:, 1] > 0)
-            & (amodal[:, 2] > 0)
-            & (amodal[:, 3] < self.width - 1)
-            & (amodal[:, 4] < self.height - 1)
-        )
-        return [int(i) for i in np.flatnonzero((amodal[:, 0] == 0) | ~inside)]
+        right, bottom = self.width - 1, self.height - 1
+        return [
+            i
+            for i, (pixels, x0, y0, x1, y1) in enumerate(amodal.tolist())
+            if pixels == 0 or x0 == 0 or y0 == 0 or x1 == right or y1 == bottom
+        ]
 
     def _whole_silhouette(
         self, model: int, P: Array, buffers: raster.Buffers
     ) -> tuple[int, int, int, int, int]:
         """Pixels and box of a silhouette on a canvas of three by three pictures around this one."""
-        return raster.silhouette(
+        return silhouettes.silhouette(
             self.library.meshes, model, P, self.near, buffers.points, self._canvas, -self.width, -self.height
         )
+
+
+def _unit(vectors: Array) -> Array:
+    """Vectors (n, 3), each of length one."""
+    return np.asarray(vectors / (np.sqrt((vectors * vectors).sum(axis=1))[:, None] + 1e-12))
 
 
 def to_frame(rendering: Rendering, scene: Scene, *, source: str, key: str, min_visible: float) -> Frame:
@@ -236,7 +246,7 @@ def to_frame(rendering: Rendering, scene: Scene, *, source: str, key: str, min_v
     seen = np.flatnonzero((rendering.visible[:, 0] > 0) & (fractions >= min_visible))
     # One block: the system hands out large ones by large pages, and only the boxes in it are written.
     masks = np.zeros((len(seen), 2, *rendering.owner.shape), np.bool_)
-    raster.write_masks(
+    silhouettes.write_masks(
         rendering.owner, rendering.cover, seen, rendering.visible, rendering.amodal, masks
     )
     boxes = rendering.visible[seen, 1:] + np.array([-0.5, -0.5, 0.5, 0.5])

@@ -7,58 +7,19 @@ is gathered pixel by pixel into rows; the arithmetic that all pixels share then 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from deeprob.sim.kernel import F32, F64, I32, I64, U8, U32, inlined, kernel
-from deeprob.sim.raster import NOBODY, Buffers, Meshes, edges
-from deeprob.sim.shadow import lit
-from deeprob.sim.textures import LEVELS
-
-
-class Lighting(NamedTuple):
-    """One lamp and its shadows.
-
-    ambient, diffuse (3,); specular; up: the share of the lamp that meets a horizontal surface; strength: what
-    a shadow takes; bias metres; shadow float32 (S, S) and roof (S - 1, S - 1): as shadow_map writes them,
-    to_shadow (3, 4): world point to shadow pixel and height; gain, offset: exposure and contrast.
-    """
-
-    ambient: F64
-    diffuse: F64
-    specular: float
-    up: float
-    strength: float
-    bias: float
-    shadow: F32
-    roof: F32
-    to_shadow: F64
-    gain: float
-    offset: float
-
-
-class Bodies(NamedTuple):
-    """The instances: scale (n,); to_light, to_half (n, 3), unit, in each object's frame; tint (n, 3).
-
-    skin, skin_place: as in Look. skin_texels uint32 (T,), skin_mips int64 (textures, LEVELS, 3): as in
-    Meshes.
-    """
-
-    scale: F64
-    to_light: F64
-    to_half: F64
-    tint: F64
-    skin: I64
-    skin_place: F64
-    skin_texels: U32
-    skin_mips: I64
+from deeprob.sim.light import Lighting, pack, reach
+from deeprob.sim.planes import COLOR, INVERSE, NORMAL, PLACE, Bodies, Planes, along, fill_planes
+from deeprob.sim.raster import NOBODY, Buffers, Meshes
+from deeprob.sim.textures import halving
 
 
 @inlined
-def _texel(texels: U32, mips: I64, level: int, s: float, t: float) -> tuple[float, float, float]:
-    """Bilinear colour, 0..255, at (s, t) in texels of level 0, repeating, t downwards."""
-    first, height, width = mips[level, 0], mips[level, 1], mips[level, 2]
+def _texel(texels: U32, mips: I64, number: int, level: int, s: float, t: float) -> tuple[float, float, float]:
+    """Bilinear colour, 0..255, of a texture at (s, t) in texels of level 0, repeating, t downwards."""
+    first, height, width = mips[number, level, 0], mips[number, level, 1], mips[number, level, 2]
     shrink = 1.0 / (1 << level)
     s, t = s * shrink - 0.5, t * shrink - 0.5
     sf, tf = np.floor(s), np.floor(t)
@@ -75,233 +36,171 @@ def _texel(texels: U32, mips: I64, level: int, s: float, t: float) -> tuple[floa
 
 
 @inlined
-def halving(texels_per_pixel: float) -> int:
-    """The halving whose texels are about as large as a pixel."""
-    level = 0
-    while texels_per_pixel > 1.5 and level < LEVELS - 1:
-        texels_per_pixel *= 0.5
-        level += 1
-    return level
+def _run(owners: U8, faces: I32, first: int, end: int) -> int:
+    """Where the run of pixels ends that begins at `first` and shows one face of one instance."""
+    i, f, last = owners[np.uintp(first)], faces[np.uintp(first)], first + 1
+    while last < end and faces[np.uintp(last)] == f and owners[np.uintp(last)] == i:
+        last += 1
+    return last
 
 
-@inlined
-def grey(value: float) -> np.uint8:
-    """A colour value as uint8, clipped and rounded."""
-    return np.uint8(min(max(value, 0.0), 255.0) + 0.5)
-
-
-@inlined
-def _nine(values: F32) -> tuple[tuple[float, float, float], ...]:
-    """The numbers of a (3, 3) array, read once."""
-    return (
-        (np.float64(values[0, 0]), np.float64(values[0, 1]), np.float64(values[0, 2])),
-        (np.float64(values[1, 0]), np.float64(values[1, 1]), np.float64(values[1, 2])),
-        (np.float64(values[2, 0]), np.float64(values[2, 1]), np.float64(values[2, 2])),
-    )
-
-
-@inlined
+@kernel
 def _gather(
-    meshes: Meshes,
-    model: int,
-    bodies: Bodies,
-    instance: int,
-    points: F64,
-    start: int,
-    focal: float,
+    planes: Planes,
+    slots: I64,
+    owners: U8,
     faces: I32,
-    x0: int,
+    first: int,
+    end: int,
     y: int,
-    rows: F64,
-) -> None:
-    """Depth, normal and unlit colour of pixels x0, x0 + 1, ... of row y, to rows 0, 1-3 and 4-6.
+    z: F32,
+    nx: F32,
+    ny: F32,
+    nz: F32,
+    red: F32,
+    green: F32,
+    blue: F32,
+) -> bool:
+    """Depth, normal and unlit colour of pixels first..end - 1 of row y, and whether any has a texture."""
+    plane, textured, one, any_texture = planes.plane, planes.textured, np.float32(1), False
+    while first < end:
+        i = owners[np.uintp(first)]
+        if i == NOBODY:
+            first += 1
+            continue
+        last = _run(owners, faces, first, end)
+        s, x = np.uintp(slots[i] + faces[np.uintp(first)]), float(first)
+        any_texture |= textured[s]
+        w, dw = along(plane, s, INVERSE, x, y)
+        a, da = along(plane, s, NORMAL, x, y)
+        b, db = along(plane, s, NORMAL + 1, x, y)
+        c, dc = along(plane, s, NORMAL + 2, x, y)
+        p, dp = along(plane, s, COLOR, x, y)
+        q, dq = along(plane, s, COLOR + 1, x, y)
+        r, dr = along(plane, s, COLOR + 2, x, y)
+        for m in range(first, last):
+            n, k = np.uintp(m), np.float32(np.int32(m - first))
+            depth = one / (w + dw * k)
+            z[n] = depth
+            nx[n], ny[n], nz[n] = a + da * k, b + db * k, c + dc * k
+            red[n], green[n], blue[n] = (p + dp * k) * depth, (q + dq * k) * depth, (r + dr * k) * depth
+        first = last
+    return any_texture
 
-    faces: what they show, of one instance of `model`, whose first point is `start`; focal: pixels.
-    """
-    skin, scale = bodies.skin[instance], bodies.scale[instance]
-    first_vertex = meshes.vertex_start[model]
-    zs, reds, greens, blues = rows[0], rows[4], rows[5], rows[6]
-    nxs, nys, nzs = rows[1], rows[2], rows[3]
-    count = len(faces)
-    first = 0
-    while first < count:
-        f = np.uint32(faces[np.uint32(first)])  # an index without a sign: nothing to wrap
-        last = first + 1
-        while last < count and np.uint32(faces[np.uint32(last)]) == f:
-            last += 1
-        a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
-        ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
-        side = -1.0 if det > 0.0 else 1.0  # the back of an open surface
-        ((nax, nay, naz), (nbx, nby, nbz), (ncx, ncy, ncz)) = _nine(meshes.normals[f])
-        ((ra, ga, ba), (rb, gb, bb), (rc, gc, bc)) = _nine(meshes.colors[f])
-        texture = meshes.texture[f]
-        # Over the depth, everything is affine along the row; of a normal the length does not matter.
-        ea, eb, ec = ay * y + az, by * y + bz, cy * y + cz
-        inverse, slope = ea + eb + ec, ax + bx + cx
-        nx0, nx1 = side * (ea * nax + eb * nbx + ec * ncx), side * (ax * nax + bx * nbx + cx * ncx)
-        ny0, ny1 = side * (ea * nay + eb * nby + ec * ncy), side * (ax * nay + bx * nby + cx * ncy)
-        nz0, nz1 = side * (ea * naz + eb * nbz + ec * ncz), side * (ax * naz + bx * nbz + cx * ncz)
-        for m in range(first, last):
-            n, x = np.uint32(m), x0 + m
-            zs[n] = 1.0 / (inverse + slope * x)
-            nxs[n], nys[n], nzs[n] = nx0 + nx1 * x, ny0 + ny1 * x, nz0 + nz1 * x
-        one_color = ra == rb and ga == gb and ba == bb and ra == rc and ga == gc and ba == bc
-        if skin >= 0:
-            _wrap(
-                meshes,
-                bodies,
-                instance,
-                f,
-                first_vertex,
-                focal,
-                (ea, eb, ec),
-                (ax, bx, cx),
-                first,
-                last,
-                x0,
-                rows,
-            )
-            first = last
-            continue
-        if texture < 0 and one_color:
+
+@kernel
+def _lay_textures(
+    meshes: Meshes,
+    bodies: Bodies,
+    planes: Planes,
+    slots: I64,
+    owners: U8,
+    faces: I32,
+    first: int,
+    end: int,
+    y: int,
+    z: F32,
+    red: F32,
+    green: F32,
+    blue: F32,
+) -> None:
+    """Multiply the colours that _gather left by the textures of their faces."""
+    plane, textured, density, share = planes.plane, planes.textured, planes.density, np.float32(1 / 255)
+    while first < end:
+        i, f = owners[np.uintp(first)], faces[np.uintp(first)]
+        last = _run(owners, faces, first, end)
+        if i != NOBODY and textured[slots[i] + f]:
+            slot, skin = np.uintp(slots[i] + f), bodies.skin[i]
+            s, ds = along(plane, slot, PLACE, float(first), y)
+            t, dt = along(plane, slot, PLACE + 1, float(first), y)
+            level = halving(density[slot] * z[np.uintp((first + last) // 2)])
             for m in range(first, last):
-                n = np.uint32(m)
-                reds[n], greens[n], blues[n] = 255.0 * ra, 255.0 * ga, 255.0 * ba
-            first = last
-            continue
-        for m in range(first, last):
-            n, x = np.uint32(m), x0 + m
-            z = zs[n]
-            wa, wb, wc = (ea + ax * x) * z, (eb + bx * x) * z, (ec + cx * x) * z
-            red, green, blue = 255.0, 255.0, 255.0
-            if texture >= 0:
-                uv, mips = meshes.uv[f], meshes.mips[texture]
-                s = (wa * uv[0, 0] + wb * uv[1, 0] + wc * uv[2, 0]) * mips[0, 2]
-                t = (1.0 - (wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1])) * mips[0, 1]
-                level = halving(meshes.texel_density[f] * z / (focal * scale))
-                red, green, blue = _texel(meshes.texels, mips, level, s, t)
-            reds[n] = (wa * ra + wb * rb + wc * rc) * red
-            greens[n] = (wa * ga + wb * gb + wc * gc) * green
-            blues[n] = (wa * ba + wb * bb + wc * bc) * blue
+                n, k = np.uintp(m), np.float32(np.int32(m - first))
+                u, v = (s + ds * k) * z[n], (t + dt * k) * z[n]
+                if skin >= 0:
+                    color = _texel(bodies.skin_texels, bodies.skin_mips, skin, level, u, v)
+                else:
+                    color = _texel(meshes.texels, meshes.mips, meshes.texture[f], level, u, v)
+                red[n] *= color[0] * share
+                green[n] *= color[1] * share
+                blue[n] *= color[2] * share
         first = last
 
 
 @inlined
-def _wrap(
-    meshes: Meshes,
-    bodies: Bodies,
-    instance: int,
-    f: np.uint32,
-    first_vertex: int,
-    focal: float,
-    at_zero: tuple[float, float, float],
-    slopes: tuple[float, float, float],
-    first: int,
-    last: int,
-    x0: int,
-    rows: F64,
-) -> None:
-    """Unlit colour of pixels x0 + first to x0 + last - 1 of face f, whose object is wrapped in a texture.
-
-    The texture is laid on along the axis of the object that the face looks along most (cube mapping), so that
-    a mesh needs no texture coordinates. at_zero, slopes: of the edge functions along the row.
-    """
-    zs, reds, greens, blues = rows[0], rows[4], rows[5], rows[6]
-    i, j, k = meshes.faces[f, 0], meshes.faces[f, 1], meshes.faces[f, 2]
-    xs, ys, zs_of = meshes.vertices[0], meshes.vertices[1], meshes.vertices[2]
-    i, j, k = first_vertex + i, first_vertex + j, first_vertex + k
-    ux, uy, uz = xs[j] - xs[i], ys[j] - ys[i], zs_of[j] - zs_of[i]
-    vx, vy, vz = xs[k] - xs[i], ys[k] - ys[i], zs_of[k] - zs_of[i]
-    nx, ny, nz = abs(uy * vz - uz * vy), abs(uz * vx - ux * vz), abs(ux * vy - uy * vx)
-    across = 1 if nx >= ny and nx >= nz else 0
-    down = 1 if nz > nx and nz > ny else 2
-    mips, place = bodies.skin_mips[bodies.skin[instance]], bodies.skin_place[instance]
-    size = float(mips[0, 1])
-    density = size / place[0] * bodies.scale[instance]  # texels a metre of the unscaled mesh
-    level = halving(size / place[0] * zs[first] / focal)
-    sa, sb, sc = meshes.vertices[across, i], meshes.vertices[across, j], meshes.vertices[across, k]
-    ta, tb, tc = meshes.vertices[down, i], meshes.vertices[down, j], meshes.vertices[down, k]
-    for m in range(first, last):
-        n, x = np.uint32(m), x0 + m
-        z = zs[n] * density
-        wa, wb, wc = at_zero[0] + slopes[0] * x, at_zero[1] + slopes[1] * x, at_zero[2] + slopes[2] * x
-        s = (wa * sa + wb * sb + wc * sc) * z + place[1] * size
-        t = (wa * ta + wb * tb + wc * tc) * z + place[2] * size
-        reds[n], greens[n], blues[n] = _texel(bodies.skin_texels, mips, level, s, t)
+def _three(values: F64, i: int) -> tuple[np.float32, np.float32, np.float32]:
+    """The three numbers of row i."""
+    return np.float32(values[i, 0]), np.float32(values[i, 1]), np.float32(values[i, 2])
 
 
-@inlined
+@kernel
 def _illuminate(
     bodies: Bodies,
-    i: int,
     light: Lighting,
-    S: F64,
-    x0: int,
+    owners: U8,
+    first: int,
+    end: int,
     y: int,
-    rows: F64,
-    cells: U32,
-    pixels: U8,
-    depth: F32,
+    x: F32,
+    z: F32,
+    nx: F32,
+    ny: F32,
+    nz: F32,
+    red: F32,
+    green: F32,
+    blue: F32,
+    share: F32,
+    cells: I32,
+    pixels: U32,
+    visible: I64,
 ) -> None:
-    """Light what _gather left of pixels x0, x0 + 1, ... of row y, which show instance i.
+    """Light what _gather left of pixels first..end - 1 of row y, and count what is visible.
 
-    S (3, 4): from (u, v, 1) z, 1 to shadow pixel and height. Short loops over few arrays, without branches,
-    are what the compiler vectorises; only the one that looks at the shadows branches.
+    Short loops over few arrays, without branches, are what the compiler vectorises.
     """
-    count = len(pixels)
-    zs, nxs, nys, nzs = rows[0], rows[1], rows[2], rows[3]
-    reds, greens, blues, heights = rows[4], rows[5], rows[6], rows[7]
-    lx, ly, lz = bodies.to_light[i, 0], bodies.to_light[i, 1], bodies.to_light[i, 2]
-    hx, hy, hz = bodies.to_half[i, 0], bodies.to_half[i, 1], bodies.to_half[i, 2]
-    lamps, shines, reach = nxs, nys, heights  # each takes the place of what is read last to make it
-    for n in range(count):
-        nx, ny, nz = nxs[n], nys[n], nzs[n]
-        unit = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
-        lamp, shine = (nx * lx + ny * ly + nz * lz) * unit, (nx * hx + ny * hy + nz * hz) * unit
-        lamps[n] = lamp if lamp > 0.0 else 0.0
-        shines[n] = shine if (lamp > 0.0) & (shine > 0.0) else 0.0
-    for n in range(count):
-        depth[n] = zs[n]
-    roofs, across, size = light.roof.reshape(-1), np.int32(light.roof.shape[1]), light.shadow.shape[0] - 1.0
-    Sux, Suy, Suz, Su = S[0, 0], S[0, 1] * y, S[0, 2], S[0, 3]
-    Svx, Svy, Svz, Sv = S[1, 0], S[1, 1] * y, S[1, 2], S[1, 3]
-    Shx, Shy, Shz, Sh = S[2, 0], S[2, 1] * y, S[2, 2], S[2, 3]
-    bias, strength = light.bias, light.strength
-    for n in range(count):
-        x, z = x0 + n, zs[n]
-        u, v, h = (
-            Su + z * (Sux * x + Suy + Suz),
-            Sv + z * (Svx * x + Svy + Svz),
-            Sh + z * (Shx * x + Shy + Shz) + bias,
-        )
-        inside = (lamps[n] > 0.0) & (u >= 0.0) & (v >= 0.0) & (u < size) & (v < size)
-        u, v = (u, v) if inside else (0.0, 0.0)
-        heights[n] = h if inside else np.inf
-        cells[n] = np.int32(v) * across + np.int32(u)
-    for n in range(count):
-        share = 1.0
-        if not roofs[cells[n]] <= heights[n]:
-            x, z = x0 + n, zs[n]
-            u, v = Su + z * (Sux * x + Suy + Suz), Sv + z * (Svx * x + Svy + Svz)
-            share = lit(light.shadow, u, v, heights[n])
-        reach[n] = 1.0 - strength * (1.0 - share)
-    ambient_red, ambient_green, ambient_blue = light.ambient
-    diffuse_red, diffuse_green, diffuse_blue = light.diffuse
-    tint_red, tint_green, tint_blue = bodies.tint[i, 0], bodies.tint[i, 1], bodies.tint[i, 2]
-    gain, offset, specular = light.gain, light.offset, 255.0 * light.specular
-    for n in range(count):
-        lamp, shine = lamps[n] * reach[n], shines[n]
-        shine *= shine
-        shine *= shine
-        shine *= shine
-        shine *= shine  # the 16th power
-        shine *= specular * reach[n]
-        red = reds[n] * tint_red * (ambient_red + lamp * diffuse_red) + shine
-        green = greens[n] * tint_green * (ambient_green + lamp * diffuse_green) + shine
-        blue = blues[n] * tint_blue * (ambient_blue + lamp * diffuse_blue) + shine
-        pixels[n, 0] = grey(red * gain + offset)
-        pixels[n, 1] = grey(green * gain + offset)
-        pixels[n, 2] = grey(blue * gain + offset)
+    to_light, to_half, dark, bright = bodies.to_light, bodies.to_half, bodies.dark, bodies.bright
+    specular, offset = np.float32(light.specular), np.float32(light.offset)
+    zero, one, tiny = np.float32(0), np.float32(1), np.float32(1e-30)
+    lamps, shines = nx, ny  # each takes the place of what is read last to make it
+    begin = first
+    while begin < end:
+        i = owners[np.uintp(begin)]
+        stop = begin + 1
+        while stop < end and owners[np.uintp(stop)] == i:
+            stop += 1
+        if i == NOBODY:
+            begin = stop
+            continue
+        if i < len(visible):
+            visible[i, 0] += stop - begin
+            visible[i, 1], visible[i, 2] = min(visible[i, 1], begin), min(visible[i, 2], y)
+            visible[i, 3], visible[i, 4] = max(visible[i, 3], stop - 1), max(visible[i, 4], y)
+        lx, ly, lz = _three(to_light, i)
+        hx, hy, hz = _three(to_half, i)
+        for m in range(begin, stop):
+            n = np.uintp(m)
+            a, b, c = nx[n], ny[n], nz[n]
+            unit = one / np.sqrt(a * a + b * b + c * c + tiny)
+            lamp, shine = (a * lx + b * ly + c * lz) * unit, (a * hx + b * hy + c * hz) * unit
+            lamps[n] = lamp if lamp > zero else zero
+            shines[n] = shine if (lamp > zero) & (shine > zero) else zero
+        reach(light, begin, stop, y, x, z, lamps, cells, share)
+        ar, ag, ab = _three(dark, i)
+        dr, dg, db = _three(bright, i)
+        for m in range(begin, stop):
+            n = np.uintp(m)
+            lamp, shine = lamps[n] * share[n], shines[n]
+            shine *= shine
+            shine *= shine
+            shine *= shine
+            shine *= shine  # the 16th power
+            shine = shine * (specular * share[n]) + offset
+            pixels[n] = pack(
+                red[n] * (ar + lamp * dr) + shine,
+                green[n] * (ag + lamp * dg) + shine,
+                blue[n] * (ab + lamp * db) + shine,
+            )
+        begin = stop
 
 
 @kernel
@@ -309,53 +208,53 @@ def shade_objects(
     meshes: Meshes,
     models: I64,
     buffers: Buffers,
+    planes: Planes,
     focal: float,
-    eye: F64,
-    ray: F64,
     bodies: Bodies,
     light: Lighting,
-    image: U8,
+    picture: U32,
     depth: F32,
     visible: I64,
 ) -> None:
-    """Colour the pixels that show an instance; visible (n, 5): their number, left, top, right, bottom."""
-    owner, M = buffers.owner, light.to_shadow
-    height, width = owner.shape
+    """Colour the pixels that show an instance; visible (n, 5): their number, left, top, right, bottom.
+
+    Loops are called once a row: that they hold what they are given is counted, which costs as much as pixels.
+    """
+    height, width = depth.shape
+    slots = np.empty(len(models), np.int64)  # where face 0 of each instance's library would lie in planes
+    for i in range(len(models)):
+        slots[i] = buffers.slot[i] - meshes.face_start[models[i]]
+        fill_planes(meshes, models[i], bodies, i, buffers, focal, planes)
     for i in range(len(visible)):
         visible[i, 0], visible[i, 1], visible[i, 2], visible[i, 3], visible[i, 4] = 0, width, height, -1, -1
-    S = np.empty((3, 4))  # shadow pixel and height = S[:, :3] (u, v, 1) z + S[:, 3]
-    for k in range(3):
-        S[k, :3] = M[k, 0] * ray[0] + M[k, 1] * ray[1] + M[k, 2] * ray[2]
-        S[k, 3] = M[k, 0] * eye[0] + M[k, 1] * eye[1] + M[k, 2] * eye[2] + M[k, 3]
-    rows, cells = np.empty((8, width)), np.empty(width, np.uint32)
-    for y in range(height):
-        owners, faces = owner[y], buffers.face[y]
-        end = 0
-        for x0 in range(width):
-            if x0 < end or owners[x0] == NOBODY:
-                continue
-            i = owners[x0]
-            end = x0 + 1
-            while end < width and owners[np.uint32(end)] == i:
-                end += 1
-            # Pixels x0 to end - 1 of the row show instance i.
-            if i < len(visible):
-                seen = visible[i]
-                seen[0] += end - x0
-                seen[1], seen[2] = min(seen[1], x0), min(seen[2], y)
-                seen[3], seen[4] = max(seen[3], end - 1), max(seen[4], y)
-            run, cell = rows[:, : end - x0], cells[: end - x0]
-            _gather(
-                meshes,
-                models[i],
-                bodies,
-                i,
-                buffers.points,
-                buffers.start[i],
-                focal,
-                faces[x0:end],
-                x0,
-                y,
-                run,
-            )
-            _illuminate(bodies, i, light, S, x0, y, run, cell, image[y, x0:end], depth[y, x0:end])
+    x, rows, cells = (
+        np.arange(width).astype(np.float32),
+        np.empty((7, width), np.float32),
+        np.empty(width, np.int32),
+    )
+    nx, ny, nz, red, green, blue, share = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6]
+    first, end = buffers.drawn_box[0], buffers.drawn_box[2] + 1
+    for y in range(buffers.drawn_box[1], buffers.drawn_box[3] + 1):
+        owners, faces, z = buffers.owner[y], buffers.face[y], depth[y]
+        if _gather(planes, slots, owners, faces, first, end, y, z, nx, ny, nz, red, green, blue):
+            _lay_textures(meshes, bodies, planes, slots, owners, faces, first, end, y, z, red, green, blue)
+        _illuminate(
+            bodies,
+            light,
+            owners,
+            first,
+            end,
+            y,
+            x,
+            z,
+            nx,
+            ny,
+            nz,
+            red,
+            green,
+            blue,
+            share,
+            cells,
+            picture[y],
+            visible,
+        )

@@ -11,26 +11,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeprob.sim.kernel import F32, F64, I64, U8, U32, inlined, kernel
+from deeprob.sim.kernel import F32, F64, I64, U32, inlined, kernel
+from deeprob.sim.light import Lighting, pack, reach
 from deeprob.sim.raster import NOBODY, Buffers
-from deeprob.sim.shade import Lighting, grey, halving
-from deeprob.sim.shadow import lit
+from deeprob.sim.textures import halving
 
 
 class Surface(NamedTuple):
     """The table top and what lies behind it.
 
-    half (2,): half extents in metres, 0 for no table. texels uint32 (T,), mips int64 (LEVELS, 3): as in
-    Meshes, one texture. turn (2, 3): from a point (x, y, 1) of the table to texels. tint (3,). background
-    uint8 (H, W, 3), repeated from `shift` (2,), times background_tint (3,).
+    half (2,): half extents in metres, 0 for no table; up: the share of the lamp that meets it. texels uint32
+    (T,), mips int64 (LEVELS, 3): as in Meshes, one texture. turn (2, 3): from a point (x, y, 1) of the table
+    to texels. tint (3,). background uint32 (H, W), red in the lowest byte, repeated from `shift` (2,) pixels,
+    times background_tint (3,), exposure included.
     """
 
     half: F64
+    up: float
     texels: U32
     mips: I64
     turn: F64
     tint: F64
-    background: U8
+    background: U32
     shift: I64
     background_tint: F64
 
@@ -46,131 +48,122 @@ def _half_line(at_zero: float, slope: float, x0: float, x1: float) -> tuple[floa
 
 @kernel
 def shade_table(
-    eye: F64, ray: F64, table: Surface, light: Lighting, buffers: Buffers, image: U8, depth: F32
+    eye: F64, ray: F64, table: Surface, light: Lighting, buffers: Buffers, picture: U32, depth: F32
 ) -> None:
     """Draw the table and the background wherever no object is nearer; those pixels become NOBODY's.
 
-    eye (3,), ray (3, 3): world ray = ray @ (u, v, 1), of unit length along the optical axis.
+    eye (3,), ray (3, 3): world ray = ray @ (u, v, 1), of unit length along the optical axis. picture uint32
+    (H, W), depth float32 (H, W): every pixel of both is written.
     """
-    owner, inverse_depth = buffers.owner, buffers.inverse_depth
-    height, width = owner.shape
+    height, width = depth.shape
     q = -ray[2] / eye[2]  # inverse depth of the plane z = 0
     X, Y = ray[0] + eye[0] * q, ray[1] + eye[1] * q  # times the depth: the point on the plane
     S = table.turn[0, 0] * X + table.turn[0, 1] * Y + table.turn[0, 2] * q
     T = table.turn[1, 0] * X + table.turn[1, 1] * Y + table.turn[1, 2] * q
-    M = light.to_shadow
-    U = M[0, 0] * X + M[0, 1] * Y + M[0, 3] * q
-    V = M[1, 0] * X + M[1, 1] * Y + M[1, 3] * q
-    H = M[2, 0] * X + M[2, 1] * Y + (M[2, 3] + light.bias) * q
-    bright, dark, behind = _grey_tables(table, light)
+    U = light.to_shadow[0, :3] + light.to_shadow[0, 3] * q
+    V = light.to_shadow[1, :3] + light.to_shadow[1, 3] * q
     per_pixel = np.sqrt(abs(S[0] * T[1] - S[1] * T[0]))  # texels a pixel, over the squared depth
     size = light.shadow.shape[0] - 1.0
-    texels, cells, heights = (
-        np.empty(width, np.uint32),
-        np.empty(width, np.uint32),
-        np.empty(width, np.float32),
-    )
-    roofs, across = light.roof.reshape(-1), np.int32(light.roof.shape[1])
-    columns, one, none = np.arange(width).astype(np.float32), np.float32(1), np.float32(0)
-    limit, never = np.float32(size), np.float32(np.inf)
-    qx, ux, vx = q[0], U[0], V[0]
+    colors, cells = np.empty(width, np.uint32), np.empty(width, np.int32)
+    lamps, shares = np.empty(width, np.float32), np.empty(width, np.float32)
+    columns, one, zero = np.arange(width).astype(np.float32), np.float32(1), np.float32(0)
+    dark, none = table.tint * light.ambient, np.zeros(3)
+    bright = table.tint * light.diffuse * table.up
     # Loops over local numbers of 32 bits are vectorised, eight pixels at a time.
-    q_x, s_x, t_x = np.float32(q[0]), np.float32(S[0]), np.float32(T[0])
-    u_x, v_x, h_x = np.float32(U[0]), np.float32(V[0]), np.float32(H[0])
+    qx, sx, tx = np.float32(q[0]), np.float32(S[0]), np.float32(T[0])
     for y in range(height):
         rest = q[1] * y + q[2]
         xr, yr = X[1] * y + X[2], Y[1] * y + Y[2]
-        a, b = _half_line(rest, qx, 0.0, width - 1.0)
-        a, b = _half_line(table.half[0] * rest - xr, table.half[0] * qx - X[0], a, b)
-        a, b = _half_line(table.half[0] * rest + xr, table.half[0] * qx + X[0], a, b)
-        a, b = _half_line(table.half[1] * rest - yr, table.half[1] * qx - Y[0], a, b)
-        a, b = _half_line(table.half[1] * rest + yr, table.half[1] * qx + Y[0], a, b)
-        first, last = (int(np.ceil(a)), int(np.floor(b))) if a <= b else (width, -1)
-        sr, tr, ur, vr, hr = (
-            S[1] * y + S[2],
-            T[1] * y + T[2],
-            U[1] * y + U[2],
-            V[1] * y + V[2],
-            H[1] * y + H[2],
-        )
-        c, d = _half_line(ur, ux, a, b)  # the part of the row that the shadow map spans
-        c, d = _half_line(vr, vx, c, d)
-        c, d = _half_line(size * rest - ur, size * qx - ux, c, d)
-        c, d = _half_line(size * rest - vr, size * qx - vx, c, d)
-        middle = 1.0 / (rest + qx * 0.5 * (a + b)) if a <= b else 1.0
-        level = halving(per_pixel * middle)
-        start, high, wide = table.mips[level, 0], table.mips[level, 1] - 1, table.mips[level, 2] - 1
-        shrink = 1.0 / (1 << level)
-        depth[y] = 0.0
-        count = max(0, last + 1 - first)
-        owners, inverses = owner[y, first : first + count], inverse_depth[y, first : first + count]
-        zs, pixels = depth[y, first : first + count], image[y, first : first + count]
-        colors = table.texels[start : start + (high + 1) * (wide + 1)]
-        xs, q_0, scale = columns[first : first + count], np.float32(rest), np.float32(shrink)
-        s_0, t_0 = np.float32(sr), np.float32(tr)
-        for n in range(count):
-            z = one / (q_0 + q_x * xs[n])
-            s, t = (s_0 + s_x * xs[n]) * (z * scale), (t_0 + t_x * xs[n]) * (z * scale)
-            i, j = np.int32(np.floor(t)) & np.int32(high), np.int32(np.floor(s)) & np.int32(wide)
-            texels[n] = i * np.int32(wide + 1) + j
-            zs[n] = z
-        for n in range(count):
-            hidden = inverses[n] >= q_0 + q_x * xs[n]
-            owners[n] = owners[n] if hidden else np.uint8(NOBODY)
-        for n in range(count):
-            texel = colors[texels[n]]
-            pixels[n, 0] = bright[0, texel & np.uint32(255)]
-            pixels[n, 1] = bright[1, texel >> np.uint32(8) & np.uint32(255)]
-            pixels[n, 2] = bright[2, texel >> np.uint32(16) & np.uint32(255)]
-        if count < width:
-            _draw_background(table, behind, y, first, last, image[y])
-        if not c <= d:
+        a, b = _half_line(rest, q[0], 0.0, width - 1.0)
+        a, b = _half_line(table.half[0] * rest - xr, table.half[0] * q[0] - X[0], a, b)
+        a, b = _half_line(table.half[0] * rest + xr, table.half[0] * q[0] + X[0], a, b)
+        a, b = _half_line(table.half[1] * rest - yr, table.half[1] * q[0] - Y[0], a, b)
+        a, b = _half_line(table.half[1] * rest + yr, table.half[1] * q[0] + Y[0], a, b)
+        first, end = (int(np.ceil(a)), int(np.floor(b)) + 1) if a <= b else (width, width)
+        first, end = min(first, width), max(min(first, width), end)
+        shares[:] = one
+        _draw_background(table, none, light, y, 0, first, shares, picture[y], depth[y])
+        _draw_background(table, none, light, y, end, width, shares, picture[y], depth[y])
+        if first == end:
             continue
-        left, right = int(np.ceil(c)), int(np.floor(d)) + 1
-        count = max(0, right - left)
-        zs, pixels, owners = depth[y, left:right], image[y, left:right], owner[y, left:right]
-        shaded, xs = texels[left - first : right - first], columns[left:right]
-        u_0, v_0, h_0 = np.float32(ur), np.float32(vr), np.float32(hr)
-        for n in range(count):
-            x, z = xs[n], zs[n]
-            u, v, h = (u_0 + u_x * x) * z, (v_0 + v_x * x) * z, (h_0 + h_x * x) * z
-            inside = (u >= none) & (v >= none) & (u < limit) & (v < limit)
-            u, v = (u, v) if inside else (none, none)
-            cells[n] = np.int32(v) * across + np.int32(u)
-            heights[n] = h if inside else never
-        for n in range(count):
-            if roofs[cells[n]] <= heights[n] or owners[n] != NOBODY:
-                continue
-            x, z = xs[n], zs[n]
-            share = lit(light.shadow, (u_0 + u_x * x) * z, (v_0 + v_x * x) * z, heights[n])
-            texel = colors[shaded[n]]
-            for k in range(3):
-                value = texel >> np.uint32(8 * k) & np.uint32(255)
-                low = float(dark[k, value])
-                pixels[n, k] = grey(low + share * (float(bright[k, value]) - low))
+        middle = 1.0 / (rest + q[0] * 0.5 * (a + b))
+        level = halving(per_pixel * middle)
+        start, high, wide = table.mips[level, 0], table.mips[level, 1], table.mips[level, 2]
+        texels = table.texels[start : start + high * wide]
+        owners, inverses = buffers.owner[y, first:end], buffers.inverse_depth[y, first:end]
+        xs, zs = columns[first:end], depth[y, first:end]
+        found, lamp = colors[first:end], lamps[first:end]
+        qr, scale = np.float32(rest), np.float32(1.0 / (1 << level))
+        sr, tr = np.float32(S[1] * y + S[2]), np.float32(T[1] * y + T[2])
+        for n in range(end - first):
+            z = one / (qr + qx * xs[n])
+            s, t = (sr + sx * xs[n]) * (z * scale), (tr + tx * xs[n]) * (z * scale)
+            i, j = np.int32(np.floor(t)) & np.int32(high - 1), np.int32(np.floor(s)) & np.int32(wide - 1)
+            found[n] = i * np.int32(wide) + j
+            zs[n] = z
+        under = 0
+        for n in range(end - first):
+            inverse = inverses[n]
+            nearer = inverse >= qr + qx * xs[n]
+            lamp[n] = zero if nearer else one
+            under += 1 if (inverse > zero) & (not nearer) else 0
+        if under > 0:  # of something that sinks into the table
+            for n in range(end - first):
+                owners[n] = owners[n] if lamp[n] == zero else np.uint8(NOBODY)
+        for n in range(end - first):
+            found[n] = texels[found[n]]
+        c, d = _half_line(U[1] * y + U[2], U[0], a, b)  # the part of the row that the shadow map spans
+        c, d = _half_line(V[1] * y + V[2], V[0], c, d)
+        c, d = _half_line(size * rest - U[1] * y - U[2], size * q[0] - U[0], c, d)
+        c, d = _half_line(size * rest - V[1] * y - V[2], size * q[0] - V[0], c, d)
+        if c <= d:
+            left, right = int(np.ceil(c)), int(np.floor(d)) + 1
+            reach(light, left, right, y, columns, depth[y], lamps, cells, shares)
+        _paint(found, dark, bright, shares[first:end], light.offset, picture[y, first:end])
 
 
 @inlined
-def _grey_tables(table: Surface, light: Lighting) -> tuple[U8, U8, U8]:
-    """The grey level that each value 0..255 of a channel (3, 256) becomes in light, shadow and background."""
-    gain, offset = light.gain, light.offset
-    ambient, lamp = table.tint * light.ambient * gain, table.tint * light.diffuse * (gain * light.up)
-    tables = np.empty((3, 3, 256), np.uint8)
-    for k in range(3):
-        for value in range(256):
-            tables[0, k, value] = grey(value * (ambient[k] + lamp[k]) + offset)
-            tables[1, k, value] = grey(value * (ambient[k] + lamp[k] * (1.0 - light.strength)) + offset)
-            tables[2, k, value] = grey(value * table.background_tint[k] * gain + offset)
-    return tables[0], tables[1], tables[2]
+def _paint(colors: U32, dark: F64, lamp: F64, shares: F32, offset: float, pixels: U32) -> None:
+    """Write colours (n,) times dark (3,) and, where `shares` (n,) of the lamp arrive, lamp (3,)."""
+    dr, dg, db = np.float32(dark[0]), np.float32(dark[1]), np.float32(dark[2])
+    lr, lg, lb = np.float32(lamp[0]), np.float32(lamp[1]), np.float32(lamp[2])
+    base = np.float32(offset)
+    for n in range(len(pixels)):
+        color, share = np.int32(colors[n]), shares[n]
+        red, green, blue = color & 255, color >> 8 & 255, color >> 16 & 255
+        pixels[n] = pack(
+            np.float32(np.int32(red)) * (dr + lr * share) + base,
+            np.float32(np.int32(green)) * (dg + lg * share) + base,
+            np.float32(np.int32(blue)) * (db + lb * share) + base,
+        )
 
 
-@kernel
-def _draw_background(table: Surface, greys: U8, y: int, first: int, last: int, pixels: U8) -> None:
-    """Colour row y but for its pixels from `first` to `last`."""
-    tiles_high, tiles_wide = table.background.shape[0], table.background.shape[1]
-    tile = table.background[(y + table.shift[0]) % tiles_high]
-    for x in range(len(pixels)):
-        if not first <= x <= last:
-            column = (x + table.shift[1]) % tiles_wide
-            for k in range(3):
-                pixels[x, k] = greys[k, tile[column, k]]
+@inlined
+def _draw_background(
+    table: Surface,
+    none: F64,
+    light: Lighting,
+    y: int,
+    first: int,
+    end: int,
+    shares: F32,
+    pixels: U32,
+    depth: F32,
+) -> None:
+    """Draw what is no table in row y, from pixel `first` to the one before `end`: a tile after the other."""
+    tiles_high, tiles_wide = table.background.shape
+    row = table.background[(y + table.shift[0]) % tiles_high]
+    x = first
+    while x < end:
+        column = (x + table.shift[1]) % tiles_wide
+        stop = min(end, x + tiles_wide - column)
+        _paint(
+            row[column : column + stop - x],
+            table.background_tint,
+            none,
+            shares[x:stop],
+            light.offset,
+            pixels[x:stop],
+        )
+        x = stop
+    depth[first:end] = 0.0

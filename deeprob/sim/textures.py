@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.errors import InputError
+from deeprob.sim.kernel import inlined
 from deeprob.sim.settings import LookSettings
 
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -106,7 +107,7 @@ class TexturePool:
         self._files = [_pictures(kind, name) for kind, name in zip(self._kinds, names, strict=True)]
         self._wraps = look.retexture > 0
         self._tables: dict[int, tuple[NDArray[np.uint32], NDArray[np.int64]]] = {}
-        self._backgrounds: dict[int, Picture] = {}
+        self._backgrounds: dict[int, NDArray[np.uint32]] = {}
 
     def table(self, number: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Texels (T,) and mips (LEVELS, 3) of a table's texture."""
@@ -116,10 +117,10 @@ class TexturePool:
             self._tables[number] = texels, mips[0]
         return self._tables[number]
 
-    def background(self, number: int) -> Picture:
-        """A background (size, size, 3)."""
+    def background(self, number: int) -> NDArray[np.uint32]:
+        """A background (size, size), red in the lowest byte."""
         if number not in self._backgrounds:
-            self._backgrounds[number] = self._make(1, number, self._size)
+            self._backgrounds[number] = pack(self._make(1, number, self._size))
         return self._backgrounds[number]
 
     @cached_property
@@ -172,6 +173,16 @@ def _read_square(path: Path, size: int) -> Picture:
     return np.ascontiguousarray(square[..., ::-1])
 
 
+@inlined
+def halving(texels_per_pixel: float) -> int:
+    """The halving of a texture whose texels are about as large as a pixel."""
+    level = 0
+    while texels_per_pixel > 1.5 and level < LEVELS - 1:
+        texels_per_pixel *= 0.5
+        level += 1
+    return level
+
+
 def halvings(picture: Picture, levels: int) -> list[Picture]:
     """The picture and its `levels` - 1 successive halvings (area means), never below one texel."""
     import cv2
@@ -196,13 +207,19 @@ def flatten(pictures: list[Picture], levels: int) -> tuple[NDArray[np.uint32], N
     height, width.
     """
     texels, mips, start = (
-        [np.zeros((1, 4), np.uint8)],
+        [np.zeros(1, np.uint32)],
         np.zeros((max(1, len(pictures)), levels, 3), np.int64),
         1,
     )
     for number, picture in enumerate(pictures):
         for level, smaller in enumerate(halvings(picture, levels)):
             mips[number, level] = start, *smaller.shape[:2]
-            texels.append(np.dstack([smaller, np.zeros_like(smaller[..., :1])]).reshape(-1, 4))
+            texels.append(pack(smaller).reshape(-1))
             start += smaller.shape[0] * smaller.shape[1]
-    return np.ascontiguousarray(np.concatenate(texels)).view("<u4").reshape(-1).astype(np.uint32), mips
+    return np.concatenate(texels), mips
+
+
+def pack(picture: Picture) -> NDArray[np.uint32]:
+    """A picture (H, W, 3) as one number a pixel (H, W): red in the lowest byte."""
+    red, green, blue = np.moveaxis(picture.astype(np.uint32), -1, 0)
+    return np.asarray(red | green << 8 | blue << 16, np.uint32)

@@ -6,6 +6,7 @@ from deeprob.geometry.mesh import make_mesh
 from deeprob.sim import raster
 from deeprob.sim.library import Library
 from deeprob.sim.objects import ObjectModel
+from deeprob.sim.silhouettes import silhouette
 
 K = make_intrinsics(50, 50, 31.5, 23.5)
 NEAR = 0.1
@@ -18,7 +19,7 @@ def triangle(*corners):
 
 def draw(library, P, labelled=1):
     models = np.zeros(len(P), np.int64)
-    buffers = raster.make_buffers(48, 64, len(P), 3 * len(P))
+    buffers = raster.make_buffers(48, 64, len(P), 3 * len(P), len(P))
     raster.rasterize(library.meshes, models, np.ascontiguousarray(P), NEAR, labelled, buffers)
     return buffers
 
@@ -97,7 +98,7 @@ def test_neighbouring_triangles_leave_no_crack_and_no_overlap_in_depth():
         np.c_[corner, corner + 1, corner + side], np.c_[corner + 1, corner + side + 1, corner + side]
     ]
     library = Library([ObjectModel("grid", make_mesh(vertices, faces), None)], [0, 0])
-    buffers = raster.make_buffers(48, 64, 1, len(vertices))
+    buffers = raster.make_buffers(48, 64, 1, len(vertices), len(faces))
     raster.rasterize(library.meshes, np.zeros(1, np.int64), in_front(0)[None], NEAR, 1, buffers)
     assert (buffers.owner == 0).all()
     np.testing.assert_allclose(buffers.inverse_depth, 1, rtol=1e-6)
@@ -108,10 +109,11 @@ def test_the_whole_silhouette_is_counted_beyond_the_picture(shift):
     library = triangle([-0.3, -0.2, 1], [0.3, -0.2, 1], [0, 0.3, 1])
     P = K @ np.c_[np.eye(3), [shift, 0, 0]]
     canvas = np.full((3 * 48, 3 * 64), 7, np.uint8)  # of another silhouette
-    area, *box = raster.silhouette(library.meshes, 0, P, NEAR, np.empty((5, 3)), canvas, -64, -48)
+    area, *box = silhouette(library.meshes, 0, P, NEAR, np.empty((5, 3)), canvas, -64, -48)
     centred = draw(library, in_front(0)[None]).amodal[0, 0]
     assert abs(area - centred) <= 2
     left, top, right, bottom = box
     inside = canvas[48 + top : 49 + bottom, 64 + left : 65 + right]
     assert inside.sum() == area
-    assert inside[[0, -1]].any(axis=1).all() and inside[:, [0, -1]].any(axis=0).all()
+    assert inside[[0, -1]].any(axis=1).all()
+    assert inside[:, [0, -1]].any(axis=0).all()

@@ -47,7 +47,8 @@ def test_a_urdf_lies_where_pybullet_draws_it(name, scale):
     T_link_inertial = make_transform(quaternion_to_matrix([w, x, y, z]), inertial[3])
     T_world_link = make_transform(quaternion_to_matrix(Q), POSITION) @ invert_transform(T_link_inertial)
     library = Library([ObjectModel(name, load_urdf(DATA / name, scale), DATA / name)], [0, 0])
-    buffers = raster.make_buffers(HEIGHT, WIDTH, 1, len(library.objects[0].mesh.vertices))
+    mesh = library.objects[0].mesh
+    buffers = raster.make_buffers(HEIGHT, WIDTH, 1, len(mesh.vertices), len(mesh.faces))
     P = K @ (invert_transform(T_world_cam) @ T_world_link)[:3]
     raster.rasterize(library.meshes, np.zeros(1, np.int64), np.ascontiguousarray(P[None]), NEAR, 1, buffers)
     drawn = np.reshape(seg, (HEIGHT, WIDTH)) >= 0
