@@ -116,6 +116,7 @@ def measure(width: int, height: int, rounds: int, images: int) -> list[dict[str,
                 "train",
                 r,
                 [(scene, generator.view(scene, "train", r, k)) for k, scene in enumerate(scenes)],
+                generator.objects,
             ),
         ),
     }

@@ -17,7 +17,7 @@ TEXTURE_LIMIT = 512  # texels a side
 
 
 class Library:
-    """The objects, packed: color (M, 3), radius, vertex_count, face_count, textured (M,); table: its half (2,)."""
+    """The objects, packed: color (M, 3), radius, vertex_count, face_count, textured (M,), table (2,)."""
 
     def __init__(self, objects: Sequence[ObjectModel], table: Sequence[float]) -> None:
         meshes = [model.mesh for model in objects]

@@ -19,6 +19,15 @@ def test_a_layer_is_timed_in_a_fresh_process_and_written(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_the_simulator_is_timed_in_every_variant(tmp_path):
+    out = ["rounds=1", "images=1", "scaling=0", "memory=0", "waiting=0", f"out={tmp_path}"]
+    assert benchmark.main(["sim", *out]) == 0
+    rows = json.loads((tmp_path / "sim.json").read_text())["rows"]
+    assert {"plain", "maps", "frames", "physics", "bop", "tiny"} <= {row["variant"] for row in rows}
+    assert {row["size"] for row in rows} == {"128x128", "640x480"}
+
+
+@pytest.mark.slow
 def test_the_trials_of_a_sweep_are_timed(tmp_path, capfd):
     assert benchmark.main(["sweep", "trials=4", "jobs=1", f"out={tmp_path}"]) == 0
     result = json.loads((tmp_path / "sweep.json").read_text())
