@@ -30,6 +30,7 @@ from . import winograd
 from ._function import Function, expect, expect_alike
 from ._window import Pair, pair, single
 from .kernels_conv import fast_weight_gradient, is_pointwise, pointwise, pointwise_input_gradient
+from .opaque import is_traced, opaque
 
 
 class Conv2dFunction(Function):
@@ -68,6 +69,8 @@ def convolution(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
     """Return y (N, O, H', W'), by the form that suits its shapes."""
+    if is_traced(x) and winograd.pays(x, weight.shape, stride, padding, dilation, groups):
+        return traced_convolution(x, weight, bias, list(stride), list(padding), list(dilation), groups)
     if is_pointwise(x, weight, padding, groups):
         return pointwise(x, weight, bias, stride)
     if winograd.suits(x, weight.shape, stride, padding, dilation, groups):
@@ -79,6 +82,10 @@ def input_gradient(
     dy: Tensor, weight: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
     """Return dx of the given shape (N, C, H, W) from dy (N, O, H', W')."""
+    if is_traced(dy) and winograd.pays(dy, weight.shape, stride, padding, dilation, groups):
+        return traced_input_gradient(
+            dy, weight, list(shape), list(stride), list(padding), list(dilation), groups
+        )
     if is_pointwise(dy, weight, padding, groups):
         return pointwise_input_gradient(dy, weight, shape, stride)
     if winograd.suits(dy, weight.shape, stride, padding, dilation, groups):
@@ -94,6 +101,10 @@ def weight_gradient(
     dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor:
     """Return dW of the given shape (O, C/G, KH, KW): the batch takes the place of the channels."""
+    if is_traced(x):
+        return traced_weight_gradient(
+            dy, x, list(shape), list(stride), list(padding), list(dilation), groups
+        )
     num_samples, per_group, *kernel = x.shape[0], *shape[1:]
     if num_samples == 0:
         return dy.new_zeros(shape)
@@ -107,6 +118,62 @@ def weight_gradient(
     swapped_x = grouped_x.permute(2, 1, 0, 3, 4).reshape(per_group, groups * num_samples, *x.shape[2:])
     dweight = convolve(swapped_x, dy.transpose(0, 1), None, dilation, padding, stride, groups)
     return dweight[:, :, : kernel[0], : kernel[1]].transpose(0, 1)
+
+
+def output_shape(
+    x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> list[int]:
+    """Return (N, O, H', W')."""
+    reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    windows = zip(x.shape[2:], stride, padding, reach, strict=True)
+    return [x.shape[0], weight.shape[0], *((size + 2 * a - r - 1) // s + 1 for size, s, a, r in windows)]
+
+
+def third(a: Tensor, b: Tensor, shape: list[int], *_: Any) -> list[int]:
+    """Return the shape that is given."""
+    return shape
+
+
+@opaque(output_shape, keeps_layout=True)
+def traced_convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> Tensor:
+    """convolution, in a compiled graph."""
+    return convolution(x, weight, bias, stride, padding, dilation, groups)
+
+
+@opaque(third, keeps_layout=True)
+def traced_input_gradient(
+    dy: Tensor,
+    weight: Tensor,
+    shape: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> Tensor:
+    """input_gradient, in a compiled graph."""
+    return input_gradient(dy, weight, shape, stride, padding, dilation, groups)
+
+
+@opaque(third, keeps_layout=False)
+def traced_weight_gradient(
+    dy: Tensor,
+    x: Tensor,
+    shape: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> Tensor:
+    """weight_gradient, in a compiled graph."""
+    return weight_gradient(dy, x, shape, stride, padding, dilation, groups)
 
 
 WINDOWS = 1 << 26  # numbers of all windows that are written out at a time: 256 MB of float32
