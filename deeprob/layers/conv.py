@@ -102,9 +102,7 @@ def weight_gradient(
 ) -> Tensor:
     """Return dW of the given shape (O, C/G, KH, KW): the batch takes the place of the channels."""
     if is_traced(x):
-        return traced_weight_gradient(
-            dy, x, list(shape), list(stride), list(padding), list(dilation), groups
-        )
+        return traced_weight_gradient(dy, x, list(shape), list(stride), list(padding), list(dilation), groups)
     num_samples, per_group, *kernel = x.shape[0], *shape[1:]
     if num_samples == 0:
         return dy.new_zeros(shape)

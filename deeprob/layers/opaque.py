@@ -1,9 +1,9 @@
 """Convolutions as operations that torch.compile calls and does not look into.
 
-The compiler makes one loop of many operations, but a convolution it only hands on, and to its backward it
-would hand the formulas of conv.py, without the loops and the tiles that make them fast here: those cannot be
-traced. So that a compiled model has them too, each is one operation with a name of its own. The compiler needs to
-know nothing of it but the result's shape and layout, which follow here from the first tensor's.
+The compiler makes one loop of many operations, but a convolution it only hands on, and for its backward it
+sees the formulas of conv.py, without the tiles and the loops that make them fast: those cannot be traced. So
+that a compiled model has them too, each is one operation with a name of its own. The compiler needs to know
+nothing of it but the result's shape and layout, which follow here from the first tensor's.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def is_traced(x: Tensor) -> bool:
-    """Whether x stands for a float32 CPU array in a graph that will run here; an exported one may run anywhere."""
+    """Whether x stands for a float32 CPU array in a graph that runs here; an exported one runs anywhere."""
     return (
         torch.compiler.is_compiling()
         and not torch.compiler.is_exporting()
@@ -39,7 +39,7 @@ def opaque(
             return result.contiguous(memory_format=layout(inputs[0]))
 
         def describe(*inputs: Any) -> Tensor:
-            first = inputs[0]
+            first: Tensor = inputs[0]
             return first.new_empty(shape(*inputs)).contiguous(memory_format=layout(first))
 
         def layout(first: Tensor) -> torch.memory_format:
@@ -47,10 +47,10 @@ def opaque(
             return torch.contiguous_format if planes else torch.channels_last
 
         schema = torch.library.infer_schema(function, mutates_args=())
-        operation = torch.library.custom_op(
+        operation: Callable[..., Tensor] = torch.library.custom_op(
             f"deeprob::{function.__name__}", run, mutates_args=(), schema=schema
         )
-        operation.register_fake(describe)
+        operation.register_fake(describe)  # type: ignore[attr-defined]
         return operation
 
     return make

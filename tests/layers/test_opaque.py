@@ -1,0 +1,56 @@
+import pytest
+import torch
+from functorch.compile import make_boxed_func
+from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
+
+from deeprob.layers import Conv2d, conv2d
+from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
+
+LAYOUTS = {"planes": torch.contiguous_format, "pixels": torch.channels_last}
+
+
+def arrays(layout: str) -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    x, dy = torch.randn(16, 48, 16, 16), torch.randn(16, 48, 16, 16)
+    fmt = LAYOUTS[layout]
+    return x.contiguous(memory_format=fmt), torch.randn(48, 48, 3, 3), dy.contiguous(memory_format=fmt)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_torch_finds_each_operation_described_as_it_is(layout):
+    x, weight, dy = arrays(layout)
+    geometry = ([1, 1], [1, 1], [1, 1], 1)
+    torch.library.opcheck(traced_convolution, (x, weight, torch.randn(48), *geometry))
+    torch.library.opcheck(traced_input_gradient, (dy, weight, [16, 48, 16, 16], *geometry))
+    torch.library.opcheck(traced_weight_gradient, (dy, x, [48, 48, 3, 3], *geometry))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_compiled_convolution_is_the_eager_one_to_the_last_bit(layout, stride):
+    torch.compiler.reset()
+    x, weight, _ = arrays(layout)
+    x, weight = x.requires_grad_(), weight.requires_grad_()
+    called = []
+
+    def compiler(graph, _):
+        called.extend(str(node.target) for node in graph.graph.nodes)
+        return make_boxed_func(graph.forward)
+
+    compiled = torch.compile(conv2d, fullgraph=True, backend=aot_autograd(fw_compiler=compiler))
+    y, expected = compiled(x, weight, None, stride, 1), conv2d(x, weight, None, stride, 1)
+    dy = torch.randn_like(expected)
+    got = torch.autograd.grad(y, (x, weight), dy)
+    wanted = torch.autograd.grad(expected, (x, weight), dy)
+    for a, b in zip((y, *got), (expected, *wanted), strict=True):
+        assert torch.equal(a, b)
+    assert (y.stride(), got[0].stride()) == (expected.stride(), wanted[0].stride())
+    ours = {name.split(".")[1] for name in called if name.startswith("deeprob")}
+    tiles = {"traced_convolution", "traced_input_gradient"} if stride == 1 else set()
+    assert ours == {"traced_weight_gradient", *tiles}
+
+
+def test_a_graph_for_export_has_no_operation_of_ours():
+    exported = torch.export.export(Conv2d(48, 48, 3, padding=1).eval(), (torch.randn(16, 48, 16, 16),))
+    assert "deeprob" not in str(exported.graph)
