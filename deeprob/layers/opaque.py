@@ -1,9 +1,10 @@
-"""Convolutions as operations that torch.compile calls and does not look into.
+"""Functions of tensors as operations that torch.compile calls and does not look into.
 
 The compiler makes one loop of many operations, but a convolution it only hands on, and for its backward it
 sees the formulas of conv.py, without the tiles and the loops that make them fast: those cannot be traced. So
-that a compiled model has them too, each is one operation with a name of its own. The compiler needs to know
-nothing of it but the result's shape and layout, which follow here from the first tensor's.
+that a compiled model has them too, each is one operation with a name of its own, and so is the average of
+pool.py. The compiler needs to know nothing of it but the result's shape and layout, which follow here from the
+first tensor's.
 """
 
 from collections.abc import Callable, Sequence

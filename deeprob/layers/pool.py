@@ -20,6 +20,7 @@ from . import kernels_pool as loops
 from ._function import Function, expect, expect_alike, is_plain
 from ._window import Pair, pair
 from .kernels import run
+from .opaque import is_traced, opaque
 
 
 class MaxPool2dFunction(Function):
@@ -144,6 +145,8 @@ class SeparableFunction(Function):
 
 def between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Return R x C^T; of maps with channels innermost by a loop that skips the zeros of R and C."""
+    if x.dim() == 4 and is_traced(x):
+        return traced_between(x, rows, columns)
     if loop_layout(x) == torch.channels_last:
         y = torch.empty(*x.shape[:2], len(rows), len(columns), memory_format=torch.channels_last)
         source, target = (as_loop(t, torch.channels_last) for t in (x, y))
@@ -151,6 +154,12 @@ def between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         return y
     product: Tensor = rows @ x @ columns.t()
     return product
+
+
+@opaque(lambda x, rows, columns: [*x.shape[:2], len(rows), len(columns)], keeps_layout=True)
+def traced_between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """between, in a compiled graph."""
+    return between(x, rows, columns)
 
 
 class GlobalAvgPoolFunction(Function):

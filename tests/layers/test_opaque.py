@@ -6,6 +6,7 @@ from torch._dynamo.backends.common import aot_autograd
 
 from deeprob.layers import Conv2d, conv2d
 from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
+from deeprob.layers.pool import traced_between
 
 LAYOUTS = {"planes": torch.contiguous_format, "pixels": torch.channels_last}
 
@@ -24,6 +25,7 @@ def test_torch_finds_each_operation_described_as_it_is(layout):
     torch.library.opcheck(traced_convolution, (x, weight, torch.randn(48), *geometry))
     torch.library.opcheck(traced_input_gradient, (dy, weight, [16, 48, 16, 16], *geometry))
     torch.library.opcheck(traced_weight_gradient, (dy, x, [48, 48, 3, 3], *geometry))
+    torch.library.opcheck(traced_between, (x, torch.rand(8, 16), torch.rand(5, 16)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
