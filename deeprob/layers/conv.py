@@ -66,11 +66,17 @@ class Conv2dFunction(Function):
 
 
 def convolution(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, groups: int
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
 ) -> Tensor:
     """Return y (N, O, H', W'), by the form that suits its shapes."""
     if is_traced(x) and winograd.pays(x, weight.shape, stride, padding, dilation, groups):
-        return traced_convolution(x, weight, bias, list(stride), list(padding), list(dilation), groups)
+        return traced_convolution(x, weight, bias, stride, padding, dilation, groups)
     if is_pointwise(x, weight, padding, groups):
         return pointwise(x, weight, bias, stride)
     if winograd.suits(x, weight.shape, stride, padding, dilation, groups):
@@ -79,13 +85,17 @@ def convolution(
 
 
 def input_gradient(
-    dy: Tensor, weight: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
+    dy: Tensor,
+    weight: Tensor,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
 ) -> Tensor:
     """Return dx of the given shape (N, C, H, W) from dy (N, O, H', W')."""
     if is_traced(dy) and winograd.pays(dy, weight.shape, stride, padding, dilation, groups):
-        return traced_input_gradient(
-            dy, weight, list(shape), list(stride), list(padding), list(dilation), groups
-        )
+        return traced_input_gradient(dy, weight, list(shape), stride, padding, dilation, groups)
     if is_pointwise(dy, weight, padding, groups):
         return pointwise_input_gradient(dy, weight, shape, stride)
     if winograd.suits(dy, weight.shape, stride, padding, dilation, groups):
@@ -98,11 +108,17 @@ def input_gradient(
 
 
 def weight_gradient(
-    dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
+    dy: Tensor,
+    x: Tensor,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
 ) -> Tensor:
     """Return dW of the given shape (O, C/G, KH, KW): the batch takes the place of the channels."""
     if is_traced(x):
-        return traced_weight_gradient(dy, x, list(shape), list(stride), list(padding), list(dilation), groups)
+        return traced_weight_gradient(dy, x, list(shape), stride, padding, dilation, groups)
     num_samples, per_group, *kernel = x.shape[0], *shape[1:]
     if num_samples == 0:
         return dy.new_zeros(shape)
@@ -132,47 +148,9 @@ def third(a: Tensor, b: Tensor, shape: list[int], *_: Any) -> list[int]:
     return shape
 
 
-@opaque(output_shape, keeps_layout=True)
-def traced_convolution(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    """convolution, in a compiled graph."""
-    return convolution(x, weight, bias, stride, padding, dilation, groups)
-
-
-@opaque(third, keeps_layout=True)
-def traced_input_gradient(
-    dy: Tensor,
-    weight: Tensor,
-    shape: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    """input_gradient, in a compiled graph."""
-    return input_gradient(dy, weight, shape, stride, padding, dilation, groups)
-
-
-@opaque(third, keeps_layout=False)
-def traced_weight_gradient(
-    dy: Tensor,
-    x: Tensor,
-    shape: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    """weight_gradient, in a compiled graph."""
-    return weight_gradient(dy, x, shape, stride, padding, dilation, groups)
-
+traced_convolution = opaque(output_shape, keeps_layout=True)(convolution)
+traced_input_gradient = opaque(third, keeps_layout=True)(input_gradient)
+traced_weight_gradient = opaque(third, keeps_layout=False)(weight_gradient)
 
 WINDOWS = 1 << 26  # numbers of all windows that are written out at a time: 256 MB of float32
 

@@ -156,10 +156,9 @@ def between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return product
 
 
-@opaque(lambda x, rows, columns: [*x.shape[:2], len(rows), len(columns)], keeps_layout=True)
-def traced_between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """between, in a compiled graph."""
-    return between(x, rows, columns)
+traced_between = opaque(lambda x, rows, columns: [*x.shape[:2], len(rows), len(columns)], keeps_layout=True)(
+    between
+)
 
 
 class GlobalAvgPoolFunction(Function):

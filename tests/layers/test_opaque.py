@@ -49,8 +49,8 @@ def test_a_compiled_convolution_is_the_eager_one_to_the_last_bit(layout, stride)
         assert torch.equal(a, b)
     assert (y.stride(), got[0].stride()) == (expected.stride(), wanted[0].stride())
     ours = {name.split(".")[1] for name in called if name.startswith("deeprob")}
-    tiles = {"traced_convolution", "traced_input_gradient"} if stride == 1 else set()
-    assert ours == {"traced_weight_gradient", *tiles}
+    tiles = {"convolution", "input_gradient"} if stride == 1 else set()
+    assert ours == {"weight_gradient", *tiles}
 
 
 def test_a_graph_for_export_has_no_operation_of_ours():
