@@ -2,9 +2,9 @@
 
 The compiler makes one loop of many operations, but a convolution it only hands on, and for its backward it
 sees the formulas of conv.py, without the tiles and the loops that make them fast: those cannot be traced. So
-that a compiled model has them too, each is one operation with a name of its own, and so is the average of
-pool.py. The compiler needs to know nothing of it but the result's shape and layout, which follow here from
-the first tensor's.
+that a compiled model has them too, each is one operation with a name of its own, and so is the average in
+avg_pool.py. The compiler needs to know nothing of it but the result's shape and layout, which follow here
+from the first tensor's.
 """
 
 from collections.abc import Callable, Sequence

@@ -5,8 +5,8 @@ from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
 from deeprob.layers import Conv2d, conv2d
+from deeprob.layers.avg_pool import traced_between
 from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
-from deeprob.layers.pool import traced_between
 
 LAYOUTS = {"planes": torch.contiguous_format, "pixels": torch.channels_last}
 

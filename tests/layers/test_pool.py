@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from deeprob.layers import max_pool2d, pool
+from deeprob.layers import _pooling, max_pool2d
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -27,7 +27,7 @@ def test_the_loops_choose_the_same_winners_as_torch(window, values, layout):
         x[torch.rand(x.shape, generator=generator) < 0.3] = float("-inf" if values == "infinite" else "nan")
         x[:, 3] = float("-inf")
     x = x.contiguous(memory_format=layout).requires_grad_()
-    assert x.numel() >= pool.LOOP_FROM
+    assert x.numel() >= _pooling.LOOP_FROM
     y, expected = max_pool2d(x, **window), functional.max_pool2d(x, **window)
     torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
     dy = torch.rand(y.shape, generator=generator).contiguous(memory_format=layout)

@@ -2,7 +2,8 @@
 
 import torch.nn.functional as F
 
-from ..pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from ..avg_pool import adaptive_avg_pool2d, avg_pool2d
+from ..max_pool import max_pool2d
 from ._entry import Layer, bench, kink, module, real, tiny
 
 LAYERS = [

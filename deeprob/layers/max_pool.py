@@ -1,0 +1,130 @@
+"""The maximum over windows of a map.
+
+    y[p] = max over k of x[s p + d k - a]    the gradient goes to the winner, of a tie the first
+
+    x (N, C, H, W)   y (N, C, H', W')   s stride, a padding, d dilation; p, k two-dimensional
+
+Cost: one pass over x each way; saves the winners' indices.
+Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.3.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import kernels_pool as loops
+from ._function import Function, expect, is_plain
+from ._pooling import as_loop, layout_of, loop_layout, num_windows, windows
+from ._window import Pair
+from .kernels import run
+
+
+class MaxPool2dFunction(Function):
+    """The maximum above."""
+
+    autocast_dtype = "widest"
+
+    @staticmethod
+    def forward(
+        x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Return maxima, and winners as places in the map or (from the loops) as taps of the window."""
+        if (layout := loop_layout(x)) is not None and kernel[0] * kernel[1] < loops.NONE:
+            sizes = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
+            size = [num_windows(*window, ceil_mode) for window in sizes]
+            y = torch.empty(*x.shape[:2], *size, memory_format=layout)
+            taps = torch.empty_like(y, dtype=torch.uint8)
+            loop = loops.max_planes if layout == torch.contiguous_format else loops.max_rows
+            source, target, numbers = (as_loop(t, layout) for t in (x, y, taps))
+            run(loop, len(source), source, kernel, stride, padding, dilation, target, numbers)
+            return y, taps
+        y, places = nn.functional.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, True)
+        return y, places
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, *ctx.window, _ = inputs
+        _, winners = output
+        ctx.mark_non_differentiable(winners)
+        ctx.save_for_backward(winners)
+        ctx.save_for_forward(winners)
+        ctx.map = x.shape[-2:]
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, _: Any) -> Any:
+        (winners,) = ctx.saved_tensors
+        maps = dy.shape[:2]
+        if winners.dtype == torch.uint8 and (layout := layout_of(winners)) is not None and is_plain(dy):
+            dx = torch.empty(*maps, *ctx.map, memory_format=layout)
+            planes = layout == torch.contiguous_format
+            loop = loops.max_planes_gradient if planes else loops.max_rows_gradient
+            dy = dy.contiguous(memory_format=layout)
+            upstream, taps, target = (as_loop(t, layout) for t in (dy, winners, dx))
+            run(loop, len(target), upstream, taps, *ctx.window, target)
+            return dx, None, None, None, None, None
+        places = places_of(winners, ctx.map, *ctx.window)
+        dx = dy.new_zeros(*maps, ctx.map.numel())
+        dx = dx.scatter_add(2, places.flatten(2), dy.flatten(2))  # windows may overlap
+        return dx.reshape(*maps, *ctx.map), None, None, None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
+        (winners,) = ctx.saved_tensors
+        places = places_of(winners, ctx.map, *ctx.window)
+        return x_dot.flatten(2).gather(2, places.flatten(2)).view(places.shape), None
+
+
+def places_of(winners: Tensor, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Tensor:
+    """Turn taps of windows into places in the map, row by row."""
+    if winners.dtype != torch.uint8:
+        return winners
+    tap = winners.long()
+    grid = [torch.arange(n, device=tap.device) for n in winners.shape[2:]]
+    row = (grid[0] * stride[0] - padding[0])[:, None] + tap // kernel[1] * dilation[0]
+    column = grid[1] * stride[1] - padding[1] + tap % kernel[1] * dilation[1]
+    places: Tensor = row * size[1] + column
+    return places.contiguous()
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """Take the maximum of every window of x (N, C, H, W) or (C, H, W).
+
+    Raises ValueError where sizes do not fit.
+    """
+    kernel, stride, padding, dilation = windows("max_pool2d", x, kernel_size, stride, padding, dilation)
+    if x.dim() == 3:
+        return max_pool2d(x[None], kernel, stride, padding, dilation, ceil_mode).squeeze(0)
+    y: Tensor = MaxPool2dFunction.apply(x, kernel, stride, padding, dilation, ceil_mode)[0]
+    return y
+
+
+class MaxPool2d(nn.Module):
+    """As torch.nn.MaxPool2d, without the indices."""
+
+    def __init__(
+        self,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        expect(not return_indices, "MaxPool2d", "return_indices=False", return_indices)
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.dilation, self.ceil_mode = dilation, ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
