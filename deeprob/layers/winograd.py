@@ -40,12 +40,7 @@ from .kernels_winograd import APART, P, Q, outputs_of_tiles, tiles_of_inputs, ti
 
 def suits(x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:
     """Whether convolving a plain array x (or dy) by weights of this shape (O, C, 3, 3) is faster by tiles."""
-    return is_plain(x) and pays(x, shape, *geometry)
-
-
-def pays(x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:
-    """Whether it would be, were x such an array."""
-    return _pays(x, shape, CHANNELS, FEWEST, *geometry)
+    return is_plain(x) and _pays(x, shape, CHANNELS, FEWEST, *geometry)
 
 
 def suits_weight(dy: Tensor, x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
 from deeprob.layers import Conv2d, conv2d
+from deeprob.layers._window import pair
 from deeprob.layers.avg_pool import traced_between
 from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
 
@@ -28,12 +29,25 @@ def test_torch_finds_each_operation_described_as_it_is(layout):
     torch.library.opcheck(traced_between, (x, torch.rand(8, 16), torch.rand(5, 16)))
 
 
+GEOMETRIES = {  # kernel, groups, then stride, padding, dilation
+    "tiles": (3, 1, 1, 1, 1),
+    "stride": (3, 1, 2, 1, 1),
+    "dilation": (3, 1, 1, (2, 3), 2),
+    "groups": (3, 4, 1, 1, 1),
+    "depthwise": (3, 48, (2, 1), 1, 1),
+    "pointwise": (1, 1, 1, 0, 1),
+    "shortcut": (1, 1, 2, 0, 1),
+    "wide": ((5, 4), 1, (3, 2), (2, 0), 1),
+}
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_compiled_convolution_is_the_eager_one_to_the_last_bit(layout, stride):
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_a_compiled_convolution_is_the_eager_one_to_the_last_bit(layout, geometry):
     torch.compiler.reset()
-    x, weight, _ = arrays(layout)
-    x, weight = x.requires_grad_(), weight.requires_grad_()
+    kernel, groups, *window = GEOMETRIES[geometry]
+    x = arrays(layout)[0].requires_grad_()
+    weight = torch.randn(48, 48 // groups, *pair(kernel), requires_grad=True)
     called = []
 
     def compiler(graph, _):
@@ -41,16 +55,14 @@ def test_a_compiled_convolution_is_the_eager_one_to_the_last_bit(layout, stride)
         return make_boxed_func(graph.forward)
 
     compiled = torch.compile(conv2d, fullgraph=True, backend=aot_autograd(fw_compiler=compiler))
-    y, expected = compiled(x, weight, None, stride, 1), conv2d(x, weight, None, stride, 1)
+    y, expected = (f(x, weight, None, *window, groups) for f in (compiled, conv2d))
     dy = torch.randn_like(expected)
-    got = torch.autograd.grad(y, (x, weight), dy)
-    wanted = torch.autograd.grad(expected, (x, weight), dy)
+    got, wanted = (torch.autograd.grad(out, (x, weight), dy) for out in (y, expected))
     for a, b in zip((y, *got), (expected, *wanted), strict=True):
         assert torch.equal(a, b)
     assert (y.stride(), got[0].stride()) == (expected.stride(), wanted[0].stride())
     ours = {name.split(".")[1] for name in called if name.startswith("deeprob")}
-    tiles = {"convolution", "input_gradient"} if stride == 1 else set()
-    assert ours == {"weight_gradient", *tiles}
+    assert ours == {"convolution", "input_gradient", "weight_gradient"}
 
 
 def test_a_graph_for_export_has_no_operation_of_ours():
