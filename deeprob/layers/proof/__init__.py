@@ -11,8 +11,9 @@ import torch
 
 from ..catalogue import Layer, Sample
 from . import _checks as promise
-from ._checks import module_matches_torch, only_hand_written_gradients, rejects_bad_input
+from ._checks import only_hand_written_gradients
 from ._measure import Case, RefutedError
+from ._uses import module_matches_torch, rejects_bad_input
 
 
 @dataclass(frozen=True)
