@@ -47,11 +47,19 @@ def main() -> None:
             if chosen is None or layer.name in chosen:
                 for sample in layer.samples:
                     if sample.size == "bench":
-                        rows += [
-                            measure(layer, sample, layout, budget, peak, compiled)
-                            for layout in layouts(layer, sample)
-                        ]
+                        for layout in layouts(layer, sample):
+                            try:
+                                rows.append(measure(layer, sample, layout, budget, peak, compiled))
+                            except torch._dynamo.exc.TorchDynamoException as error:
+                                print(
+                                    f"{layer.name} {sample.name} {layout}: left out, {why(error)}", flush=True
+                                )
     out.write_text(json.dumps({"gpu": GPU, "gemm_peak_gflops": peak, "rows": rows}))
+
+
+def why(error: Exception) -> str:
+    """Return the first line of what the compiler says."""
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def layouts(layer: Layer, sample: Sample) -> Iterator[str]:
