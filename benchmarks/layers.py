@@ -43,18 +43,21 @@ def main() -> None:
     peak = gemm_peak_gflops()
     rows = []
     with drawn_on(DEVICE):
-        for layer in LAYERS:
-            if chosen is None or layer.name in chosen:
-                for sample in layer.samples:
-                    if sample.size == "bench":
-                        for layout in layouts(layer, sample):
-                            try:
-                                rows.append(measure(layer, sample, layout, budget, peak, compiled))
-                            except torch._dynamo.exc.TorchDynamoException as error:
-                                print(
-                                    f"{layer.name} {sample.name} {layout}: left out, {why(error)}", flush=True
-                                )
+        for layer, sample, layout in cases(chosen):
+            try:
+                rows.append(measure(layer, sample, layout, budget, peak, compiled))
+            except torch._dynamo.exc.TorchDynamoException as error:
+                print(f"{layer.name} {sample.name} {layout}: left out, {why(error)}", flush=True)
     out.write_text(json.dumps({"gpu": GPU, "gemm_peak_gflops": peak, "rows": rows}))
+
+
+def cases(chosen: set[str] | None) -> Iterator[tuple[Layer, Sample, str]]:
+    """Yield every bench sample of the chosen layers (None: of all) in every layout."""
+    for layer in LAYERS:
+        if chosen is None or layer.name in chosen:
+            for sample in layer.samples:
+                if sample.size == "bench":
+                    yield from ((layer, sample, layout) for layout in layouts(layer, sample))
 
 
 def why(error: Exception) -> str:

@@ -114,11 +114,14 @@ class Renderer:
 
     def _room(self, scene: Scene) -> raster.Buffers:
         """Buffers that this scene fits in."""
-        vertices = int(self.library.vertex_count[scene.models].sum())
-        faces = int(self.library.face_count[scene.models].sum())
-        room = self._buffers
-        if len(room.start) < len(scene.models) or room.points.shape[1] < vertices or len(room.drawn) < faces:
-            self._buffers = raster.make_buffers(self.height, self.width, len(scene.models), vertices, faces)
+        library, room, models = self.library, self._buffers, scene.models
+        had = len(room.start), room.points.shape[1], len(room.drawn)
+        wanted = len(models), int(library.vertex_count[models].sum()), int(library.face_count[models].sum())
+        if any(a < b for a, b in zip(had, wanted, strict=True)):
+            count, vertices, faces = map(
+                max, had, wanted
+            )  # never smaller: scenes of two kinds may take turns
+            self._buffers = raster.make_buffers(self.height, self.width, count, vertices, faces)
             self._planes = make_planes(faces)
         return self._buffers
 
