@@ -18,7 +18,7 @@ from ._function import Function, expect, expect_alike
 from ._pooling import as_loop, loop_layout, num_windows, windows
 from ._window import Pair
 from .kernels import run
-from .opaque import is_traced, opaque
+from .opaque import Result, is_traced, opaque
 
 
 class SeparableFunction(Function):
@@ -60,7 +60,7 @@ def between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return product
 
 
-traced_between = opaque(lambda x, rows, columns: [*x.shape[:2], len(rows), len(columns)], keeps_layout=True)(
+traced_between = opaque(lambda x, rows, columns: [Result([*x.shape[:2], len(rows), len(columns)], x)])(
     between
 )
 

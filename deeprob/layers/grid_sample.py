@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ._function import Function, expect, expect_alike, is_plain
 from .kernels_grid import sample, sample_adjoint
+from .opaque import Result, is_traced, opaque
 
 
 class Options(NamedTuple):
@@ -43,6 +44,8 @@ class GridSampleFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, grid: Tensor, options: Options) -> Tensor:
+        if is_traced(x, grid):
+            return traced_sample(x, grid, *options)
         if is_plain(x, grid):
             return sample(x, grid, options)
         px, py, _ = positions(grid, x.shape, options)
@@ -58,6 +61,8 @@ class GridSampleFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, grid = ctx.saved_tensors
+        if is_traced(dy, x, grid):
+            return *traced_sample_adjoint(dy, x, grid, *ctx.options), None
         if is_plain(dy, x, grid):
             return *sample_adjoint(dy, x, grid, ctx.options), None
         px, py, slope = positions(grid, x.shape, ctx.options)
@@ -74,6 +79,20 @@ class GridSampleFunction(Function):
             w_dot = w_px * px_dot + w_py * py_dot
             parts.append(w[:, None] * take(x_dot, index) + w_dot[:, None] * take(x, index))
         return sum(parts[1:], parts[0])
+
+
+@opaque(lambda x, grid, *_: [Result([*x.shape[:2], grid.shape[1]], x)])
+def traced_sample(x: Tensor, grid: Tensor, nearest: bool, border: bool, align_corners: bool) -> Tensor:
+    """The fast path as one operation of a compiled graph."""
+    return sample(x, grid, Options(nearest, border, align_corners))
+
+
+@opaque(lambda dy, x, grid, *_: [Result(x.shape, x), Result(grid.shape)])
+def traced_sample_adjoint(
+    dy: Tensor, x: Tensor, grid: Tensor, nearest: bool, border: bool, align_corners: bool
+) -> tuple[Tensor, Tensor]:
+    """Its adjoint."""
+    return sample_adjoint(dy, x, grid, Options(nearest, border, align_corners))
 
 
 def sample_slopes(

@@ -2,56 +2,65 @@
 
 The compiler makes one loop of many operations, but a convolution it only hands on, and for its backward it
 sees the formulas of conv.py, without the tiles and the loops that make them fast: those cannot be traced. So
-that a compiled model has them too, each is one operation with a name of its own, and so is the average in
-avg_pool.py. The compiler needs to know nothing of it but the result's shape and layout, which follow here
-from the first tensor's.
+that a compiled model has them too, each is one operation with a name of its own; so are attention and
+grid_sample, whose blocks and loops are faster than what the compiler makes of their formulas. The compiler
+needs to know nothing of an operation but its results' shapes and layouts, which it is told here.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-
-def is_traced(x: Tensor) -> bool:
-    """Whether x stands for a float32 CPU array in a graph that runs here; an exported one runs anywhere."""
-    return (
-        torch.compiler.is_compiling()
-        and not torch.compiler.is_exporting()
-        and x.device.type == "cpu"
-        and x.dtype is torch.float32
-    )
+Made = TypeVar("Made", Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor])
 
 
-def opaque(
-    shape: Callable[..., Sequence[int]], keeps_layout: bool
-) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+class Result(NamedTuple):
+    """A result's shape, and the tensor that it lies in memory like: planes (NCHW) or pixels; None: planes."""
+
+    shape: Sequence[int]
+    like: Tensor | None = None
+
+    def laid_out(self, result: Tensor) -> Tensor:
+        """Return the result, stored as said."""
+        if self.like is None or self.like.is_contiguous():
+            return result.contiguous()
+        return result.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+def is_traced(*tensors: Tensor | None) -> bool:
+    """Whether all stand for float32 CPU arrays in a graph that runs here; an exported one runs anywhere."""
+    if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return False
+    return all(t is None or (t.device.type == "cpu" and t.dtype is torch.float32) for t in tensors)
+
+
+def opaque(describe: Callable[..., list[Result]]) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
     """Make `deeprob::<name>` of a function of tensors.
 
-    shape: the result's, from the same arguments. keeps_layout: the result lies in memory as the first tensor
-    does, planes (NCHW) or pixels (channels_last); if not, as planes.
+    describe: the function's results, one or several, from the same arguments, whose memory they do not share.
     """
 
-    def make(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def run(*inputs: Any) -> Tensor:
+    def make(function: Callable[..., Made]) -> Callable[..., Made]:
+        def run(*given: Any) -> Any:
+            inputs = [tuple(i) if isinstance(i, list) else i for i in given]  # loops take no lists
             with torch.no_grad():
-                result = function(*inputs)
-            return result.contiguous(memory_format=layout(inputs[0]))
+                made = function(*inputs)
+            parts = [made] if isinstance(made, Tensor) else made
+            return joined([result.laid_out(p) for result, p in zip(describe(*inputs), parts, strict=True)])
 
-        def describe(*inputs: Any) -> Tensor:
-            first: Tensor = inputs[0]
-            return first.new_empty(shape(*inputs)).contiguous(memory_format=layout(first))
+        def fake(*inputs: Any) -> Any:
+            some: Tensor = inputs[0]
+            return joined([result.laid_out(some.new_empty(result.shape)) for result in describe(*inputs)])
 
-        def layout(first: Tensor) -> torch.memory_format:
-            planes = first.is_contiguous() or not keeps_layout
-            return torch.contiguous_format if planes else torch.channels_last
+        def joined(results: list[Tensor]) -> Any:
+            return results[0] if len(results) == 1 else tuple(results)
 
         schema = torch.library.infer_schema(function, mutates_args=())
-        operation: Callable[..., Tensor] = torch.library.custom_op(
-            f"deeprob::{function.__name__}", run, mutates_args=(), schema=schema
-        )
-        operation.register_fake(describe)  # type: ignore[attr-defined]
-        return operation
+        name = f"deeprob::{function.__name__}"
+        operation: Any = torch.library.custom_op(name, run, mutates_args=(), schema=schema)
+        operation.register_fake(fake)
+        return operation  # type: ignore[no-any-return]
 
     return make

@@ -4,10 +4,12 @@ from functorch.compile import make_boxed_func
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
-from deeprob.layers import Conv2d, conv2d
+from deeprob.layers import Conv2d, conv2d, grid_sample, scaled_dot_product_attention
 from deeprob.layers._window import pair
+from deeprob.layers.attention import traced_attention, traced_attention_backward
 from deeprob.layers.avg_pool import traced_between
 from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
+from deeprob.layers.grid_sample import traced_sample, traced_sample_adjoint
 
 LAYOUTS = {"planes": torch.contiguous_format, "pixels": torch.channels_last}
 
@@ -19,6 +21,11 @@ def arrays(layout: str) -> tuple[Tensor, Tensor, Tensor]:
     return x.contiguous(memory_format=fmt), torch.randn(48, 48, 3, 3), dy.contiguous(memory_format=fmt)
 
 
+def heads() -> tuple[Tensor, Tensor, Tensor]:
+    torch.manual_seed(0)
+    return torch.randn(2, 3, 250, 16), torch.randn(2, 3, 270, 16), torch.randn(2, 3, 270, 24)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_torch_finds_each_operation_described_as_it_is(layout):
     x, weight, dy = arrays(layout)
@@ -27,6 +34,37 @@ def test_torch_finds_each_operation_described_as_it_is(layout):
     torch.library.opcheck(traced_input_gradient, (dy, weight, [16, 48, 16, 16], *geometry))
     torch.library.opcheck(traced_weight_gradient, (dy, x, [48, 48, 3, 3], *geometry))
     torch.library.opcheck(traced_between, (x, torch.rand(8, 16), torch.rand(5, 16)))
+    grid = torch.rand(16, 9, 2)
+    torch.library.opcheck(traced_sample, (x, grid, False, False, True))
+    torch.library.opcheck(traced_sample_adjoint, (torch.randn(16, 48, 9), x, grid, False, False, True))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_torch_finds_attention_described_as_it_is(masked):
+    q, k, v = heads()
+    mask = torch.randn(1, 3, 250, 270) if masked else None
+    dy = torch.randn(2, 250, 3, 24).transpose(1, 2)
+    torch.library.opcheck(traced_attention, (q, k, v, mask, 0.25, not masked))
+    torch.library.opcheck(traced_attention_backward, (dy, q, k, v, mask, 0.25, not masked))
+
+
+def same_compiled(function, inputs: list[Tensor], **options) -> set[str]:
+    """Hold what is compiled to the eager function and its gradients, to the last bit. Returns operations."""
+    torch.compiler.reset()
+    called: list[str] = []
+
+    def compiler(graph, _):
+        called.extend(str(node.target) for node in graph.graph.nodes)
+        return make_boxed_func(graph.forward)
+
+    compiled = torch.compile(function, fullgraph=True, backend=aot_autograd(fw_compiler=compiler))
+    y, expected = (f(*inputs, **options) for f in (compiled, function))
+    dy = torch.randn_like(expected)
+    got, wanted = (torch.autograd.grad(out, inputs, dy) for out in (y, expected))
+    for a, b in zip((y, *got), (expected, *wanted), strict=True):
+        assert torch.equal(a, b)
+    assert (y.stride(), got[0].stride()) == (expected.stride(), wanted[0].stride())
+    return {name.split(".")[1] for name in called if name.startswith("deeprob")}
 
 
 GEOMETRIES = {  # kernel, groups, then stride, padding, dilation
@@ -44,27 +82,56 @@ GEOMETRIES = {  # kernel, groups, then stride, padding, dilation
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_a_compiled_convolution_is_the_eager_one_to_the_last_bit(layout, geometry):
-    torch.compiler.reset()
     kernel, groups, *window = GEOMETRIES[geometry]
     x = arrays(layout)[0].requires_grad_()
     weight = torch.randn(48, 48 // groups, *pair(kernel), requires_grad=True)
-    called = []
-
-    def compiler(graph, _):
-        called.extend(str(node.target) for node in graph.graph.nodes)
-        return make_boxed_func(graph.forward)
-
-    compiled = torch.compile(conv2d, fullgraph=True, backend=aot_autograd(fw_compiler=compiler))
-    y, expected = (f(x, weight, None, *window, groups) for f in (compiled, conv2d))
-    dy = torch.randn_like(expected)
-    got, wanted = (torch.autograd.grad(out, (x, weight), dy) for out in (y, expected))
-    for a, b in zip((y, *got), (expected, *wanted), strict=True):
-        assert torch.equal(a, b)
-    assert (y.stride(), got[0].stride()) == (expected.stride(), wanted[0].stride())
-    ours = {name.split(".")[1] for name in called if name.startswith("deeprob")}
+    ours = same_compiled(lambda x, weight: conv2d(x, weight, None, *window, groups), [x, weight])
     assert ours == {"convolution", "input_gradient", "weight_gradient"}
 
 
-def test_a_graph_for_export_has_no_operation_of_ours():
-    exported = torch.export.export(Conv2d(48, 48, 3, padding=1).eval(), (torch.randn(16, 48, 16, 16),))
-    assert "deeprob" not in str(exported.graph)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [3, 48])
+@pytest.mark.parametrize("options", [{}, {"padding_mode": "border", "align_corners": True}])
+def test_a_compiled_grid_sample_is_the_eager_one_to_the_last_bit(layout, channels, options):
+    x = arrays(layout)[0][:, :channels].contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
+    grid = (torch.rand(16, 5, 7, 2) * 2.4 - 1.2).requires_grad_()
+    assert same_compiled(grid_sample, [x, grid], **options) == {"traced_sample", "traced_sample_adjoint"}
+
+
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"attn_mask": torch.rand(250, 270) > 0.3}])
+def test_a_compiled_attention_is_the_eager_one_to_the_last_bit(options):
+    inputs = [x.requires_grad_() for x in heads()]
+    ours = same_compiled(scaled_dot_product_attention, inputs, **options)
+    assert ours == {"traced_attention", "traced_attention_backward"}
+
+
+def test_a_compiled_attention_whose_mask_is_learnt_is_the_formula_backward():
+    inputs = [x.requires_grad_() for x in (*heads(), torch.randn(250, 270))]
+    torch.compiler.reset()
+    compiled = torch.compile(scaled_dot_product_attention, fullgraph=True, backend="aot_eager")
+    y, expected = (f(*inputs) for f in (compiled, scaled_dot_product_attention))
+    dy = torch.randn_like(expected)
+    torch.testing.assert_close(*(torch.autograd.grad(out, inputs, dy) for out in (y, expected)))
+
+
+class Sampled(torch.nn.Module):
+    def forward(self, x: Tensor, grid: Tensor) -> Tensor:
+        return grid_sample(x, grid)
+
+
+class Attended(torch.nn.Module):
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return scaled_dot_product_attention(q, k, v)
+
+
+EXPORTED = {
+    "convolution": (Conv2d(48, 48, 3, padding=1).eval(), (torch.randn(16, 48, 16, 16),)),
+    "grid_sample": (Sampled(), (torch.randn(2, 3, 8, 8), torch.rand(2, 4, 4, 2))),
+    "attention": (Attended(), heads()),
+}
+
+
+@pytest.mark.parametrize("layer", EXPORTED)
+def test_a_graph_for_export_has_no_operation_of_ours(layer):
+    module, inputs = EXPORTED[layer]
+    assert "deeprob" not in str(torch.export.export(module, inputs).graph)
