@@ -123,7 +123,7 @@ def is_long_and_traced(q: Tensor, k: Tensor, *others: Tensor | None) -> bool:
     return is_traced(q, k, *others) and q.shape[2] * k.shape[2] > FEW
 
 
-@opaque(lambda q, k, v, *_: [Result([q.shape[0], q.shape[2], q.shape[1], v.shape[3]])])
+@opaque("attention", lambda q, k, v, *_: [Result([q.shape[0], q.shape[2], q.shape[1], v.shape[3]])])
 def traced_attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
 ) -> Tensor:
@@ -131,7 +131,7 @@ def traced_attention(
     return fast.forward(q, k, v, mask, scale, causal)
 
 
-@opaque(lambda dy, q, k, v, *_: [Result(q.shape), Result(k.shape), Result(v.shape)])
+@opaque("attention_backward", lambda dy, q, k, v, *_: [Result(q.shape), Result(k.shape), Result(v.shape)])
 def traced_attention_backward(
     dy: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -144,9 +144,9 @@ def output(
     return [Result(shape, x)]
 
 
-traced_convolution = opaque(output)(convolution)
-traced_input_gradient = opaque(lambda dy, weight, shape, *_: [Result(shape, dy)])(input_gradient)
-traced_weight_gradient = opaque(lambda dy, x, shape, *_: [Result(shape)])(weight_gradient)
+traced_convolution = opaque("convolution", output)(convolution)
+traced_input_gradient = opaque("input_gradient", lambda dy, w, shape, *_: [Result(shape, dy)])(input_gradient)
+traced_weight_gradient = opaque("weight_gradient", lambda dy, x, shape, *_: [Result(shape)])(weight_gradient)
 
 WINDOWS = 1 << 26  # numbers of all windows that are written out at a time: 256 MB of float32
 

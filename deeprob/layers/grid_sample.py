@@ -81,13 +81,13 @@ class GridSampleFunction(Function):
         return sum(parts[1:], parts[0])
 
 
-@opaque(lambda x, grid, *_: [Result([*x.shape[:2], grid.shape[1]], x)])
+@opaque("grid_sample", lambda x, grid, *_: [Result([*x.shape[:2], grid.shape[1]], x)])
 def traced_sample(x: Tensor, grid: Tensor, nearest: bool, border: bool, align_corners: bool) -> Tensor:
     """The fast path as one operation of a compiled graph."""
     return sample(x, grid, Options(nearest, border, align_corners))
 
 
-@opaque(lambda dy, x, grid, *_: [Result(x.shape, x), Result(grid.shape)])
+@opaque("grid_sample_backward", lambda dy, x, grid, *_: [Result(x.shape, x), Result(grid.shape)])
 def traced_sample_adjoint(
     dy: Tensor, x: Tensor, grid: Tensor, nearest: bool, border: bool, align_corners: bool
 ) -> tuple[Tensor, Tensor]:

@@ -22,11 +22,12 @@ class Result(NamedTuple):
     shape: Sequence[int]
     like: Tensor | None = None
 
-    def laid_out(self, result: Tensor) -> Tensor:
-        """Return the result, stored as said."""
-        if self.like is None or self.like.is_contiguous():
-            return result.contiguous()
-        return result.movedim(1, -1).contiguous().movedim(-1, 1)
+
+def laid_out(x: Tensor, like: Tensor | None) -> Tensor:
+    """Return x in planes, or in pixels if that is how `like` is stored."""
+    if like is None or like.is_contiguous():
+        return x.contiguous()
+    return x.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
 def is_traced(*tensors: Tensor | None) -> bool:
@@ -36,7 +37,9 @@ def is_traced(*tensors: Tensor | None) -> bool:
     return all(t is None or (t.device.type == "cpu" and t.dtype is torch.float32) for t in tensors)
 
 
-def opaque(describe: Callable[..., list[Result]]) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
+def opaque(
+    name: str, describe: Callable[..., list[Result]]
+) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
     """Make `deeprob::<name>` of a function of tensors.
 
     describe: the function's results, one or several, from the same arguments, whose memory they do not share.
@@ -48,18 +51,17 @@ def opaque(describe: Callable[..., list[Result]]) -> Callable[[Callable[..., Mad
             with torch.no_grad():
                 made = function(*inputs)
             parts = [made] if isinstance(made, Tensor) else made
-            return joined([result.laid_out(p) for result, p in zip(describe(*inputs), parts, strict=True)])
+            return joined([laid_out(p, form.like) for p, form in zip(parts, describe(*inputs), strict=True)])
 
         def fake(*inputs: Any) -> Any:
             some: Tensor = inputs[0]
-            return joined([result.laid_out(some.new_empty(result.shape)) for result in describe(*inputs)])
+            return joined([laid_out(some.new_empty(shape), like) for shape, like in describe(*inputs)])
 
         def joined(results: list[Tensor]) -> Any:
             return results[0] if len(results) == 1 else tuple(results)
 
         schema = torch.library.infer_schema(function, mutates_args=())
-        name = f"deeprob::{function.__name__}"
-        operation: Any = torch.library.custom_op(name, run, mutates_args=(), schema=schema)
+        operation: Any = torch.library.custom_op(f"deeprob::{name}", run, mutates_args=(), schema=schema)
         operation.register_fake(fake)
         return operation  # type: ignore[no-any-return]
 

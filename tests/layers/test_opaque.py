@@ -4,12 +4,13 @@ from functorch.compile import make_boxed_func
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
-from deeprob.layers import Conv2d, conv2d, grid_sample, scaled_dot_product_attention
+from deeprob.layers import Conv2d, GroupNorm, conv2d, grid_sample, group_norm, scaled_dot_product_attention
 from deeprob.layers._window import pair
 from deeprob.layers.attention import traced_attention, traced_attention_backward
 from deeprob.layers.avg_pool import traced_between
 from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
 from deeprob.layers.grid_sample import traced_sample, traced_sample_adjoint
+from deeprob.layers.group_norm import traced_group_norm, traced_group_norm_backward
 
 LAYOUTS = {"planes": torch.contiguous_format, "pixels": torch.channels_last}
 
@@ -37,6 +38,8 @@ def test_torch_finds_each_operation_described_as_it_is(layout):
     grid = torch.rand(16, 9, 2)
     torch.library.opcheck(traced_sample, (x, grid, False, False, True))
     torch.library.opcheck(traced_sample_adjoint, (torch.randn(16, 48, 9), x, grid, False, False, True))
+    torch.library.opcheck(traced_group_norm, (x, 6, torch.rand(48), None, 1e-5))
+    torch.library.opcheck(traced_group_norm_backward, (dy, x, 6, torch.rand(48), 1e-5))
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -95,14 +98,21 @@ def test_a_compiled_convolution_is_the_eager_one_to_the_last_bit(layout, geometr
 def test_a_compiled_grid_sample_is_the_eager_one_to_the_last_bit(layout, channels, options):
     x = arrays(layout)[0][:, :channels].contiguous(memory_format=LAYOUTS[layout]).requires_grad_()
     grid = (torch.rand(16, 5, 7, 2) * 2.4 - 1.2).requires_grad_()
-    assert same_compiled(grid_sample, [x, grid], **options) == {"traced_sample", "traced_sample_adjoint"}
+    assert same_compiled(grid_sample, [x, grid], **options) == {"grid_sample", "grid_sample_backward"}
+
+
+def test_a_compiled_group_norm_of_pixels_is_the_eager_one_to_the_last_bit():
+    x, weight, bias = arrays("pixels")[0], torch.rand(48), torch.randn(48)
+    inputs = [t.requires_grad_() for t in (x, weight, bias)]
+    ours = same_compiled(lambda x, weight, bias: group_norm(x, 6, weight, bias), inputs)
+    assert ours == {"group_norm", "group_norm_backward"}
 
 
 @pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"attn_mask": torch.rand(250, 270) > 0.3}])
 def test_a_compiled_attention_is_the_eager_one_to_the_last_bit(options):
     inputs = [x.requires_grad_() for x in heads()]
     ours = same_compiled(scaled_dot_product_attention, inputs, **options)
-    assert ours == {"traced_attention", "traced_attention_backward"}
+    assert ours == {"attention", "attention_backward"}
 
 
 def test_a_compiled_attention_whose_mask_is_learnt_is_the_formula_backward():
@@ -126,6 +136,7 @@ class Attended(torch.nn.Module):
 
 EXPORTED = {
     "convolution": (Conv2d(48, 48, 3, padding=1).eval(), (torch.randn(16, 48, 16, 16),)),
+    "group_norm": (GroupNorm(6, 48), (arrays("pixels")[0],)),
     "grid_sample": (Sampled(), (torch.randn(2, 3, 8, 8), torch.rand(2, 4, 4, 2))),
     "attention": (Attended(), heads()),
 }
