@@ -3,11 +3,13 @@
     y = R x C^T    dx = R^T dy C    x (N, C, H, W)   y (N, C, H', W')
 
 An average over windows, or over the bins of an adaptive pool, separates into rows and columns: R (H', H) and
-C (W', W) hold one weight for each row and column read. The global average is R = 1/H, C = 1/W.
+C (W', W) hold one weight for each row and column read. The global average is R = 1/H, C = 1/W. In a compiled
+graph, windows side by side are added up without R and C: the compiler makes one loop of that.
 Cost: one pass over x each way; saves nothing.
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), section 9.3.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,10 +17,13 @@ from torch import Tensor, nn
 
 from . import kernels_pool as loops
 from ._function import Function, expect, expect_alike
-from ._pooling import as_loop, loop_layout, num_windows, windows
+from ._pooling import as_loop, layout_of, loop_layout, num_windows, windows
 from ._window import Pair
 from .kernels import run
 from .opaque import Result, is_traced, opaque
+
+GRAIN = 16  # planes a thread
+FEW = 16  # taps up to which a compiled graph adds them up one by one
 
 
 class SeparableFunction(Function):
@@ -48,13 +53,20 @@ class SeparableFunction(Function):
 
 
 def between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return R x C^T; of maps with channels innermost by a loop that skips the zeros of R and C."""
+    """Return R x C^T; on the CPU by a loop that skips the zeros of R and C."""
     if x.dim() == 4 and is_traced(x):
         return traced_between(x, rows, columns)
-    if loop_layout(x) == torch.channels_last:
-        y = torch.empty(*x.shape[:2], len(rows), len(columns), memory_format=torch.channels_last)
-        source, target = (as_loop(t, torch.channels_last) for t in (x, y))
-        run(loops.average_rows, len(x), source, rows.contiguous(), columns.contiguous(), target)
+    if (layout := loop_layout(x)) is not None:
+        y = torch.empty(*x.shape[:2], len(rows), len(columns), memory_format=layout)
+        matrices, source, target = (
+            (rows.contiguous(), columns.contiguous()),
+            *(as_loop(t, layout) for t in (x, y)),
+        )
+        if layout == torch.channels_last:
+            pixels = (source.flatten(2), *matrices, x.shape[1], target.flatten(2))
+            run(loops.average_pixels, len(x), *pixels)
+        else:
+            run(loops.average_planes, len(source), source, *matrices, target.flatten(1), grain=GRAIN)
         return y
     product: Tensor = rows @ x @ columns.t()
     return product
@@ -66,6 +78,52 @@ def averages(x: Tensor, rows: Tensor, columns: Tensor) -> list[Result]:
 
 
 traced_between = opaque("average", averages)(between)
+
+
+class TilesFunction(Function):
+    """The average over windows side by side; rows and columns left over get nothing."""
+
+    autocast_dtype = "widest"
+
+    @staticmethod
+    def forward(x: Tensor, kernel: tuple[int, int], as_pixels: bool) -> Tensor:
+        maps, size = as_maps(x, as_pixels), [n // k for n, k in zip(x.shape[-2:], kernel, strict=True)]
+        ends = [n * k for n, k in zip(size, kernel, strict=True)]
+        taps = [maps[:, i : ends[0] : kernel[0], j : ends[1] : kernel[1]] for i, j in places(kernel)]
+        return from_maps(sum(taps[1:], taps[0]) / len(taps), [*x.shape[:-2], *size], as_pixels)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, ctx.kernel, ctx.as_pixels = inputs
+        ctx.shape = x.shape
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        (tall, wide), (height, width) = ctx.kernel, ctx.shape[-2:]
+        sizes = zip(dy.shape[-2:], ctx.kernel, strict=True)
+        row, column = (torch.arange(n * k, device=dy.device) // k for n, k in sizes)
+        maps = as_maps(dy / (tall * wide), ctx.as_pixels)[:, row[:, None], column]
+        unread = (0, 0, 0, width - maps.shape[2], 0, height - maps.shape[1])
+        return from_maps(nn.functional.pad(maps, unread), ctx.shape, ctx.as_pixels), None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
+        return TilesFunction.forward(x_dot, ctx.kernel, ctx.as_pixels)
+
+
+def places(kernel: tuple[int, int]) -> list[tuple[int, int]]:
+    """List the taps of a window."""
+    return [(i, j) for i in range(kernel[0]) for j in range(kernel[1])]
+
+
+def as_maps(x: Tensor, as_pixels: bool) -> Tensor:
+    """View x (N, C, H, W) as maps (N, H, W, C), else (N C, H, W, 1)."""
+    return x.permute(0, 2, 3, 1) if as_pixels else x.reshape(-1, *x.shape[-2:], 1)
+
+
+def from_maps(maps: Tensor, shape: Sequence[int], as_pixels: bool) -> Tensor:
+    """View them as (N, C, H, W) again."""
+    return maps.permute(0, 3, 1, 2) if as_pixels else maps.reshape(shape)
 
 
 class GlobalAvgPoolFunction(Function):
@@ -100,6 +158,12 @@ def avg_pool2d(
 ) -> Tensor:
     """Average every window of x (N, C, H, W) or (C, H, W). Raises ValueError where sizes do not fit."""
     kernel, stride, padding, _ = windows("avg_pool2d", x, kernel_size, stride, padding, 1)
+    whole = not ceil_mode or all(n % k == 0 for n, k in zip(x.shape[-2:], kernel, strict=True))
+    side_by_side = kernel == stride and max(padding) == 0 and whole
+    if torch.compiler.is_compiling() and side_by_side and kernel[0] * kernel[1] <= FEW:
+        as_pixels = x.dim() == 4 and layout_of(x) == torch.channels_last
+        tiled: Tensor = TilesFunction.apply(x, kernel, as_pixels)
+        return tiled
     rows, columns = (
         window_average(*w, ceil_mode, count_include_pad, x)
         for w in zip(x.shape[-2:], kernel, stride, padding, strict=True)

@@ -180,30 +180,81 @@ def max_rows_gradient(
                     target[:] = ZERO
 
 
-def average_rows(start: int, stop: int, x: Any, rows: Any, columns: Any, y: Any) -> None:
-    """Y = R x C^T of maps x (N, H, W, S), channels innermost, skipping the zeros of R and C; over samples."""
-    tops, bottoms = np.empty(len(rows), np.int64), np.zeros(len(rows), np.int64)  # what is not zero
-    for o in range(len(rows)):
-        tops[o] = len(rows[o])
-        for h in range(len(rows[o])):
-            if rows[o, h] != ZERO:
-                tops[o] = min(tops[o], h)
-                bottoms[o] = h + 1
-    lefts, rights = np.empty(len(columns), np.int64), np.zeros(len(columns), np.int64)
-    for p in range(len(columns)):
-        lefts[p] = len(columns[p])
-        for w in range(len(columns[p])):
-            if columns[p, w] != ZERO:
-                lefts[p] = min(lefts[p], w)
-                rights[p] = w + 1
+def average_planes(start: int, stop: int, x: Any, rows: Any, columns: Any, y: Any) -> None:
+    """Y = R x C^T of planes x (P, H, W), skipping the zeros of R and C; y is (P, H' W'); by plane.
+
+    First R x, line by line. Then all entries of the plane take as many taps as the widest needs, of a zero
+    behind the last line where they have no more.
+    """
+    tops, bottoms = _reach(rows)
+    lefts, rights = _reach(columns)
+    width, count, across = len(columns), y.shape[1], columns.shape[1]
+    widest = max(1, (rights - lefts).max())
+    at, share = np.empty((widest, count), np.uint32), np.zeros((widest, count), np.float32)
+    for tap in range(widest):
+        for i in range(count):
+            o, p = i // width, i % width
+            at[tap, i] = len(rows) * across
+            if lefts[p] + tap < rights[p]:
+                at[tap, i] = o * across + lefts[p] + tap
+                share[tap, i] = columns[p, lefts[p] + tap]
+    flat = np.zeros(len(rows) * across + 1, np.float32)
+    mixed = flat[:-1].reshape(len(rows), across)
+    for n in range(start, stop):
+        for o in range(len(rows)):
+            _mix(x[n], rows[o], tops[o], bottoms[o], mixed[o])
+        target, first, weight = y[n], at[0], share[0]
+        for i in range(target.size):
+            target[i] = weight[i] * flat[np.uint64(first[i])]
+        for tap in range(1, widest):
+            following, weight = at[tap], share[tap]
+            for i in range(target.size):
+                target[i] += weight[i] * flat[np.uint64(following[i])]
+
+
+def average_pixels(start: int, stop: int, x: Any, rows: Any, columns: Any, channels: int, y: Any) -> None:
+    """Y = R x C^T of maps x (N, H, W S), channels innermost, skipping the zeros of R and C; over samples."""
+    tops, bottoms = _reach(rows)
+    lefts, rights = _reach(columns)
+    mixed = np.empty(x.shape[2], np.float32)
     for n in range(start, stop):
         for o in range(y.shape[1]):
-            for p in range(y.shape[2]):
-                target = y[n, o, p]
-                target[:] = ZERO
-                for h in range(tops[o], bottoms[o]):
-                    for w in range(lefts[p], rights[p]):
-                        share = rows[o, h] * columns[p, w]
-                        source = x[n, h, w]
+            _mix(x[n], rows[o], tops[o], bottoms[o], mixed)
+            for p in range(len(columns)):
+                target = y[n, o, p * channels : (p + 1) * channels]
+                if lefts[p] >= rights[p]:
+                    target[:] = ZERO
+                for w in range(lefts[p], rights[p]):
+                    source, share = mixed[w * channels : (w + 1) * channels], columns[p, w]
+                    if w == lefts[p]:
+                        for c in range(target.size):
+                            target[c] = share * source[c]
+                    else:
                         for c in range(target.size):
                             target[c] += share * source[c]
+
+
+def _mix(x: Any, row: Any, top: int, bottom: int, mixed: Any) -> None:
+    """Add up the lines of x by their weights in a row of R."""
+    if top >= bottom:
+        mixed[:] = ZERO
+    for h in range(top, bottom):
+        source, share = x[h], row[h]
+        if h == top:
+            for i in range(mixed.size):
+                mixed[i] = share * source[i]
+        else:
+            for i in range(mixed.size):
+                mixed[i] += share * source[i]
+
+
+def _reach(matrix: Any) -> Any:
+    """Find where each row begins and ends not to be zero."""
+    first, last = np.empty(len(matrix), np.int64), np.zeros(len(matrix), np.int64)
+    for o in range(len(matrix)):
+        first[o] = matrix.shape[1]
+        for i in range(matrix.shape[1]):
+            if matrix[o, i] != ZERO:
+                first[o] = min(first[o], i)
+                last[o] = i + 1
+    return first, last

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from deeprob.layers import _pooling, max_pool2d
+from deeprob.layers import _pooling, adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from deeprob.layers.avg_pool import TilesFunction
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -34,3 +35,46 @@ def test_the_loops_choose_the_same_winners_as_torch(window, values, layout):
     got, expected = (torch.autograd.grad(output, x, dy)[0] for output in (y, expected))
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
     assert got.stride() == x.stride()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("value", [0.0, float("inf"), float("nan")])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "window"),
+    [
+        (avg_pool2d, functional.avg_pool2d, {"kernel_size": 2}),
+        (avg_pool2d, functional.avg_pool2d, {"kernel_size": 3, "stride": 2, "padding": 1}),
+        (avg_pool2d, functional.avg_pool2d, {"kernel_size": (2, 5), "stride": (3, 7), "ceil_mode": True}),
+        (adaptive_avg_pool2d, functional.adaptive_avg_pool2d, {"output_size": (6, 4)}),
+        (adaptive_avg_pool2d, functional.adaptive_avg_pool2d, {"output_size": (20, 30)}),
+    ],
+)
+def test_the_loops_of_averages_agree_with_torch(layout, value, ours, theirs, window):
+    x = torch.randn(40, 12, 13, 15)
+    x[0, 0, 4, 5] = value
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    with torch.no_grad():
+        assert _pooling.loop_layout(x) == layout
+    y, expected = ours(x, **window), theirs(x, **window)
+    dy = torch.randn_like(expected)
+    got, wanted = (torch.autograd.grad(out, x, dy)[0] for out in (y, expected))
+    torch.testing.assert_close((y, got), (expected, wanted), equal_nan=True)
+    assert (y.stride(), got.stride()) == (expected.stride(), x.stride())
+
+
+@pytest.mark.parametrize("layout", ["planes", "pixels"])
+def test_an_average_of_windows_side_by_side_is_the_one_by_matrices(layout):
+    x = torch.randn(2, 3, 7, 8, dtype=torch.float64)
+    as_pixels = layout == "pixels"
+    x = x.contiguous(memory_format=torch.channels_last if as_pixels else torch.contiguous_format)
+    x.requires_grad_()
+    y, expected = TilesFunction.apply(x, (3, 2), as_pixels), avg_pool2d(x, (3, 2))
+    torch.testing.assert_close(y, expected)
+    assert y.stride() == torch.nn.functional.avg_pool2d(x, (3, 2)).stride()
+    dy = torch.randn_like(y)
+    dx, wanted = (torch.autograd.grad(out, x, dy)[0] for out in (y, expected))
+    torch.testing.assert_close(dx, wanted)
+    assert dx.stride() == x.stride()
+    average = lambda x: TilesFunction.apply(x, (3, 2), as_pixels)  # noqa: E731
+    assert torch.autograd.gradcheck(average, (x,), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(average, (x,))
