@@ -21,12 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import kernels
-from ._attention_blocks import BLOCK, Block
+from . import kernels_attention as fast
+from ._attention_blocks import Block
 from ._function import Function, expect, expect_alike, is_plain
 from .attention import Options, attend, attend_backward, scaled_dot_product_attention, weights
 from .gates import add
-from .kernels_attention import GRAIN, attention_rows_gradient, softmax_rows
 from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
 from .linear import linear, matmul_transposed, outer_sum
 from .softmax import through_softmax
@@ -118,13 +117,10 @@ def options_of(q: Tensor) -> Options:
 def attend_heads(qkv: Tensor) -> Tensor:
     """Return A (N L, D) of Q, K, V (3, N, H, L, E)."""
     q, k, v = qkv.unbind()
+    options = options_of(q)
     if not is_plain(qkv):
-        return merged(attend(q, k, v, None, None, options_of(q), Block.whole(q, k)))
-    a = q.new_empty(q.shape[0], q.shape[2], q.shape[1], q.shape[3])
-    for part, keys, _ in cuts(q):
-        p = softmax_of(q[part], k[keys])
-        a.transpose(1, 2)[part] = torch.bmm(p, v[keys])
-    return a.view(q.shape[0] * q.shape[2], q.shape[1] * q.shape[3])
+        return merged(attend(q, k, v, None, None, options, Block.whole(q, k)))
+    return fast.forward(q, k, v, None, options.scale, False).reshape(-1, q.shape[1] * q.shape[3])
 
 
 def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,48 +128,16 @@ def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
     q, k, v = qkv.unbind()
     num_samples, heads, length, size = q.shape
     upstream = da.reshape(num_samples, length, heads, size).transpose(1, 2)
+    options = options_of(q)
     if not is_plain(da, qkv):
-        options, whole = options_of(q), Block.whole(q, k)
+        whole = Block.whole(q, k)
         a = merged(attend(q, k, v, None, None, options, whole))
         gradients = torch.stack(attend_backward(upstream, q, k, v, None, None, options, whole)[:3])
         return a, gradients.permute(1, 3, 0, 2, 4).reshape(num_samples * length, 3 * heads * size)
-    c = 1 / math.sqrt(size)
-    a, flat = torch.empty_like(da), da.new_empty(num_samples * length, 3 * heads * size)
-    by_heads = a.view(num_samples, length, heads, size).transpose(1, 2)
-    dq, dk, dv = flat.view(num_samples, length, 3, heads, size).permute(2, 0, 3, 1, 4).unbind()
-    for part, keys, is_first in cuts(q):
-        q_, k_, v_, up = q[part], k[keys], v[keys], upstream[part]
-        p, ds = torch.bmm(q_, k_.mT), torch.bmm(up, v_.mT)  # scores and dP, until the loop
-        pair = (p.view(-1, length), ds.view(-1, length))
-        kernels.run(attention_rows_gradient, len(pair[0]), *pair, c, c, -1, length, grain=GRAIN)
-        by_heads[part] = torch.bmm(p, v_)
-        dq[part] = torch.bmm(ds, k_)
-        if is_first:
-            dk[keys], dv[keys] = torch.bmm(ds.mT, q_), torch.bmm(p.mT, up)
-        else:
-            dk[keys] += torch.bmm(ds.mT, q_)
-            dv[keys] += torch.bmm(p.mT, up)
-    return a, flat
-
-
-def cuts(q: Tensor) -> Any:
-    """Cut P into blocks of some BLOCK entries, each of one head: its queries, its keys, is it their first."""
-    num_samples, heads, length, _ = q.shape
-    rows = max(1, min(length, BLOCK // max(1, length)))
-    samples = max(1, BLOCK // max(1, length * rows)) if rows == length else 1
-    for n in range(0, num_samples, samples):
-        for h in range(heads):
-            for i in range(0, length, rows):
-                here = slice(n, n + samples)
-                yield (here, h, slice(i, i + rows)), (here, h), i == 0
-
-
-def softmax_of(q: Tensor, k: Tensor) -> Tensor:
-    """Return softmax(c Q K^T) of Q (n, l, E) and K (n, L, E)."""
-    s = torch.bmm(q, k.mT)
-    rows = s.view(-1, s.shape[2])
-    kernels.run(softmax_rows, len(rows), rows, 1 / math.sqrt(q.shape[2]), -1, s.shape[2], grain=GRAIN)
-    return s
+    flat = da.new_empty(num_samples * length, 3 * heads * size)
+    into = flat.view(num_samples, length, 3, heads, size).permute(2, 0, 3, 1, 4)
+    a = fast.backward_of_self_attention(upstream, qkv, options.scale, into)
+    return a.reshape(da.shape), flat
 
 
 def attention_block(

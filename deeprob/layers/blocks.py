@@ -31,11 +31,11 @@ from .gelu import gelu, gelu_slope
 from .kernels_blocks import gelu_and_gradient
 from .kernels_norm import PART
 from .layer_norm import (
-    is_contiguous_and_plain,
     layer_norm,
     layer_norm_backward,
     normalise_rows,
     standardise,
+    suits_loop,
 )
 from .linear import linear, matmul_transposed, outer_sum
 
@@ -163,7 +163,7 @@ def mlp_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return dh, dW1, db1 and dW2 of some rows; where it can, from one pass over u."""
     dg = matmul_transposed(dy, w2.t())
-    if du_outside is None and is_contiguous_and_plain(u, dg):
+    if du_outside is None and suits_loop(u, dg):
         du, g = dg, torch.empty_like(u)
         parts = u.new_zeros(-(-len(u) // PART), u.shape[1])
         kernels.run(gelu_and_gradient, len(u), u, du, g, parts, PART, grain=PART)

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, update_wrapper
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -16,9 +17,12 @@ import torch
 from torch import Tensor
 
 from .kernels_threads import spread
+from .kernels_tile import Instruction
 
 # NaN and infinity must come through, so not the whole of fastmath
 FAST = {"reassoc", "contract", "arcp", "nsz"}
+# error_model: a division by zero gives infinity, as in torch; a test for it would stop vectorisation
+OPTIONS: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
 ZERO = np.float32(0)
 
 
@@ -67,27 +71,48 @@ def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
     """Compile without Python's lock, and keep the machine code on disk."""
     import numba
 
-    # error_model: a division by zero gives infinity, as in torch; a test for it would stop vectorisation
-    options: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
-    loop = with_compiled_parts(loop, lambda part: numba.njit(part, forceinline=True, **options))
+    loop = with_compiled_parts(loop)
     try:
-        compiled: Callable[..., None] = numba.njit(loop, cache=True, **options)
+        compiled: Callable[..., None] = numba.njit(loop, cache=True, **OPTIONS)
     except RuntimeError:  # no folder to write to
-        compiled = numba.njit(loop, **options)
+        compiled = numba.njit(loop, **OPTIONS)
     return compiled
 
 
-def with_compiled_parts(loop: Callable[..., None], compile_part: Callable[..., Any]) -> Callable[..., None]:
-    """Return the loop with the functions of its module that it calls compiled: numba takes no plain ones."""
+def with_compiled_parts(loop: Callable[..., None]) -> Callable[..., None]:
+    """Return the loop with the functions of our kernels that it calls compiled: numba takes no plain ones."""
     names = loop.__globals__
     parts = {
-        name: compile_part(part)
+        name: compile_part(part, part.__module__ == loop.__module__)
         for name in loop.__code__.co_names
-        if isinstance(part := names.get(name), FunctionType) and part.__module__ == loop.__module__
+        if isinstance(part := names.get(name), FunctionType | Instruction)
+        and part.__module__.startswith(KERNELS)
     }
     if not parts:
         return loop
-    return update_wrapper(FunctionType(loop.__code__, {**names, **parts}, loop.__name__), loop)
+    made = update_wrapper(FunctionType(loop.__code__, {**names, **parts}, loop.__name__), loop)
+    if any(names[name].__module__ != loop.__module__ for name in parts):
+        made.__qualname__ += f"-{stamp()}"
+    return made
+
+
+@cache
+def stamp() -> int:
+    """Tell versions of our kernels apart: machine code on disk is known by its loop's own file alone."""
+    return max(file.stat().st_mtime_ns for file in Path(__file__).parent.glob("kernels*.py"))
+
+
+@cache
+def compile_part(part: Any, inline: bool) -> Any:
+    """Compile what a loop calls; into the loop itself, if `inline`."""
+    import numba
+
+    if isinstance(part, Instruction):
+        return part.compiled
+    return numba.njit(with_compiled_parts(part), forceinline=inline, **OPTIONS)
+
+
+KERNELS = __name__  # kernels.py and all kernels_*.py
 
 
 @cache

@@ -1,116 +1,209 @@
-"""Attention without dropout on the CPU: matrix products into one buffer, the softmax in a loop between them.
+"""Attention without dropout on the CPU: products and softmax of some rows at a time, all in the cache.
 
-A block of P is made, used, and overwritten by the next. The loops take a row of scores at a time, so that its
-maximum, its exponentials and what its gradient needs are found in the first-level cache. Each equals the
-formula of attention.py; the exponential is that of kernels_gate.py, and 0 from FLUSHED down.
+A head's keys and values are copied into panels once. Then some rows of the scores are made by tiles of a
+matrix product in registers, become P in a loop that takes a row at a time, and are multiplied away while they
+are in the cache. Each loop equals the formula of attention.py; the exponential is that of kernels_gate.py,
+and 0 from FLUSHED down.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ._attention_blocks import Block
 from .kernels import ZERO, run
 from .kernels_gate import BIAS, C2, C3, C4, C5, C6, HALF, LN2_HIGH, LN2_LOW, LOG2E, ONE, SHIFT
+from .kernels_product import multiply, pack
+from .kernels_tile import PANEL, ROWS
 
-LANES = 64  # maxima taken side by side
-GRAIN = 16  # rows a thread
 FLUSHED = np.float32(-88)  # its power of two has the exponent of zero
+BLOCK = 1 << 16  # entries of P and of dP at a time
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool) -> Tensor:
     """Return Y (N, L, H, D) of q, k, v (N, H, L or S, E or D)."""
+    size = v.shape[3]
+    q, k, v = (filled_up(x) for x in (q, k, v))
     y = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
-    out, blocks = y.transpose(1, 2), list(Block.whole(q, k).split(causal))
-    buffer = _buffer(blocks)
-    for block in blocks:
-        q_, k_, v_ = _heads(q[block.queries]), _heads(k[block.keys]), _heads(v[block.keys])
-        p = torch.bmm(q_, k_.mT, out=_view(buffer, block))
-        factor, first = _add_mask(p, mask, scale, block), block.queries[2].start if causal else -1
-        run(softmax_rows, p.shape[:2].numel(), p.flatten(0, 1), factor, first, p.shape[1], grain=GRAIN)
-        y_ = out[block.queries]
-        y_.copy_(torch.bmm(p, v_).view(y_.shape))
-    return y
+    if k.shape[2] == 0:
+        return y.zero_()[..., :size]
+    arrays = (q, k, v, mask_rows(mask, q, k), scale, causal, y.transpose(1, 2))
+    run(attend_heads, q.shape[:2].numel(), *arrays)
+    return y[..., :size]
 
 
 def backward(
     dy: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dQ, dK and dV of dy (N, H, L, D), from the weights computed again."""
+    sizes = q.shape[3], k.shape[3], v.shape[3]
+    dy, q, k, v = (filled_up(x) for x in (dy, q, k, v))
     dq, dk, dv = (torch.empty(x.shape) for x in (q, k, v))
-    blocks = list(Block.whole(q, k).split(causal))
-    scores, slopes = _buffer(blocks), _buffer(blocks)
-    whole = bool(blocks) and blocks[0].num_keys == k.shape[2]  # a head's first block writes all its keys
+    if 0 in (q.shape[2], k.shape[2]):
+        dq, dk, dv = (x.zero_() for x in (dq, dk, dv))
+    else:
+        arrays = (dy, q, k, v, mask_rows(mask, q, k), scale, causal, dq, dk, dv, None)
+        run(attend_heads_backward, q.shape[:2].numel(), *arrays)
+    return dq[..., : sizes[0]], dk[..., : sizes[1]], dv[..., : sizes[2]]
+
+
+def backward_of_self_attention(dy: Tensor, qkv: Tensor, scale: float, dqkv: Tensor) -> Tensor:
+    """Return Y (N, L, H, E) again, and write dQ, dK and dV, of dy (N, H, L, E).
+
+    qkv: Q, K and V (3, N, H, L, E), of which dqkv has the shape.
+    """
+    size = qkv.shape[4]
+    whole = size % PANEL == 0
+    q, k, v = qkv.unbind()
+    y = dy.new_empty(q.shape[0], q.shape[2], q.shape[1], size + -size % PANEL)
+    into = dqkv if whole else dqkv.new_empty(*dqkv.shape[:4], y.shape[3])
+    dy, q, k, v = (filled_up(x) for x in (dy, q, k, v))
+    if q.shape[2]:
+        arrays = (dy, q, k, v, None, scale, False, *into.unbind(), y.transpose(1, 2))
+        run(attend_heads_backward, q.shape[:2].numel(), *arrays)
     if not whole:
-        dk.zero_()
-        dv.zero_()
-    for block in blocks:
-        q_, dy_, dq_ = (_heads(x[block.queries]) for x in (q, dy, dq))
-        k_, v_, dk_, dv_ = (_heads(x[block.keys]) for x in (k, v, dk, dv))
-        p = torch.bmm(q_, k_.mT, out=_view(scores, block))
-        ds = torch.bmm(dy_, v_.mT, out=_view(slopes, block))  # dP, and dS from the loop on
-        factor, first = _add_mask(p, mask, scale, block), block.queries[2].start if causal else -1
-        arrays = (p.flatten(0, 1), ds.flatten(0, 1), factor, scale, first, p.shape[1])
-        run(attention_rows_gradient, p.shape[:2].numel(), *arrays, grain=GRAIN)
-        torch.bmm(ds, k_, out=dq_)
-        beta = 0 if whole and block.queries[2].start == 0 else 1
-        dv_.baddbmm_(p.mT, dy_, beta=beta)
-        dk_.baddbmm_(ds.mT, q_, beta=beta)
-    return dq, dk, dv
+        dqkv.copy_(into[..., :size])
+    return y[..., :size]
 
 
-def _buffer(blocks: list[Block]) -> Tensor:
-    """Make room for the largest of the blocks."""
-    return torch.empty(max((math.prod(block.extent) for block in blocks), default=0))
+def mask_rows(mask: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
+    """View a mask as (N, H, L, S) with the numbers of a row side by side."""
+    return None if mask is None else by_row(mask.detach().expand(*q.shape[:3], k.shape[2]))
 
 
-def _view(buffer: Tensor, block: Block) -> Tensor:
-    """View the start of the buffer as a block's entries (heads, rows, keys)."""
-    return buffer[: math.prod(block.extent)].view(block.extent)
+def filled_up(x: Tensor) -> Tensor:
+    """Return x (N, H, L, E) with its columns side by side, and zeros up to whole panels of them."""
+    x = by_row(x.detach())
+    missing = -x.shape[3] % PANEL if x.shape[3] else PANEL
+    return torch.nn.functional.pad(x, (0, missing)) if missing else x
 
 
-def _heads(x: Tensor) -> Tensor:
-    """View x (N, H, L, D) as (N H, L, D)."""
-    return x[0] if len(x) == 1 else x.flatten(0, 1)
+def by_row(x: Tensor) -> Tensor:
+    """Return x with the numbers of a row side by side."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
-def _add_mask(s: Tensor, mask: Tensor | None, scale: float, block: Block) -> float:
-    """Make s the whole scores if there is a mask. Returns what is left to multiply them by."""
-    if mask is None:
-        return scale
-    samples, heads, _ = (cut.stop - cut.start for cut in block.queries)
-    s.mul_(scale).view(samples, heads, *s.shape[1:]).add_(block.of_mask(mask))
-    return 1.0
-
-
-def softmax_rows(start: int, stop: int, s: Any, scale: float, first: int, length: int) -> None:
-    """S = softmax(scale s) a row; first >= 0: row n is query first + n % length and reads no later key."""
-    top = np.empty(LANES, np.float32)
-    factor = np.float32(scale)
+def attend_heads(
+    start: int, stop: int, q: Any, k: Any, v: Any, mask: Any, scale: float, causal: bool, y: Any
+) -> None:
+    """Y of some of the N H heads."""
+    heads, num_queries, size = q.shape[1:]
+    num_keys, width = v.shape[2:]
+    length = row_length(num_keys)
+    step = rows_of_block(num_queries, length)
+    keys = np.empty(length * size, np.float32)
+    values = np.empty(num_keys * width, np.float32)
+    scores = np.empty((step, length), np.float32)
     for n in range(start, stop):
-        row = s[n] if first < 0 else s[n][: first + n % length + 1]
-        if first >= 0:
-            s[n][row.size :] = ZERO
-        top[:] = -np.inf
-        for begin in range(0, row.size - LANES + 1, LANES):
-            part = row[begin : begin + LANES]
-            for i in range(LANES):
-                v = factor * part[i]
-                top[i] = v if v > top[i] else top[i]
-        largest = np.float32(-np.inf)
-        for i in range(row.size - row.size % LANES, row.size):
-            v = factor * row[i]
-            largest = v if v > largest else largest
-        for i in range(LANES):
-            largest = top[i] if top[i] > largest else largest
-        if largest == -np.inf:  # no key is left, or no score is a number
-            largest = ZERO
+        sample, head = n // heads, n % heads
+        pack(k[sample, head].T, keys)
+        pack(v[sample, head], values)
+        for i in range(0, num_queries, step):
+            count = min(step, num_queries - i)
+            seen = min(i + count, num_keys) if causal else num_keys
+            p, first, factor = scores[:count, :seen], i if causal else -1, scale
+            multiply(q[sample, head, i : i + count], keys, size, p, False)
+            if mask is not None:
+                add_mask(p, mask[sample, head, i : i + count, :seen], scale)
+                factor = 1.0
+            softmax_rows(scores, count, seen, factor, first)
+            multiply(p, values, num_keys, y[sample, head, i : i + count], False)
+
+
+def attend_heads_backward(
+    start: int,
+    stop: int,
+    dy: Any,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any,
+    scale: float,
+    causal: bool,
+    dq: Any,
+    dk: Any,
+    dv: Any,
+    y: Any,
+) -> None:
+    """DQ, dK, dV, and Y if there is one, of some of the N H heads."""
+    heads, num_queries, size = q.shape[1:]
+    num_keys, width = v.shape[2:]
+    length = row_length(num_keys)
+    step = rows_of_block(num_queries, 2 * length)
+    keys_turned = np.empty(length * size, np.float32)
+    values_turned = np.empty(length * width, np.float32)
+    keys = np.empty(num_keys * size, np.float32)
+    values = np.empty(num_keys * width if y is not None else 0, np.float32)
+    queries = np.empty(step * size, np.float32)
+    upstream = np.empty(step * width, np.float32)
+    scores = np.empty((step, length), np.float32)
+    slopes = np.empty((step, length), np.float32)
+    for n in range(start, stop):
+        sample, head = n // heads, n % heads
+        k_, v_, dk_, dv_ = k[sample, head], v[sample, head], dk[sample, head], dv[sample, head]
+        pack(k_.T, keys_turned)
+        pack(v_.T, values_turned)
+        pack(k_, keys)
+        if y is not None:
+            pack(v_, values)
+        if causal:
+            dk_[:] = ZERO
+            dv_[:] = ZERO
+        for i in range(0, num_queries, step):
+            count = min(step, num_queries - i)
+            seen = min(i + count, num_keys) if causal else num_keys
+            q_, dy_ = q[sample, head, i : i + count], dy[sample, head, i : i + count]
+            p, ds, first, factor = scores[:count, :seen], slopes[:count, :seen], i if causal else -1, scale
+            multiply(q_, keys_turned, size, p, False)
+            multiply(dy_, values_turned, width, ds, False)  # dP, and dS from the loop on
+            if mask is not None:
+                add_mask(p, mask[sample, head, i : i + count, :seen], scale)
+                factor = 1.0
+            softmax_rows_gradient(scores, slopes, count, seen, factor, scale, first)
+            pack(q_, queries)
+            pack(dy_, upstream)
+            multiply(ds, keys, num_keys, dq[sample, head, i : i + count], False)
+            multiply(ds.T, queries, count, dk_[:seen], causal or i > 0)
+            multiply(p.T, upstream, count, dv_[:seen], causal or i > 0)
+            if y is not None:
+                multiply(p, values, num_keys, y[sample, head, i : i + count], False)
+
+
+def row_length(num_keys: int) -> int:
+    """Return the length of a row of scores: an odd number of panels, so that rows lie in all of the cache."""
+    return (-(-num_keys // PANEL) | 1) * PANEL
+
+
+def rows_of_block(num_queries: int, length: int) -> int:
+    """Return how many rows of scores to make at a time: whole tiles, as many as fit."""
+    return max(1, min(-(-num_queries // ROWS), BLOCK // (ROWS * length))) * ROWS
+
+
+def add_mask(s: Any, mask: Any, scale: float) -> None:
+    """S = scale s + M."""
+    factor = np.float32(scale)
+    for n in range(s.shape[0]):
+        row, added = s[n], mask[n]
+        for i in range(row.size):
+            row[i] = factor * row[i] + added[i]
+
+
+def softmax_rows(s: Any, count: int, size: int, factor: float, first: int) -> None:
+    """S = softmax(factor s) of count rows of s, size numbers each.
+
+    first >= 0: row n is query first + n and reads no later key; what is beyond becomes 0.
+    """
+    top = np.empty(PANEL, np.float32)
+    factor_ = np.float32(factor)
+    for n in range(count):
+        seen = size if first < 0 else min(first + n + 1, size)
+        row = s[n, :seen]
+        s[n, seen:size] = ZERO
+        largest = peak(row, factor_, top)
         total = ZERO
         for i in range(row.size):
-            d = factor * row[i] - largest
+            d = factor_ * row[i] - largest
             v = FLUSHED if d < FLUSHED else d
             k = np.floor(v * LOG2E + HALF)
             f = v - k * LN2_HIGH - k * LN2_LOW
@@ -123,32 +216,18 @@ def softmax_rows(start: int, stop: int, s: Any, scale: float, first: int, length
             row[i] *= share
 
 
-def attention_rows_gradient(
-    start: int, stop: int, s: Any, dp: Any, factor: float, scale: float, first: int, length: int
+def softmax_rows_gradient(
+    s: Any, dp: Any, count: int, size: int, factor: float, scale: float, first: int
 ) -> None:
-    """S becomes P = softmax(factor s), and dp becomes scale dS, dS = P (dp - sum P dp), a row."""
-    top = np.empty(LANES, np.float32)
+    """S becomes P = softmax(factor s), and dp becomes scale dS, dS = P (dp - sum P dp)."""
+    top = np.empty(PANEL, np.float32)
     factor_, scale_ = np.float32(factor), np.float32(scale)
-    for n in range(start, stop):
-        size = s.shape[1] if first < 0 else first + n % length + 1
-        row, up = s[n][:size], dp[n][:size]
-        if first >= 0:
-            s[n][size:] = ZERO
-            dp[n][size:] = ZERO
-        top[:] = -np.inf
-        for begin in range(0, row.size - LANES + 1, LANES):
-            part = row[begin : begin + LANES]
-            for i in range(LANES):
-                v = factor_ * part[i]
-                top[i] = v if v > top[i] else top[i]
-        largest = np.float32(-np.inf)
-        for i in range(row.size - row.size % LANES, row.size):
-            v = factor_ * row[i]
-            largest = v if v > largest else largest
-        for i in range(LANES):
-            largest = top[i] if top[i] > largest else largest
-        if largest == -np.inf:
-            largest = ZERO
+    for n in range(count):
+        seen = size if first < 0 else min(first + n + 1, size)
+        row, up = s[n, :seen], dp[n, :seen]
+        s[n, seen:size] = ZERO
+        dp[n, seen:size] = ZERO
+        largest = peak(row, factor_, top)
         total = dot = ZERO
         for i in range(row.size):
             d = factor_ * row[i] - largest
@@ -166,3 +245,21 @@ def attention_rows_gradient(
             p = share * row[i]
             row[i] = p
             up[i] = scale_ * p * (up[i] - dot)
+
+
+def peak(row: Any, factor: Any, top: Any) -> Any:
+    """Return the largest of factor times a row; 0 where no key is left, or no score is a number."""
+    top[:] = -np.inf
+    whole = row.size - row.size % PANEL
+    for begin in range(0, whole, PANEL):
+        part = row[begin : begin + PANEL]
+        for i in range(PANEL):
+            v = factor * part[i]
+            top[i] = v if v > top[i] else top[i]
+    largest = np.float32(-np.inf)
+    for i in range(whole, row.size):
+        v = factor * row[i]
+        largest = v if v > largest else largest
+    for i in range(PANEL):
+        largest = top[i] if top[i] > largest else largest
+    return ZERO if largest == -np.inf else largest

@@ -61,11 +61,11 @@ class LayerNormFunction(Function):
 
 def normalise_rows(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Return w h + b for x (..., D)."""
-    if is_contiguous_and_plain(x, weight, bias):
-        y = torch.empty_like(x)
-        rows = as_rows(x)
-        run(loops.layer_norm, len(rows), rows, ones(weight, x), zeros(bias, x), eps, as_rows(y))
-        return y
+    if suits_loop(x, weight, bias):
+        rows = as_rows(x.contiguous())
+        y = torch.empty_like(rows)
+        run(loops.layer_norm, len(rows), rows, ones(weight, x), zeros(bias, x), eps, y)
+        return y.view(x.shape)
     h, _ = standardise(x, eps)
     h = h if weight is None else h * weight
     return h if bias is None else h + bias
@@ -75,14 +75,15 @@ def layer_norm_backward(
     dy: Tensor, x: Tensor, weight: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return dx, dw and db, as above, for x (..., D)."""
-    if is_contiguous_and_plain(x, weight, dy):
-        dx, rows = torch.empty_like(x), as_rows(x)
+    if suits_loop(x, weight, dy):
+        rows = as_rows(x.contiguous())
+        dx = torch.empty_like(rows)
         num_shares, size = shares(len(rows), loops.PART)
         sums = torch.zeros(num_shares, 2, x.shape[-1])
-        arrays = (as_rows(dy), rows, ones(weight, x), eps, as_rows(dx), sums, size)
+        arrays = (as_rows(dy.contiguous()), rows, ones(weight, x), eps, dx, sums, size)
         run(loops.layer_norm_gradient, len(rows), *arrays, grain=loops.PART)
         dweight, dbias = total(sums).unbind()
-        return dx, dweight, dbias
+        return dx.view(x.shape), dweight, dbias
     h, rstd = standardise(x, eps)
     k = dy if weight is None else dy * weight
     dx = rstd * (k - k.mean(-1, keepdim=True) - h * (k * h).mean(-1, keepdim=True))
@@ -97,10 +98,11 @@ class RMSNormFunction(Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
         given, x, weight = x, widened(x), widened(weight)
-        if is_contiguous_and_plain(x, weight):
-            y, rows = torch.empty_like(x), as_rows(x)
-            run(loops.rms_norm, len(rows), rows, ones(weight, x), eps, as_rows(y))
-            return narrowed(y, given)
+        if suits_loop(x, weight):
+            rows = as_rows(x.contiguous())
+            y = torch.empty_like(rows)
+            run(loops.rms_norm, len(rows), rows, ones(weight, x), eps, y)
+            return narrowed(y.view(x.shape), given)
         h = x * inverse_rms(x, eps)
         return narrowed(h if weight is None else h * weight, given)
 
@@ -115,13 +117,14 @@ class RMSNormFunction(Function):
         saved, weight = ctx.saved_tensors
         need_x, need_weight, _ = ctx.needs_input_grad
         dy, x, weight = widened(dy), widened(saved), widened(weight)
-        if is_contiguous_and_plain(x, weight, dy):
-            dx, rows = torch.empty_like(x), as_rows(x)
+        if suits_loop(x, weight, dy):
+            rows = as_rows(x.contiguous())
+            dx = torch.empty_like(rows)
             num_shares, size = shares(len(rows), loops.PART)
             sums = torch.zeros(num_shares, x.shape[-1])
-            arrays = (as_rows(dy), rows, ones(weight, x), ctx.eps, as_rows(dx), sums, size)
+            arrays = (as_rows(dy.contiguous()), rows, ones(weight, x), ctx.eps, dx, sums, size)
             run(loops.rms_norm_gradient, len(rows), *arrays, grain=loops.PART)
-            dweight = total(sums)
+            dx, dweight = dx.view(x.shape), total(sums)
         else:
             rstd = inverse_rms(x, ctx.eps)
             h = x * rstd
@@ -156,11 +159,9 @@ def inverse_rms(x: Tensor, eps: float) -> Tensor:
     return ((x * x).mean(-1, keepdim=True) + eps).rsqrt()
 
 
-def is_contiguous_and_plain(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether the CPU's loops can run on these."""
-    return (
-        is_plain(x, *others) and all(t is None or t.is_contiguous() for t in (x, *others)) and x.numel() > 0
-    )
+def suits_loop(x: Tensor, *others: Tensor | None) -> bool:
+    """Whether the CPU's loops can run on these; what is not contiguous is copied for them."""
+    return is_plain(x, *others) and x.numel() > 0
 
 
 def ones(weight: Tensor | None, x: Tensor, axis: int = -1) -> Tensor:

@@ -38,7 +38,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens: Tensor = self.proj(x).flatten(2).transpose(1, 2)
-        return tokens
+        return tokens.contiguous()  # once here, where every layer would have to do it
 
 
 class Attention(nn.Module):

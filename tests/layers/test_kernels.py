@@ -1,5 +1,9 @@
 """The CPU's loops: threads, and that their speed does not cost correctness."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +11,8 @@ import torch
 from deeprob import layers
 from deeprob.layers import kernels, kernels_threads
 from deeprob.layers.catalogue import LAYERS, Draw
+from deeprob.layers.kernels_product import multiply, pack
+from deeprob.layers.kernels_tile import PANEL, tile
 from deeprob.layers.proof import _measure as measure
 
 
@@ -131,6 +137,53 @@ def test_what_goes_wrong_in_a_share_is_raised(four_threads):
     x[900] = -1
     with pytest.raises(ValueError, match="a negative entry"):
         kernels.run(picky, 1000, x)
+
+
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(1, 1, 1), (13, 7, 16), (6, 300, 33), (25, 64, 65)])
+@pytest.mark.parametrize(
+    "turned", [(False, False), (True, False), (False, True)], ids=["A B", "A^T B", "A B^T"]
+)
+def test_a_product_by_tiles_is_the_product(rows, depth, columns, turned):
+    generator = np.random.default_rng(0)
+    a, b = (generator.standard_normal(s).astype(np.float32) for s in ((rows, depth), (depth, columns)))
+    a, b = (np.ascontiguousarray(m.T).T if turn else m for m, turn in zip((a, b), turned, strict=True))
+    whole = -(-columns // PANEL) * PANEL
+    panels, c = np.full(depth * whole, np.nan, np.float32), np.zeros((rows, whole), np.float32)
+    kernels.compile_loop(pack)(b, panels)
+    for times in (1, 2):
+        kernels.compile_loop(multiply)(a, panels, depth, c[:, :columns], times == 2)
+        expected = times * (a.astype(np.float64) @ b)
+        np.testing.assert_allclose(c[:, :columns], expected, rtol=1e-4, atol=1e-5 * depth**0.5)
+    half = depth // 2
+    if half:  # the first rows of B alone
+        kernels.compile_loop(multiply)(a[:, :half], panels, depth, c[:, :columns], False)
+        np.testing.assert_allclose(c[:, :columns], a[:, :half] @ b[:half], rtol=1e-4, atol=1e-4)
+
+
+def test_only_loops_can_call_an_instruction():
+    with pytest.raises(TypeError, match="tile: expected a compiled loop as its caller, got Python"):
+        tile(*[0] * 9)
+
+
+@pytest.mark.slow
+def test_tiles_of_wider_vectors_give_the_same(tmp_path):
+    """Of 16 numbers, as on processors that have them; LLVM makes two of 8 of each elsewhere."""
+    script = """
+import torch
+torch.backends.cpu.get_cpu_capability = lambda: "AVX512"
+from deeprob.layers import kernels_tile, scaled_dot_product_attention
+assert (kernels_tile.LANES, kernels_tile.ROWS) == (16, 12)
+torch.manual_seed(0)
+q, k, v = (torch.randn(2, 3, 50, 20, requires_grad=True) for _ in range(3))
+found = []
+for dtype in (torch.float32, torch.float64):
+    y = scaled_dot_product_attention(q.to(dtype), k.to(dtype), v.to(dtype))
+    found.append([y, *torch.autograd.grad(y.sin().sum(), (q, k, v))])
+for got, expected in zip(*found):
+    torch.testing.assert_close(got.double(), expected.double(), rtol=1e-4, atol=1e-5)
+"""
+    here = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], check=True, env=here)
 
 
 @pytest.mark.slow
