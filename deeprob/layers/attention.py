@@ -49,7 +49,7 @@ class AttentionFunction(Function):
         q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, options: Options
     ) -> Tensor:
         whole = Block.whole(q, k)
-        if seed is None and is_long_and_traced(q, k, v, mask):
+        if seed is None and is_traced(q, k, v, mask):
             return traced_attention(q, k, v, mask, options.scale, options.causal)
         if seed is None and is_plain(q, k, v, mask):
             return fast.forward(q, k, v, mask, options.scale, options.causal)
@@ -72,7 +72,7 @@ class AttentionFunction(Function):
         q, k, v, mask, seed = ctx.saved_tensors
         whole, need_mask = Block.whole(q, k), ctx.needs_input_grad[3]
         dy = dy.transpose(1, 2)
-        if seed is None and not need_mask and is_long_and_traced(q, k, v, mask):
+        if seed is None and not need_mask and is_traced(q, k, v, mask):
             gradients = traced_attention_backward(dy, q, k, v, mask, ctx.options.scale, ctx.options.causal)
             return *gradients, None, None, None
         if seed is None and not need_mask and is_plain(dy, q, k, v, mask):
@@ -113,14 +113,6 @@ class AttentionFunction(Function):
         p_dot = through_softmax(p, s_dot, -1)
         kept = keep(seed, p, ctx.options, whole)
         return ((p_dot * kept) @ v + (p * kept) @ v_dot).transpose(1, 2).contiguous()
-
-
-FEW = 1 << 16  # entries of P a head up to which the compiler's loops over all of P are faster than blocks
-
-
-def is_long_and_traced(q: Tensor, k: Tensor, *others: Tensor | None) -> bool:
-    """Whether a compiled graph should call the fast path: of the formula the compiler would keep P."""
-    return is_traced(q, k, *others) and q.shape[2] * k.shape[2] > FEW
 
 
 @opaque("attention", lambda q, k, v, *_: [Result([q.shape[0], q.shape[2], q.shape[1], v.shape[3]])])

@@ -24,10 +24,18 @@ from torch import Tensor
 from . import kernels_attention as fast
 from ._attention_blocks import Block
 from ._function import Function, expect, expect_alike, is_plain
-from .attention import Options, attend, attend_backward, scaled_dot_product_attention, weights
+from .attention import (
+    Options,
+    attend,
+    attend_backward,
+    scaled_dot_product_attention,
+    traced_attention,
+    weights,
+)
 from .gates import add
 from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
 from .linear import linear, matmul_transposed, outer_sum
+from .opaque import Result, is_traced, opaque
 from .softmax import through_softmax
 
 
@@ -118,9 +126,13 @@ def attend_heads(qkv: Tensor) -> Tensor:
     """Return A (N L, D) of Q, K, V (3, N, H, L, E)."""
     q, k, v = qkv.unbind()
     options = options_of(q)
-    if not is_plain(qkv):
-        return merged(attend(q, k, v, None, None, options, Block.whole(q, k)))
-    return fast.forward(q, k, v, None, options.scale, False).reshape(-1, q.shape[1] * q.shape[3])
+    if is_traced(qkv):
+        a = traced_attention(q, k, v, None, options.scale, False)
+    elif is_plain(qkv):
+        a = fast.forward(q, k, v, None, options.scale, False)
+    else:
+        a = attend(q, k, v, None, None, options, Block.whole(q, k)).transpose(1, 2)
+    return a.reshape(-1, q.shape[1] * q.shape[3])
 
 
 def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,15 +141,28 @@ def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
     num_samples, heads, length, size = q.shape
     upstream = da.reshape(num_samples, length, heads, size).transpose(1, 2)
     options = options_of(q)
-    if not is_plain(da, qkv):
+    if is_traced(da, qkv):
+        a, dqkv = traced_self_attention_backward(upstream, qkv, options.scale)
+    elif is_plain(da, qkv):
+        a, dqkv = fast.backward_of_self_attention(upstream, qkv, options.scale)
+    else:
         whole = Block.whole(q, k)
-        a = merged(attend(q, k, v, None, None, options, whole))
+        a = attend(q, k, v, None, None, options, whole).transpose(1, 2)
         gradients = torch.stack(attend_backward(upstream, q, k, v, None, None, options, whole)[:3])
-        return a, gradients.permute(1, 3, 0, 2, 4).reshape(num_samples * length, 3 * heads * size)
-    flat = da.new_empty(num_samples * length, 3 * heads * size)
-    into = flat.view(num_samples, length, 3, heads, size).permute(2, 0, 3, 1, 4)
-    a = fast.backward_of_self_attention(upstream, qkv, options.scale, into)
-    return a.reshape(da.shape), flat
+        dqkv = gradients.permute(1, 3, 0, 2, 4)
+    return a.reshape(da.shape), dqkv.reshape(num_samples * length, 3 * heads * size)
+
+
+def shapes_backward(dy: Tensor, qkv: Tensor, scale: float) -> list[Result]:
+    """Describe A and dQ, dK, dV."""
+    num_samples, heads, length, size = dy.shape
+    return [Result([num_samples, length, heads, size]), Result([num_samples, length, 3, heads, size])]
+
+
+@opaque("self_attention_backward", shapes_backward)
+def traced_self_attention_backward(dy: Tensor, qkv: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """The fast path as one operation of a compiled graph."""
+    return fast.backward_of_self_attention(dy, qkv, scale)
 
 
 def attention_block(

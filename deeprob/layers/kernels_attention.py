@@ -27,10 +27,10 @@ def forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, 
     q, k, v = (filled_up(x) for x in (q, k, v))
     y = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
     if k.shape[2] == 0:
-        return y.zero_()[..., :size]
+        return cut(y.zero_(), size)
     arrays = (q, k, v, mask_rows(mask, q, k), scale, causal, y.transpose(1, 2))
     run(attend_heads, q.shape[:2].numel(), *arrays)
-    return y[..., :size]
+    return cut(y, size)
 
 
 def backward(
@@ -45,26 +45,23 @@ def backward(
     else:
         arrays = (dy, q, k, v, mask_rows(mask, q, k), scale, causal, dq, dk, dv, None)
         run(attend_heads_backward, q.shape[:2].numel(), *arrays)
-    return dq[..., : sizes[0]], dk[..., : sizes[1]], dv[..., : sizes[2]]
+    return cut(dq, sizes[0]), cut(dk, sizes[1]), cut(dv, sizes[2])
 
 
-def backward_of_self_attention(dy: Tensor, qkv: Tensor, scale: float, dqkv: Tensor) -> Tensor:
-    """Return Y (N, L, H, E) again, and write dQ, dK and dV, of dy (N, H, L, E).
+def backward_of_self_attention(dy: Tensor, qkv: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Return Y (N, L, H, E) again, and dQ, dK, dV (N, L, 3, H, E), of dy (N, H, L, E).
 
-    qkv: Q, K and V (3, N, H, L, E), of which dqkv has the shape.
+    qkv: Q, K and V (3, N, H, L, E).
     """
-    size = qkv.shape[4]
-    whole = size % PANEL == 0
-    q, k, v = qkv.unbind()
-    y = dy.new_empty(q.shape[0], q.shape[2], q.shape[1], size + -size % PANEL)
-    into = dqkv if whole else dqkv.new_empty(*dqkv.shape[:4], y.shape[3])
-    dy, q, k, v = (filled_up(x) for x in (dy, q, k, v))
-    if q.shape[2]:
-        arrays = (dy, q, k, v, None, scale, False, *into.unbind(), y.transpose(1, 2))
-        run(attend_heads_backward, q.shape[:2].numel(), *arrays)
-    if not whole:
-        dqkv.copy_(into[..., :size])
-    return y[..., :size]
+    num_samples, heads, length, size = dy.shape
+    dy, q, k, v = (filled_up(x) for x in (dy, *qkv.unbind()))
+    y = dy.new_empty(num_samples, length, heads, dy.shape[3])
+    dqkv = dy.new_empty(num_samples, length, 3, heads, dy.shape[3])
+    if length:
+        gradients = dqkv.permute(2, 0, 3, 1, 4).unbind()
+        arrays = (dy, q, k, v, None, scale, False, *gradients, y.transpose(1, 2))
+        run(attend_heads_backward, num_samples * heads, *arrays)
+    return cut(y, size), cut(dqkv, size)
 
 
 def mask_rows(mask: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
@@ -77,6 +74,11 @@ def filled_up(x: Tensor) -> Tensor:
     x = by_row(x.detach())
     missing = -x.shape[3] % PANEL if x.shape[3] else PANEL
     return torch.nn.functional.pad(x, (0, missing)) if missing else x
+
+
+def cut(x: Tensor, size: int) -> Tensor:
+    """Return the columns of x before what filled it up."""
+    return x if x.shape[-1] == size else x[..., :size].contiguous()
 
 
 def by_row(x: Tensor) -> Tensor:

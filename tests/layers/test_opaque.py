@@ -4,9 +4,18 @@ from functorch.compile import make_boxed_func
 from torch import Tensor
 from torch._dynamo.backends.common import aot_autograd
 
-from deeprob.layers import Conv2d, GroupNorm, conv2d, grid_sample, group_norm, scaled_dot_product_attention
+from deeprob.layers import (
+    Conv2d,
+    GroupNorm,
+    attention_block,
+    conv2d,
+    grid_sample,
+    group_norm,
+    scaled_dot_product_attention,
+)
 from deeprob.layers._window import pair
 from deeprob.layers.attention import traced_attention, traced_attention_backward
+from deeprob.layers.attention_block import traced_self_attention_backward
 from deeprob.layers.avg_pool import traced_between
 from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
 from deeprob.layers.grid_sample import traced_sample, traced_sample_adjoint
@@ -49,6 +58,31 @@ def test_torch_finds_attention_described_as_it_is(masked):
     dy = torch.randn(2, 250, 3, 24).transpose(1, 2)
     torch.library.opcheck(traced_attention, (q, k, v, mask, 0.25, not masked))
     torch.library.opcheck(traced_attention_backward, (dy, q, k, v, mask, 0.25, not masked))
+
+
+@pytest.mark.parametrize("size", [16, 24])
+def test_torch_finds_the_gradients_of_self_attention_described_as_they_are(size):
+    qkv, dy = torch.randn(2, 9, 3, 4, size).permute(2, 0, 3, 1, 4), torch.randn(2, 9, 4, size)
+    torch.library.opcheck(traced_self_attention_backward, (dy.transpose(1, 2), qkv, 0.25))
+
+
+def test_a_compiled_attention_block_calls_the_loops():
+    torch.manual_seed(0)
+    shapes = [(2, 9, 32), (32,), (32,), (96, 32), (96,), (32, 32), (32,)]
+    inputs = [(torch.randn(*s) / 4).requires_grad_() for s in shapes]
+    torch.compiler.reset()
+    called: list[str] = []
+
+    def compiler(graph, _):
+        called.extend(str(node.target) for node in graph.graph.nodes)
+        return make_boxed_func(graph.forward)
+
+    compiled = torch.compile(attention_block, fullgraph=True, backend=aot_autograd(fw_compiler=compiler))
+    y, expected = (f(*inputs, heads=2) for f in (compiled, attention_block))
+    dy = torch.randn_like(expected)
+    for a, b in zip(*(torch.autograd.grad(out, inputs, dy) for out in (y, expected)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    assert {"deeprob.attention.default", "deeprob.self_attention_backward.default"} <= set(called)
 
 
 def same_compiled(function, inputs: list[Tensor], **options) -> set[str]:
