@@ -41,14 +41,16 @@ def main() -> None:
     keep_memory()
     torch.manual_seed(0)
     peak = gemm_peak_gflops()
-    rows = []
+    rows, left_out = [], 0
     with drawn_on(DEVICE):
         for layer, sample, layout in cases(chosen):
             try:
                 rows.append(measure(layer, sample, layout, budget, peak, compiled))
             except torch._dynamo.exc.TorchDynamoException as error:
                 print(f"{layer.name} {sample.name} {layout}: left out, {why(error)}", flush=True)
-    out.write_text(json.dumps({"gpu": GPU, "gemm_peak_gflops": peak, "rows": rows}))
+                left_out += 1
+    result = {"gpu": GPU, "gemm_peak_gflops": peak, "rows": rows, "left_out": left_out}
+    out.write_text(json.dumps(result))
 
 
 def cases(chosen: set[str] | None) -> Iterator[tuple[Layer, Sample, str]]:

@@ -68,13 +68,25 @@ def main(args: list[str]) -> int:
         if failed:
             print(f"deeprob benchmark: {kind}: {failed[0]}", file=sys.stderr)
             return 1
-        if not all(r["rows"] for r in results if isinstance(r, dict)):
-            raise InputError(f"no {kind} match only={options['only']}", where="benchmark")
-        result = join([r for r in results if isinstance(r, dict)], int(threads))
+        rounds_made = [r for r in results if isinstance(r, dict)]
+        if not all(r["rows"] for r in rounds_made):
+            raise nothing_measured(kind, options.get("only"), any(r.get("left_out") for r in rounds_made))
+        result = join(rounds_made, int(threads))
         name = kind + "-compiled" * (compiled == "true") + "-cuda" * ("gpu" in result["machine"])
         name += f"-threads{threads}" * (threads != "1")
         report(name, result, out)
     return 0
+
+
+def nothing_measured(kind: str, only: str | None, left_out: bool) -> InputError:
+    """Say why there is no row: what was asked for cannot be compiled, or is not known."""
+    if left_out:
+        return InputError(
+            f"all {kind} that match only={only} were left out, for the reasons above",
+            where="benchmark",
+            fix="without compiled=true they run",
+        )
+    return InputError(f"no {kind} match only={only}", where="benchmark")
 
 
 def run_script(kind: str, arguments: list[str]) -> int:

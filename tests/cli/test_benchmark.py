@@ -77,3 +77,10 @@ def test_a_measurement_that_fails_says_so(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "measure", lambda *_: "ValueError: no such row")
     assert benchmark.main(["layers", f"out={tmp_path}"]) == 1
     assert "no such row" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("left_out", "told"), [(2, "were left out"), (0, "no layers match only=roi_align")])
+def test_rows_that_are_left_out_are_not_called_unknown(tmp_path, monkeypatch, left_out, told):
+    monkeypatch.setattr(benchmark, "measure", lambda *_: {"rows": [], "left_out": left_out})
+    with pytest.raises(InputError, match=told):
+        benchmark.main(["layers", "compiled=true", "only=roi_align", f"out={tmp_path}"])
