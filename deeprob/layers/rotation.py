@@ -4,6 +4,9 @@
         R[a, b] = u^T T[a, b] u        every entry of R is a quadratic form in u, T[a, b] symmetric
         du = 2 (sum_ab dR[a, b] T[a, b]) u
         dq = (du - u <u, du>) / |q|    a unit vector moves only across itself
+        In a compiled graph the same entry by entry, with v = (x, y, z) and s = dR's part that is a [.]_x:
+            R = (w^2 - v.v) I + 2 v v^T + 2 w [v]_x
+            du = 2 (w tr dR + v.s,  (dR + dR^T) v - v tr dR + w s)
 
     6-D          a1, a2 (..., 3) side by side, the first two columns of R before they are made orthonormal
         b1 = a1 / |a1|,  c = a2 - <b1, a2> b1,  b2 = c / |c|,  b3 = b1 x b2,  R = [b1 b2 b3]
@@ -52,6 +55,8 @@ class QuaternionToMatrixFunction(Function):
 
     @staticmethod
     def forward(q: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return by_entries(q)
         u, _ = unit(q)
         return (outer(u, u) @ FORMS.to(q).T).reshape(*q.shape[:-1], 3, 3)
 
@@ -63,6 +68,8 @@ class QuaternionToMatrixFunction(Function):
     @staticmethod
     def backward(ctx: Any, dR: Tensor) -> Any:
         (q,) = ctx.saved_tensors
+        if torch.compiler.is_compiling():
+            return by_entries_backward(dR, q)
         u, length = unit(q)
         form = (dR.reshape(*q.shape[:-1], 9) @ FORMS.to(q)).reshape(*q.shape[:-1], 4, 4)
         du = 2 * (form @ u[..., None]).squeeze(-1)
@@ -74,6 +81,41 @@ class QuaternionToMatrixFunction(Function):
         u, length = unit(q)
         u_dot = across(u, q_dot) / length
         return (2 * outer(u, u_dot) @ FORMS.to(q).T).reshape(*q.shape[:-1], 3, 3)
+
+
+def by_entries(q: Tensor) -> Tensor:
+    """Return R (..., 3, 3)."""
+    (w, x, y, z), _ = unit_entries(q)
+    entries = [
+        *(w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        *(2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)),
+        *(2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z),
+    ]
+    return torch.stack(entries, -1).reshape(*q.shape[:-1], 3, 3)
+
+
+def by_entries_backward(dR: Tensor, q: Tensor) -> Tensor:
+    """Return dq (..., 4)."""
+    u, length = unit_entries(q)
+    w, x, y, z = u
+    a, b, c, d, e, f, g, h, i = dR.flatten(-2).unbind(-1)
+    trace = a + e + i
+    du = [  # half of it
+        w * trace + x * (h - f) + y * (c - g) + z * (d - b),
+        x * (2 * a - trace) + y * (b + d) + z * (c + g) + w * (h - f),
+        x * (b + d) + y * (2 * e - trace) + z * (f + h) + w * (c - g),
+        x * (c + g) + y * (f + h) + z * (2 * i - trace) + w * (d - b),
+    ]
+    along = sum(p * dp for p, dp in zip(u, du, strict=True))
+    return torch.stack([2 * (dp - along * p) / length for p, dp in zip(u, du, strict=True)], -1)
+
+
+def unit_entries(q: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Return w, x, y, z of q / |q|, and |q|, no smaller than 1e-12."""
+    entries = q.unbind(-1)
+    w, x, y, z = entries
+    length = (w * w + x * x + y * y + z * z).sqrt().clamp_min(1e-12)
+    return [p / length for p in entries], length
 
 
 class Rotation6DToMatrixFunction(Function):

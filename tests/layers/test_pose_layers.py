@@ -5,6 +5,7 @@ import torch
 
 from deeprob.geometry import rotation as geometry
 from deeprob.layers import add_loss, add_s_loss, quaternion_to_matrix, rotation_6d_to_matrix
+from deeprob.layers.rotation import by_entries, by_entries_backward
 
 QUARTER_TURN = torch.tensor([[math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5)]], dtype=torch.float64)  # about z
 
@@ -63,3 +64,11 @@ def test_distances_found_in_blocks_are_the_same(monkeypatch):
     whole = pose_losses.nearest_points(R, t, target, t, points)
     monkeypatch.setattr(pose_losses, "BLOCK", 130)
     assert torch.equal(pose_losses.nearest_points(R, t, target, t, points), whole)
+
+
+def test_a_rotation_entry_by_entry_is_the_quadratic_form():
+    q = torch.randn(5, 7, 4, dtype=torch.float64, requires_grad=True)
+    R = quaternion_to_matrix(q)
+    torch.testing.assert_close(by_entries(q), R)
+    dR = torch.randn_like(R)
+    torch.testing.assert_close(by_entries_backward(dR, q), torch.autograd.grad(R, q, dR)[0])
