@@ -72,7 +72,7 @@ class CrossEntropyFunction(Function):
             dloss = per_element(dloss, ctx.reduction, target.numel()).expand(target.shape)
             dloss = dloss if valid is None else dloss * valid
             dx = loss_gradient(dloss[:, None], target, weight, p, ctx.smoothing)
-        if dp is not None:
+        if dp is not None and not torch.compiler.is_compiling():  # zeros there, as nothing else reads p
             through_p = softmax_gradient(dp, p)
             dx = through_p if dx is None else dx + through_p
         return dx, None, None, None, None, None
@@ -123,7 +123,9 @@ class SoftCrossEntropyFunction(Function):
             per_row = (log_sum.view(-1), dloss.reshape(-1))
             run(loops.soft_rows_gradient, log_sum.numel(), *rows, weight, ctx.smoothing, *per_row)
             return dx, ds, None, None, None
-        slopes = soft_slopes(x, s, weight, ctx.smoothing, need_x, need_s)
+        traced = torch.compiler.is_compiling()  # nobody differentiates what is compiled once more
+        log_p = x - log_sum[:, None] if traced else log_softmax(x, 1)
+        slopes = soft_slopes(log_p, s, weight, ctx.smoothing, need_x, need_s)
         dx, ds = (None if slope is None else slope * dloss[:, None] for slope in slopes)
         return dx, ds, None, None, None
 
@@ -131,7 +133,8 @@ class SoftCrossEntropyFunction(Function):
     def tangent(ctx: Any, x_dot: Any, s_dot: Any, *_: Any) -> Any:
         x, s, weight = ctx.saved_tensors
         dots = (x_dot, s_dot)
-        slopes = soft_slopes(x, s, weight, ctx.smoothing, x_dot is not None, s_dot is not None)
+        needs = (x_dot is not None, s_dot is not None)
+        slopes = soft_slopes(log_softmax(x, 1), s, weight, ctx.smoothing, *needs)
         parts = [(slope * dot).sum(1) for slope, dot in zip(slopes, dots, strict=True) if dot is not None]
         return reduce(torch.stack(parts).sum(0), ctx.reduction), None
 
@@ -151,6 +154,9 @@ def probabilities(x: Tensor) -> tuple[Tensor, Tensor]:
         else:
             run(loops.probability_planes, loops.count_chunks(source), source, target, log_sum.flatten(1))
         return p, log_sum
+    if torch.compiler.is_compiling():  # one pass for the sum; p is made where it is read
+        log_sum = x.logsumexp(1)
+        return (x - log_sum[:, None]).exp(), log_sum
     p = x.softmax(1)
     # log of the normaliser, read off at the largest entry, where the probability cannot underflow
     return p, x.amax(1) - p.amax(1).log()
@@ -181,10 +187,9 @@ def masses(s: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
 
 
 def soft_slopes(
-    x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, need_x: bool, need_s: bool
+    log_p: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, need_x: bool, need_s: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the derivatives Q p - q of x, and - w (1 - e) log p of s, (N, C, ...), where needed."""
-    log_p = log_softmax(x, 1)
     dx = ds = None
     if need_x:
         q = masses(s, weight, smoothing)
