@@ -22,6 +22,7 @@ from torch import Tensor
 from ._function import Function, expect, expect_alike, may_overwrite
 from .cross_entropy import check_target
 from .linear import Linear, matmul_transposed, outer_sum
+from .opaque import Result, is_traced, opaque
 from .relu import relu_backward
 
 
@@ -91,25 +92,9 @@ class LinearCrossEntropyFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, target: Tensor, valid: Tensor, rows: int) -> tuple[Tensor, ...]:
-        loss = x.new_zeros(())
-        dx: list[Tensor] = []
-        dweight = None
-        for first in range(0, len(x), rows):
-            part = slice(first, first + rows)
-            logits = matmul_transposed(x[part], weight)
-            classes = target[part, None]
-            scores = logits.gather(1, classes)
-            p = logits.softmax(1)
-            log_sum = logits.amax(1, keepdim=True) - p.amax(1, keepdim=True).log()
-            kept = valid[part, None]
-            loss = loss + ((log_sum - scores) * kept).sum()
-            p = p.scatter_add(1, classes, -torch.ones_like(scores)) * kept
-            dx.append(matmul_transposed(p, weight.t()))
-            step = outer_sum(p, x[part])
-            dweight = step if dweight is None else dweight.add_(step)
-        if dweight is None:
-            return loss, torch.zeros_like(x), torch.zeros_like(weight)
-        return loss, torch.cat(dx), dweight
+        if is_traced(x, weight):
+            return traced_loss_and_gradients(x, weight, target, valid, rows)
+        return loss_and_gradients(x, weight, target, valid, rows)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -123,7 +108,8 @@ class LinearCrossEntropyFunction(Function):
     def backward(ctx: Any, dloss: Tensor, *_: Any) -> Any:
         x, weight, target, valid, dx, dweight = ctx.saved_tensors
         need_x, need_weight, *_ = ctx.needs_input_grad
-        if not may_overwrite(dloss):  # as functions of x and W, at the price of all logits at once
+        if not may_overwrite(dloss) and not torch.compiler.is_compiling():
+            # as functions of x and W, to be differentiated once more, at the price of all logits at once
             p = (x @ weight.t()).softmax(1)
             q = p.scatter_add(1, target[:, None], -torch.ones_like(p[:, :1])) * valid[:, None]
             dx, dweight = q @ weight, q.t() @ x
@@ -136,6 +122,36 @@ class LinearCrossEntropyFunction(Function):
         dx, dweight = ctx.saved_tensors
         parts = [(d * dot).sum() for d, dot in ((dx, x_dot), (dweight, weight_dot)) if dot is not None]
         return torch.stack(parts).sum(), None, None
+
+
+def loss_and_gradients(
+    x: Tensor, weight: Tensor, target: Tensor, valid: Tensor, rows: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the sum of losses, dx (N, D) and dW (C, D), `rows` rows at a time."""
+    loss = x.new_zeros(())
+    dx: list[Tensor] = []
+    dweight = None
+    for first in range(0, len(x), rows):
+        part = slice(first, first + rows)
+        logits = matmul_transposed(x[part], weight)
+        classes = target[part, None]
+        scores = logits.gather(1, classes)
+        p = logits.softmax(1)
+        log_sum = logits.amax(1, keepdim=True) - p.amax(1, keepdim=True).log()
+        kept = valid[part, None]
+        loss = loss + ((log_sum - scores) * kept).sum()
+        p = p.scatter_add(1, classes, -torch.ones_like(scores)) * kept
+        dx.append(matmul_transposed(p, weight.t()))
+        step = outer_sum(p, x[part])
+        dweight = step if dweight is None else dweight.add_(step)
+    if dweight is None:
+        return loss, torch.zeros_like(x), torch.zeros_like(weight)
+    return loss, torch.cat(dx), dweight
+
+
+traced_loss_and_gradients = opaque(
+    "linear_cross_entropy", lambda x, weight, *_: [Result([]), Result(x.shape), Result(weight.shape)]
+)(loss_and_gradients)
 
 
 class PointMLPMaxFunction(Function):

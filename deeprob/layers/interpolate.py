@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, is_plain
 from .kernels_sampling import resize, resize_adjoint
+from .opaque import Result, is_traced, opaque
 
 Mode = Literal["nearest", "bilinear"]
 
@@ -34,6 +35,8 @@ class InterpolateFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor) -> Tensor:
+        if is_traced(x):
+            return traced_resize(x, rows, f, columns, g)
         if is_plain(x):
             return resize(x, rows, f, columns, g)
         return matrix(rows, f, x.shape[2]) @ x @ matrix(columns, g, x.shape[3]).T
@@ -49,6 +52,8 @@ class InterpolateFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         rows, f, columns, g = ctx.saved_tensors
         height, width = ctx.size
+        if is_traced(dy):
+            return traced_resize_adjoint(dy, rows, f, columns, g, height, width), None, None, None, None
         if is_plain(dy):
             return resize_adjoint(dy, rows, f, columns, g, height, width), None, None, None, None
         dx = matrix(rows, f, height).T @ dy @ matrix(columns, g, width)
@@ -59,6 +64,22 @@ class InterpolateFunction(Function):
         rows, f, columns, g = ctx.saved_tensors
         height, width = ctx.size
         return matrix(rows, f, height) @ x_dot @ matrix(columns, g, width).T
+
+
+def resized(x: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor) -> list[Result]:
+    """Describe Y, which lies as X does."""
+    return [Result([*x.shape[:2], len(rows), len(columns)], x)]
+
+
+def source(
+    dy: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor, height: int, width: int
+) -> list[Result]:
+    """Describe dX, which lies as dY does."""
+    return [Result([*dy.shape[:2], height, width], dy)]
+
+
+traced_resize = opaque("resize", resized)(resize)
+traced_resize_adjoint = opaque("resize_adjoint", source)(resize_adjoint)
 
 
 def matrix(pixel: Tensor, fraction: Tensor, size: int) -> Tensor:

@@ -7,10 +7,13 @@ from torch._dynamo.backends.common import aot_autograd
 from deeprob.layers import (
     Conv2d,
     GroupNorm,
+    Upsample,
     attention_block,
     conv2d,
     grid_sample,
     group_norm,
+    interpolate,
+    linear_cross_entropy,
     scaled_dot_product_attention,
 )
 from deeprob.layers._window import pair
@@ -18,8 +21,10 @@ from deeprob.layers.attention import traced_attention, traced_attention_backward
 from deeprob.layers.attention_block import traced_self_attention_backward
 from deeprob.layers.avg_pool import traced_between
 from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
+from deeprob.layers.fused import traced_loss_and_gradients
 from deeprob.layers.grid_sample import traced_sample, traced_sample_adjoint
 from deeprob.layers.group_norm import traced_group_norm, traced_group_norm_backward
+from deeprob.layers.interpolate import traced_resize, traced_resize_adjoint
 
 LAYOUTS = {"planes": torch.contiguous_format, "pixels": torch.channels_last}
 
@@ -49,6 +54,16 @@ def test_torch_finds_each_operation_described_as_it_is(layout):
     torch.library.opcheck(traced_sample_adjoint, (torch.randn(16, 48, 9), x, grid, False, False, True))
     torch.library.opcheck(traced_group_norm, (x, 6, torch.rand(48), None, 1e-5))
     torch.library.opcheck(traced_group_norm_backward, (dy, x, 6, torch.rand(48), 1e-5))
+    axes = (torch.tensor([0, 3, 7]), torch.rand(3), torch.tensor([2, 15]), torch.tensor([0.5, 0]))
+    torch.library.opcheck(traced_resize, (x, *axes))
+    torch.library.opcheck(traced_resize_adjoint, (dy[:, :, :3, :2].contiguous(), *axes, 16, 16))
+
+
+def test_torch_finds_a_loss_with_its_gradients_described_as_it_is():
+    target, valid = torch.randint(9, (20,)), torch.rand(20) > 0.2
+    torch.library.opcheck(
+        traced_loss_and_gradients, (torch.randn(20, 5), torch.randn(9, 5), target, valid, 8)
+    )
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -149,6 +164,22 @@ def test_a_compiled_attention_is_the_eager_one_to_the_last_bit(options):
     assert ours == {"attention", "attention_backward"}
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_a_compiled_interpolation_is_the_eager_one_to_the_last_bit(layout, mode):
+    inputs = [arrays(layout)[0].requires_grad_()]
+    ours = same_compiled(lambda x: interpolate(x, (7, 40), mode=mode), inputs)
+    assert ours == {"resize", "resize_adjoint"}
+
+
+def test_a_compiled_linear_cross_entropy_is_the_eager_one_to_the_last_bit():
+    target = torch.randint(9, (20,))
+    target[3] = -100
+    inputs = [torch.randn(20, 5, requires_grad=True), torch.randn(9, 5, requires_grad=True)]
+    ours = same_compiled(lambda x, weight: linear_cross_entropy(x, weight, target, rows=8), inputs)
+    assert ours == {"linear_cross_entropy"}
+
+
 def test_a_compiled_attention_whose_mask_is_learnt_is_the_formula_backward():
     inputs = [x.requires_grad_() for x in (*heads(), torch.randn(250, 270))]
     torch.compiler.reset()
@@ -171,6 +202,7 @@ class Attended(torch.nn.Module):
 EXPORTED = {
     "convolution": (Conv2d(48, 48, 3, padding=1).eval(), (torch.randn(16, 48, 16, 16),)),
     "group_norm": (GroupNorm(6, 48), (arrays("pixels")[0],)),
+    "interpolate": (Upsample(scale_factor=2), (torch.randn(2, 3, 8, 8),)),
     "grid_sample": (Sampled(), (torch.randn(2, 3, 8, 8), torch.rand(2, 4, 4, 2))),
     "attention": (Attended(), heads()),
 }
