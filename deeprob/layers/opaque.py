@@ -2,8 +2,8 @@
 
 The compiler makes one loop of many operations, but a convolution it only hands on, and for its backward it
 sees the formulas of conv.py, without the tiles and the loops that make them fast: those cannot be traced. So
-that a compiled model has them too, each is one operation with a name of its own; so are attention and
-grid_sample, whose blocks and loops are faster than what the compiler makes of their formulas. The compiler
+that a compiled model has them too, each is one operation with a name of its own, and so is every other fast
+path that beats what the compiler makes of its formula: of attention, pools, samplers and others. The compiler
 needs to know nothing of an operation but its results' shapes and layouts, which it is told here.
 """
 
@@ -17,10 +17,14 @@ Made = TypeVar("Made", Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tens
 
 
 class Result(NamedTuple):
-    """A result's shape, and the tensor that it lies in memory like: planes (NCHW) or pixels; None: planes."""
+    """A result's shape, the tensor that it lies in memory like, planes (NCHW) or pixels, and its dtype.
+
+    None: planes, and the dtype of the first argument.
+    """
 
     shape: Sequence[int]
     like: Tensor | None = None
+    dtype: torch.dtype | None = None
 
 
 def laid_out(x: Tensor, like: Tensor | None) -> Tensor:
@@ -55,7 +59,8 @@ def opaque(
 
         def fake(*inputs: Any) -> Any:
             some: Tensor = inputs[0]
-            return joined([laid_out(some.new_empty(shape), like) for shape, like in describe(*inputs)])
+            forms = describe(*inputs)
+            return joined([laid_out(some.new_empty(f.shape, dtype=f.dtype), f.like) for f in forms])
 
         def joined(results: list[Tensor]) -> Any:
             return results[0] if len(results) == 1 else tuple(results)

@@ -7,6 +7,7 @@ from torch._dynamo.backends.common import aot_autograd
 from deeprob.layers import (
     Conv2d,
     GroupNorm,
+    MaxPool2d,
     Upsample,
     attention_block,
     conv2d,
@@ -14,6 +15,7 @@ from deeprob.layers import (
     group_norm,
     interpolate,
     linear_cross_entropy,
+    max_pool2d,
     scaled_dot_product_attention,
 )
 from deeprob.layers._window import pair
@@ -25,6 +27,7 @@ from deeprob.layers.fused import traced_loss_and_gradients
 from deeprob.layers.grid_sample import traced_sample, traced_sample_adjoint
 from deeprob.layers.group_norm import traced_group_norm, traced_group_norm_backward
 from deeprob.layers.interpolate import traced_resize, traced_resize_adjoint
+from deeprob.layers.max_pool import traced_max_pool, traced_max_pool_backward
 
 LAYOUTS = {"planes": torch.contiguous_format, "pixels": torch.channels_last}
 
@@ -54,6 +57,10 @@ def test_torch_finds_each_operation_described_as_it_is(layout):
     torch.library.opcheck(traced_sample_adjoint, (torch.randn(16, 48, 9), x, grid, False, False, True))
     torch.library.opcheck(traced_group_norm, (x, 6, torch.rand(48), None, 1e-5))
     torch.library.opcheck(traced_group_norm_backward, (dy, x, 6, torch.rand(48), 1e-5))
+    window = ([3, 2], [2, 2], [1, 0], [1, 1])
+    y, taps = traced_max_pool(x, *window, False)
+    torch.library.opcheck(traced_max_pool, (x, *window, False))
+    torch.library.opcheck(traced_max_pool_backward, (torch.randn_like(y), taps, [16, 16], *window))
     axes = (torch.tensor([0, 3, 7]), torch.rand(3), torch.tensor([2, 15]), torch.tensor([0.5, 0]))
     torch.library.opcheck(traced_resize, (x, *axes))
     torch.library.opcheck(traced_resize_adjoint, (dy[:, :, :3, :2].contiguous(), *axes, 16, 16))
@@ -165,6 +172,13 @@ def test_a_compiled_attention_is_the_eager_one_to_the_last_bit(options):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("window", [(2,), (3, 2, 1), ((2, 4), 3, (1, 0), 2, True)])
+def test_a_compiled_max_pool_is_the_eager_one_to_the_last_bit(layout, window):
+    inputs = [arrays(layout)[0].requires_grad_()]
+    assert same_compiled(lambda x: max_pool2d(x, *window), inputs) == {"max_pool2d", "max_pool2d_backward"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
 def test_a_compiled_interpolation_is_the_eager_one_to_the_last_bit(layout, mode):
     inputs = [arrays(layout)[0].requires_grad_()]
@@ -202,6 +216,7 @@ class Attended(torch.nn.Module):
 EXPORTED = {
     "convolution": (Conv2d(48, 48, 3, padding=1).eval(), (torch.randn(16, 48, 16, 16),)),
     "group_norm": (GroupNorm(6, 48), (arrays("pixels")[0],)),
+    "max_pool2d": (MaxPool2d(2), (torch.randn(2, 16, 16, 16),)),
     "interpolate": (Upsample(scale_factor=2), (torch.randn(2, 3, 8, 8),)),
     "grid_sample": (Sampled(), (torch.randn(2, 3, 8, 8), torch.rand(2, 4, 4, 2))),
     "attention": (Attended(), heads()),
