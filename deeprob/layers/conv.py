@@ -9,9 +9,8 @@
     db = sum of dy over n and p
 
 On the CPU 3x3 takes a quarter of the products (winograd.py), 1x1 is a matrix product a sample, and other
-dW are made tap by tap (kernels_taps.py) or by a product with the windows written out (kernels_conv.py). A GPU
-takes that product too where maps are large: the swapped convolution's window is a whole map, which few
-kernels are for.
+dW are a product with the windows, written out some hundred at a time (kernels_windows.py). A GPU takes that
+product too where maps are large: the swapped convolution's window is a whole map, which few kernels are for.
 Cost: forward 2 N O H' W' (C/G) KH KW FLOPs, backward twice that; saves x (W is a parameter).
 Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
 """

@@ -99,8 +99,8 @@ def attend_heads(
     scores = np.empty((step, length), np.float32)
     for n in range(start, stop):
         sample, head = n // heads, n % heads
-        pack(k[sample, head].T, keys)
-        pack(v[sample, head], values)
+        pack(k[sample, head].T, keys, size, 0)
+        pack(v[sample, head], values, num_keys, 0)
         for i in range(0, num_queries, step):
             count = min(step, num_queries - i)
             seen = min(i + count, num_keys) if causal else num_keys
@@ -144,11 +144,11 @@ def attend_heads_backward(
     for n in range(start, stop):
         sample, head = n // heads, n % heads
         k_, v_, dk_, dv_ = k[sample, head], v[sample, head], dk[sample, head], dv[sample, head]
-        pack(k_.T, keys_turned)
-        pack(v_.T, values_turned)
-        pack(k_, keys)
+        pack(k_.T, keys_turned, size, 0)
+        pack(v_.T, values_turned, width, 0)
+        pack(k_, keys, num_keys, 0)
         if y is not None:
-            pack(v_, values)
+            pack(v_, values, num_keys, 0)
         if causal:
             dk_[:] = ZERO
             dv_[:] = ZERO
@@ -163,8 +163,8 @@ def attend_heads_backward(
                 add_mask(p, mask[sample, head, i : i + count, :seen], scale)
                 factor = 1.0
             softmax_rows_gradient(scores, slopes, count, seen, factor, scale, first)
-            pack(q_, queries)
-            pack(dy_, upstream)
+            pack(q_, queries, count, 0)
+            pack(dy_, upstream, count, 0)
             multiply(ds, keys, num_keys, dq[sample, head, i : i + count], False)
             multiply(ds.T, queries, count, dk_[:seen], causal or i > 0)
             multiply(p.T, upstream, count, dv_[:seen], causal or i > 0)

@@ -1,10 +1,9 @@
 """Loops and matrix products for the convolution on the CPU; conv.py holds the formulas they equal.
 
-columns     writes every window of a map out as one row, so that dW is one matrix product (im2col)
 pointwise   a 1x1 convolution of a contiguous map is one matrix product a sample
+dW          by the loops of kernels_depthwise.py, or a product with the windows (kernels_windows.py)
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,45 +12,8 @@ from torch import Tensor
 
 from . import kernels
 from ._function import is_plain
-from .kernels import ZERO
 from .kernels_depthwise import depthwise_padded_planes, depthwise_planes, depthwise_rows
-from .kernels_taps import MANY, weight_gradient_by_taps
-from .linear import ONEDNN, matmul_transposed
-
-
-def window_columns(
-    start: int,
-    stop: int,
-    x: Any,
-    channels: int,
-    kernel: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    out: Any,
-) -> None:
-    """Set out[o, p, i, j C + c] = x[s o + d i - a, (s p + d j - a) C + c], zero outside; o is the range."""
-    height, width = x.shape[0], x.shape[1] // channels
-    step = dilation[1]
-    run = kernel[1] if step == 1 else 1  # neighbouring taps lie side by side, and are copied as one
-    for o in range(start, stop):
-        for p in range(out.shape[1]):
-            for i in range(kernel[0]):
-                row = o * stride[0] + i * dilation[0] - padding[0]
-                for j in range(0, kernel[1], run):
-                    column = p * stride[1] + j * step - padding[1]
-                    target = out[o, p, i][j * channels : (j + run) * channels]
-                    first = max(0, -column)
-                    last = min(run, width - column)
-                    if row < 0 or row >= height or last <= first:
-                        target[:] = ZERO
-                        continue
-                    target[: first * channels] = ZERO
-                    target[last * channels :] = ZERO
-                    inside = target[first * channels : last * channels]
-                    source = x[row][(column + first) * channels :]
-                    for c in range(inside.size):
-                        inside[c] = source[c]
+from .kernels_windows import weight_gradient_by_windows
 
 
 def fast_weight_gradient(
@@ -83,37 +45,7 @@ def fast_weight_gradient(
             return pointwise_weight_gradient(dy, x, stride)
         rows = x_rows[:, :: stride[0], :: stride[1]].reshape(-1, in_channels)
         return (dy_rows.reshape(-1, out_channels).t() @ rows)[:, :, None, None]
-    if math.prod(dy.shape[2:]) >= SMALL_MAP and (planes or min(out_channels, in_channels) < MANY):
-        return weight_gradient_by_taps(dy, x, shape, stride, padding, dilation)
-    return weight_gradient_by_columns(dy, x, shape, stride, padding, dilation)
-
-
-def weight_gradient_by_columns(
-    dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any
-) -> Tensor:
-    """Return dW (O, C, KH, KW), a product of dy with the windows, some SMALL_MAP of them at a time."""
-    out_channels, in_channels, *kernel = shape
-    height, width = dy.shape[2:]
-    lines = min(height, -(-SMALL_MAP // width))
-    count = -(-SMALL_MAP // (lines * width))  # samples at a time
-    dweight = x.new_zeros(out_channels, kernel[0] * kernel[1] * in_channels)
-    columns = x.new_empty(count, lines, width, kernel[0], kernel[1] * in_channels)
-    for first in range(0, len(x), count):
-        maps = x[first : first + count].permute(0, 2, 3, 1).flatten(2).contiguous()
-        upstream = dy[first : first + count].permute(0, 2, 3, 1)
-        for top in range(0, height, lines):
-            some = upstream[:, top : top + lines]
-            above = (padding[0] - top * stride[0], padding[1])
-            for one, windows in zip(maps, columns, strict=False):
-                geometry = (tuple(kernel), stride, above, dilation)
-                kernels.run(window_columns, some.shape[1], one, in_channels, *geometry, windows)
-            windows = columns[: len(maps), : some.shape[1]].reshape(-1, dweight.shape[1])
-            rows = some.reshape(len(windows), out_channels).t()
-            if ONEDNN is None or windows.shape[1] < NARROW:
-                dweight.addmm_(rows, windows)
-            else:
-                dweight += matmul_transposed(rows, windows.t())
-    return dweight.view(out_channels, *kernel, in_channels).permute(0, 3, 1, 2)
+    return weight_gradient_by_windows(dy, x, shape, stride, padding, dilation)
 
 
 def is_pointwise(x: Tensor, weight: Tensor, padding: Any, groups: int) -> bool:
@@ -153,7 +85,3 @@ def pointwise_weight_gradient(dy: Tensor, x: Tensor, stride: Any) -> Tensor:
     for upstream, sample in zip(dy.flatten(2), x, strict=True):
         dweight.addmm_(upstream, sample.t())
     return dweight[:, :, None, None]
-
-
-SMALL_MAP = 256  # pixels below which sums are short, and a matrix product over several samples is faster
-NARROW = 256  # columns below which torch's BLAS is the faster one

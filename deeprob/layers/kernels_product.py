@@ -13,28 +13,38 @@ from .kernels_tile import LANES, PANEL, ROWS, SIZE, copy_lines, tile, turn
 DEPTH = 256  # lines of a panel at a time: they stay in the first-level cache from tile to tile
 
 
-def pack(b: Any, panels: Any) -> None:
-    """Write B (K, N) as panels (K, PANEL), one after another, the last filled up with zeros.
+def pack(b: Any, panels: Any, depth: int, at: int) -> None:
+    """Write B (K, N) to the lines from `at` on of panels (depth, PANEL), the last filled up with zeros.
 
-    Fast where the rows of B, or its columns, are numbers side by side.
+    The rows of B are numbers side by side, or its columns are.
     """
-    depth, columns = b.shape
+    rows, columns = b.shape
     for j in range(0, columns, PANEL):
         width = min(PANEL, columns - j)
-        panel = panels[j * depth : (j + PANEL) * depth].reshape(depth, PANEL)
-        here, there, line = b.ctypes.data + j * b.strides[1], panel.ctypes.data, PANEL * SIZE
-        if b.strides[1] == SIZE and width == PANEL and depth > 0:
-            copy_lines(here, b.strides[0], there, depth)
-            continue
-        whole = wide = 0
-        if b.strides[0] == SIZE:
-            whole, wide = depth - depth % LANES, width - width % LANES
-            for i in range(0, wide, LANES):
-                for k in range(0, whole, LANES):
-                    turn(here + i * b.strides[1] + k * SIZE, b.strides[1], there + k * line + i * SIZE, line)
-        for k in range(depth):
-            for i in range(wide if k < whole else 0, PANEL):
-                panel[k, i] = b[k, j + i] if i < width else ZERO
+        panel = panels[j * depth : (j + PANEL) * depth].reshape(depth, PANEL)[at : at + rows]
+        part = b[:, j : j + width]
+        panel[:, width:] = ZERO
+        if part.strides[0] == SIZE:
+            transpose(part.T, panel[:, :width])
+        elif width == PANEL and rows > 0:
+            copy_lines(part.ctypes.data, part.strides[0], panel.ctypes.data, PANEL * SIZE, rows, PANEL)
+        else:
+            panel[:, :width] = part
+
+
+def transpose(a: Any, target: Any) -> None:
+    """Write A^T (N, M) of A (M, N); the rows of both are numbers side by side."""
+    rows, columns = a.shape
+    high, wide = rows - rows % LANES, columns - columns % LANES
+    for i in range(0, high, LANES):
+        for k in range(0, wide, LANES):
+            source = a.ctypes.data + i * a.strides[0] + k * SIZE
+            turn(
+                source, a.strides[0], target.ctypes.data + k * target.strides[0] + i * SIZE, target.strides[0]
+            )
+    for i in range(rows):
+        for k in range(wide if i < high else 0, columns):
+            target[k, i] = a[i, k]
 
 
 def multiply(a: Any, panels: Any, depth: int, c: Any, add: bool) -> None:
@@ -43,8 +53,9 @@ def multiply(a: Any, panels: Any, depth: int, c: Any, add: bool) -> None:
     Every row of C has room for whole panels: what is beyond N is written, too.
     """
     num_rows, num_steps = a.shape
-    for k in range(0, num_steps, DEPTH):
-        size = min(DEPTH, num_steps - k)
+    step = -(-num_steps // -(-num_steps // DEPTH))  # parts of one size
+    for k in range(0, num_steps, step):
+        size = min(step, num_steps - k)
         for j in range(0, c.shape[1], PANEL):
             panel = panels.ctypes.data + (j * depth + k * PANEL) * SIZE
             for i in range(0, num_rows, ROWS):

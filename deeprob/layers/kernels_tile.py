@@ -180,20 +180,39 @@ def tile_of(
 
 
 @Instruction
-def copy_lines(b: Any, source: Any, source_row: Any, target: Any, count: Any) -> None:
-    """Copy `count` >= 1 lines of PANEL numbers, source_row bytes apart, one after another."""
+def copy_lines(
+    b: Any, source: Any, source_row: Any, target: Any, target_row: Any, count: Any, size: Any
+) -> None:
+    """Copy count >= 1 lines of size >= 1 numbers; rows are so many bytes apart.
+
+    Whole vectors are copied: up to LANES - 1 numbers behind a line are read, and written over with them.
+    """
     v = Vectors(b)
-    start, loop, end = b.block, b.append_basic_block("loop"), b.append_basic_block("end")
-    b.branch(loop)
-    b.position_at_end(loop)
+    beyond = b.mul(size, v.index(SIZE))
+    start, line, inside, next_line, end = (
+        b.block,
+        *(b.append_basic_block(name) for name in ("line", "inside", "next", "end")),
+    )
+    b.branch(line)
+
+    b.position_at_end(line)
     phis = k, here, there = [b.phi(v.index) for _ in range(3)]
-    for j in range(VECTORS):
-        v.store(v.load(here, LANES * SIZE * j), there, LANES * SIZE * j)
-    moved = b.add(k, v.index(1)), b.add(here, source_row), b.add(there, v.index(PANEL * SIZE))
+    b.branch(inside)
+
+    b.position_at_end(inside)
+    offset = b.phi(v.index)
+    v.store(v.load(here, offset), there, offset)
+    following = b.add(offset, v.index(LANES * SIZE))
+    offset.add_incoming(v.index(0), line)
+    offset.add_incoming(following, inside)
+    b.cbranch(b.icmp_signed("<", following, beyond), inside, next_line)
+
+    b.position_at_end(next_line)
+    moved = b.add(k, v.index(1)), b.add(here, source_row), b.add(there, target_row)
     for phi, first, value in zip(phis, (v.index(0), source, target), moved, strict=True):
         phi.add_incoming(first, start)
-        phi.add_incoming(value, loop)
-    b.cbranch(b.icmp_signed("<", moved[0], count), loop, end)
+        phi.add_incoming(value, next_line)
+    b.cbranch(b.icmp_signed("<", moved[0], count), line, end)
     b.position_at_end(end)
 
 

@@ -65,9 +65,10 @@ def test_threads_give_the_same_as_one(function, layout, four_threads):
         ((48, 48), (1, 5), {"padding": (0, 2)}),
     ],
 )
-def test_weight_gradients_of_large_maps_are_the_formulas(channels, window, options, layout, four_threads):
+@pytest.mark.parametrize("maps", [(6, 40, 37), (13, 6, 5)])  # some lines of one at a time, and eight at once
+def test_weight_gradients_are_the_formulas(maps, channels, window, options, layout, four_threads):
     torch.manual_seed(0)
-    x = torch.randn(6, channels[0], 40, 37).contiguous(memory_format=layout)
+    x = torch.randn(maps[0], channels[0], *maps[1:]).contiguous(memory_format=layout)
     weight = torch.randn(channels[1], channels[0], *window)
     dweights = []
     for dtype in (torch.float32, torch.float64):  # float64 takes the formula
@@ -149,7 +150,7 @@ def test_a_product_by_tiles_is_the_product(rows, depth, columns, turned):
     a, b = (np.ascontiguousarray(m.T).T if turn else m for m, turn in zip((a, b), turned, strict=True))
     whole = -(-columns // PANEL) * PANEL
     panels, c = np.full(depth * whole, np.nan, np.float32), np.zeros((rows, whole), np.float32)
-    kernels.compile_loop(pack)(b, panels)
+    kernels.compile_loop(pack)(b, panels, depth, 0)
     for times in (1, 2):
         kernels.compile_loop(multiply)(a, panels, depth, c[:, :columns], times == 2)
         expected = times * (a.astype(np.float64) @ b)
