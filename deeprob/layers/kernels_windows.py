@@ -62,45 +62,70 @@ def window_products(
     units = max(1, ROWS_OF_WINDOWS // kernel[1])
     most = group * step * width
     maps = np.empty((channels, x.shape[2], x.shape[3]), np.float32)
-    size = stride[0] * stride[1] * lines[0] * lines[1]
-    source = np.zeros((group, channels * size + LANES), np.float32)
-    windows = np.empty((units * kernel[1], (most // PANEL | 1) * PANEL + PANEL), np.float32)
+    phases = np.zeros((group, channels * stride[0] * stride[1] * lines[0] * lines[1] + LANES), np.float32)
+    windows = np.empty((units * kernel[1], ((most + LANES) // PANEL | 1) * PANEL + PANEL), np.float32)
     panels = np.empty(most * dw.shape[1], np.float32)
-    maps_at, windows_at = source.ctypes.data, windows.ctypes.data
     for n in range(0, num_samples, group):
         some = min(group, num_samples - n)
         for m in range(some):
-            if x.strides[3] == SIZE:
-                for c in range(channels):
-                    split_map(x[n + m, first + c], stride, padding, lines, source[m, c * size :])
-                continue
-            for h in range(x.shape[2]):
-                transpose(x[n + m, first : first + channels, h].T, maps[:, h])
-            for c in range(channels):
-                split_map(maps[c], stride, padding, lines, source[m, c * size :])
+            lay_out(x[n + m, first : first + channels], stride, padding, lines, maps, phases[m])
         for top in range(0, height, step):
-            count = min(step, height - top)
-            length = count * width
-            total = some * length
+            length = min(step, height - top) * width
             for m in range(some):
-                pack(dy[n + m, :, top * width : top * width + length].T, panels, total, m * length)
+                pack(dy[n + m, :, top * width : top * width + length].T, panels, some * length, m * length)
             for unit in range(start, stop, units):
-                rows = 0
-                for u in range(unit, min(unit + units, stop)):
-                    c = u // kernel[0]
-                    down, phase = divmod(u % kernel[0] * dilation[0], stride[0])
-                    for j in range(kernel[1]):
-                        along, side = divmod(j * dilation[1], stride[1])
-                        line = (phase * stride[1] + side) * lines[0] + down + top
-                        read = maps_at + ((c - first) * size + line * lines[1] + along) * SIZE
-                        written = windows_at + rows * windows.strides[0]
-                        for _ in range(some):
-                            copy_lines(read, lines[1] * SIZE, written, width * SIZE, count, width)
-                            read += source.strides[0]
-                            written += length * SIZE
-                        rows += 1
-                place = unit * kernel[1]
-                multiply(windows[:rows, :total], panels, total, dw[place : place + rows], True)
+                here = unit - first * kernel[0], min(unit + units, stop) - first * kernel[0]
+                count = write_windows(
+                    here, top, width, length, kernel, stride, dilation, lines, phases[:some], windows
+                )
+                part = dw[unit * kernel[1] : unit * kernel[1] + count]
+                multiply(windows[:count, : some * length], panels, some * length, part, True)
+
+
+def write_windows(
+    units: Any,
+    top: int,
+    width: int,
+    length: int,
+    kernel: Any,
+    stride: Any,
+    dilation: Any,
+    lines: Any,
+    phases: Any,
+    windows: Any,
+) -> int:
+    """Write what each tap of the units reads at `length` positions from line `top` on; return how many taps.
+
+    A unit is a channel and a line of the kernel, c KH + i. The samples' positions follow one another.
+    """
+    size = stride[0] * stride[1] * lines[0] * lines[1]
+    count = 0
+    for unit in range(units[0], units[1]):
+        down, phase = divmod(unit % kernel[0] * dilation[0], stride[0])
+        for j in range(kernel[1]):
+            along, side = divmod(j * dilation[1], stride[1])
+            line = (phase * stride[1] + side) * lines[0] + down + top
+            source = phases.ctypes.data + (unit // kernel[0] * size + line * lines[1] + along) * SIZE
+            target = windows.ctypes.data + count * windows.strides[0]
+            for _ in range(phases.shape[0]):
+                copy_lines(source, lines[1] * SIZE, target, width * SIZE, length // width, width)
+                source += phases.strides[0]
+                target += length * SIZE
+            count += 1
+    return count
+
+
+def lay_out(x: Any, stride: Any, padding: Any, lines: Any, maps: Any, phases: Any) -> None:
+    """Lay out the maps x (C, H, W), planes or pixels, as rows one after another."""
+    size = stride[0] * stride[1] * lines[0] * lines[1]
+    if x.strides[2] == SIZE:
+        for c in range(x.shape[0]):
+            split_map(x[c], stride, padding, lines, phases[c * size :])
+        return
+    for h in range(x.shape[1]):
+        transpose(x[:, h].T, maps[:, h])
+    for c in range(x.shape[0]):
+        split_map(maps[c], stride, padding, lines, phases[c * size :])
 
 
 def split_map(x: Any, stride: Any, padding: Any, lines: Any, source: Any) -> None:
