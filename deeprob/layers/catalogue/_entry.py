@@ -130,7 +130,8 @@ class Layer:
     batched: positions whose first axis is the batch: may be empty, and is mapped over by vmap;
     rejects: inputs (and options) that must raise a ValueError saying what was expected and what was got;
     autocast: whether torch's reference under autocast gives the same output dtype as ours;
-    maps: whether the input is a map (N, C, H, W), to be timed in channels_last too.
+    maps: whether the input is a map (N, C, H, W), to be timed in channels_last too;
+    unrolled: whether the reference goes over boxes in plain Python, which a compiler unrolls for minutes.
     """
 
     name: str
@@ -143,3 +144,4 @@ class Layer:
     batched: tuple[int, ...] = (0,)
     autocast: bool = True
     maps: bool = False
+    unrolled: bool = False

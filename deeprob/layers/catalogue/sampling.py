@@ -202,6 +202,7 @@ LAYERS = [
             (lambda d: [d(2, 3, 5, 5), _boxes(d, 3, 2, 5)], {"output_size": 0}),
         ],
         constants=(1,),
+        unrolled=True,
     ),
     Layer(
         "roi_pool",
@@ -234,5 +235,6 @@ LAYERS = [
             (lambda d: [d(2, 3, 5, 5), _boxes(d, 3, 2, 5)], {"output_size": (3, 0)}),
         ],
         constants=(1,),
+        unrolled=True,
     ),
 ]
