@@ -150,8 +150,8 @@ def attend_heads_backward(
         if y is not None:
             pack(v_, values, num_keys, 0)
         if causal:
-            dk_[:] = ZERO
-            dv_[:] = ZERO
+            fill(dk_, ZERO)
+            fill(dv_, ZERO)
         for i in range(0, num_queries, step):
             count = min(step, num_queries - i)
             seen = min(i + count, num_keys) if causal else num_keys
@@ -182,6 +182,13 @@ def rows_of_block(num_queries: int, length: int) -> int:
     return max(1, min(-(-num_queries // ROWS), BLOCK // (ROWS * length))) * ROWS
 
 
+def fill(x: Any, value: Any) -> None:
+    """Set all of a matrix to a number."""
+    for n in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            x[n, i] = value
+
+
 def add_mask(s: Any, mask: Any, scale: float) -> None:
     """S = scale s + M."""
     factor = np.float32(scale)
@@ -201,7 +208,8 @@ def softmax_rows(s: Any, count: int, size: int, factor: float, first: int) -> No
     for n in range(count):
         seen = size if first < 0 else min(first + n + 1, size)
         row = s[n, :seen]
-        s[n, seen:size] = ZERO
+        for i in range(seen, size):
+            s[n, i] = ZERO
         largest = peak(row, factor_, top)
         total = ZERO
         for i in range(row.size):
@@ -227,8 +235,8 @@ def softmax_rows_gradient(
     for n in range(count):
         seen = size if first < 0 else min(first + n + 1, size)
         row, up = s[n, :seen], dp[n, :seen]
-        s[n, seen:size] = ZERO
-        dp[n, seen:size] = ZERO
+        for i in range(seen, size):
+            s[n, i] = dp[n, i] = ZERO
         largest = peak(row, factor_, top)
         total = dot = ZERO
         for i in range(row.size):
@@ -251,7 +259,8 @@ def softmax_rows_gradient(
 
 def peak(row: Any, factor: Any, top: Any) -> Any:
     """Return the largest of factor times a row; 0 where no key is left, or no score is a number."""
-    top[:] = -np.inf
+    for i in range(PANEL):
+        top[i] = -np.inf
     whole = row.size - row.size % PANEL
     for begin in range(0, whole, PANEL):
         part = row[begin : begin + PANEL]

@@ -21,15 +21,19 @@ def pack(b: Any, panels: Any, depth: int, at: int) -> None:
     rows, columns = b.shape
     for j in range(0, columns, PANEL):
         width = min(PANEL, columns - j)
-        panel = panels[j * depth : (j + PANEL) * depth].reshape(depth, PANEL)[at : at + rows]
+        panel = panels[j * depth : (j + PANEL) * depth].reshape(depth, PANEL)[at:]
         part = b[:, j : j + width]
-        panel[:, width:] = ZERO
         if part.strides[0] == SIZE:
-            transpose(part.T, panel[:, :width])
+            transpose(part.T, panel)
         elif width == PANEL and rows > 0:
             copy_lines(part.ctypes.data, part.strides[0], panel.ctypes.data, PANEL * SIZE, rows, PANEL)
         else:
-            panel[:, :width] = part
+            for k in range(rows):
+                for i in range(width):
+                    panel[k, i] = part[k, i]
+        for k in range(rows):
+            for i in range(width, PANEL):
+                panel[k, i] = ZERO
 
 
 def transpose(a: Any, target: Any) -> None:
