@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeprob.layers.winograd import multiplied_out
+from deeprob.layers._function import multiplied_out
 
 
 class FlopCounter(FlopCounterMode):
-    """Counts, inside, the FLOPs of every operation; 3x3 convolutions take all their products meanwhile."""
+    """Counts, inside, the FLOPs of every operation; all products are torch's meanwhile."""
 
     def __init__(self) -> None:
         super().__init__(display=False, custom_mapping=UNCOUNTED_FLOPS)

@@ -1,6 +1,7 @@
 """The base of every hand-written layer, and the words in which layers refuse what does not fit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
@@ -110,6 +111,28 @@ def is_plain(*tensors: Tensor | None) -> bool:
     return True
 
 
+def may_multiply(*tensors: Tensor | None) -> bool:
+    """Whether loops of ours may make the products of these, which torch then does not see."""
+    return not _multiplied_out and is_plain(*tensors)
+
+
+@contextmanager
+def multiplied_out() -> Iterator[None]:
+    """Make every product by torch's operations, inside: to count FLOPs, or where the last bits matter."""
+    global _multiplied_out
+    before, _multiplied_out = _multiplied_out, True
+    try:
+        yield
+    finally:
+        _multiplied_out = before
+
+
+def is_multiplied_out() -> bool:
+    """Whether this is inside of `multiplied_out`."""
+    return _multiplied_out
+
+
+_multiplied_out = False
 PLAIN = (Tensor, torch.nn.Parameter)
 Given = TypeVar("Given", Tensor, Tensor | None)
 

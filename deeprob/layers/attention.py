@@ -25,7 +25,7 @@ from torch import Tensor
 
 from . import kernels_attention as fast
 from ._attention_blocks import Block
-from ._function import Function, expect, expect_alike, is_plain, may_overwrite
+from ._function import Function, expect, expect_alike, may_multiply, may_overwrite
 from .opaque import Result, is_traced, opaque
 from .softmax import through_softmax
 
@@ -51,7 +51,7 @@ class AttentionFunction(Function):
         whole = Block.whole(q, k)
         if seed is None and is_traced(q, k, v, mask):
             return traced_attention(q, k, v, mask, options.scale, options.causal)
-        if seed is None and is_plain(q, k, v, mask):
+        if seed is None and may_multiply(q, k, v, mask):
             return fast.forward(q, k, v, mask, options.scale, options.causal)
         if not may_overwrite(q):
             return attend(q, k, v, mask, seed, options, whole).transpose(1, 2).contiguous()
@@ -75,7 +75,7 @@ class AttentionFunction(Function):
         if seed is None and not need_mask and is_traced(q, k, v, mask):
             gradients = traced_attention_backward(dy, q, k, v, mask, ctx.options.scale, ctx.options.causal)
             return *gradients, None, None, None
-        if seed is None and not need_mask and is_plain(dy, q, k, v, mask):
+        if seed is None and not need_mask and may_multiply(dy, q, k, v, mask):
             gradients = fast.backward(dy, q, k, v, mask, ctx.options.scale, ctx.options.causal)
             return *gradients, None, None, None
         if not may_overwrite(dy):

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from . import kernels_attention as fast
 from ._attention_blocks import Block
-from ._function import Function, expect, expect_alike, is_plain
+from ._function import Function, expect, expect_alike, may_multiply
 from .attention import (
     Options,
     attend,
@@ -128,7 +128,7 @@ def attend_heads(qkv: Tensor) -> Tensor:
     options = options_of(q)
     if is_traced(qkv):
         a = traced_attention(q, k, v, None, options.scale, False)
-    elif is_plain(qkv):
+    elif may_multiply(qkv):
         a = fast.forward(q, k, v, None, options.scale, False)
     else:
         a = attend(q, k, v, None, None, options, Block.whole(q, k)).transpose(1, 2)
@@ -143,7 +143,7 @@ def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
     options = options_of(q)
     if is_traced(da, qkv):
         a, dqkv = traced_self_attention_backward(upstream, qkv, options.scale)
-    elif is_plain(da, qkv):
+    elif may_multiply(da, qkv):
         a, dqkv = fast.backward_of_self_attention(upstream, qkv, options.scale)
     else:
         whole = Block.whole(q, k)

@@ -26,7 +26,7 @@ from torch.nn.functional import conv_transpose2d as convolve_transposed
 from torch.nn.functional import unfold
 
 from . import winograd
-from ._function import Function, expect, expect_alike
+from ._function import Function, expect, expect_alike, is_multiplied_out
 from ._window import Pair, pair, single
 from .kernels_conv import fast_weight_gradient, is_pointwise, pointwise, pointwise_input_gradient
 from .opaque import Result, is_traced, opaque
@@ -125,7 +125,7 @@ def weight_gradient(
         return winograd.weight_gradient(dy, x, padding)
     if (fast := fast_weight_gradient(dy, x, shape, stride, padding, dilation, groups)) is not None:
         return fast
-    if x.is_cuda and (groups > 1 or math.prod(dy.shape[2:]) > 256):
+    if is_multiplied_out() or (x.is_cuda and (groups > 1 or math.prod(dy.shape[2:]) > 256)):
         return product_with_windows(dy, x, shape, stride, padding, dilation, groups)
     grouped_x = x.reshape(num_samples, groups, per_group, *x.shape[2:])
     swapped_x = grouped_x.permute(2, 1, 0, 3, 4).reshape(per_group, groups * num_samples, *x.shape[2:])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import kernels
-from ._function import is_plain
+from ._function import is_multiplied_out, is_plain
 from .kernels_depthwise import depthwise_padded_planes, depthwise_planes, depthwise_rows
 from .kernels_windows import weight_gradient_by_windows
 
@@ -45,6 +45,8 @@ def fast_weight_gradient(
             return pointwise_weight_gradient(dy, x, stride)
         rows = x_rows[:, :: stride[0], :: stride[1]].reshape(-1, in_channels)
         return (dy_rows.reshape(-1, out_channels).t() @ rows)[:, :, None, None]
+    if is_multiplied_out():
+        return None
     return weight_gradient_by_windows(dy, x, shape, stride, padding, dilation)
 
 

@@ -25,8 +25,7 @@ Source: Lavin and Gray, Fast algorithms for convolutional neural networks, 2016;
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -34,18 +33,18 @@ import torch
 from torch import Tensor
 
 from . import kernels
-from ._function import is_plain
+from ._function import may_multiply
 from .kernels_winograd import APART, P, Q, outputs_of_tiles, tiles_of_inputs, tiles_of_outputs
 
 
 def suits(x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:
     """Whether convolving a plain array x (or dy) by weights of this shape (O, C, 3, 3) is faster by tiles."""
-    return is_plain(x) and _pays(x, shape, CHANNELS, FEWEST, *geometry)
+    return may_multiply(x) and _pays(x, shape, CHANNELS, FEWEST, *geometry)
 
 
 def suits_weight(dy: Tensor, x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:
     """Whether dW is."""
-    return is_plain(dy, x) and _pays(x, shape, CHANNELS_WEIGHT, FEWEST_WEIGHT, *geometry)
+    return may_multiply(dy, x) and _pays(x, shape, CHANNELS_WEIGHT, FEWEST_WEIGHT, *geometry)
 
 
 def _pays(
@@ -59,24 +58,12 @@ def _pays(
     groups: int,
 ) -> bool:
     return (
-        _taken
-        and tuple(shape[2:]) == (3, 3)
+        tuple(shape[2:]) == (3, 3)
         and (*stride, *dilation, groups) == (1, 1, 1, 1, 1)
         and max(padding) <= 2
         and min(shape[:2]) >= channels
         and len(x) * x.shape[2] * x.shape[3] >= 16 * tiles
     )
-
-
-@contextmanager
-def multiplied_out() -> Iterator[None]:
-    """Take every product of a convolution, inside: to count FLOPs, or where the last two bits matter."""
-    global _taken
-    before, _taken = _taken, False
-    try:
-        yield
-    finally:
-        _taken = before
 
 
 def convolution(x: Tensor, weight: Tensor, bias: Tensor | None, padding: Any) -> Tensor:
@@ -188,4 +175,3 @@ VALUES = 36 * 256 * 256  # numbers of U at a time
 TILES = 256  # tiles at a time: matrices tall enough for a fast product, and still in the cache
 CHANNELS, FEWEST = 48, 64  # channels and tiles from which it is faster
 CHANNELS_WEIGHT, FEWEST_WEIGHT = 32, 16
-_taken = True

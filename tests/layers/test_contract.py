@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from deeprob.layers import proof
+from deeprob.layers._function import multiplied_out
 from deeprob.layers.catalogue import LAYERS, Draw
 from deeprob.layers.proof import _checks as promise
 from deeprob.layers.proof import _measure as measure
-from deeprob.layers.winograd import multiplied_out
 
 torch.set_num_threads(1)
 

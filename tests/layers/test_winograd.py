@@ -5,8 +5,9 @@ import torch
 
 from deeprob import layers
 from deeprob.layers import winograd
+from deeprob.layers._function import multiplied_out
 from deeprob.layers.kernels_winograd import outputs_of_tiles, tiles_of_inputs
-from deeprob.layers.winograd import kernel_values, multiplied_out
+from deeprob.layers.winograd import kernel_values
 
 SHAPES = {  # (N, C, H, W), O, padding
     "tiles that fit": ((2, 48, 8, 12), 64, (1, 1)),
