@@ -25,6 +25,7 @@ from deeprob.config_errors import check_flags, flatten, one_line_errors
 from deeprob.environment import shipped
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
+from deeprob.schema.moved import current_target
 
 CONFIG_DIR = shipped("configs")
 _FREE_TEXT = {
@@ -208,6 +209,7 @@ def build(leaf: Mapping[str, Any] | DictConfig, allowed: Sequence[str] = (), **a
     target = leaf.get("_target_")
     if not isinstance(target, str):
         raise InputError(f"no _target_ in {dict(leaf)}", expected="_target_: package.Class")
+    target = current_target(target)
     values = _typed(target, leaf)
     make = _locate(target, allowed)
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from deeprob.evaluation.ablation import Plan
+    from deeprob.studies.ablation import Plan
 
 
 def main(arguments: list[str]) -> int:
@@ -35,8 +35,8 @@ def ablate(cfg: DictConfig) -> int:
     from rich.console import Console
 
     from deeprob.errors import InputError
-    from deeprob.evaluation import ablation, tables
-    from deeprob.evaluation.processes import run_all
+    from deeprob.studies import ablation, tables
+    from deeprob.studies.processes import run_all
 
     if cfg.jobs < 1:
         raise InputError(f"jobs={cfg.jobs}", expected="1 or more")

@@ -41,8 +41,8 @@ def report(cfg: DictConfig) -> None:
 
         path = write_report(Run.find(cfg.run))
     else:
-        from deeprob.evaluation import tables
-        from deeprob.evaluation.gather import write_comparison
+        from deeprob.studies import tables
+        from deeprob.studies.gather import write_comparison
 
         findings, path = write_comparison(cfg.runs, Path(cfg.output), cfg.metric, cfg.base)
         console.print(tables.rich_table(findings.rows, cfg.metric, f"compared with {findings.base}"))

@@ -134,7 +134,7 @@ def _of_run(run: Run, running: bool) -> dict[str, Any]:
 
 def _of_study(folder: Path, trials: int, running: bool) -> dict[str, Any]:
     """What a sweep's study says: the trials that ended, and the best value of its metric."""
-    from deeprob.evaluation.sweep.study import peek
+    from deeprob.studies.sweep.study import peek
 
     found = peek(folder)
     if found is None:

@@ -15,12 +15,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deeprob.data.point_views import PartSplit
 from deeprob.errors import InputError
-from deeprob.evaluation import baselines
-from deeprob.evaluation.entries import as_differences, as_entry, as_metrics, ends, finite, interval_method
-from deeprob.evaluation.learned import template_pictures
-from deeprob.evaluation.metrics.classification import (
+from deeprob.evaluation.opened import Opened, open_run
+from deeprob.metrics.classification import (
     Classification,
     Floats,
     Integers,
@@ -30,14 +27,17 @@ from deeprob.evaluation.metrics.classification import (
     sample_sums,
     softmax,
 )
-from deeprob.evaluation.metrics.ranking import areas_of_classes
-from deeprob.evaluation.opened import Opened, open_run
-from deeprob.evaluation.parts import TASK as PART_SEGMENTATION
-from deeprob.evaluation.parts import PartPredictions, evaluate_parts
-from deeprob.evaluation.predictions import Predictions, most_telling, thumbnails
-from deeprob.evaluation.slices import error_slices
-from deeprob.evaluation.statistics import bootstrap, paired_difference, sums_by_unit
+from deeprob.metrics.entries import as_differences, as_entry, as_metrics, ends, finite, interval_method
+from deeprob.metrics.ranking import areas_of_classes
+from deeprob.metrics.statistics import bootstrap, paired_difference, sums_by_unit
 from deeprob.runs import Run, write_json
+from deeprob.tasks.classification import baselines
+from deeprob.tasks.classification.learned import template_pictures
+from deeprob.tasks.classification.predictions import Predictions, most_telling, thumbnails
+from deeprob.tasks.classification.slices import error_slices
+from deeprob.tasks.part_segmentation.meter import TASK as PART_SEGMENTATION
+from deeprob.tasks.part_segmentation.meter import PartPredictions, evaluate_parts
+from deeprob.tasks.part_segmentation.view import PartSamples
 
 SCHEMA = 1
 COST = ("parameters", "flops_per_sample", "train_seconds", "samples_per_second", "peak_memory_bytes")
@@ -61,7 +61,7 @@ def evaluate_run(
     opened = open_run(run, split, checkpoint, allowed, other)
     experiment, judged_by, here = opened.experiment, opened.judged_by, opened.samples
     data = experiment.data
-    if isinstance(here, PartSplit):
+    if isinstance(here, PartSamples):
         measured, parts = evaluate_parts(opened, progress)
         return _written(run, opened, PART_SEGMENTATION, measured, parts)
     console = Console(quiet=not progress)

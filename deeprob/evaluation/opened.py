@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from deeprob.data.point_views import PartSplit
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.tasks.part_segmentation.view import PartSamples
 
 if TYPE_CHECKING:
     from deeprob.training.restore import Experiment
@@ -57,7 +57,7 @@ def open_run(
     if other is not None:
         return _on_other_data(experiment, judged_by, checkpoint, split, other)
     samples = data.split(split)
-    if not hasattr(samples, "descriptors") and not isinstance(samples, PartSplit):
+    if not hasattr(samples, "descriptors") and not isinstance(samples, PartSamples):
         raise InputError(
             "evaluation is of samples of one class each, or of clouds with parts",
             where=run.path,
@@ -84,7 +84,7 @@ def _on_other_data(
     cfg.data.view = experiment.cfg.data.view
     there = make_data(cfg)
     samples = there.split(split)
-    if isinstance(samples, PartSplit):
+    if isinstance(samples, PartSamples):
         raise InputError("parts are judged on the run's own data", where=there.source_name)
     classes = list(experiment.data.classes)
     unknown = sorted(set(there.classes) - set(classes))

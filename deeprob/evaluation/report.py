@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 
 from deeprob.errors import InputError
-from deeprob.evaluation import figures, pages
-from deeprob.evaluation.curves import ranking_curves
-from deeprob.evaluation.definitions import title
 from deeprob.evaluation.evaluate import AREAS
-from deeprob.evaluation.learned import cross_validation_chart, read_cross_validation
-from deeprob.evaluation.metrics.classification import reliability, sample_sums
-from deeprob.evaluation.part_report import write_part_report
-from deeprob.evaluation.parts import TASK as PART_SEGMENTATION
-from deeprob.evaluation.pictures import png, samples_of, template_sheet, templates_of
-from deeprob.evaluation.predictions import Predictions
 from deeprob.evaluation.robustness import read_robustness
-from deeprob.evaluation.run_facts import commands, cost_rows, curve_caption, machine, split_name, text_of
-from deeprob.evaluation.slices import TITLES
-from deeprob.evaluation.tracking import track
+from deeprob.metrics.classification import reliability, sample_sums
+from deeprob.page import figures, pages
+from deeprob.page.definitions import SLICE_TITLES, title
+from deeprob.page.pictures import png
+from deeprob.page.run_facts import commands, cost_rows, curve_caption, machine, split_name, text_of
+from deeprob.page.tracking import track
 from deeprob.runs import Run, atomic_file, write_text
+from deeprob.tasks.classification.curves import ranking_curves
+from deeprob.tasks.classification.learned import cross_validation_chart, read_cross_validation
+from deeprob.tasks.classification.pictures import samples_of, template_sheet, templates_of
+from deeprob.tasks.classification.predictions import Predictions
+from deeprob.tasks.part_segmentation.meter import TASK as PART_SEGMENTATION
+from deeprob.tasks.part_segmentation.report import write_part_report
 
 MATRIX_CLASSES = 25  # more than these do not fit on a page: the most frequent confusions stand for them
 CONTENTS = (
@@ -88,7 +88,7 @@ def write_report(run: Run, split: str | None = None) -> Path:
         "choice": choice,
         "classes": predictions.classes,
         "slices": results.get("slices", {}),
-        "slice_titles": TITLES,
+        "slice_titles": SLICE_TITLES,
         "ranked": ranked,
         "areas": AREAS,
         "others": others,

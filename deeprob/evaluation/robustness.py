@@ -18,13 +18,13 @@ from rich.table import Table
 from deeprob.errors import InputError
 from deeprob.evaluation.corruptions import CORRUPTIONS, NUM_SEVERITIES, corrupt
 from deeprob.evaluation.evaluate import unit_sums
-from deeprob.evaluation.metrics.classification import Floats, metrics_of_sums, softmax
 from deeprob.evaluation.opened import open_run
-from deeprob.evaluation.statistics import Statistic, bootstrap
+from deeprob.metrics.classification import Floats, metrics_of_sums, softmax
+from deeprob.metrics.statistics import Statistic, bootstrap
 from deeprob.runs import Run, write_json
 
 if TYPE_CHECKING:
-    from deeprob.data.crops import Split
+    from deeprob.tasks.classification.view import CropSamples
     from deeprob.training.restore import Experiment
 
 SCHEMA = 1
@@ -119,7 +119,7 @@ def table(results: Mapping[str, Any]) -> Table:
     return shown
 
 
-def _sums(experiment: Experiment, split: Split) -> scipy.sparse.csr_array:
+def _sums(experiment: Experiment, split: CropSamples) -> scipy.sparse.csr_array:
     loader = experiment.data.loader_of(split)
     probabilities = softmax(experiment.predict_batches(loader, "", progress=False))
     return unit_sums(probabilities, split.labels.cpu().numpy(), split.units.cpu().numpy())

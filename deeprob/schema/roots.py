@@ -184,7 +184,7 @@ class AblationSettings:
     """Variants of a base experiment; the base itself is always run.
 
     design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
-    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.evaluation.designs.
+    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.studies.designs.
     budget: what one call may spend; what is left then is for the next.
     """
 

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from deeprob.data.batches import AnyBatch
+from deeprob.data.batches.batch import AnyBatch
 from deeprob.training.finite import NonFiniteError, first_non_finite_gradient, first_non_finite_output
 from deeprob.training.groups import parameter_groups
 from deeprob.training.objectives import Objective, Outcome

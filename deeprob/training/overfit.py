@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from deeprob.data.datamodule import PerceptionData
-from deeprob.data.loader import BatchLoader
+from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 
 STEPS = 1000  # at most
@@ -44,7 +44,7 @@ def few_images(data: PerceptionData, count: int, seed: int) -> dict[str, Any]:
     train = BatchLoader(
         whole.take(chosen.repeat(-(-wanted // len(chosen)))[:wanted]),
         data.batch_size,
-        data.view.cut(data.mean, data.std),
+        data.view.collate(data.mean, data.std),
         shuffle=True,
         drop_last=True,
         seed=seed,

@@ -15,9 +15,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 from torch import nn
 
-from deeprob.data.batches import AnyBatch
-from deeprob.data.datamodule import PerceptionData
-from deeprob.data.loader import BatchLoader
+from deeprob.data.batches.batch import AnyBatch
+from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.schema.models import NetworkSettings

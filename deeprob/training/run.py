@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from deeprob import environment
-from deeprob.data.datamodule import PerceptionData
+from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.errors import InputError
 from deeprob.runs import Run, write_json, write_text
 from deeprob.training import signals

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from deeprob.config import build
-from deeprob.data.datamodule import PerceptionData
+from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.relabel import RelabelledSource
 from deeprob.errors import InputError
 from deeprob.runs import Run

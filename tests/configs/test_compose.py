@@ -42,7 +42,7 @@ def test_every_variant_of_every_ablation_composes(ablation):
 
 @pytest.mark.parametrize("sweep", options("sweep"))
 def test_every_sweep_can_be_planned(sweep):
-    from deeprob.evaluation.sweep.trial import plan
+    from deeprob.studies.sweep.trial import plan
 
     planned = plan(compose("sweep", [f"sweep={sweep}"]))
     assert planned.name == sweep

@@ -12,7 +12,7 @@ import pytest
 from deeprob.cli.fetch import main
 from deeprob.data import fetch as module
 from deeprob.data.fetch import Archive, archives, fetch, unpack
-from deeprob.data.source import expect_root
+from deeprob.data.readers.files import expect_root
 from deeprob.errors import InputError
 
 

@@ -10,12 +10,12 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from deeprob.data.crops import Split
 from deeprob.errors import InputError
 from deeprob.evaluation.evaluate import evaluate_run, measure, print_results
-from deeprob.evaluation.metrics.classification import Classification
-from deeprob.evaluation.predictions import Predictions
+from deeprob.metrics.classification import Classification
 from deeprob.runs import Run, write_json
+from deeprob.tasks.classification.predictions import Predictions
+from deeprob.tasks.classification.view import CropSamples
 
 CONFIG = {
     "seed": 3,
@@ -30,7 +30,7 @@ CONFIG = {
 }
 
 
-def make_split(count: int, seed: int) -> Split:
+def make_split(count: int, seed: int) -> CropSamples:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 3, (count,), generator=generator)
     images = torch.randint(0, 60, (count, 4, 4, 3), generator=generator, dtype=torch.uint8)
@@ -38,7 +38,7 @@ def make_split(count: int, seed: int) -> Split:
     keys = [f"frame {i // 4} box {i % 4}" for i in range(count)]
     units = torch.arange(count) // 4
     names = tuple(f"session {i}" for i in range(count))
-    return Split(images, labels, units, units, names, tuple(keys))
+    return CropSamples(images, labels, units, units, names, tuple(keys))
 
 
 class Data:
@@ -56,10 +56,10 @@ class Data:
     def sizes(self) -> dict[str, int]:
         return {name: len(split.labels) for name, split in self.splits.items() if name != "empty"}
 
-    def split(self, name: str) -> Split:
+    def split(self, name: str) -> CropSamples:
         return self.splits[name]
 
-    def loader_of(self, samples: Split) -> Split:
+    def loader_of(self, samples: CropSamples) -> CropSamples:
         return samples
 
 

@@ -10,23 +10,22 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from deeprob.data.crops import Split
-from deeprob.data.loader import BatchLoader
-from deeprob.data.views import ClassificationView
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 from deeprob.evaluation.corruptions import CORRUPTIONS, NUM_SEVERITIES
 from deeprob.evaluation.robustness import evaluate_robustness, path_of, read_robustness, table
 from deeprob.runs import Run
+from deeprob.tasks.classification.view import ClassificationView, CropSamples
 
 EVALUATION = {"split": "test", "checkpoint": "best", "bootstrap_samples": 60, "seed": 0}
 
 
-def make_split(count: int) -> Split:
+def make_split(count: int) -> CropSamples:
     """Dark images of class 0, bright ones of class 1; four of a scene."""
     labels = torch.arange(count) % 2
     levels = torch.where(labels == 1, 170, 85).to(torch.uint8)
     scenes = torch.arange(count) // 4
-    return Split(
+    return CropSamples(
         images=levels[:, None, None, None].expand(count, 8, 8, 3).contiguous(),
         labels=labels,
         units=scenes,
@@ -36,8 +35,8 @@ def make_split(count: int) -> Split:
     )
 
 
-def loader_of(samples: Split) -> BatchLoader:
-    return BatchLoader(samples, 16, ClassificationView().cut((0.5,) * 3, (1.0,) * 3))
+def loader_of(samples: CropSamples) -> BatchLoader:
+    return BatchLoader(samples, 16, ClassificationView().collate((0.5,) * 3, (1.0,) * 3))
 
 
 @pytest.fixture

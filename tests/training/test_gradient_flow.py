@@ -7,9 +7,9 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset
 
 from deeprob import layers as L
-from deeprob.data.loader import Batch
 from deeprob.graphs.history import read_history
 from deeprob.runs import Run
+from deeprob.tasks.classification.view import CropBatch
 from deeprob.training.gradient_flow import GradientFlow
 from deeprob.training.module import PerceptionModule
 from deeprob.training.objectives import CrossEntropy
@@ -21,7 +21,7 @@ class Noise(Dataset):
 
     def __getitem__(self, i):
         generator = torch.Generator().manual_seed(i)
-        return Batch(
+        return CropBatch(
             torch.randn(4, 1, 6, 6, generator=generator), torch.tensor([0, 1, 2, 0]), torch.arange(4)
         )
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from deeprob.config import compose, options
-from deeprob.data.loader import BatchLoader
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES
 from deeprob.schema.models import NetworkSettings
