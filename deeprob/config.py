@@ -241,6 +241,11 @@ def _deep(error: BaseException) -> bool:
     return traceback is not None and traceback.tb_next is not None
 
 
+def locate(target: str, allowed: Sequence[str] = ()) -> Any:
+    """The class that a `_target_` names. Raises InputError where it is not admitted, or does not exist."""
+    return _locate(current_target(target), allowed)
+
+
 def _locate(target: str, allowed: Sequence[str]) -> Callable[..., Any]:
     packages = (*ALLOWED_TARGETS, *allowed)
     if not _inside(target, packages):

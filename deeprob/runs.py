@@ -200,9 +200,6 @@ class Run:
         """results.json of the split the experiment is judged by, or results_<split>.json of another."""
         return self.path / (f"results_{split}.json" if split else "results.json")
 
-    def predictions(self, split: str) -> Path:
-        return self.path / f"predictions_{split}.npz"
-
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process. Raises InputError where another process trains in it.

@@ -59,7 +59,7 @@ def ablate(cfg: DictConfig) -> int:
         return 0
     findings = ablation.compare(planned, errors)
     path = ablation.write(planned, findings)
-    console.print(tables.rich_table(findings.rows, planned.metric, f"ablation {planned.name}"))
+    console.print(tables.rich_table(findings.rows, findings.metric, f"ablation {planned.name}"))
     for line in tables.failures(findings.rows):
         console.print(f"failed  {line}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"report  {path}", highlight=False, soft_wrap=True)

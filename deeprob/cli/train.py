@@ -52,7 +52,7 @@ def resume(folder: str, changes: list[str]) -> int:
     from deeprob.runs import Run
 
     run = Run.find(folder)
-    from deeprob.training.restore import read_config
+    from deeprob.training.experiment import read_config
 
     cfg = read_config(run)
     try:
@@ -95,7 +95,7 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
         if not main_process or cfg.trainer.overfit or cfg.trainer.lr_finder:
             return 0
         evaluate_run(run, allowed=list(cfg.allowed_targets))
-        report = write_report(run)
+        report = write_report(run, allowed=list(cfg.allowed_targets))
     except KeyboardInterrupt:
         print(f"\ninterrupted; go on with: deeprob train run={run.path}", file=sys.stderr)
         raise

@@ -164,4 +164,8 @@ def _judged_by(run: Run) -> str:
 
     if not run.config.is_file():
         return ""
-    return str(OmegaConf.select(OmegaConf.load(run.config), "trainer.monitor", default=""))
+    named = OmegaConf.select(OmegaConf.load(run.config), "trainer.monitor", default=None)
+    logged = (
+        key for row in run.read_metrics() for key in row if key.startswith("val/") and key != "val/loss"
+    )
+    return str(named or next(logged, ""))  # a task logs its headline first

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from deeprob.metrics.statistics import (
     Difference,
+    Floats,
     Intervals,
     Statistic,
     bootstrap,
     paired_difference,
+    resampled_totals,
 )
 
 
@@ -38,12 +40,25 @@ class Scores(Protocol):
         """How many units are independent."""
         ...
 
+    @property
+    def value(self) -> Floats:
+        """Every metric, float64 (M,)."""
+        ...
+
     def intervals(self, *, samples: int, seed: int) -> Intervals:
         """Every metric with its 95 % interval."""
         ...
 
     def difference(self, other: Any, *, samples: int, seed: int) -> Difference:
         """Subtract the metrics of `other`, of the same units."""
+        ...
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What they are made of again."""
+        ...
+
+    def resampled(self, samples: int, seed: int) -> Floats:
+        """Every metric in resamples of the units, (samples, M); the same seed draws the same units."""
         ...
 
 
@@ -59,8 +74,30 @@ class SummedScores:
     method: str = "BCa bootstrap over independent units"
 
     @property
+    def value(self) -> Floats:
+        return self.statistic(np.asarray(self.sums.sum(axis=0), np.float64))
+
+    @property
     def num_units(self) -> int:
         return int(self.sums.shape[0])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {"sums": self.sums.toarray(), "counts": np.array(self.counts)}
+
+    @classmethod
+    def of_arrays(
+        cls,
+        arrays: Mapping[str, Any],
+        names: tuple[str, ...],
+        statistic: Statistic,
+        bounded: NDArray[np.bool_] | bool = True,
+    ) -> SummedScores:
+        """The scores whose `arrays` these are. Raises KeyError where one is missing."""
+        sums, counts = scipy.sparse.csr_array(arrays["sums"]), tuple(arrays["counts"].tolist())
+        return cls(names, sums, statistic, counts, bounded)
+
+    def resampled(self, samples: int, seed: int) -> Floats:
+        return np.concatenate([self.statistic(total) for total in resampled_totals(self.sums, samples, seed)])
 
     def intervals(self, *, samples: int, seed: int) -> Intervals:
         return bootstrap(self.sums, self.statistic, samples=samples, seed=seed, proportions=self.bounded)
@@ -70,12 +107,14 @@ class SummedScores:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """What judging one file gave.
+class Evaluation:
+    """What the predictions for a split are worth.
 
-    scores: over everything. per_class: class -> (n, metric -> Intervals of one). slices: kind -> [{label, n,
-    units, value, ci95}], of the metric `sliced`. drawings: name -> SVG. worst: pictures of the worst, as the
-    page takes them. notes: sentences about what was counted and what was not.
+    scores: over everything; baselines: name -> scores on the same units. per_class: class -> {n, metric:
+    entry}. slices: kind -> [{label, n, units, value, ci95}], of the metric `sliced`. more: what else
+    results.json holds. drawings: name -> (SVG, caption). worst: pictures of the worst, as the page takes
+    them. notes: sentences about what was counted and what was not. most_samples: resamples at most, where
+    each costs much.
     """
 
     scores: Scores
@@ -85,30 +124,9 @@ class Judged:
     drawings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     worst: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
-
-
-def entry(value: float, low: float, high: float, count: int) -> dict[str, Any]:
-    """A number as results.json holds it; what is not defined is None."""
-    known = bool(np.isfinite(low) and np.isfinite(high))
-    return {
-        "value": float(value) if np.isfinite(value) else None,
-        "ci95": [float(low), float(high)] if known else None,
-        "n": int(count),
-    }
-
-
-def class_entries(
-    intervals: Intervals, classes: Sequence[str], metrics: Sequence[str], counts: NDArray[np.integer]
-) -> dict[str, dict[str, Any]]:
-    """Intervals of (C * M,) as class -> {n, metric: entry}; classes without samples are left out."""
-    shape = len(classes), len(metrics)
-    value, low, high = (part.reshape(shape) for part in (intervals.value, intervals.low, intervals.high))
-    return {
-        name: {"n": int(counts[c])}
-        | {m: entry(value[c, i], low[c, i], high[c, i], int(counts[c])) for i, m in enumerate(metrics)}
-        for c, name in enumerate(classes)
-        if counts[c]
-    }
+    more: Mapping[str, Any] = field(default_factory=dict)
+    most_samples: int | None = None
+    baselines: Mapping[str, Scores] = field(default_factory=dict)
 
 
 def units_of(labels: Sequence[str]) -> NDArray[np.int64]:

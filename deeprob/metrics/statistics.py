@@ -12,8 +12,9 @@ Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse
@@ -66,7 +67,7 @@ def bootstrap(
     if num_units < 2 or samples < 1:
         unknown = np.full_like(value, np.nan)
         return Intervals(value, unknown, unknown)
-    resampled = np.concatenate([statistic(total) for total in _resampled_totals(sums, samples, seed)])
+    resampled = np.concatenate([statistic(total) for total in resampled_totals(sums, samples, seed)])
     low, high = _bca(value, resampled, _acceleration(sums, statistic))
     if not np.any(proportions):
         return Intervals(value, low, high)
@@ -115,7 +116,7 @@ def paired_difference(
 
     both = scipy.sparse.csr_array(scipy.sparse.hstack([a, b], format="csr"))
     intervals = bootstrap(both, difference, samples=samples, seed=seed, proportions=False)
-    spread = np.concatenate([difference(total) for total in _resampled_totals(both, samples, seed)]).std(
+    spread = np.concatenate([difference(total) for total in resampled_totals(both, samples, seed)]).std(
         axis=0
     )
     exchanged = np.concatenate([difference(total) for total in _exchanged_totals(a, b, samples, seed)])
@@ -144,7 +145,7 @@ def _rows_in_a_chunk(num_units: int, size: int) -> int:
     return max(1, CHUNK_BYTES // (8 * max(num_units, size, 1)))
 
 
-def _resampled_totals(sums: scipy.sparse.csr_array, samples: int, seed: int) -> Iterator[Floats]:
+def resampled_totals(sums: scipy.sparse.csr_array, samples: int, seed: int) -> Iterator[Floats]:
     """Totals (b, S) of `samples` resamples of the units, a chunk at a time."""
     rng = np.random.default_rng(seed)
     num_units, size = sums.shape
@@ -233,10 +234,21 @@ class Contrast:
     p_value: float
 
 
+class Resampled(Protocol):
+    """Metrics of a run over independent units: deeprob.metrics.scores.Scores."""
+
+    @property
+    def value(self) -> Floats: ...
+
+    @property
+    def num_units(self) -> int: ...
+
+    def resampled(self, samples: int, seed: int) -> Floats: ...
+
+
 def contrast_over_seeds(
-    runs: Sequence[Sequence[scipy.sparse.csr_array]],
+    runs: Sequence[Sequence[Resampled]],
     weights: Sequence[float],
-    statistic: Statistic,
     metric: int,
     *,
     same_units: bool,
@@ -245,30 +257,25 @@ def contrast_over_seeds(
 ) -> Contrast:
     """Weigh the metrics of several ways of training, one run of each a seed: (1, -1) is their difference.
 
-    runs: for each seed the sums (U, S) of every run, their rows the same units. Two things vary: the training
-    (between seeds, S - 1 degrees of freedom) and the test set (between units, by bootstrap). Each enters the
-    interval with its own variance and Student quantile: half^2 = sum_i t_i^2 v_i (Howe, Approximate
-    confidence limits on the mean of X + Y, JASA 69, 1974), which with two seeds is wide, as it must be.
-    metric: column of `statistic`. same_units: all seeds were tested on the same units. With one seed the
+    runs: for each seed the scores of every run, all of the same units. Two things vary: the training (between
+    seeds, S - 1 degrees of freedom) and the test set (between units, by bootstrap). Each enters the interval
+    with its own variance and Student quantile: half^2 = sum_i t_i^2 v_i (Howe, Approximate confidence limits
+    on the mean of X + Y, JASA 69, 1974), which with two seeds is wide, as it must be.
+    metric: number of the metric. same_units: all seeds were tested on the same units. With one seed the
     training's share is not known and is left out.
     """
     from scipy.optimize import brentq
     from scipy.stats import t as student
 
-    def contrast(joined: Floats) -> Floats:
-        size = joined.shape[-1] // len(weights)
-        values = [statistic(joined[..., i * size : (i + 1) * size])[..., metric] for i in range(len(weights))]
-        return np.asarray(sum(w * v for w, v in zip(weights, values, strict=True)))
+    def weighed(values: Iterable[Floats]) -> Floats:
+        return np.asarray(sum(w * v[..., metric] for w, v in zip(weights, values, strict=True)))
 
-    joined = [scipy.sparse.csr_array(scipy.sparse.hstack(of_seed, format="csr")) for of_seed in runs]
-    found = np.array([float(contrast(_total(sums))) for sums in joined])
+    found = np.array([float(weighed([scores.value for scores in of_seed])) for of_seed in runs])
     resampled = [  # the same seed draws the same units for every run
-        np.concatenate(
-            [contrast(total) for total in _resampled_totals(sums, samples, seed if same_units else seed + i)]
-        )
-        for i, sums in enumerate(joined)
+        weighed([scores.resampled(samples, seed if same_units else seed + i) for scores in of_seed])
+        for i, of_seed in enumerate(runs)
     ]
-    num_seeds, num_units = len(runs), min(sums.shape[0] for sums in joined)
+    num_seeds, num_units = len(runs), min(scores.num_units for of_seed in runs for scores in of_seed)
     of_units = float(np.var(np.mean(resampled, axis=0)))
     of_seeds = float(np.var(found, ddof=1)) / num_seeds if num_seeds > 1 else 0.0
     value, variance = float(found.mean()), of_units + of_seeds

@@ -62,9 +62,8 @@ def split_name(results: Mapping[str, Any]) -> str:
 
 
 def curve_caption(name: str) -> str:
-    """What a learning curve of a run shows."""
+    """What a learning curve of any run shows."""
     return {
         "loss": "The objective, averaged over each epoch; each step's value in the background.",
-        "top1_accuracy": "Top-1 accuracy, on augmented images in training.",
         "gradient_norm": "Length of the gradient of all parameters, before any clipping.",
     }.get(name, name.replace("_", " ").capitalize() + ".")

@@ -39,7 +39,7 @@ def track(run: Run, results: Mapping[str, Any], drawings: Mapping[str, str]) -> 
         for entry in entries
     ]
     if slices:
-        columns = ["kind", "slice", "n", "top1_accuracy", "low", "high"]
+        columns = ["kind", "slice", "n", results.get("sliced", "value"), "low", "high"]
         tables[f"{split}/slices"] = wandb.Table(columns=columns, data=slices)
     pictures = {f"figures/{k}": wandb.Html(standalone(v), inject=False) for k, v in drawings.items() if v}
     current.log({**tables, **pictures})

@@ -52,7 +52,11 @@ SCHEMA: dict[str, dict[str, type]] = {
         "vit": models.ViTSettings,
         "pointnet": models.PointNetSettings,
     },
-    "objective": {"cross_entropy": training.CrossEntropySettings, "hinge": training.HingeSettings},
+    "objective": {
+        "supervised": training.SupervisedSettings,
+        "cross_entropy": training.CrossEntropySettings,
+        "hinge": training.HingeSettings,
+    },
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {
         "constant": training.ConstantSettings,

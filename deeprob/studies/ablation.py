@@ -36,15 +36,16 @@ NOT_HASHED = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Every run of an ablation. jobs: (variant, seed) -> job."""
+    """Every run of an ablation. jobs: (variant, seed) -> job. allowed: where its task may come from."""
 
     name: str
     folder: Path
-    metric: str
+    metric: str | None
     experiment: str
     design: Design
     seeds: Sequence[int]
     jobs: Mapping[tuple[str, int], Job]
+    allowed: Sequence[str] = ()
 
 
 def plan(cfg: DictConfig) -> Plan:
@@ -87,7 +88,14 @@ def plan(cfg: DictConfig) -> Plan:
                 f"{name} seed {seed}", (*overrides, f"seed={seed}", *settled), Run(folder / run_id)
             )
     return Plan(
-        ablation.name, folder, ablation.metric, ablation.experiment, design, list(ablation.seeds), jobs
+        ablation.name,
+        folder,
+        ablation.metric,
+        ablation.experiment,
+        design,
+        list(ablation.seeds),
+        jobs,
+        list(composed.allowed_targets),
     )
 
 
@@ -133,11 +141,11 @@ def compare(plan: Plan, errors: Mapping[str, str]) -> Findings:
         ]
         for name in plan.design.variants
     }
-    comparison = Comparison(groups, plan.metric)
+    comparison = Comparison(groups, plan.metric, plan.allowed)
     effects = plan.design.effects
     contrasts = corrected([comparison.contrast(weights) for weights in effects.values()])
     return Findings(
-        metric=plan.metric,
+        metric=comparison.metric,
         base=BASE,
         rows=comparison.rows(BASE, failed),
         changes=plan.design.variants,

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from deeprob.errors import InputError
-from deeprob.evaluation.evaluate import unit_sums
-from deeprob.metrics.classification import metric_names, metrics_of_sums
+from deeprob.evaluation.report import task_of_results
+from deeprob.metrics.scores import Scores
 from deeprob.metrics.statistics import Contrast, contrast_over_seeds, holm
 from deeprob.runs import Run
-from deeprob.tasks.classification.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -48,29 +45,25 @@ class Row:
         return float(np.std(list(self.values.values()), ddof=1)) if len(self.values) > 1 else None
 
 
-@dataclass(frozen=True)
-class _Tested:
-    """A run as a comparison needs it: the sums of its units, and the samples they are of."""
-
-    sums: scipy.sparse.csr_array
-    samples: str
-    num_classes: int
-
-
 class Comparison:
-    """Evaluated runs, name -> seed -> run, compared by one metric.
+    """Evaluated runs, name -> seed -> run, compared by one metric: None takes the headline of their task.
+
+    allowed: further packages that the task may come from.
 
     Raises InputError where the runs are of different tasks or splits, lack the metric or their predictions.
     """
 
-    def __init__(self, groups: Mapping[str, Mapping[int, Run]], metric: str) -> None:
-        self.groups = groups
-        self.metric = metric
+    def __init__(
+        self, groups: Mapping[str, Mapping[int, Run]], metric: str | None = None, allowed: Sequence[str] = ()
+    ) -> None:
+        self.groups, self.allowed = groups, allowed
         self.results = {
             name: {seed: run.read_results() for seed, run in runs.items()} for name, runs in groups.items()
         }
-        self._check()
-        self._tested: dict[tuple[str, int], _Tested] = {}
+        everything = [of_seed for found in self.results.values() for of_seed in found.values()]
+        self.metric = metric or (task_of_results(everything[0], allowed).headline if everything else "")
+        self._check(everything)
+        self._tested: dict[tuple[str, int], tuple[Scores, str]] = {}
 
     def rows(self, base: str, errors: Mapping[str, Sequence[str]] | None = None) -> list[Row]:
         """One row a group, each against the group `base`. errors: lines about runs that failed, by group."""
@@ -103,16 +96,15 @@ class Comparison:
             if any(not self._defined(name, seed) for name in weights):
                 continue
             tested = [self._load(name, seed) for name in weights]
-            if len({t.samples for t in tested}) == 1:
-                runs.append(tested)
-                samples.append(tested[0].samples)
+            if len({digest for _, digest in tested}) == 1:
+                runs.append([scores for scores, _ in tested])
+                samples.append(tested[0][1])
         if not runs:
             return None
         return contrast_over_seeds(
-            [[t.sums for t in of_seed] for of_seed in runs],
+            runs,
             list(weights.values()),
-            metrics_of_sums,
-            metric_names(runs[0][0].num_classes).index(self.metric),
+            runs[0][0].names.index(self.metric),
             same_units=len(set(samples)) == 1,
         )
 
@@ -123,18 +115,17 @@ class Comparison:
             and self.results[name][seed]["metrics"][self.metric]["value"] is not None
         )
 
-    def _load(self, name: str, seed: int) -> _Tested:
+    def _load(self, name: str, seed: int) -> tuple[Scores, str]:
+        """The scores of a run, and a digest of the samples that they are of."""
         if (name, seed) not in self._tested:
-            predictions = Predictions.load(self.groups[name][seed], self.results[name][seed]["split"])
-            sums = unit_sums(predictions.probabilities, predictions.labels, predictions.units)
-            digest = hashlib.sha256(predictions.labels.tobytes() + predictions.units.tobytes())
-            digest.update("\0".join([*predictions.classes, "", *predictions.keys]).encode())
-            self._tested[name, seed] = _Tested(sums, digest.hexdigest(), len(predictions.classes))
+            run, results = self.groups[name][seed], self.results[name][seed]
+            kind = task_of_results(results, self.allowed)
+            file = run.path / kind.predictions_file(results["split"])
+            self._tested[name, seed] = kind.read_scores(file)
         return self._tested[name, seed]
 
-    def _check(self) -> None:
+    def _check(self, everything: Sequence[Mapping[str, Any]]) -> None:
         """Refuse runs that cannot stand in one table."""
-        everything = [results for found in self.results.values() for results in found.values()]
         for key in ("task", "split"):
             found = sorted({str(results[key]) for results in everything})
             if len(found) > 1:

@@ -19,13 +19,13 @@ NOT_COMPARED = ("seed", "paths", "name", "run", "logger", "card", "allowed_targe
 
 
 def write_comparison(
-    pattern: str, output: Path, metric: str, base: str | None = None
+    pattern: str, output: Path, metric: str | None, base: str | None = None, allowed: Sequence[str] = ()
 ) -> tuple[Findings, Path]:
     """Compare all evaluated runs whose folders match `pattern`; write page, tables and figure to `output`.
 
-    base: the group that the others are compared with; None takes the first by name. Of runs with the same
-    config and seed the newest counts. Raises InputError where fewer than two groups are found or `base` is
-    none of them.
+    metric: None takes the task's headline. base: the group that the others are compared with; None takes the
+    first by name. Of runs with the same config and seed the newest counts. allowed: further packages that
+    the task may come from. Raises InputError where fewer than two groups are found or `base` is none of them.
     """
     groups, changes = gather(pattern)
     if len(groups) < 2:
@@ -37,7 +37,8 @@ def write_comparison(
     elif base not in groups:
         raise InputError(f"no group {base!r}", where=f"runs={pattern}", expected=", ".join(groups))
     ordered = {base: groups[base], **groups}
-    rows = Comparison(ordered, metric).rows(base)
+    comparison = Comparison(ordered, metric, allowed)
+    rows, metric = comparison.rows(base), comparison.metric
     findings = Findings(metric, base, rows, {name: changes[name] for name in ordered})
     num_runs = sum(len(of_group) for of_group in groups.values())
     path = write_findings(

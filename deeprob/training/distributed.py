@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.tasks.base import Meter
 from deeprob.training import signals
 
 ENDING = ("SIGINT", "SIGHUP", "SIGQUIT")  # what ends a launcher; SIGTERM too, unless it is a warning
@@ -155,3 +156,16 @@ def synchronise_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
                 fix="set model.fused=false, or leave it local",
             )
     return model
+
+
+def merged(meter: Meter | None, processes: int) -> Meter:
+    """The meter of all processes, in the order of their ranks. One of them at least has samples."""
+    if processes == 1:
+        assert meter is not None
+        return meter
+    gathered: list[Meter | None] = [None] * processes
+    torch.distributed.all_gather_object(gathered, meter)
+    first, *others = [of for of in gathered if of is not None]
+    for other in others:
+        first.merge(other)
+    return first

@@ -23,13 +23,13 @@ from deeprob.training import signals
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.callbacks import Cost
 from deeprob.training.distributed import one_at_a_time, rank
+from deeprob.training.experiment import device_of, make_data, make_model, make_task, newest_checkpoint
 from deeprob.training.fit import Fitted, fit
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.lr_finder import find_learning_rate
 from deeprob.training.memory import forget_peak, peak_memory
-from deeprob.training.overfit import ByHeart, few_images, overfit_config
-from deeprob.training.restore import newest_checkpoint
-from deeprob.training.trainer import device_of, make_data, make_model, make_module, make_trainer
+from deeprob.training.overfit import OverfitCheck, few_images, overfit_config
+from deeprob.training.trainer import make_module, make_trainer
 from deeprob.training.weights import load_pretrained
 
 
@@ -60,7 +60,8 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
             data.prepare_data()
         data.setup("fit")
         torch.manual_seed(cfg.seed)  # whatever the data drew, the weights start the same
-        model = make_model(cfg, data)
+        task = make_task(cfg, data)
+        model = make_model(cfg, task)
         if isinstance(model, Fitted):
             if main:
                 facts = fit(model, data, run, device_of(cfg))
@@ -70,7 +71,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         if cfg.model.pretrained and resume is None:
             report = load_pretrained(model, cfg.model.pretrained)
             _say(f"pretrained  {report}", main)
-        module = make_module(cfg, model)
+        module = make_module(cfg, model, task)
         if cfg.trainer.lr_finder:
             rate = find_learning_rate(cfg, run, module, data)
             _say(f"lr_finder  the loss falls fastest at optim.optimizer.lr={rate:.3g}", main)
@@ -80,9 +81,9 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         if resume is not None and main:
             record.forget_after(resume.step)
         cost = Cost()
-        by_heart = ByHeart(cfg.trainer.overfit)
+        overfit = OverfitCheck(cfg.trainer.overfit, task.headline)
         trainer = make_trainer(cfg, run, record, cost)
-        trainer.callbacks += [*watchers, *([by_heart] if cfg.trainer.overfit else [])]  # type: ignore[attr-defined]
+        trainer.callbacks += [*watchers, *([overfit] if cfg.trainer.overfit else [])]  # type: ignore[attr-defined]
         samples: dict[str, Any] = {"datamodule": data}
         if cfg.trainer.overfit:
             samples = few_images(data, cfg.trainer.overfit, cfg.seed)
@@ -102,7 +103,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         if main:
             write_json(run.training, _training_facts(trainer, data, model, cost))
         if cfg.trainer.overfit:
-            _say(by_heart.verdict(trainer.global_step), main)
+            _say(overfit.verdict(trainer.global_step), main)
 
 
 def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:

@@ -17,7 +17,7 @@ from deeprob.errors import InputError
 from deeprob.evaluation.judge import judge
 from deeprob.metrics.segmentation import METRICS, image_sums, metrics_of_sums
 from deeprob.sim.export.run import export
-from deeprob.tasks.segmentation.meter import label_image
+from deeprob.tasks.segmentation.meter import label_map_of
 
 SETTINGS = ["sim.camera.width=128", "sim.camera.height=96", "sim.scene.objects=[2,4]"]
 
@@ -191,7 +191,7 @@ def write_labels(folder: Path, source: CocoSource, change=lambda labels: labels)
     for frame in source.frames("val"):
         path = folder / Path(frame.key).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), change(label_image(frame)).astype(np.uint8))
+        cv2.imwrite(str(path), change(label_map_of(frame)).astype(np.uint8))
 
 
 def test_label_images_give_the_segmentation_metrics(tmp_path, coco_set):
@@ -200,7 +200,7 @@ def test_label_images_give_the_segmentation_metrics(tmp_path, coco_set):
 
     write_labels(tmp_path / "labels", coco_set, shifted)
     results, page = judge(tmp_path / "labels", coco_set, "val", samples=50, progress=False)
-    truths = [label_image(frame) for frame in coco_set.frames("val")]
+    truths = [label_map_of(frame) for frame in coco_set.frames("val")]
     sums = sum(image_sums(t, shifted(t), len(coco_set.classes) + 1) for t in truths)
     expected = dict(zip(METRICS, metrics_of_sums(sums), strict=True))
     assert {n: e["value"] for n, e in results["metrics"].items()} == pytest.approx(expected, abs=1e-9)

@@ -100,7 +100,7 @@ def test_runs_of_different_tasks_do_not_share_a_table(groups):
 
 
 def test_missing_predictions_are_named(groups):
-    groups["worse"][0].predictions("test").unlink()
+    (groups["worse"][0].path / "predictions_test.npz").unlink()
     with pytest.raises(InputError, match="no predictions of this split"):
         compare(groups, "base", "top1_accuracy")
 

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from deeprob import layers as L
 from deeprob.graphs.history import read_history
 from deeprob.runs import Run
+from deeprob.tasks.classification.task import Classification
 from deeprob.tasks.classification.view import CropBatch
 from deeprob.training.gradient_flow import GradientFlow
 from deeprob.training.module import PerceptionModule
@@ -32,7 +33,11 @@ def fit(folder, *callbacks, loggers=False):
         L.Conv2d(1, 3, 3), L.ReLU(), torch.nn.Flatten(), L.Linear(48, 5), L.Sigmoid(), L.Linear(5, 3)
     )
     module = PerceptionModule(
-        model, CrossEntropy(), lambda groups: torch.optim.SGD(groups, lr=0.1), lambda progress: 1.0
+        Classification,
+        model,
+        CrossEntropy(),
+        lambda groups: torch.optim.SGD(groups, lr=0.1),
+        lambda progress: 1.0,
     )
     Trainer(
         max_epochs=1,

@@ -32,3 +32,10 @@ def map_tensors(batch: AnyBatch, change: Callable[[Tensor], Tensor]) -> AnyBatch
     """Change every tensor of a batch."""
     changed: list[Any] = [[change(t) for t in f] if isinstance(f, list) else change(f) for f in batch]
     return type(batch)(*changed)
+
+
+def with_inputs(batch: AnyBatch, inputs: Tensor) -> AnyBatch:
+    """The same batch with other inputs for the model."""
+    _, *rest = batch
+    changed: AnyBatch = type(batch)(inputs, *rest)  # type: ignore[call-arg]
+    return changed

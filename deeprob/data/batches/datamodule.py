@@ -105,6 +105,11 @@ class PerceptionData(LightningDataModule):
         return self.source.real
 
     @property
+    def unit(self) -> str:
+        """What is independent for statistics: each `frame`, or only each `group` of them."""
+        return str(getattr(self.source, "unit", "frame" if self.source.real else "group"))
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The names that `split` knows."""
         return (*self.source.splits, "val") if self._divides else self.source.splits
@@ -210,4 +215,5 @@ class PerceptionData(LightningDataModule):
     def example(self) -> torch.Tensor:
         """One training sample as the model takes it, without augmentation: (1, ...)."""
         collate = self.view.collate(self.mean, self.std)
-        return collate(self.split("train"), torch.tensor([0]), torch.Generator())[0]
+        example: torch.Tensor = collate(self.split("train"), torch.tensor([0]), torch.Generator())[0]
+        return example

@@ -161,6 +161,11 @@ class BatchLoader:
             yield batch
 
     @property
+    def samples(self) -> Samples:
+        """The samples that batches are made of."""
+        return self.batches.split
+
+    @property
     def sampler(self) -> BatchLoader:
         """Itself: where Lightning looks for `set_epoch`, which it calls at the start of each epoch."""
         return self

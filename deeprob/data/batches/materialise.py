@@ -21,11 +21,13 @@ from deeprob.errors import InputError
 class View(Protocol):
     """What one task sees of a data set.
 
+    task: the class of the task that it is for, made from a PerceptionData: its dotted name.
     samples: the dataclass of its splits. augmentation: the dataclass of what batches can be varied by.
     sees_clouds: whether clouds of points will do in place of frames.
     lacking: what a split without samples does not have.
     """
 
+    task: ClassVar[str]
     samples: ClassVar[type[Samples]]
     augmentation: ClassVar[type]
     sees_clouds: ClassVar[bool]

@@ -82,6 +82,12 @@ class Predicted:
             )
 
 
+def coco_box(box_xyxy: NDArray[np.float64]) -> list[float]:
+    """[x, y, width, height] from the image's corner, of a box whose pixel i covers [i - 1/2, i + 1/2]."""
+    left, top, right, bottom = box_xyxy.tolist()
+    return [left + 0.5, top + 0.5, right - left, bottom - top]
+
+
 def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     """Read predictions about a split. Raises InputError that names the file, the entry and the field."""
     if path.suffix.lower() == ".csv" and not hasattr(source, "mesh"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 from deeprob.data.readers.bop import BopImage
@@ -33,6 +34,8 @@ class Names:
                 fix="choose the folders of one: 'data.source.splits={test: [\"test/*\"]}'",
             )
         self.of_frames = {i: name for name, i in self._by_number.items()}
+        root = getattr(source, "root", None)
+        self._of_key = {_key(item, root): _number(item) for item in items if _number(item) is not None}
 
     def image(self, entry: dict[str, Any], where: str) -> Hashable:
         """The image that a JSON entry is about. Raises InputError for a number that no image has."""
@@ -50,6 +53,17 @@ class Names:
             example = next(iter(self._by_number), "a frame's key as text")
             raise InputError(f"no image {name} in this split", where=where, expected=f"such as {example}")
         return name
+
+    def of_key(self, key: str) -> dict[str, Hashable]:
+        """How an entry names the image of a frame: by the data set's own number, else by the frame's key."""
+        number = self._of_key.get(key, key)
+        if isinstance(number, tuple):
+            return {"scene_id": number[0], "image_id": number[1]}
+        return {"image_id": number}
+
+    def of_class(self, class_id: int) -> int | str:
+        """How an entry names a class: by the data set's own number, else by its name."""
+        return self.numbers[class_id] if self.numbers else self.classes[class_id]
 
     def class_id(self, value: Any, where: str) -> int:
         """The index of a class from its number or name. Raises InputError for one that is not there."""
@@ -69,3 +83,12 @@ def _number(item: Any) -> Hashable | None:
     if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], int):
         return (0, item[1])  # PROPS poses: (split, frame number)
     return None
+
+
+def _key(item: Any, root: Path | None) -> str | None:
+    """The key of the frame that is read from an item."""
+    if isinstance(item, BopImage):
+        return f"{item.scene.parent.name}/{item.scene.name}/{item.im_id:06d}"
+    if not isinstance(item, CocoImage) or root is None:
+        return None
+    return item.path.relative_to(root).as_posix()

@@ -17,8 +17,9 @@ from omegaconf import DictConfig
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.graphs.network import HEADER, draw_network, rows
 from deeprob.graphs.trace import Trace, trace
+from deeprob.training.experiment import make_model, make_task
 from deeprob.training.fit import Fitted
-from deeprob.training.trainer import make_model, make_module
+from deeprob.training.trainer import make_module
 
 WARM_UP = 2  # steps that are not timed: memory is laid out, code is compiled
 TRACED = 8  # samples of the traced batch
@@ -65,7 +66,7 @@ def network_facts(cfg: DictConfig, data: PerceptionData) -> NetworkFacts:
     Of a model that is fitted without a gradient nothing can be counted before.
     """
     torch.manual_seed(cfg.seed)
-    model = make_model(cfg, data)
+    model = make_model(cfg, make_task(cfg, data))
     if isinstance(model, Fitted):
         return NetworkFacts(str(cfg.model._target_).rpartition(".")[2], 0, 0, 0, 0, (), [], "")
     batch = next(iter(data.loader("train")))[0][:TRACED]
@@ -96,7 +97,8 @@ def compute_facts(
     pl.seed_everything(cfg.seed, verbose=False)
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
-    module = make_module(cfg, make_model(cfg, data))
+    task = make_task(cfg, data)
+    module = make_module(cfg, make_model(cfg, task), task)
     clock = _Clock(seconds)
     with _quiet():
         trainer = pl.Trainer(

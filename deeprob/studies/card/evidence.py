@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from deeprob.errors import InputError
+from deeprob.evaluation.report import task_of_results
 from deeprob.runs import Run
-from deeprob.tasks.classification.predictions import Predictions
 
 FAILURES = 12
 
@@ -19,7 +19,7 @@ FAILURES = 12
 class Evidence:
     """run: the newest evaluated run, and results, machine and epochs of it; seeds: those of all.
 
-    failures: pictures of its worst mistakes, {image, label, predicted, confidence, key}. ablations, sweeps:
+    failures: pictures of its worst mistakes, {image, said, of, key}. ablations, sweeps:
     folders of those that start from the experiment, with whether they are finished.
     """
 
@@ -29,7 +29,7 @@ class Evidence:
     seeds: tuple[int, ...] = ()
     machine: str = ""
     epochs: int | None = None
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Mapping[str, Any]] = field(default_factory=list)
     ablations: dict[str, str] = field(default_factory=dict)
     sweeps: dict[str, str] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ def find_evidence(runs_dir: Path, experiment: str) -> Evidence:
         seeds=tuple(sorted({int(found["seed"]) for _, _, found in evaluated})),
         machine=_machine(run),
         epochs=_json(run.training).get("epochs"),
-        failures=_failures(run, str(results["split"])),
+        failures=_failures(run, results),
         ablations=ablations,
         sweeps=sweeps,
     )
@@ -92,12 +92,11 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _failures(run: Run, split: str) -> list[dict[str, Any]]:
-    """The most confident mistakes that the evaluation kept pictures of."""
-    from deeprob.tasks.classification.pictures import samples_of
-
+def _failures(run: Run, results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The worst mistakes that the evaluation kept pictures of."""
     try:
-        samples = samples_of(Predictions.load(run, split))
+        kind = task_of_results(results)
+        page = kind.page(results, run.path / kind.predictions_file(results["split"]), run.path)
     except InputError:
         return []
-    return [s for s in samples if s["label"] != s["predicted"]][:FAILURES]
+    return list(page.failures)[:FAILURES]

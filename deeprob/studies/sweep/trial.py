@@ -20,6 +20,7 @@ from deeprob.runs import Run, write_text
 from deeprob.studies.ablation import quoted
 from deeprob.studies.sweep.space import SAMPLERS, distributions, grid, overrides_of
 from deeprob.studies.sweep.study import PRUNERS, SharedStudy, Worker, folder_name
+from deeprob.training.experiment import monitor_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -109,8 +110,8 @@ def plan(cfg: DictConfig) -> Plan:
     except InputError as error:
         raise InputError(str(error), where=f"sweep {sweep.name}") from error
     experiment_of(sweep.experiment, sweep.name, [*sweep.overrides, *overrides_of(first)])
-    trainer, judged_by = one.trainer, str(one.evaluation.checkpoint)
-    return Plan(cfg, folder, space, str(trainer.monitor), str(trainer.mode), judged_by, limit)
+    judged_by = str(one.evaluation.checkpoint)
+    return Plan(cfg, folder, space, monitor_of(one), str(one.trainer.mode), judged_by, limit)
 
 
 def run_trial(planned: Plan, study: SharedStudy, trial: Trial) -> str:

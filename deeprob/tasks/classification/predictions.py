@@ -1,4 +1,4 @@
-"""What a model said about every sample of a split, kept in the run folder: all numbers follow from it."""
+"""A model's predictions for every sample of a split, kept in the run folder: all numbers follow from them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from deeprob.errors import InputError
 from deeprob.metrics.classification import Floats, Integers, softmax
-from deeprob.runs import Run, atomic_file
+from deeprob.runs import atomic_file
 
 THUMBNAIL_PIXELS = 96  # longest side; small crops are kept as they are
 NUM_WRONG, NUM_RIGHT = 60, 24
@@ -25,8 +26,9 @@ BASELINE = "baseline_"  # prefix of the arrays of a baseline in the file
 class Predictions:
     """Outputs on one split.
 
-    logits: float32 (N, C); labels: int64 (N,); units: int64 (N,), the independent unit (frame, scene) of each
-    sample; keys: (N,) where each sample came from; classes: C names; baselines: name -> probabilities (N, C).
+    probabilities: float64 (N, C); labels: int64 (N,); units: int64 (N,), the independent unit (frame,
+    scene) of each sample; keys: (N,) where each sample came from; classes: C names; baselines: name ->
+    probabilities (N, C).
     groups: (N,) the recording or scene of each; facts: float32 (N, 3), FACTS of the view; empty where
     not known.
     templates: uint8 (P, h, w, 3), weights of the model as pictures, where it has such.
@@ -34,7 +36,7 @@ class Predictions:
     first.
     """
 
-    logits: NDArray[np.float32]
+    probabilities: Floats
     labels: Integers
     units: Integers
     keys: Sequence[str]
@@ -47,19 +49,14 @@ class Predictions:
     facts: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     @cached_property
-    def probabilities(self) -> Floats:
-        """Softmax of the logits, float64 (N, C)."""
-        return softmax(self.logits)
-
-    @cached_property
     def predicted(self) -> Integers:
         """The most probable class, int64 (N,)."""
         return np.asarray(self.probabilities.argmax(axis=1))
 
-    def save(self, run: Run, split: str) -> None:
-        """Write the run's predictions_<split>.npz, whole or not at all."""
+    def save(self, path: Path) -> None:
+        """Write them to an .npz file, whole or not at all."""
         arrays: dict[str, Any] = {
-            "logits": self.logits,
+            "probabilities": self.probabilities,
             "labels": self.labels,
             "units": self.units,
             "keys": np.asarray(self.keys, dtype=np.str_),
@@ -71,14 +68,13 @@ class Predictions:
             "facts": self.facts,
             **{BASELINE + name: values.astype(np.float32) for name, values in self.baselines.items()},
         }
-        with atomic_file(run.predictions(split), "wb") as file:
+        with atomic_file(path, "wb") as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod
-    def load(cls, run: Run, split: str) -> Predictions:
+    def load(cls, path: Path) -> Predictions:
         """Read what `save` wrote. Raises InputError where the file is missing, broken or incomplete."""
-        path = run.predictions(split)
-        fix = f"run: deeprob evaluate run={run.path} split={split}"
+        fix = f"run: deeprob evaluate run={path.parent}"
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -90,6 +86,8 @@ class Predictions:
         try:
             keys, classes = arrays.pop("keys").tolist(), arrays.pop("classes").tolist()
             groups = arrays.pop("groups").tolist() if "groups" in arrays else []
+            if "logits" in arrays:  # as earlier versions wrote them
+                arrays["probabilities"] = softmax(arrays.pop("logits"))
             return cls(**arrays, keys=keys, classes=classes, baselines=baselines, groups=groups)
         except (KeyError, TypeError) as error:
             raise InputError(f"incomplete predictions ({error})", where=path, fix=fix) from None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deeprob.metrics.classification import Floats, metrics_of_sums
 from deeprob.metrics.slices import LEAST, quarters
 from deeprob.metrics.statistics import bootstrap
+from deeprob.tasks.classification.meter import scores_of
 from deeprob.tasks.classification.predictions import Predictions
 from deeprob.tasks.classification.view import FACTS
 
@@ -24,16 +25,14 @@ def error_slices(predictions: Predictions, *, samples: int, seed: int) -> dict[s
     of fewer than LEAST samples are left out, and kinds with fewer than two slices; recordings too where each
     is one independent unit, of which no interval can be given.
     """
-    from deeprob.evaluation.evaluate import unit_sums
-
     found: dict[str, list[dict[str, Any]]] = {}
     for kind, label, members in _members(predictions):
         index = np.flatnonzero(members)
         if len(index) < LEAST:
             continue
-        sums = unit_sums(
+        sums = scores_of(
             predictions.probabilities[index], predictions.labels[index], predictions.units[index]
-        )
+        ).sums
         of = bootstrap(sums, _accuracy, samples=samples, seed=seed)
         ends = [float(of.low[0]), float(of.high[0])]
         entry = {"label": label, "n": len(index), "units": int(sums.shape[0]), "value": float(of.value[0])}

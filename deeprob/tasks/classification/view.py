@@ -118,6 +118,7 @@ class ClassificationView(ImageView):
     channels: int = 3
 
     samples: ClassVar[type[CropSamples]] = CropSamples
+    task: ClassVar[str] = "deeprob.tasks.classification.task.Classification"
 
     def __post_init__(self) -> None:
         self.check(

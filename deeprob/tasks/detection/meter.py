@@ -1,9 +1,9 @@
-"""Boxes and masks judged: COCO's metrics with intervals by resampling images or scenes."""
+"""Boxes and masks evaluated: COCO's metrics with intervals by resampling images or scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,18 @@ from deeprob.data.predictions.files import Box
 from deeprob.data.readers.coco import decode_mask
 from deeprob.errors import InputError
 from deeprob.metrics import detection_resampling
-from deeprob.metrics.detection import METRICS, Detection
-from deeprob.metrics.scores import Judged, entry, units_of
+from deeprob.metrics.detection import METRICS, Detection, Ranked
+from deeprob.metrics.entries import entry
+from deeprob.metrics.scores import Evaluation, units_of
 from deeprob.metrics.statistics import Difference, Floats, Intervals, bias_corrected
 from deeprob.page import figures
 from deeprob.page import overlays as pictures
 
+RANKED = tuple(field.name for field in fields(Ranked))
 PER_CLASS = ("class_ap", "class_ap50")
 MOST_CLASSES = 12  # curves in one figure
+RESAMPLES = 500  # each ranks every detection again
+CROWDS = "Crowd regions are no objects to be found; detections inside them are neither right nor wrong."
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +76,31 @@ class RankedScores:
             effect_size = np.where(value == 0, 0.0, value / (drawn[0] - drawn[1]).std(axis=0))
         return Difference(value, low, high, p_value, effect_size)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        parts = {
+            f"{size}.{c}.{name}": np.asarray(getattr(of_class, name))
+            for size, of_size in enumerate(self.ranked)
+            for c, of_class in enumerate(of_size)
+            for name in RANKED
+        }
+        shape = [len(self.ranked), len(self.ranked[0]) if self.ranked else 0]
+        fixed = {"value": self.value, "units": self.units, "counts": np.array(self.counts)}
+        return {"shape": np.array(shape), **fixed, **parts}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Any]) -> RankedScores:
+        """The scores whose `arrays` these are. Raises KeyError where one is missing."""
+        sizes, classes = arrays["shape"].tolist()
+        ranked = [
+            [Ranked(*(arrays[f"{size}.{c}.{name}"] for name in RANKED)) for c in range(classes)]
+            for size in range(sizes)
+        ]
+        return cls(ranked, arrays["value"], arrays["units"], tuple(arrays["counts"].tolist()))
+
+    def resampled(self, samples: int, seed: int) -> Floats:
+        weights = self._drawn(min(samples, RESAMPLES), seed)
+        return detection_resampling.metrics([(self.ranked, weights)], weights)
+
     def _drawn(self, samples: int, seed: int) -> Floats:
         """How often each image is drawn, float64 (samples, I)."""
         rng, num_units = np.random.default_rng(seed), int(self.units.max()) + 1
@@ -81,22 +110,22 @@ class RankedScores:
 
 
 @dataclass
-class BoxJudge:
-    """Judges the frames of a source one after the other. masks: compare masks in place of boxes."""
+class BoxMeter:
+    """Collects the predictions for frames. masks: compare masks in place of boxes."""
 
-    source: Any
-    units: str
-    masks: bool
+    classes: Sequence[str]
+    unit: str
+    masks: bool = False
 
     def __post_init__(self) -> None:
-        self._stream = Detection(self.source.classes, self.masks)
+        self._stream = Detection(self.classes, self.masks)
         self._units: list[str] = []
         self._keys: list[str] = []
-        self._missed: list[int] = []
-        self._counts = np.zeros(len(self.source.classes), np.int64)
+        self._crowds = 0
+        self._counts = np.zeros(len(self.classes), np.int64)
 
     def add(self, index: int, frame: Frame, found: Sequence[Box]) -> None:
-        """Judge one frame. Raises InputError where masks are compared and there are none."""
+        """Add one frame. Raises InputError where masks are compared and there are none."""
         marked = (*frame.instances, *frame.crowds)
         crowd = np.arange(len(marked)) >= len(frame.instances)
         true = np.array([i.box_xyxy for i in marked], np.float64).reshape(-1, 4)
@@ -106,7 +135,7 @@ class BoxJudge:
             if any(i.mask is None for i in marked):
                 raise InputError(
                     "an object has no mask",
-                    where=f"{self.source.name} {frame.key}",
+                    where=frame.key,
                     expected="a data set with masks",
                 )
             true_masks = [i.mask for i in marked if i.mask is not None]
@@ -117,19 +146,36 @@ class BoxJudge:
         scores = np.array([b.score for b in found])
         self._stream.update(boxes, scores, ids, true, true_ids, masks, true_masks, crowd)
         self._counts += np.bincount(true_ids[~crowd], minlength=len(self._counts))
-        self._units.append(frame.group if self.units == "group" else frame.key)
+        self._crowds += int(crowd.sum())
+        self._units.append(frame.group if self.unit == "group" else frame.key)
         self._keys.append(frame.key)
 
-    def judged(self, *, samples: int, seed: int, frames: Any, answer: Any) -> Judged:
-        """All numbers. frames: of the split; answer: what was said of each, to draw the worst."""
-        classes, stream = self.source.classes, self._stream
-        if not self._counts.any():
-            raise InputError("no object in any image", where=self.source.name)
-        ranked = stream.ranked()
-        value = np.array(list(stream.compute().values()))
+    def update(self, predictions: Sequence[Sequence[Box]], truths: Sequence[Frame]) -> None:
+        """Add some frames."""
+        for index, (found, frame) in enumerate(zip(predictions, truths, strict=True)):
+            self.add(index, frame, found)
+
+    def merge(self, other: BoxMeter) -> None:
+        """Add the frames of another process."""
+        self._stream.merge(other._stream)
+        self._counts += other._counts
+        self._units += other._units
+        self._keys += other._keys
+
+    def scores(self) -> RankedScores:
+        """COCO's metrics over independent units."""
+        value = np.array(list(self._stream.compute().values()))
         counts = (int(self._counts.sum()),) * len(METRICS)
-        scores = RankedScores(ranked, value, units_of(self._units), counts)
-        return Judged(
+        return RankedScores(self._stream.ranked(), value, units_of(self._units), counts)
+
+    def evaluation(self, *, samples: int, seed: int, frames: Any, answer: Any) -> Evaluation:
+        """All numbers. frames: of the split; answer: what was predicted for each, to draw the worst."""
+        classes = self.classes
+        if not self._counts.any():
+            raise InputError("no object in any image", expected="a split with labels")
+        scores = self.scores()
+        samples = min(samples, RESAMPLES)
+        return Evaluation(
             scores,
             self._per_class(scores, samples=samples, seed=seed),
             drawings={
@@ -138,10 +184,9 @@ class BoxJudge:
                     "Precision over recall at an IoU of 0.5, with the average precision of each class.",
                 )
             },
-            worst=self._worst(ranked, frames, answer),
-            notes=["Crowd regions are no objects here, and what lies on them counts as wrong."]
-            if hasattr(self.source, "category_ids")
-            else [],
+            worst=self._worst(scores.ranked, frames, answer),
+            most_samples=RESAMPLES,
+            notes=[CROWDS] if self._crowds else [],
         )
 
     def _per_class(self, scores: RankedScores, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -152,7 +197,7 @@ class BoxJudge:
         )
         ones = np.ones((1, len(scores.units)))
         found: dict[str, dict[str, Any]] = {}
-        for c, name in enumerate(self.source.classes):
+        for c, name in enumerate(self.classes):
             if not self._counts[c]:
                 continue
             of_class = scores.ranked[0][c]

@@ -38,6 +38,7 @@ class PartsView(PointsView):
     """Clouds whose points carry the number of the part that they lie on, for part segmentation."""
 
     samples: ClassVar[type[Samples]] = PartSamples
+    task: ClassVar[str] = "deeprob.tasks.part_segmentation.task.PartSegmentationTask"
 
     def classes(self, source: Any) -> tuple[str, ...]:
         """What a model tells apart: the parts. Raises InputError where the source names none."""

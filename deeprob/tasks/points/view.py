@@ -120,6 +120,7 @@ class PointsView:
     seed: int = 0
 
     samples: ClassVar[type[Samples]] = ObjectSamples
+    task: ClassVar[str] = "deeprob.tasks.classification.task.Classification"
     augmentation: ClassVar[type] = PointAugmentation
     sees_clouds: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Poses judged: every error of every instance, by object, visibility and distance."""
+"""Poses evaluated: every error of every instance, by object, visibility and distance."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from deeprob.data.frame import Frame
 from deeprob.data.predictions.files import Pose
 from deeprob.errors import InputError
 from deeprob.metrics import pose, pose_matching
+from deeprob.metrics.entries import class_entries, entry
 from deeprob.metrics.pose import Floats
 from deeprob.metrics.pose_matching import BOUNDED, METRICS, PARTS, Errors, ObjectShape
-from deeprob.metrics.scores import Judged, SummedScores, class_entries, entry, units_of
+from deeprob.metrics.scores import Evaluation, SummedScores, units_of
 from deeprob.metrics.slices import LEAST, quarters
 from deeprob.metrics.statistics import bootstrap, sums_by_unit
 from deeprob.page import figures
@@ -42,11 +43,11 @@ class _Instance:
 
 
 @dataclass
-class PoseJudge:
-    """Judges the frames of a source one after the other. units: `frame` or `group` is independent."""
+class PoseMeter:
+    """Collects the poses estimated for frames. unit: `frame` or `group` is independent."""
 
     source: Any
-    units: str
+    unit: str
     _instances: list[_Instance] = field(default_factory=list)
     _beyond: int = 0
     _blind: int = 0
@@ -57,12 +58,12 @@ class PoseJudge:
         self.renderer = DepthRenderer(self._meshes)
 
     def add(self, index: int, frame: Frame, estimates: Sequence[Pose]) -> None:
-        """Judge one frame. Raises InputError where it has no poses or no camera."""
+        """Add one frame. Raises InputError where it has no poses or no camera."""
         if frame.K is None or any(i.T_cam_obj is None for i in frame.instances):
             raise InputError(
                 "an object has no pose, or the frame no camera", where=f"{self.source.name} {frame.key}"
             )
-        unit = frame.group if self.units == "group" else frame.key
+        unit = frame.group if self.unit == "group" else frame.key
         targets = [
             i for i in frame.instances if i.visible_fraction is None or i.visible_fraction >= LEAST_VISIBLE
         ]
@@ -86,10 +87,20 @@ class PoseJudge:
                 )
         self._beyond += len(estimates) - used
 
-    def judged(self, *, samples: int, seed: int, frames: Any, answer: Any = None) -> Judged:
-        """All numbers. frames: of the split, to draw the worst. Raises InputError without a target."""
-        found = self._instances
-        classes = self.source.classes
+    def update(self, predictions: Sequence[Sequence[Pose]], truths: Sequence[Frame]) -> None:
+        """Add some frames."""
+        for index, (estimates, frame) in enumerate(zip(predictions, truths, strict=True)):
+            self.add(index, frame, estimates)
+
+    def merge(self, other: PoseMeter) -> None:
+        """Add the frames of another process."""
+        self._instances += other._instances
+        self._beyond += other._beyond
+        self._blind += other._blind
+
+    def scores(self) -> SummedScores:
+        """Every metric of deeprob.metrics.pose_matching. Raises InputError without a target."""
+        found, classes = self._instances, self.source.classes
         if not found:
             raise InputError(f"no object is {LEAST_VISIBLE:.0%} visible in any image", where=self.source.name)
         class_ids = np.array([i.class_id for i in found])
@@ -100,16 +111,23 @@ class PoseJudge:
         bounded = np.arange(len(METRICS)) < BOUNDED
         estimated = sum(i.T_est is not None for i in found)
         numbers = (len(found),) * BOUNDED + (estimated,) * (len(METRICS) - BOUNDED)
-        scores = SummedScores(METRICS, sums, pose_matching.metrics_of_sums, numbers, bounded)
+        return SummedScores(METRICS, sums, pose_matching.metrics_of_sums, numbers, bounded)
+
+    def evaluation(self, *, samples: int, seed: int, frames: Any, answer: Any = None) -> Evaluation:
+        """All numbers. frames: of the split, to draw the worst. Raises InputError without a target."""
+        scores, classes = self.scores(), self.source.classes
+        class_ids = np.array([i.class_id for i in self._instances])
+        rows = np.stack([i.row for i in self._instances])
+        units, bounded = units_of([i.unit for i in self._instances]), np.arange(len(METRICS)) < BOUNDED
         of_classes = bootstrap(
-            sums,
+            scores.sums,
             pose_matching.class_metrics_of_sums,
             samples=samples,
             seed=seed,
             proportions=np.tile(bounded, len(classes)),
         )
         counts = np.bincount(class_ids, minlength=len(classes))
-        return Judged(
+        return Evaluation(
             scores,
             class_entries(of_classes, classes, METRICS, counts),
             self._slices(rows, units, samples=samples, seed=seed),

@@ -90,6 +90,7 @@ class PoseView(ImageView):
     min_pixels: int = 16
 
     samples: ClassVar[type[Samples]] = PoseSamples
+    task: ClassVar[str] = "deeprob.tasks.pose.task.Pose"
 
     def __post_init__(self) -> None:
         self.check(

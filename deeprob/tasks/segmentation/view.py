@@ -22,10 +22,16 @@ from deeprob.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class SegmentationSamples(Samples):
-    """N frames. images: uint8 (N, H, W, 3). labels: uint8 (N, H, W), 0 is background, class i is i + 1."""
+    """N frames.
+
+    images: uint8 (N, H, W, 3). labels: uint8 (N, H, W), 0 is background, class i is i + 1. matrices: float64
+    (N, 3, 3), from the frame's own pixels to those of images. sizes: int64 (N, 2), its height and width.
+    """
 
     images: Tensor
     labels: Tensor
+    matrices: Tensor
+    sizes: Tensor
     units: Tensor
     groups: Tensor
     group_names: tuple[str, ...]
@@ -34,10 +40,16 @@ class SegmentationSamples(Samples):
 
 
 class SegmentationBatch(NamedTuple):
-    """Images with a class for each pixel. labels: int64 (B, H, W), 0 is background, class i is i + 1."""
+    """Images with a class for each pixel.
+
+    labels: int64 (B, H, W), 0 is background, class i is i + 1. matrices: float64 (B, 3, 3), from the frame's
+    own pixels to the image's. sizes: int64 (B, 2), the frame's height and width.
+    """
 
     images: Tensor
     labels: Tensor
+    matrices: Tensor
+    sizes: Tensor
     indices: Tensor
 
 
@@ -53,7 +65,8 @@ class SegmentationCollate(ImageCollate):
         labels = split.labels.index_select(0, indices)
         if self.augmentation is not None:
             labels = torch.stack([move_mask(m, move) for m, move in zip(labels, maps, strict=True)])
-        return SegmentationBatch(pixels, labels.long(), indices)
+        matrices = maps.double() @ split.matrices[indices]
+        return SegmentationBatch(pixels, labels.long(), matrices, split.sizes[indices], indices)
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,7 @@ class SegmentationView(WholeView):
     """The frame as DetectionView has it, and the class of each pixel: 0 is background, class i is i + 1."""
 
     samples: ClassVar[type[Samples]] = SegmentationSamples
+    task: ClassVar[str] = "deeprob.tasks.segmentation.task.Segmentation"
 
     def classes(self, source: Any) -> tuple[str, ...]:
         """What a model tells apart: the background and the objects. Raises InputError for over 255."""
@@ -71,7 +85,14 @@ class SegmentationView(WholeView):
     def rows(self, frame: Frame, split: str) -> Rows:
         """See the frame as one sample."""
         image, labels = self(frame)
-        return Rows([frame.key], {"images": image[None], "labels": labels[None].astype(np.uint8)})
+        height, width = frame.image.shape[:2]
+        columns: dict[str, NDArray[Any]] = {
+            "images": image[None],
+            "labels": labels[None].astype(np.uint8),
+            "matrices": fit_matrix(width, height, self.width, self.height)[None],
+            "sizes": np.array([[height, width]], np.int64),
+        }
+        return Rows([frame.key], columns)
 
     def collate(
         self, mean: Colour, std: Colour, augmentation: Augmentation | None = None, num_classes: int = 0

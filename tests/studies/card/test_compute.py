@@ -4,7 +4,7 @@ import pytest
 
 from deeprob.config import compose
 from deeprob.studies.card.compute import ComputeFacts, compute_facts, duration, network_facts, on_target
-from deeprob.training.trainer import make_data, make_model
+from deeprob.training.experiment import make_data, make_model, make_task
 
 
 @pytest.fixture
@@ -16,7 +16,11 @@ def made(squares_config):
 
 def test_parameters_and_layers_are_those_of_the_network(made):
     cfg, data, facts = made
-    assert facts.parameters == facts.trained == sum(p.numel() for p in make_model(cfg, data).parameters())
+    assert (
+        facts.parameters
+        == facts.trained
+        == sum(p.numel() for p in make_model(cfg, make_task(cfg, data)).parameters())
+    )
     assert facts.kind == "ResNet"
     assert {row[1] for row in facts.layers} >= {"Conv2d", "Linear"}
     assert all(len(row) == len(facts.header) for row in facts.layers)

@@ -67,7 +67,7 @@ def test_runs_ablations_and_sweeps_are_found(written, write_run, make_prediction
         (runs / folder / "overrides.txt").write_text(f"experiment={name}\nseed=0\n")
     page, markdown = written()
     assert "Seeds tried: 0, 1" in page
-    assert "taken for" in page
+    assert "is " in page
     assert "| top1_accuracy |" in markdown
     assert "sweep rates (begun)" in markdown
     assert "Ablations: parts (begun)" in markdown

@@ -7,9 +7,9 @@ import torch
 
 from deeprob.models.linear import LinearClassifier
 from deeprob.models.two_layer_net import TwoLayerNet
-from deeprob.page.pictures import LINE, png
+from deeprob.page.pictures import png
 from deeprob.tasks.classification.learned import cross_validation_chart, template_names, template_pictures
-from deeprob.tasks.classification.pictures import template_sheet
+from deeprob.tasks.classification.pictures import LINE, template_sheet
 
 
 def test_a_template_is_grey_where_the_weight_is_zero_and_extreme_where_it_is_largest():

@@ -15,7 +15,7 @@ from deeprob.tasks.classification.predictions import (
 
 def make_predictions() -> Predictions:
     return Predictions(
-        np.array([[1.0, 0], [0, 3.0]], np.float32),
+        np.array([[0.7, 0.3], [0.1, 0.9]]),
         np.array([0, 1]),
         np.array([0, 1]),
         ["first", "second"],
@@ -28,36 +28,36 @@ def make_predictions() -> Predictions:
 
 def test_predictions_come_back_as_saved(tmp_path):
     run = Run(tmp_path)
-    make_predictions().save(run, "test")
-    loaded = Predictions.load(run, "test")
-    np.testing.assert_array_equal(loaded.logits, make_predictions().logits)
+    make_predictions().save(run.path / "predictions_test.npz")
+    loaded = Predictions.load(run.path / "predictions_test.npz")
+    np.testing.assert_array_equal(loaded.probabilities, make_predictions().probabilities)
     np.testing.assert_array_equal(loaded.baselines["majority"], make_predictions().baselines["majority"])
     assert (loaded.keys, loaded.classes) == (["first", "second"], ["a", "b"])
     assert loaded.predicted.tolist() == [0, 1]
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
-    with pytest.raises(InputError, match=r"no predictions of this split.*deeprob evaluate run=\S+ split=val"):
-        Predictions.load(Run(tmp_path), "val")
+    with pytest.raises(InputError, match=r"no predictions of this split.*deeprob evaluate run="):
+        Predictions.load(tmp_path / "predictions_val.npz")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut off"])
 def test_a_broken_file_is_one_line(tmp_path, content):
     (tmp_path / "predictions_test.npz").write_bytes(content)
     with pytest.raises(InputError, match="broken predictions"):
-        Predictions.load(Run(tmp_path), "test")
+        Predictions.load(tmp_path / "predictions_test.npz")
 
 
 def test_pickled_objects_are_refused(tmp_path):
     np.savez(tmp_path / "predictions_test.npz", logits=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match="broken predictions"):
-        Predictions.load(Run(tmp_path), "test")
+        Predictions.load(tmp_path / "predictions_test.npz")
 
 
 def test_an_incomplete_file_is_named(tmp_path):
-    np.savez(tmp_path / "predictions_test.npz", logits=np.zeros((1, 2)))
+    np.savez(tmp_path / "predictions_test.npz", logits=np.zeros((1, 2)), keys=[])
     with pytest.raises(InputError, match="incomplete predictions"):
-        Predictions.load(Run(tmp_path), "test")
+        Predictions.load(tmp_path / "predictions_test.npz")
 
 
 def test_wrong_samples_come_first_and_the_most_confident_of_them_first():

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from deeprob.metrics.classification import softmax
 from deeprob.tasks.classification.slices import error_slices
 
 
@@ -14,11 +15,11 @@ def predictions(make_predictions):
     found = make_predictions(count=240)
     pixels = np.linspace(10, 30, 240).astype(np.float32)
     answers = np.where(pixels > 20, found.labels, (found.labels + 1) % 4)
-    logits = np.eye(4, dtype=np.float32)[answers] * 5
+    probabilities = softmax(5 * np.eye(4)[answers])
     distances = np.where(np.arange(240) % 2, np.nan, 1.5 + np.arange(240) / 100)
     facts = np.stack([pixels, distances, np.full(240, np.nan)], axis=1).astype(np.float32)
     groups = [f"session {i // 80}" for i in range(240)]
-    return dataclasses.replace(found, logits=logits, facts=facts, groups=groups)
+    return dataclasses.replace(found, probabilities=probabilities, facts=facts, groups=groups)
 
 
 def test_quantities_are_cut_into_quarters(predictions):

@@ -10,7 +10,7 @@ from deeprob.evaluation.opened import open_run
 from deeprob.evaluation.report import write_report
 from deeprob.metrics.points import shape_iou
 from deeprob.runs import Run
-from deeprob.tasks.part_segmentation.meter import PartPredictions
+from deeprob.tasks.part_segmentation.predictions import PartPredictions
 from deeprob.training.run import train
 
 NAMES = ["stick", "head", "lower", "upper"]
@@ -61,7 +61,7 @@ def run(kept):
 
 def test_metrics_are_those_of_the_written_predictions(run):
     results = evaluate_run(run, progress=False)
-    said = PartPredictions.load(run, "test")
+    said = PartPredictions.load(run.path / "predictions_test.npz")
     assert results["task"] == "part_segmentation"
     assert said.labels.shape == said.predicted.shape == (24, 64)
     parts = {0: (2, 3), 1: (0, 1)}  # categories in the order of their names
@@ -99,7 +99,7 @@ def test_every_number_has_an_interval_around_it(run):
 
 def test_the_majority_says_one_part_everywhere(run):
     results = evaluate_run(run, progress=False)
-    labels = PartPredictions.load(run, "test").labels
+    labels = PartPredictions.load(run.path / "predictions_test.npz").labels
     counts = np.bincount(open_run(run).experiment.data.split("train").parts.values.numpy())
     expected = (labels == counts.argmax()).mean()
     assert results["baselines"]["majority"]["point_accuracy"]["value"] == pytest.approx(expected)
@@ -110,7 +110,7 @@ def test_the_report_shows_parts_categories_and_the_worst_shapes(run):
     page = write_report(run).read_text(encoding="utf-8")
     assert all(name in page for name in [*NAMES, "brick", "lollipop", "mIoU over shapes", "Reproduce"])
     assert page.count("as labelled and as predicted") == 24
-    said = PartPredictions.load(run, "test")
+    said = PartPredictions.load(run.path / "predictions_test.npz")
     shares = (said.labels == said.predicted).mean(1)
     assert shares[said.shown[0]] < shares[said.shown[-1]]
     assert said.pictures.shape == (24, 96, 192, 3)
@@ -132,6 +132,6 @@ def test_what_a_parts_run_cannot_do_is_one_line(run):
     with pytest.raises(InputError, match="corruptions are of images"):
         evaluate_robustness(run, progress=False)
     evaluate_run(run, progress=False)
-    run.predictions("test").write_bytes(b"not an archive")
+    (run.path / "predictions_test.npz").write_bytes(b"not an archive")
     with pytest.raises(InputError, match=r"broken predictions .* deeprob evaluate run="):
         write_report(run)
