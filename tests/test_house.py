@@ -21,7 +21,14 @@ RANK = {
     "cluster": 5,
     "cli": 6,
 }
-HALL = {"errors", "runs", "config", "environment", "schema"}  # open to every room but the layers
+HALL = {
+    "errors",
+    "runs",
+    "config",
+    "config_files",
+    "environment",
+    "schema",
+}  # open to every room but the layers
 
 
 def modules():

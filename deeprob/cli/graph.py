@@ -106,7 +106,7 @@ def show_run(cfg: DictConfig) -> None:
 
     experiment = load(run, cfg.checkpoint, list(cfg.allowed_targets))
     batch = next(iter(experiment.data.loader("train")))
-    objective = build(experiment.cfg.objective, list(cfg.allowed_targets))
+    objective = build(experiment.cfg.objective, experiment.cfg.allowed_targets)
     images = batch.images[: cfg.batch].to(experiment.device)
     labels = batch.labels[: cfg.batch].to(experiment.device)
     found = trace(

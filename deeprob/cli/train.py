@@ -87,6 +87,7 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
     console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
     started = time.monotonic()
     try:
+        from deeprob.config import admitted
         from deeprob.evaluation.evaluate import evaluate_run, print_results
         from deeprob.evaluation.report import write_report
         from deeprob.training.run import train
@@ -94,7 +95,7 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
         train(cfg, run, overrides)
         if not main_process or cfg.trainer.overfit or cfg.trainer.lr_finder:
             return 0
-        evaluate_run(run, allowed=list(cfg.allowed_targets))
+        evaluate_run(run, allowed=admitted(cfg))
         report = write_report(run)
     except KeyboardInterrupt:
         print(f"\ninterrupted; go on with: deeprob train run={run.path}", file=sys.stderr)

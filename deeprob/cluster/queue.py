@@ -162,6 +162,8 @@ def _judged_by(run: Run) -> str:
     """The metric that the run's best checkpoint is chosen by."""
     from omegaconf import OmegaConf
 
+    from deeprob.config_files import read_written
+
     if not run.config.is_file():
         return ""
-    return str(OmegaConf.select(OmegaConf.load(run.config), "trainer.monitor", default=""))
+    return str(OmegaConf.select(read_written(run.config), "trainer.monitor", default=""))

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from deeprob.config import admitted
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.training import signals
@@ -77,8 +78,9 @@ def launch(cfg: DictConfig, run: Run) -> int:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it tells failures at length
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
     arguments = ["-m", "deeprob", "train", f"run={run.path}"]
-    if cfg.allowed_targets:
-        arguments.append(f"allowed_targets=[{','.join(cfg.allowed_targets)}]")
+    allowed = admitted(cfg)
+    if allowed:
+        arguments.append(f"allowed_targets=[{','.join(allowed)}]")
     with tempfile.TemporaryDirectory() as logs:
         config = LaunchConfig(
             min_nodes=1,
