@@ -87,13 +87,32 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
+def write_new(path: Path, text: str) -> bool:
+    """Write `text` to `path`, whole, unless there is such a file: of several processes one succeeds.
+
+    Returns whether it was written.
+    """
+    if path.exists():
+        return False
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".partial") as folder:
+        whole = Path(folder) / path.name
+        write_text(whole, text)
+        try:
+            os.link(whole, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            os.rename(whole, path)
+    return True
+
+
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON to `path`, whole or not at all. NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def new_run_id() -> str:
-    """DEEPROB_RUN_ID, or the scheduler's job and task (a requeued job finds its folder), or the clock."""
+def given_run_id() -> str | None:
+    """DEEPROB_RUN_ID, or the scheduler's job and task: a requeued job finds its folder by it. Else None."""
     given = os.environ.get("DEEPROB_RUN_ID")
     if given:
         return given
@@ -101,7 +120,7 @@ def new_run_id() -> str:
     if job:
         task = os.environ.get("SLURM_ARRAY_TASK_ID")
         return f"{job}_{task}" if task else job
-    return time.strftime("%Y%m%d-%H%M%S")
+    return None
 
 
 @dataclass(frozen=True)
@@ -112,11 +131,9 @@ class Run:
 
     @classmethod
     def create(cls, runs_dir: Path, experiment: str, run_id: str | None = None) -> Run:
-        """The folder of a new run, or of the same run before a requeue; an id from the clock is unique."""
+        """The folder of a run id, made where it is not there; without an id a new one, named by the clock."""
         if run_id is None:
-            run_id = new_run_id()
-            if not (os.environ.get("DEEPROB_RUN_ID") or os.environ.get("SLURM_JOB_ID")):
-                return cls(_fresh_folder(runs_dir / experiment, run_id))
+            return cls(_fresh_folder(runs_dir / experiment, time.strftime("%Y%m%d-%H%M%S")))
         path = runs_dir / experiment / run_id
         make_folder(path)
         return cls(path)

@@ -25,6 +25,7 @@ HALL = {
     "errors",
     "runs",
     "config",
+    "config_errors",
     "config_files",
     "environment",
     "schema",

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from deeprob.errors import InputError
-from deeprob.runs import Run, atomic_file, new_run_id, write_json, write_text
+from deeprob.runs import Run, atomic_file, given_run_id, write_json, write_new, write_text
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -46,6 +46,32 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
     assert json.loads(path.read_text()) == {"value": 1}
 
 
+def test_a_new_file_is_written_by_one_of_many(tmp_path):
+    path = tmp_path / "config.yaml"
+    program = (
+        "import pathlib, sys\nfrom deeprob.runs import write_new\n"
+        f"print(write_new(pathlib.Path({str(path)!r}), sys.argv[1]))\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, f"{n}"], stdout=subprocess.PIPE, text=True)
+        for n in range(4)
+    ]
+    told = [writer.communicate(timeout=30)[0] for writer in writers]
+    assert sorted(told) == ["False\n"] * 3 + ["True\n"]
+    assert path.read_text() == str(told.index("True\n"))
+    assert os.listdir(tmp_path) == ["config.yaml"]
+
+
+def test_a_new_file_is_written_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert write_new(tmp_path / "a.txt", "first")
+    assert not write_new(tmp_path / "a.txt", "second")
+    assert (tmp_path / "a.txt").read_text() == "first"
+
+
 def test_files_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
@@ -77,8 +103,8 @@ def test_two_runs_of_the_same_second_get_their_own_folders(tmp_path):
 def test_a_requeued_job_finds_its_own_folder(tmp_path, monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert new_run_id() == expected
-    first, again = Run.create(tmp_path, "e"), Run.create(tmp_path, "e")
+    assert given_run_id() == expected
+    first, again = Run.create(tmp_path, "e", expected), Run.create(tmp_path, "e", expected)
     assert first.path == again.path == tmp_path / "e" / expected
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deeprob.errors import InputError
@@ -34,11 +33,18 @@ def main(arguments: list[str]) -> int:
 
     def task(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
-        from deeprob.runs import Run
+        from deeprob.training.request import run_of
 
-        run = Run.create(Path(cfg.paths.runs_dir), cfg.name)
-        codes.append(run_one(cfg, run, list(HydraConfig.get().overrides.task)))
+        if cfg.trainer.overfit:
+            from deeprob.training.overfit import overfit_config
+
+            cfg = overfit_config(cfg)  # what config.yaml will hold
+        hydra = HydraConfig.get()
+        overrides = list(hydra.overrides.task)
+        run = run_of(cfg, overrides, several=hydra.mode is RunMode.MULTIRUN)
+        codes.append(run_one(cfg, run, overrides))
 
     hydra_main("train", task, arguments)
     return max(codes, default=0)

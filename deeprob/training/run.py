@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from deeprob import environment
@@ -28,6 +28,7 @@ from deeprob.training.loggers import JsonlLogger
 from deeprob.training.lr_finder import find_learning_rate
 from deeprob.training.memory import forget_peak, peak_memory
 from deeprob.training.overfit import ByHeart, few_images, overfit_config
+from deeprob.training.request import config_text
 from deeprob.training.restore import newest_checkpoint
 from deeprob.training.trainer import device_of, make_data, make_model, make_module, make_trainer
 from deeprob.training.weights import load_pretrained
@@ -107,7 +108,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
 
 def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
     """Write down what was asked for, and where it runs."""
-    write_text(run.config, OmegaConf.to_yaml(_without_permissions(cfg), resolve=True))
+    write_text(run.config, config_text(cfg))
     write_text(run.overrides, "".join(f"{line}\n" for line in overrides))
     write_json(run.environment, environment.describe())
 
@@ -155,13 +156,6 @@ def count_flops(model: nn.Module, sample: torch.Tensor) -> int:
         model.eval()(sample.to(device))
     model.train(training)
     return int(counter.get_total_flops())
-
-
-def _without_permissions(cfg: DictConfig) -> DictConfig:
-    kept = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    assert isinstance(kept, DictConfig)
-    kept.allowed_targets = []
-    return kept
 
 
 @contextmanager
