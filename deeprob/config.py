@@ -110,7 +110,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             cfg = hydra_compose(verb, list(overrides))
-        _check(cfg, overrides)
+        check_values(cfg, overrides)
     return cfg
 
 
@@ -142,7 +142,7 @@ def set_value(cfg: DictConfig, verb: str, overrides: Sequence[str], changed: str
             OmegaConf.update(cfg, key, OverridesParser.create().parse_override(changed).value(), merge=True)
         except OmegaConfBaseException as error:
             raise ConfigCompositionException(f"Error merging override {changed}") from error
-        _check(cfg, [*overrides, changed])
+        check_values(cfg, [*overrides, changed])
     return True
 
 
@@ -164,7 +164,7 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
         from hydra.core.hydra_config import HydraConfig
 
         try:
-            _check(cfg, HydraConfig.get().overrides.task)
+            check_values(cfg, HydraConfig.get().overrides.task)
             task(cfg)
         except Exception as error:  # kept from Hydra, which would print it in its own words
             errors.append(error)
@@ -301,7 +301,7 @@ def _inside(target: str, packages: Sequence[str]) -> bool:
     return any(target == package or target.startswith(f"{package}.") for package in packages)
 
 
-def _check(cfg: DictConfig, overrides: Sequence[str]) -> None:
+def check_values(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse what is missing, and packages let in by a file instead of by the command line."""
     missing = sorted(key for key, value in flatten(cfg).items() if isinstance(value, str) and value == "???")
     if missing:

@@ -36,6 +36,10 @@ RESULTS = (
 LOCK_SECONDS = 180.0  # until a file server lets go of a dead node's lock
 
 
+class InUseError(InputError):
+    """A run folder in which another process trains."""
+
+
 @contextlib.contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path`, and put it in its place only when the block ends well.
@@ -236,7 +240,7 @@ class Run:
                     break
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
-                        raise InputError(
+                        raise InUseError(
                             "another process is training in this folder", where=self.path
                         ) from None
                 time.sleep(0.2)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deeprob.errors import InputError
@@ -52,42 +53,34 @@ def main(arguments: list[str]) -> int:
 
 def resume(folder: str, changes: list[str]) -> int:
     """Go on with a run folder from its last checkpoint; `changes` are overrides of its config."""
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     from deeprob.runs import Run
 
     run = Run.find(folder)
-    from deeprob.training.restore import read_config
+    from deeprob.training.changes import change
 
-    cfg = read_config(run)
-    try:
-        merged = OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))
-    except OmegaConfBaseException as error:
-        raise InputError(
-            str(error).splitlines()[0], where=run.config, fix="only its own keys change"
-        ) from error
-    assert isinstance(merged, DictConfig)
+    cfg = change(run, changes)
     before = run.overrides.read_text(encoding="utf-8").split("\n") if run.overrides.is_file() else []
-    return run_one(merged, run, list(dict.fromkeys([*filter(None, before), *changes])))
+    return run_one(cfg, run, list(dict.fromkeys([*filter(None, before), *changes])), changes)
 
 
-def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
+def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[str] = ()) -> int:
     """Train, evaluate and report in `run`'s folder. A failure is one line, and a traceback in error.txt.
 
-    Several processes train; the first of them evaluates. Returns the exit code.
+    Several processes train; the first of them evaluates. changes: the overrides that the folder's config does
+    not hold yet. Returns the exit code.
     """
     from rich.console import Console
 
-    from deeprob.runs import write_text
+    from deeprob.runs import InUseError, write_text
     from deeprob.training.distributed import launch, must_launch, rank
 
     if must_launch(cfg):
         from deeprob.training.run import write_request
 
         with run.locked():
-            write_request(cfg, run, overrides)
-        return launch(cfg, run)
+            if not changes:  # else the processes check them first
+                write_request(cfg, run, overrides)
+        return launch(cfg, run, changes)
     main_process = rank(cfg) == 0
     console = Console(quiet=not main_process)
     console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
@@ -107,6 +100,8 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
         print(f"\ninterrupted; go on with: deeprob train run={run.path}", file=sys.stderr)
         raise
     except Exception as error:
+        if isinstance(error, InputError) and (isinstance(error, InUseError) or run.checkpoints.is_dir()):
+            raise  # a request that was refused is no failure of what is there
         write_text(run.error, traceback.format_exc())
         if isinstance(error, InputError):
             raise

@@ -22,6 +22,7 @@ from deeprob.runs import Run, write_json, write_text
 from deeprob.training import signals
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.callbacks import Cost
+from deeprob.training.changes import check_fits
 from deeprob.training.distributed import one_at_a_time, rank
 from deeprob.training.fit import Fitted, fit
 from deeprob.training.loggers import JsonlLogger
@@ -52,6 +53,8 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
             torch.set_num_threads(cfg.trainer.threads)
         if main:
             run.error.unlink(missing_ok=True)
+        resume = newest_checkpoint(run)
+        if main and resume is None:
             write_request(cfg, run, overrides)
         keep_freed_memory()
         pl.seed_everything(cfg.seed, verbose=False)
@@ -64,25 +67,28 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         model = make_model(cfg, data)
         if isinstance(model, Fitted):
             if main:
+                write_request(cfg, run, overrides)
                 facts = fit(model, data, run, device_of(cfg))
                 write_json(run.training, {**facts, "peak_memory_bytes": peak_memory()})
             return
-        resume = newest_checkpoint(run)
         if cfg.model.pretrained and resume is None:
             report = load_pretrained(model, cfg.model.pretrained)
             _say(f"pretrained  {report}", main)
         module = make_module(cfg, model)
+        if resume is not None:
+            check_fits(module, resume)
         if cfg.trainer.lr_finder:
             rate = find_learning_rate(cfg, run, module, data)
             _say(f"lr_finder  the loss falls fastest at optim.optimizer.lr={rate:.3g}", main)
             _say(f"plot  {run.plots / 'lr_finder.png'}", main)
             return
         record = JsonlLogger(run)
-        if resume is not None and main:
-            record.forget_after(resume.step)
         cost = Cost()
         by_heart = ByHeart(cfg.trainer.overfit)
         trainer = make_trainer(cfg, run, record, cost)
+        if resume is not None and main:  # not before: what is refused leaves the run as it is
+            write_request(cfg, run, overrides)
+            record.forget_after(resume.step)
         trainer.callbacks += [*watchers, *([by_heart] if cfg.trainer.overfit else [])]  # type: ignore[attr-defined]
         samples: dict[str, Any] = {"datamodule": data}
         if cfg.trainer.overfit:
