@@ -44,5 +44,7 @@ class JsonlLogger(Logger):
 
     def forget_after(self, step: int) -> None:
         """Drop the rows past `step`: they belong to work that a resumed run does again."""
-        rows = [row for row in self.run.read_metrics() if row["step"] is None or row["step"] < step]
+        if not self.run.metrics.is_file():
+            return
+        rows = [r for r in self.run.read_metrics() if step and (r.get("step") is None or r["step"] < step)]
         write_text(self.run.metrics, "".join(json.dumps(row) + "\n" for row in rows))

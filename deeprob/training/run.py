@@ -88,7 +88,8 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         trainer = make_trainer(cfg, run, record, cost)
         if resume is not None and main:  # not before: what is refused leaves the run as it is
             write_request(cfg, run, overrides)
-            record.forget_after(resume.step)
+        if main:
+            record.forget_after(0 if resume is None else resume.step)
         trainer.callbacks += [*watchers, *([by_heart] if cfg.trainer.overfit else [])]  # type: ignore[attr-defined]
         samples: dict[str, Any] = {"datamodule": data}
         if cfg.trainer.overfit:
