@@ -187,7 +187,7 @@ class SharedStudy:
         return counted(self.optuna.get_trials(deepcopy=False))
 
     def _ask_again_what_died(self, worker: Worker) -> None:
-        """Fail the trials of workers that are gone and queue their parameters; what was cut off is made up for.
+        """Fail the trials of workers that are gone and queue their parameters, also where that was cut off.
 
         A trial is given up after MOST_TRIES deaths in which it came no further. A worker that left in good
         order did not die.
@@ -264,6 +264,7 @@ def peek(folder: Path) -> tuple[optuna.Study, list[FrozenTrial]] | None:
     journal = folder / "journal.log"
     if not journal.is_file():
         return None
+    _check(journal)
     try:
         study = optuna.load_study(
             study_name=folder.name, storage=optuna.storages.JournalStorage(_backend(journal))
@@ -298,6 +299,24 @@ def _mend(journal: Path) -> None:
             os.truncate(journal, content.rfind(b"\n") + 1)
     finally:
         lock.release()
+    _check(journal)
+
+
+def _check(journal: Path) -> None:
+    """Raise InputError where a whole line is none of optuna's: the numbers of all later trials hang on it."""
+    lines = journal.read_bytes().split(b"\n")[:-1]  # the last is being written
+    for number, line in enumerate(lines, start=1):
+        try:
+            whole = "op_code" in json.loads(line)
+        except (ValueError, TypeError):
+            whole = False
+        if not whole:
+            raise InputError(
+                f"line {number} is {'damaged' if line.strip() else 'blank'}",
+                where=journal,
+                expected="one JSON object a line, as optuna writes them",
+                fix="take out a blank line; else begin anew with sweep.name=...",
+            )
 
 
 def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:

@@ -8,7 +8,7 @@ import pytest
 
 from deeprob.errors import InputError
 from deeprob.evaluation.sweep.space import distributions
-from deeprob.evaluation.sweep.study import MOST_TRIES, STALE_SECONDS, SharedStudy, Worker, folder_name
+from deeprob.evaluation.sweep.study import MOST_TRIES, STALE_SECONDS, SharedStudy, Worker, folder_name, peek
 from deeprob.training.signals import LEAVE
 
 SPACE = distributions({"lr": {"low": 0.001, "high": 1.0, "log": True}, "width": [4, 8]})
@@ -204,6 +204,20 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
             seed=0,
         )
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("", "blank"), ("{{{", "damaged"), ("5", "damaged"), ('{"a": 1}', "damaged")]
+)
+def test_a_line_that_is_none_of_the_journals_is_named(tmp_path, worker, line, said):
+    study = open_study(tmp_path)
+    study.tell(study.claim(worker), 1.0, "complete")
+    journal = tmp_path / "trial" / "journal.log"
+    first, *rest = journal.read_text().splitlines()
+    journal.write_text("\n".join([first, line, *rest]) + "\n")
+    for look in (lambda: open_study(tmp_path), lambda: peek(tmp_path / "trial")):
+        with pytest.raises(InputError, match=rf"journal\.log: line 2 is {said}; expected"):
+            look()
 
 
 def test_a_line_that_was_cut_off_is_mended(tmp_path, worker):
