@@ -39,6 +39,7 @@ _REQUIRED = {
     "sweep": ["sweep.name=any", "sweep.experiment=any"],
     "ablate": ["ablation.name=any", "ablation.experiment=any"],
 }
+_NAMES = ("name", "sweep.name", "ablation.name")  # of folders below paths.runs_dir
 _CHOSEN = {  # a key that only a choice sets, and how the choice is offered
     "name": ("experiment", "choose an experiment: "),
     "sweep.name": ("sweep", "choose a sweep, dry_run=true shows its plan: "),
@@ -312,12 +313,24 @@ def check_values(cfg: DictConfig, overrides: Sequence[str]) -> None:
     seed = cfg.get("seed")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         raise InputError(f"seed={seed}", expected="a whole number from 0, below 2**32")
+    for key in _NAMES:
+        check_name(key, OmegaConf.select(cfg, key))
     by_hand = any(o.lstrip("+").startswith("allowed_targets=") for o in overrides)
     if cfg.get("allowed_targets") and not by_hand:
         raise InputError(
             "allowed_targets is set in a file",
             expected="it on the command line only: a config must not let in its own code",
         )
+
+
+def check_name(key: str, name: object) -> None:
+    """Raise InputError where a folder of this name would not lie in the folder that it is made in."""
+    if isinstance(name, str):
+        inside = not name.startswith(("/", "~")) and ".." not in name.split("/") and name.strip("/.")
+        if not inside or not name.isprintable():
+            raise InputError(
+                f"{key}={name!r} names a folder elsewhere", expected="a plain name such as my_run"
+            )
 
 
 def options(group: str) -> list[str]:

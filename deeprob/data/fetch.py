@@ -24,6 +24,7 @@ _BOP_TEST = {  # the archive of test images of each set
 _BOP_FOLDER = {"tless": "test_primesense", "hb": "test_primesense"}  # where it unpacks to; others: test
 _UNPACKED_LIMIT = 2**40
 _RATIO_LIMIT = 200  # no archive of images or arrays shrinks further; a bomb does
+_MEMBERS_LIMIT = 1_000_000  # a disk has room for so many files, and no more where all are empty
 _CHUNK = 1 << 20
 
 
@@ -206,13 +207,14 @@ def unpack(path: Path, folder: Path, report: Report) -> None:
     """Unpack a .tar.gz or .zip: plain files and folders, inside `folder` only.
 
     Raises InputError for a broken archive, a member that is a link or a device or leads outside, and for an
-    archive that claims to unpack to over 200 times its size.
+    archive that unpacks to over 200 times its size or to over a million files.
     """
     limit = min(_UNPACKED_LIMIT, _RATIO_LIMIT * path.stat().st_size)
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
+                for number, entry in enumerate(archive.infolist()):
+                    _check_number(number, path)
                     if entry.external_attr >> 28 == 0o12:
                         raise InputError(f"member {entry.filename[:80]!r} is a link", where=path)
                     if not entry.is_dir():
@@ -220,7 +222,9 @@ def unpack(path: Path, folder: Path, report: Report) -> None:
                             limit = _extract(source, entry.filename, path, folder, limit, report)
         else:
             with tarfile.open(path, "r:*") as tar:
-                for member in tar:
+                for number, member in enumerate(tar):
+                    tar.members = []  # type: ignore[attr-defined]  it keeps them all
+                    _check_number(number, path)
                     if not (member.isreg() or member.isdir()):
                         raise InputError(f"member {member.name[:80]!r} is no plain file", where=path)
                     content = tar.extractfile(member)
@@ -232,6 +236,11 @@ def unpack(path: Path, folder: Path, report: Report) -> None:
         raise InputError(
             f"broken archive ({error})", where=path, fix="delete it and fetch it again"
         ) from None
+
+
+def _check_number(number: int, archive: Path) -> None:
+    if number >= _MEMBERS_LIMIT:
+        raise InputError(f"more than {_MEMBERS_LIMIT} members", where=archive, expected="no bomb")
 
 
 def _extract(source: IO[bytes], name: str, archive: Path, folder: Path, limit: int, report: Report) -> int:

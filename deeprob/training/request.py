@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from deeprob.config import check_name
 from deeprob.config_errors import flatten
 from deeprob.errors import InputError
 from deeprob.runs import Run, given_run_id, write_new
@@ -30,6 +31,7 @@ def run_of(cfg: DictConfig, overrides: list[str], several: bool = False) -> Run:
     run_id = given_run_id()
     if run_id is None:
         return Run.create(runs_dir, cfg.name)
+    check_name("DEEPROB_RUN_ID", run_id)
     by_hand = bool(os.environ.get("DEEPROB_RUN_ID"))
     for number in itertools.count(1):
         run = Run.create(runs_dir, cfg.name, run_id if number == 1 else f"{run_id}-{number}")

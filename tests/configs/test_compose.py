@@ -145,6 +145,28 @@ def test_what_only_composing_tells_is_left_to_it(changed, base):
     assert cfg == base
 
 
+@pytest.mark.parametrize(
+    ("verb", "override"),
+    [
+        ("train", "name=../../x"),
+        ("train", "name='a/../../b'"),
+        ("train", "name=/tmp/x"),
+        ("train", "name=."),
+        ("train", "name=''"),
+        ("sweep", "sweep.name=../x"),
+        ("ablate", "ablation.name=../x"),
+    ],
+)
+def test_a_name_leads_nowhere_else(verb, override):
+    chosen = {"train": "experiment", "sweep": "sweep", "ablate": "ablation"}[verb]
+    with pytest.raises(InputError, match="names a folder elsewhere; expected a plain name"):
+        compose(verb, [f"{chosen}=quickstart", override])
+
+
+def test_a_name_may_have_a_folder_of_its_own():
+    assert compose("train", ["experiment=quickstart", "name='mine/küche 2'"]).name == "mine/küche 2"
+
+
 def test_a_training_without_experiment_lists_them():
     with pytest.raises(InputError, match="experiment=quickstart"):
         compose("train", [])

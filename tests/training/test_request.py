@@ -57,6 +57,13 @@ def test_an_id_given_by_hand_is_not_shared(take, tmp_path, monkeypatch):
     assert (tmp_path / "runs/squares/mine/config.yaml").read_text() == before
 
 
+def test_an_id_given_by_hand_leads_nowhere_else(squares_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEEPROB_RUN_ID", "../../elsewhere")
+    with pytest.raises(InputError, match=r"DEEPROB_RUN_ID='\.\./\.\./elsewhere' names a folder elsewhere"):
+        run_of(squares_config(), [])
+    assert not (tmp_path.parent / "elsewhere").exists()
+
+
 def test_the_trainings_of_a_multirun_share_an_id_given_by_hand(take, monkeypatch):
     monkeypatch.setenv("DEEPROB_RUN_ID", "mine")
     first = [take(f"seed={seed}", several=True) for seed in (0, 1)]
