@@ -12,6 +12,7 @@ runs/<experiment>/<run id>/
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -33,6 +34,7 @@ RESULTS = (
     "cost",
     "data",
 )  # what every results.json holds
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no fault of the input
 LOCK_SECONDS = 180.0  # until a file server lets go of a dead node's lock
 
 
@@ -53,7 +55,9 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+        # Names of files and classes may hold what UTF-8 has no place for: a stray byte, half of a pair.
+        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
+        with naming(path), os.fdopen(descriptor, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -68,6 +72,30 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.fsync(folder)  # the rename itself must outlive a power cut
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raise a full or failing disk's error with the path that was being written, whoever met it."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # torch and zipfile tell it in words of their own
+        cause: BaseException | None = error
+        while cause is not None and getattr(cause, "errno", None) not in DISK:
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, OSError) and cause.filename is None:
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
+        raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line, on a line of its own also where a full disk or a kill cut off the one before."""
+    with naming(path), open(path, "a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def make_folder(path: Path) -> None:

@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -8,7 +9,16 @@ import sys
 import pytest
 
 from deeprob.errors import InputError
-from deeprob.runs import Run, atomic_file, given_run_id, write_json, write_new, write_text
+from deeprob.runs import (
+    Run,
+    append_line,
+    atomic_file,
+    given_run_id,
+    naming,
+    write_json,
+    write_new,
+    write_text,
+)
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -85,6 +95,49 @@ def test_nan_is_refused_in_json(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "a.json", {"value": float("nan")})
     assert not (tmp_path / "a.json").exists()
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_names_what_was_being_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
+        write_text(tmp_path / "a.txt", "x")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_under_torch_is_a_full_disk(tmp_path):
+    import torch
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            full()
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.ckpt'"), naming(tmp_path / "a.ckpt"):
+        torch.save({"a": torch.zeros(1000)}, Full())
+
+
+def test_another_error_is_left_as_it_is(tmp_path):
+    with pytest.raises(ValueError, match="wrong"), naming(tmp_path / "a"):
+        raise ValueError("wrong")
+    with pytest.raises(FileNotFoundError, match="b"), naming(tmp_path / "a"):
+        open(tmp_path / "b")  # noqa: SIM115
+
+
+def test_a_line_after_one_that_was_cut_off_stands_alone(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    append_line(path, '{"step": 0}')
+    with open(path, "a") as file:
+        file.write('{"ste')
+    append_line(path, '{"step": 1}')
+    assert path.read_text() == '{"step": 0}\n{"ste\n{"step": 1}\n'
+
+
+def test_a_text_that_utf8_has_no_place_for_is_written(tmp_path):
+    write_text(tmp_path / "a.html", "caf\udce9 ü")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == r"caf\udce9 ü"
 
 
 def test_two_runs_of_the_same_second_get_their_own_folders(tmp_path):

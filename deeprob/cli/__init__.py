@@ -7,7 +7,6 @@ Neither this module nor the help of a verb imports torch, lightning or Hydra, so
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import signal
@@ -66,6 +65,7 @@ def dispatch(arguments: list[str]) -> int:
 def run_verb(verb: str, rest: list[str]) -> int:
     """Run one verb and turn what it raises into one line and an exit code."""
     from deeprob.errors import InputError
+    from deeprob.runs import DISK
 
     try:
         os.getcwd()
@@ -79,10 +79,12 @@ def run_verb(verb: str, rest: list[str]) -> int:
         print(f"deeprob {verb}: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a folder that went away, a disk that is full: no fault in the program
-        if error.filename is None:
+        full = error.errno in DISK
+        if error.filename is None and not full:
             raise
-        print(f"deeprob {verb}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"deeprob {verb}: {where}{error.strerror}", file=sys.stderr)
+        return 1 if full else 2
     except KeyboardInterrupt:
         print(f"\ndeeprob {verb}: stopped; what was finished is kept", file=sys.stderr)
         return 128 + signal.SIGINT

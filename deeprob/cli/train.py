@@ -71,7 +71,7 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
     """
     from rich.console import Console
 
-    from deeprob.runs import InUseError, write_text
+    from deeprob.runs import DISK, InUseError
     from deeprob.training.distributed import launch, must_launch, rank
 
     if must_launch(cfg):
@@ -102,13 +102,26 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
     except Exception as error:
         if isinstance(error, InputError) and (isinstance(error, InUseError) or run.checkpoints.is_dir()):
             raise  # a request that was refused is no failure of what is there
-        write_text(run.error, traceback.format_exc())
+        kept = _keep(run, traceback.format_exc())
         if isinstance(error, InputError):
             raise
-        line = " ".join(str(error).split()) or type(error).__name__
-        print(f"deeprob train: failed: {line} (traceback: {run.error})", file=sys.stderr)
+        full = isinstance(error, OSError) and error.errno in DISK and error.filename
+        line = f"{error.filename}: {error.strerror}" if full else " ".join(str(error).split())
+        told = f" (traceback: {run.error})" if kept else ""
+        print(f"deeprob train: failed: {line or type(error).__name__}{told}", file=sys.stderr)
         return 1
     print_results(run, console)
     console.print(f"\n{time.monotonic() - started:.0f} s in all", highlight=False)
     console.print(f"report  {report}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _keep(run: Run, text: str) -> bool:
+    """Write error.txt; returns whether there was room for it."""
+    from deeprob.runs import write_text
+
+    try:
+        write_text(run.error, text)
+    except OSError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from deeprob.errors import InputError
-from deeprob.runs import make_folder
+from deeprob.runs import DISK, make_folder, naming
 
 _DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 _BOP = "https://huggingface.co/datasets/bop-benchmark/{0}/resolve/main/{0}_{1}.zip"
@@ -163,6 +163,8 @@ def download(archive: Archive, folder: Path, report: Report) -> Path:
                     for size in _copy(response, file):
                         report(f"downloading {archive.file}", start + size, total)
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in DISK:
+                raise OSError(error.errno, error.strerror, str(part)) from error  # type: ignore[union-attr]
             reason = getattr(error, "reason", None) or error
             raise InputError(
                 f"cannot be downloaded ({reason})",
@@ -223,7 +225,7 @@ def unpack(path: Path, folder: Path, report: Report) -> None:
         else:
             with tarfile.open(path, "r:*") as tar:
                 for number, member in enumerate(tar):
-                    tar.members = []  # type: ignore[attr-defined]  it keeps them all
+                    tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
                     _check_number(number, path)
                     if not (member.isreg() or member.isdir()):
                         raise InputError(f"member {member.name[:80]!r} is no plain file", where=path)
@@ -231,7 +233,7 @@ def unpack(path: Path, folder: Path, report: Report) -> None:
                     if content is not None:
                         limit = _extract(content, member.name, path, folder, limit, report)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, InputError):
+        if isinstance(error, InputError) or getattr(error, "errno", None) in DISK:
             raise
         raise InputError(
             f"broken archive ({error})", where=path, fix="delete it and fetch it again"
@@ -254,7 +256,7 @@ def _extract(source: IO[bytes], name: str, archive: Path, folder: Path, limit: i
     if not inside or not target.parent.resolve().is_relative_to(folder.resolve()) or target.is_symlink():
         raise InputError(f"member {name[:80]!r} leads outside the target folder", where=archive)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
+    with naming(target), target.open("wb") as file:
         size = 0
         for size in _copy(source, file):
             if size > limit:

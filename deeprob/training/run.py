@@ -169,6 +169,7 @@ def count_flops(model: nn.Module, sample: torch.Tensor) -> int:
 def _log_file(path: Path) -> Iterator[None]:
     """Send the libraries' log lines and warnings to log.txt; the terminal keeps what the user asked for."""
     handler = logging.FileHandler(path, mode="a", encoding="utf-8", delay=True)
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk ends no training here
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     names = ("lightning.pytorch", "lightning.fabric", "py.warnings", "deeprob")
     loggers = [logging.getLogger(name) for name in names]

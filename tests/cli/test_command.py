@@ -108,6 +108,17 @@ def test_a_disk_that_fills_up_is_one_line_and_exit_code_1(monkeypatch, capsys):
     assert capsys.readouterr().err == "deeprob fetch: /data/archive.part: No space left on device\n"
 
 
+def test_a_disk_that_fills_up_somewhere_is_one_line(monkeypatch, capsys):
+    from deeprob.cli import fetch
+
+    def fail(arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fetch, "main", fail)
+    assert main(["fetch", "robocup_msl"]) == 1
+    assert capsys.readouterr().err == "deeprob fetch: No space left on device\n"
+
+
 def test_a_run_folder_that_is_not_there_is_exit_code_2(capsys):
     assert main(["train", "run=runs/none/such"]) == 2
     assert "no such run folder" in capsys.readouterr().err
