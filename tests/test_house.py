@@ -25,7 +25,15 @@ RANK = {
     "cluster": 8,
     "cli": 9,
 }
-HALL = {"errors", "runs", "config", "environment", "schema"}  # open to every room but the layers
+HALL = {
+    "errors",
+    "runs",
+    "config",
+    "config_errors",
+    "config_files",
+    "environment",
+    "schema",
+}  # open to every room but the layers
 
 
 def modules():

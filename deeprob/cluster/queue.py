@@ -162,9 +162,11 @@ def _judged_by(run: Run) -> str:
     """The metric that the run's best checkpoint is chosen by."""
     from omegaconf import OmegaConf
 
+    from deeprob.config_files import read_written
+
     if not run.config.is_file():
         return ""
-    named = OmegaConf.select(OmegaConf.load(run.config), "trainer.monitor", default=None)
+    named = OmegaConf.select(read_written(run.config), "trainer.monitor", default=None)
     logged = (
         key for row in run.read_metrics() for key in row if key.startswith("val/") and key != "val/loss"
     )

@@ -102,7 +102,9 @@ def task_of_results(results: Mapping[str, Any], allowed: Sequence[str] = ()) -> 
     target = results.get("task_class") or BUILT_IN.get(str(results["task"]))
     if not isinstance(target, str):
         raise InputError(f"results of a task {results['task']!r}", expected=", ".join(BUILT_IN))
-    found: type[Task] = locate(target, allowed)
+    found = locate(target, allowed)
+    if not (isinstance(found, type) and issubclass(found, Task)):
+        raise InputError(f"task_class {target} is no task", where="results.json")
     return found
 
 

@@ -10,7 +10,7 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -232,12 +232,37 @@ def add_legend(axes: Axes, columns: int = 3) -> None:
     )
 
 
+def _take_names_as_they_are(figure: Figure) -> None:
+    """A class called "$a$" is no formula; a stray byte in a name is written as its number."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = axis.get_major_formatter()
+            if isinstance(ticks, FuncFormatter):  # also of given names, which are written anew when drawn
+                axis.set_major_formatter(FuncFormatter(_encodable_by(ticks.func)))
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_text(_encodable(text.get_text()))  # type: ignore[attr-defined]
+
+
+def _encodable_by(function: Callable[..., str]) -> Callable[..., str]:
+    return lambda value, position: _encodable(function(value, position))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def to_svg(figure: Figure, name: str, description: str) -> str:
     """Inline SVG: text as text, ids of its own, a description for who cannot see it, the page's colours."""
     import matplotlib
 
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    _take_names_as_they_are(figure)
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
+    with matplotlib.rc_context(settings):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

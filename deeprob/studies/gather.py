@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from deeprob.config_files import read_written
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.studies.comparison import Comparison
@@ -88,14 +89,8 @@ def _short(override: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     """All keys of a config file, dots between the levels."""
-    if not path.is_file():
-        raise InputError("config.yaml is missing", where=path.parent, expected="a run folder")
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(path))
-    except Exception as error:  # the YAML reader has a family of errors of its own
-        raise InputError(f"not a readable config ({error})", where=path) from error
-    if not isinstance(values, dict):
-        raise InputError("not a config", where=path, expected="keys and values")
+    values = OmegaConf.to_container(read_written(path))
+    assert isinstance(values, dict)
     return _flat(values)
 
 

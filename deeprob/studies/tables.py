@@ -96,13 +96,18 @@ def comma_separated(rows: Sequence[Row], metric: str) -> str:
     for row in rows:
         d = row.difference
         writer.writerow(
-            [row.name, row.mean]
+            [plain(row.name), row.mean]
             + ([row.interval.low, row.interval.high] if row.interval else [None] * 2)
             + [row.std, " ".join(map(str, row.values))]
             + ([d.value, d.low, d.high, d.p_value] if d else [None] * 4)
-            + [row.seconds, row.parameters, row.num_samples or None, "; ".join(row.errors)]
+            + [row.seconds, row.parameters, row.num_samples or None, plain("; ".join(row.errors))]
         )
     return file.getvalue()
+
+
+def plain(text: str) -> str:
+    """A text that a spreadsheet takes for a text: =, +, -, @ in front would make it a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def effects_markdown(effects: Mapping[str, Contrast]) -> str:
@@ -125,7 +130,8 @@ def effects_comma_separated(effects: Mapping[str, Contrast]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["effect", "estimate", "standard_error", "low", "high", "p_holm"])
-    writer.writerows([n, c.value, c.standard_error, c.low, c.high, c.p_value] for n, c in effects.items())
+    for name, c in effects.items():
+        writer.writerow([plain(name), c.value, c.standard_error, c.low, c.high, c.p_value])
     return file.getvalue()
 
 

@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 from torch import nn
 
-from deeprob.config import build, locate
+from deeprob.config import SCHEMA_ONLY, admitted, build, locate
+from deeprob.config_files import read_written
 from deeprob.data.batches.batch import with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
@@ -103,7 +104,7 @@ def task_class(cfg: DictConfig) -> type[Task]:
             where="data.view",
             expected="an attribute task = 'package.Class'",
         )
-    found: type[Task] = locate(target, cfg.allowed_targets)
+    found: type[Task] = locate(target, admitted(cfg))
     return found
 
 
@@ -128,8 +129,7 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
     Raises InputError where the folder lacks the checkpoint, or its weights do not fit its config.
     """
     cfg = read_config(run)
-    if allowed:
-        cfg.allowed_targets = allowed
+    cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
     path = run.checkpoint(checkpoint)
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none yet"
@@ -150,13 +150,10 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
 
 def read_config(run: Run) -> DictConfig:
     """config.yaml of a run folder; no key can be added. Raises InputError where it is not readable YAML."""
-    try:
-        cfg = OmegaConf.load(run.config)
-    except Exception as error:  # the YAML reader has a family of errors of its own
-        raise InputError(f"not a readable config ({error})", where=run.config) from error
-    if not isinstance(cfg, DictConfig) or "data" not in cfg or "model" not in cfg:
+    cfg = read_written(run.config)
+    if "data" not in cfg or "model" not in cfg:
         raise InputError("not the config of a training", where=run.config, expected="keys data, model, ...")
-    cfg.allowed_targets = []  # a file must not let in its own code
+    cfg.allowed_targets = [SCHEMA_ONLY]  # a file must not let in its own code
     try:
         for group, settings in GROUPS.items():
             if group in cfg:  # a run of an older version lacks what was added since

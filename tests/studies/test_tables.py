@@ -46,6 +46,16 @@ def test_csv_keeps_every_digit_and_leaves_the_unknown_empty():
     assert (broken["top1_accuracy"], broken["error"]) == ("", "seed 0: ValueError: lr")
 
 
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-x", "@SUM(A1)", "\t=1"])
+def test_a_name_is_no_formula_of_a_spreadsheet(name):
+    (row,) = csv.DictReader(io.StringIO(tables.comma_separated([Row(name, {0: -0.5})], "loss")))
+    assert (row["variant"], row["loss"]) == (f"'{name}", "-0.5")
+    (row,) = csv.DictReader(
+        io.StringIO(tables.effects_comma_separated({name: Contrast(-0.1, 0.02, -0.14, -0.06, 0.0002)}))
+    )
+    assert (row["effect"], row["estimate"]) == (f"'{name}", "-0.1")
+
+
 def test_latex_escapes_what_would_not_compile():
     lines = tables.latex(ROWS, "top1_accuracy").splitlines()
     assert lines[5].startswith(r"half$|$width\_50\% & 0.8000 & -- & 1 & $-$0.1000 & ")

@@ -126,6 +126,15 @@ def test_a_run_cut_off_in_mid_epoch_ends_with_the_weights_of_an_uninterrupted_on
     ]
 
 
+def test_a_run_cut_off_before_its_first_checkpoint_begins_its_record_anew(tmp_path, squares_config):
+    run = new_run(tmp_path, "a")
+    run.metrics.write_text('{"step": 0, "train/loss_step": 9.0}\n{"step": 1, "train/loss_step": 9.0}\n')
+    train(squares_config("trainer.max_epochs=1"), run, [])
+    rows = [row for row in run.read_metrics() if "train/loss_step" in row]
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["train/loss_step"] < 9.0 for row in rows)
+
+
 def test_a_run_that_is_finished_stays_as_it_is(tmp_path, squares_config):
     run = new_run(tmp_path, "a")
     train(squares_config("trainer.max_epochs=1"), run, [])

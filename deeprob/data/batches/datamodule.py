@@ -94,7 +94,9 @@ class PerceptionData(LightningDataModule):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self.view.classes(self.source)
+        """Their names; a stray byte of a folder's name, which no report could hold, becomes its number."""
+        names = self.view.classes(self.source)
+        return tuple(name.encode("utf-8", "backslashreplace").decode() for name in names)
 
     @property
     def source_name(self) -> str:

@@ -7,7 +7,8 @@
 
 A process that dies loses nothing but its time: the next one that looks for work finds the trial running
 without a living worker, marks it failed and asks for the same parameters again, in the same run folder, where
-training goes on from its last checkpoint. Looking for work is done by one process at a time.
+training goes on from its last checkpoint. A worker that leaves in good order (Ctrl-C, a requeue) takes its
+file away; one that was killed leaves it. Looking for work is done by one process at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeprob.errors import InputError
+from deeprob.runs import Run
 from deeprob.studies.sweep.space import grid
+from deeprob.training import signals
 
 if TYPE_CHECKING:
     import optuna
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0  # a worker on another machine is dead when it was silent for so long
-MOST_TRIES = 3  # a trial whose workers died so often counts as failed
+MOST_TRIES = 3  # a trial whose workers were killed so often, without a checkpoint between, counts as failed
 PRUNERS = ("median", "halving", "none")
 
 
@@ -51,6 +54,8 @@ class Worker:
         self._file = open(self.path, "w", encoding="utf-8")
         with contextlib.suppress(OSError):  # a file system without locks: the heartbeat alone must do
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._leaving = signals.at_leaving(lambda: self.path.unlink(missing_ok=True))
+        self._leaving.__enter__()
         self._ended = threading.Event()
         self._beating = threading.Thread(target=self._beat, daemon=True)
         self._beating.start()
@@ -59,6 +64,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._beating.join()
+        self._leaving.__exit__(None, None, None)
         self.path.unlink(missing_ok=True)
         self._file.close()
 
@@ -156,8 +162,8 @@ class SharedStudy:
             self._ask_again_what_died(worker)
             if len([t for t in self._counted() if t.state.name != "WAITING"]) >= self.limit:
                 return None
-            number = len(self.optuna.get_trials(deepcopy=False))
-            self.optuna.sampler = _sampler(self.sampler, self.seed, number)
+            # Not of all trials: those that are asked again would shift the seeds of the later ones.
+            self.optuna.sampler = _sampler(self.sampler, self.seed, len(self._counted()))
             trial = self.optuna.ask(dict(self.space))
             trial.set_user_attr("worker", worker.name)
             return trial
@@ -181,24 +187,44 @@ class SharedStudy:
         return counted(self.optuna.get_trials(deepcopy=False))
 
     def _ask_again_what_died(self, worker: Worker) -> None:
-        """Fail the trials of dead workers and queue their parameters; a death half-way is made up for."""
+        """Fail the trials of workers that are gone and queue their parameters, also where that was cut off.
+
+        A trial is given up after MOST_TRIES deaths in which it came no further. A worker that left in good
+        order did not die.
+        """
         from optuna.trial import TrialState
 
         for t in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             name = t.user_attrs.get("worker")
             if not worker.sees_alive(name):
-                worker.path.with_name(str(name)).unlink(missing_ok=True)
-                self.optuna._storage.set_trial_user_attr(t._trial_id, "died", True)
+                path = worker.path.with_name(str(name))
+                reached = self._reached(t)
+                killed = path.exists() and reached <= int(t.user_attrs.get("reached", 0))
+                for key, value in (("reached", reached), ("killed", killed), ("died", True)):
+                    self.optuna._storage.set_trial_user_attr(t._trial_id, key, value)
                 self.optuna.tell(t.number, state=TrialState.FAIL, skip_if_finished=True)
+                path.unlink(missing_ok=True)
         trials = self.optuna.get_trials(deepcopy=False)
         again = {t.user_attrs.get("again_for") for t in trials}
         for t in trials:
-            tries = int(t.user_attrs.get("tries", 1))
             if t.state.name != "FAIL" or "died" not in t.user_attrs or t.number in again:
                 continue
-            if tries < MOST_TRIES:
-                kept = {"again_for": t.number, "tries": tries + 1, "folder": folder_name(t)}
+            tries = int(t.user_attrs.get("tries", 1)) + bool(t.user_attrs.get("killed", True))
+            if tries <= MOST_TRIES:
+                kept = {"again_for": t.number, "tries": tries, "folder": folder_name(t)}
+                kept["reached"] = t.user_attrs.get("reached", 0)
                 self.optuna.enqueue_trial(dict(t.params), user_attrs=kept)
+
+    def _reached(self, trial: FrozenTrial) -> int:
+        """When a trial last saved a checkpoint, in nanoseconds of the file server's clock; 0 for never."""
+        found = [0]
+        name = folder_name(trial)
+        for folder in (self.folder / name, *self.folder.glob(f"{name}-fold*")):
+            run = Run(folder)
+            for path in (run.checkpoint("last"), *run.requeue_checkpoints):
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(path.stat().st_mtime_ns)
+        return max(found)
 
     def _agree(self, definition: dict[str, Any]) -> None:
         before = self.optuna.user_attrs.get("definition")
@@ -238,6 +264,7 @@ def peek(folder: Path) -> tuple[optuna.Study, list[FrozenTrial]] | None:
     journal = folder / "journal.log"
     if not journal.is_file():
         return None
+    _check(journal)
     try:
         study = optuna.load_study(
             study_name=folder.name, storage=optuna.storages.JournalStorage(_backend(journal))
@@ -272,6 +299,24 @@ def _mend(journal: Path) -> None:
             os.truncate(journal, content.rfind(b"\n") + 1)
     finally:
         lock.release()
+    _check(journal)
+
+
+def _check(journal: Path) -> None:
+    """Raise InputError where a whole line is none of optuna's: the numbers of all later trials hang on it."""
+    lines = journal.read_bytes().split(b"\n")[:-1]  # the last is being written
+    for number, line in enumerate(lines, start=1):
+        try:
+            whole = "op_code" in json.loads(line)
+        except (ValueError, TypeError):
+            whole = False
+        if not whole:
+            raise InputError(
+                f"line {number} is {'damaged' if line.strip() else 'blank'}",
+                where=journal,
+                expected="one JSON object a line, as optuna writes them",
+                fix="take out a blank line; else begin anew with sweep.name=...",
+            )
 
 
 def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:

@@ -1,12 +1,15 @@
 """The shared study: who takes which trial, and what becomes of the trials of dead workers."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from deeprob.errors import InputError
 from deeprob.studies.sweep.space import distributions
-from deeprob.studies.sweep.study import MOST_TRIES, STALE_SECONDS, SharedStudy, Worker, folder_name
+from deeprob.studies.sweep.study import MOST_TRIES, STALE_SECONDS, SharedStudy, Worker, folder_name, peek
+from deeprob.training.signals import LEAVE
 
 SPACE = distributions({"lr": {"low": 0.001, "high": 1.0, "log": True}, "width": [4, 8]})
 GRID = distributions({"width": [4, 8], "depth": [1, 2]})
@@ -91,6 +94,63 @@ def test_a_trial_that_kills_its_workers_fails_at_last(tmp_path, worker):
     assert [t.state.name for t in study.ended()] == ["FAIL"]
 
 
+def checkpoint(folder, name="last.ckpt"):
+    path = folder / "trial" / "trial-0000" / "checkpoints" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    return path
+
+
+def test_deaths_after_progress_do_not_count(tmp_path, worker):
+    study = open_study(tmp_path, limit=1)
+    for minute in range(MOST_TRIES + 3):
+        assert study.claim(dead_worker(tmp_path)) is not None
+        os.utime(checkpoint(tmp_path), (10**9 + 60 * minute,) * 2)
+    for _ in range(MOST_TRIES):  # from here on it comes no further
+        assert study.claim(dead_worker(tmp_path)) is not None
+    assert study.claim(worker) is None
+    assert [t.state.name for t in study.ended()] == ["FAIL"]
+
+
+def test_leaving_in_good_order_is_no_death(tmp_path, worker):
+    study = open_study(tmp_path, limit=1)
+    for _ in range(2 * MOST_TRIES):
+        with Worker(tmp_path / "trial") as leaving:
+            assert study.claim(leaving) is not None
+    study.tell(study.claim(worker), 1.0, "complete")
+    assert [t.value for t in study.ended()] == [1.0]
+
+
+def test_a_requeue_outside_the_training_loop_is_in_good_order(tmp_path):
+    program = (
+        "import os, pathlib, signal, time\n"
+        "from deeprob.training import signals\n"
+        "from deeprob.studies.sweep.study import Worker\n"
+        "signals.watch()\n"
+        f"with Worker(pathlib.Path({str(tmp_path)!r})) as worker:\n"
+        "    assert worker.path.is_file()\n"
+        "    os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "    time.sleep(30)\n"
+    )
+    environment = {**os.environ, "SLURM_JOB_ID": "7"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=60, check=False)
+    assert done.returncode == LEAVE
+    assert list((tmp_path / "workers").iterdir()) == []
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_sweep_whose_workers_die_tries_the_same_points(tmp_path, worker, sampler):
+    whole = open_study(tmp_path / "whole", sampler=sampler, limit=14)
+    finish(whole, worker)
+    study = open_study(tmp_path, sampler=sampler, limit=14)
+    for number in range(14):
+        if number in (0, 1, 5, 12):
+            study.claim(dead_worker(tmp_path))
+        trial = study.claim(worker)
+        study.tell(trial, float(trial.params["width"]), "complete")
+    assert [t.params for t in study.ended()] == [t.params for t in whole.ended()]
+
+
 def test_a_living_worker_keeps_its_trial(tmp_path, worker):
     study = open_study(tmp_path, limit=1)
     with Worker(tmp_path / "trial") as other:
@@ -144,6 +204,20 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
             seed=0,
         )
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("", "blank"), ("{{{", "damaged"), ("5", "damaged"), ('{"a": 1}', "damaged")]
+)
+def test_a_line_that_is_none_of_the_journals_is_named(tmp_path, worker, line, said):
+    study = open_study(tmp_path)
+    study.tell(study.claim(worker), 1.0, "complete")
+    journal = tmp_path / "trial" / "journal.log"
+    first, *rest = journal.read_text().splitlines()
+    journal.write_text("\n".join([first, line, *rest]) + "\n")
+    for look in (lambda: open_study(tmp_path), lambda: peek(tmp_path / "trial")):
+        with pytest.raises(InputError, match=rf"journal\.log: line 2 is {said}; expected"):
+            look()
 
 
 def test_a_line_that_was_cut_off_is_mended(tmp_path, worker):
