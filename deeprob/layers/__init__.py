@@ -29,6 +29,8 @@ from .binary_losses import binary_cross_entropy_with_logits as binary_cross_entr
 from .binary_losses import sigmoid_focal_loss as sigmoid_focal_loss
 from .blocks import batch_norm_relu_conv2d as batch_norm_relu_conv2d
 from .blocks import mlp_block as mlp_block
+from .concat import concat as concat
+from .concat import split as split
 from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
 from .conv import conv1d as conv1d
@@ -111,5 +113,6 @@ from .softmax import log_softmax as log_softmax
 from .softmax import softmax as softmax
 from .sync_batch_norm import SyncBatchNorm as SyncBatchNorm
 from .sync_batch_norm import sync_batch_norm as sync_batch_norm
+from .take_rows import take_rows as take_rows
 from .vicreg import vicreg_covariance as vicreg_covariance
 from .vicreg import vicreg_variance as vicreg_variance

@@ -14,6 +14,7 @@ from . import (
     fused,
     gates,
     norm,
+    places,
     pooling,
     pose,
     sampling,
@@ -34,6 +35,7 @@ LAYERS: list[Layer] = [
     *contrastive.LAYERS,
     *pose.LAYERS,
     *sampling.LAYERS,
+    *places.LAYERS,
 ]
 
 __all__ = [
