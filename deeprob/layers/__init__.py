@@ -29,6 +29,8 @@ from .binary_losses import binary_cross_entropy_with_logits as binary_cross_entr
 from .binary_losses import sigmoid_focal_loss as sigmoid_focal_loss
 from .blocks import batch_norm_relu_conv2d as batch_norm_relu_conv2d
 from .blocks import mlp_block as mlp_block
+from .box_decoding import deltas_to_boxes as deltas_to_boxes
+from .box_decoding import distances_to_boxes as distances_to_boxes
 from .concat import concat as concat
 from .concat import split as split
 from .conv import Conv1d as Conv1d

@@ -6,6 +6,7 @@ A new layer is one file beside `deeprob/layers/linear.py` and one entry in its f
 from . import (
     activation,
     attention,
+    boxes,
     classification,
     contrastive,
     convolution,
@@ -36,6 +37,7 @@ LAYERS: list[Layer] = [
     *pose.LAYERS,
     *sampling.LAYERS,
     *places.LAYERS,
+    *boxes.LAYERS,
 ]
 
 __all__ = [
