@@ -41,6 +41,8 @@ from .conv_transpose import ConvTranspose2d as ConvTranspose2d
 from .conv_transpose import conv_transpose2d as conv_transpose2d
 from .cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .cross_entropy import cross_entropy as cross_entropy
+from .dice_loss import DiceLoss as DiceLoss
+from .dice_loss import dice_loss as dice_loss
 from .dropout import Dropout as Dropout
 from .dropout import dropout as dropout
 from .embedding import Embedding as Embedding

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from deeprob.layers import deltas_to_boxes, distances_to_boxes
+from deeprob.layers import concat, deltas_to_boxes, dice_loss, distances_to_boxes, split, take_rows
 
 
 def test_a_box_lies_around_its_point():
@@ -62,3 +62,19 @@ def test_no_boxes_are_no_error(decode):
     boxes = decode(anchors, deltas)
     assert boxes.shape == (0, 4)
     assert torch.autograd.grad(boxes.sum(), deltas)[0].shape == (0, 4)
+
+
+class Head(torch.nn.Module):
+    def forward(self, fine, coarse, points, positives):
+        classes, distances, deltas = split(concat([fine, coarse], dim=1), [2, 4, 4], dim=2)
+        boxes = deltas_to_boxes(distances_to_boxes(points, distances.exp()), deltas)
+        chosen = take_rows(boxes, *positives)
+        return chosen, dice_loss(classes.sigmoid(), torch.ones_like(classes))
+
+
+def test_a_head_is_exported():
+    inputs = torch.randn(2, 6, 10), torch.randn(2, 3, 10), torch.rand(9, 2)
+    positives = torch.tensor([0, 1, 1]), torch.tensor([3, 8, 0])
+    exported = torch.export.export(Head(), (*inputs, positives)).module()
+    for got, expected in zip(exported(*inputs, positives), Head()(*inputs, positives), strict=True):
+        torch.testing.assert_close(got, expected)
