@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, may_overwrite
+from ._function import Function, expect, expect_alike, is_watched, may_overwrite
 from ._values import expect_indices
 
 BLOCK = 1 << 20  # numbers between the two products, held at a time
@@ -33,7 +33,7 @@ class RoIAlignFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, sample: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        if not may_overwrite(x):
+        if not may_overwrite(x) or is_watched():  # a watcher may run again what it saw, on other boxes
             return a[:, None] @ x.index_select(0, sample) @ b[:, None].mT
         y = x.new_empty(len(a), x.shape[1], a.shape[1], b.shape[1])
         for n, boxes in boxes_by_sample(sample, x, b.shape[1]):
@@ -53,7 +53,7 @@ class RoIAlignFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         sample, a, b = ctx.saved_tensors
         dx = dy.new_zeros(ctx.shape)
-        if not may_overwrite(dy):
+        if not may_overwrite(dy) or is_watched():
             return dx.index_add(0, sample, a[:, None].mT @ dy @ b[:, None]), None, None, None
         for n, boxes in boxes_by_sample(sample, dx, b.shape[1]):
             rows = a[boxes][:, None].mT @ dy[boxes]  # (k, C, H, Q)
