@@ -48,7 +48,7 @@ class Function(torch.autograd.Function):
         if not isinstance(first, Tensor):
             first = next((i for i in inputs if isinstance(i, Tensor)), None)
         device = "cpu" if first is None or first.is_cpu else first.device.type
-        if torch.is_autocast_enabled(device):
+        if is_autocast_on(device):
             if cls.autocast_dtype != "unchanged":
                 dtype = cls._dtype_under_autocast(device, inputs)
                 inputs = tuple(i.to(dtype) if _is_castable(i) else i for i in inputs)
@@ -78,6 +78,11 @@ class Function(torch.autograd.Function):
             dtypes = [i.dtype for i in inputs if _is_castable(i)]
             return torch.float32 if torch.float32 in dtypes else dtypes[0] if dtypes else torch.float32
         return torch.get_autocast_dtype(device)
+
+
+def is_autocast_on(device: str) -> bool:
+    """Whether autocast is on for this type of device; the meta device, which has shapes alone, knows none."""
+    return device != "meta" and torch.is_autocast_enabled(device)
 
 
 def _is_castable(value: Any) -> bool:
@@ -183,7 +188,7 @@ def expect_alike(layer: str, **tensors: Tensor | None) -> None:
             continue
         if t.dtype is dtype and t.device == device:
             continue
-        if t.device != first.device or not torch.is_autocast_enabled(first.device.type):
+        if t.device != first.device or not is_autocast_on(first.device.type):
             raise ValueError(
                 f"{layer}: expected {name} as {first_name} is, {first.dtype} on {first.device}, "
                 f"got {t.dtype} on {t.device}"

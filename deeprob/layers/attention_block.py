@@ -23,7 +23,7 @@ from torch import Tensor
 
 from . import kernels_attention as fast
 from ._attention_blocks import Block
-from ._function import Function, expect, expect_alike, may_multiply
+from ._function import Function, expect, expect_alike, is_autocast_on, may_multiply
 from .attention import (
     Options,
     attend,
@@ -191,7 +191,7 @@ def attention_block(
     for what, shape in shapes.items():
         expect(given[what].shape == shape, name, f"{what} {shape}", given[what])
     expect_alike(name, x=x, **given)
-    if torch.is_autocast_enabled(x.device.type):  # its parts differ in the precision they need
+    if is_autocast_on(x.device.type):  # its parts differ in the precision they need
         qkv = linear(layer_norm(x, (width,), scale, shift, eps), w, b)
         q, k, v = by_head(qkv, x, heads).unbind()
         a = scaled_dot_product_attention(q, k, v)

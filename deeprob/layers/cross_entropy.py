@@ -295,9 +295,9 @@ def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None 
     expect(target.shape == shape, name, f"target {shape} for x {tuple(x.shape)}", target)
     expect(target.dtype == torch.int64, name, "target of class indices, torch.int64", target.dtype)
     expect(target.device == x.device, name, f"target on {x.device}", target.device)
-    known = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or is_watched())
-    if not known or not target.numel():
-        return False
+    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or is_watched()
+    if traced or target.is_meta or not target.numel():
+        return False  # the values are not known yet
     low, high = (int(i) for i in torch.aminmax(target))
     if low >= 0 and high < x.shape[1]:
         return ignore_index is None or not low <= ignore_index <= high
