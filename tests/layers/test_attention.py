@@ -83,6 +83,24 @@ def test_no_weights_are_saved():
     assert sum(t.numel() for t in saved) == 3 * q.numel()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dropout", [0.0, 1e-9])  # by loops, and by the formula
+def test_half_precision_rounds_what_goes_out_and_nothing_before(dtype, dropout):
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, dy = (torch.randn(2, 3, 150, 32, generator=generator).mul(2).to(dtype) for _ in range(4))
+    found = []
+    for wider in (dtype, torch.float64):
+        inputs = [t.to(wider, copy=True).requires_grad_() for t in (q, k, v)]
+        y = scaled_dot_product_attention(*inputs, dropout_p=dropout)
+        found.append([y, *torch.autograd.grad(y, inputs, dy.to(wider))])
+    for got, expected in zip(*found, strict=True):
+        assert got.dtype == dtype
+        off = (got.double() - expected).abs() / expected.abs().clamp_min(1e-2 * expected.abs().max())
+        assert (
+            off.max() < 1.1 * torch.finfo(dtype).eps / 2
+        )  # each number to the nearest, but for those near 0
+
+
 def test_memory_of_a_step_is_linear_in_the_length():
     """No tensor made on the way, forward or backward, comes near the L x S weights."""
     from torch.utils._python_dispatch import TorchDispatchMode
