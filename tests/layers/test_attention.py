@@ -143,3 +143,10 @@ def test_the_loops_equal_the_formula_in_float64(lengths, sizes, options):
         found.append([y, *torch.autograd.grad(y, (q, k, v), dy.detach())])
     for got, expected in zip(*found, strict=True):
         torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=2e-6 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_mask_of_integers_is_refused_under_autocast_too(enabled):
+    q = torch.zeros(1, 4, 8)
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled), pytest.raises(ValueError, match="int64"):
+        scaled_dot_product_attention(q, q, q, torch.ones(4, 4, dtype=torch.int64))
