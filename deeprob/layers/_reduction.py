@@ -1,5 +1,6 @@
 """How a loss is reduced over its elements: "mean", "sum" or "none", as in torch."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
@@ -24,3 +25,11 @@ def per_element(dy: Tensor, reduction: Reduction, count: int) -> Tensor:
 def expect_reduction(layer: str, reduction: str) -> None:
     """Raise ValueError for any other word."""
     expect(reduction in ("mean", "sum", "none"), layer, "reduction 'mean', 'sum' or 'none'", repr(reduction))
+
+
+def expect_weight(layer: str, weight: Tensor | None, shape: Sequence[int], name: str = "weight") -> None:
+    """Raise ValueError unless the weight of each element, where there is one, broadcasts to `shape`."""
+    if weight is not None:
+        sizes = zip(weight.shape[::-1], shape[::-1], strict=False)
+        fits = weight.dim() <= len(shape) and all(i in (1, j) for i, j in sizes)
+        expect(fits, layer, f"{name} to broadcast to {tuple(shape)}", weight)

@@ -78,7 +78,7 @@ def transforms(case: Case) -> float:
             largest = max(largest, compare(r, f, bound, "jacrev against jacfwd of input"))
 
     draws = [draw_inputs(case, seed=s) for s in range(3)]
-    mapped = [i for i in layer.batched if inputs[i] is not None]
+    mapped = [i for i in layer.batched if i < len(inputs) and inputs[i] is not None]
     stacked = [
         torch.stack([d[i].detach() for d in draws]) if i in mapped else x  # type: ignore[union-attr]
         for i, x in enumerate(detached)
