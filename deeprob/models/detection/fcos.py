@@ -40,9 +40,9 @@ DISTANCES = ("softplus", "relu")
 class DenseOutputs(NamedTuple):
     """What every location says, N of them, all levels in one row.
 
-    logits: (B, N, C). boxes: float32 (B, N, 4), pixels. quality: (B, N), logits of centre-ness; None with
+    logits: (B, N, C). boxes: (B, N, 4), pixels. quality: (B, N), logits of centre-ness; None with
     task-aligned assignment. points (N, 2), strides (N,): the locations. size: int64 (2,), height and width of
-    the images.
+    the images. Floats are float32 at least.
     """
 
     logits: Tensor
@@ -126,11 +126,11 @@ class FCOS(nn.Module):
     def forward(self, images: Tensor) -> DenseOutputs:
         levels = self.backbone(images)
         of_levels = [self._head(i)(level) for i, level in enumerate(levels)]
-        logits = rows([logits for logits, _, _ in of_levels])
-        distances = rows([self._scaled(i, distances) for i, (_, distances, _) in enumerate(of_levels)])
+        logits = widened(rows([logits for logits, _, _ in of_levels]))
+        distances = widened(rows([self._scaled(i, d) for i, (_, d, _) in enumerate(of_levels)]))
         quality = None
         if self.assignment != "tal":
-            quality = rows([q for _, _, q in of_levels if q is not None]).squeeze(2)
+            quality = widened(rows([q for _, _, q in of_levels if q is not None])).squeeze(2)
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
         height, width = images.shape[2:]
         at = locations_of(sizes, self.strides, (height, width), images, self.corners)
@@ -141,22 +141,21 @@ class FCOS(nn.Module):
         """Return the terms of the loss above: classes, boxes and, with centre-ness, centre_ness."""
         with torch.no_grad():
             assigned = self.assign(outputs, targets)
-            positive = (assigned.labels >= 0).flatten().nonzero().squeeze(1)
-            quality = assigned.quality.flatten()[positive]
-            total = quality.sum().clamp_min(1e-6)
-            number = max(1, len(positive))
-        predicted = outputs.boxes.flatten(0, 1)[positive]
-        wanted = assigned.boxes.flatten(0, 1)[positive].to(predicted)
-        quality = quality.to(predicted)
-        giou = layers.generalized_box_iou_loss(predicted, wanted)
-        terms = {"boxes": self.box_weight * layers.mul(giou, quality).sum() / total}
+            positive = (assigned.labels >= 0).nonzero(as_tuple=True)
+            quality, wanted = assigned.quality[positive], assigned.boxes[positive]
+            total = quality.sum()
+        predicted = layers.take_rows(outputs.boxes, *positive)
+        giou = layers.generalized_box_iou_loss(predicted, wanted.to(predicted), "sum", quality.to(predicted))
+        terms = {"boxes": giou * (self.box_weight / total.clamp_min(1e-6))}
         if outputs.quality is None:
-            terms["classes"] = self._soft_classes(outputs.logits, assigned) / total.clamp_min(1)
-            return terms
-        terms["classes"] = self._focal(outputs.logits, assigned) / number
-        centre_ness = widened(outputs.quality.flatten()[positive])
-        cross_entropy = layers.binary_cross_entropy_with_logits(centre_ness, quality, reduction="sum")
-        return terms | {"centre_ness": cross_entropy / number}
+            return terms | {"classes": self._soft_classes(outputs.logits, assigned) / total.clamp_min(1)}
+        number = max(1, len(quality))
+        centre_ness = layers.take_rows(outputs.quality, *positive)
+        cross_entropy = layers.binary_cross_entropy_with_logits(
+            centre_ness, quality.to(centre_ness), reduction="sum"
+        )
+        classes = self._focal(outputs.logits, assigned)
+        return terms | {"classes": classes / number, "centre_ness": cross_entropy / number}
 
     def assign(self, outputs: DenseOutputs, targets: Targets) -> rules.Assignment:
         """Which location is to say what."""
@@ -173,9 +172,9 @@ class FCOS(nn.Module):
         """Decode: see decode.py."""
         threshold, candidates, iou, most = self.decoding
         height, width = outputs.size.tolist()
-        scores = widened(outputs.logits.detach()).sigmoid()
+        scores = outputs.logits.detach().sigmoid()
         if outputs.quality is not None:
-            scores = (scores * widened(outputs.quality.detach()).sigmoid()[..., None]).sqrt_()
+            scores = (scores * outputs.quality.detach().sigmoid()[..., None]).sqrt_()
         return [
             decode(s, b, (height, width), threshold, candidates, iou, most)
             for s, b in zip(scores, outputs.boxes, strict=True)
@@ -189,35 +188,38 @@ class FCOS(nn.Module):
 
     def _focal(self, logits: Tensor, assigned: rules.Assignment) -> Tensor:
         """Sum of focal losses over what is not ignored."""
-        logits, labels = _counted(logits, assigned.labels)
-        return layers.sigmoid_focal_loss(logits, self._one_hot(labels, logits), reduction="sum")
+        target = self._one_hot(assigned.labels)
+        weight = _counted(assigned.labels, logits)
+        return layers.sigmoid_focal_loss(logits, target.to(logits), reduction="sum", weight=weight)
 
     def _soft_classes(self, logits: Tensor, assigned: rules.Assignment) -> Tensor:
         """Sum of cross-entropies against the quality, at the class, over what is not ignored."""
-        used, labels = _counted(logits, assigned.labels)
-        target = self._one_hot(labels, used)
-        target = target * assigned.quality[assigned.labels != rules.IGNORED][:, None].to(target)
-        return layers.binary_cross_entropy_with_logits(used, target, reduction="sum")
+        target = self._one_hot(assigned.labels) * assigned.quality[..., None]
+        return layers.binary_cross_entropy_with_logits(
+            logits, target.to(logits), _counted(assigned.labels, logits), reduction="sum"
+        )
 
-    def _one_hot(self, labels: Tensor, like: Tensor) -> Tensor:
-        return (labels[:, None] == torch.arange(self.num_classes, device=labels.device)).to(like.dtype)
+    def _one_hot(self, labels: Tensor) -> Tensor:
+        return labels[..., None] == torch.arange(self.num_classes, device=labels.device)
 
 
 def boxes_around(at: Locations, distances: Tensor, form: str) -> Tensor:
-    """Boxes float32 (B, N, 4) in pixels of distances (B, N, 4) in strides, before they are made positive."""
-    distances = widened(distances)
-    positive = nn.functional.softplus(distances) if form == "softplus" else layers.relu(distances)
-    reach = positive * at.strides[:, None]
-    return torch.cat([at.points - reach[..., :2], at.points + reach[..., 2:]], -1)
+    """Boxes (B, N, 4) in pixels of distances (B, N, 4) in strides, before they are made positive.
+
+    softplus(d) = ln(1 + e^d) is the cross-entropy of a logit d whose truth is 0.
+    """
+    if form == "relu":
+        positive = layers.relu(distances)
+    else:
+        nothing = torch.zeros_like(distances)
+        positive = layers.binary_cross_entropy_with_logits(distances, nothing, reduction="none")
+    return layers.distances_to_boxes(at.points, layers.mul(positive, at.strides[:, None]))
 
 
-def _counted(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (M, C), in float32 at least, and labels (M,) of the locations that are not ignored."""
-    logits, labels = widened(logits.flatten(0, 1)), labels.flatten()
-    if not (labels == rules.IGNORED).any():
-        return logits, labels
-    used = labels != rules.IGNORED
-    return logits[used], labels[used]
+def _counted(labels: Tensor, like: Tensor) -> Tensor | None:
+    """Weight (B, N, 1) of each location, 0 where it is ignored; None where none is."""
+    counted = labels != rules.IGNORED
+    return None if counted.all() else counted[..., None].to(like.dtype)
 
 
 def widened(x: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.backend import layers_of
 from deeprob.models.detection.bodies import conv_norm_relu
@@ -116,7 +116,7 @@ class LevelHead(nn.Module):
 
 def rows(maps: Sequence[Tensor]) -> Tensor:
     """Maps (B, C, H, W) of all levels as one (B, N, C), level by level, each row by row."""
-    return torch.cat([x.flatten(2) for x in maps], 2).mT
+    return layers.concat([x.flatten(2) for x in maps], 2).mT
 
 
 def make_heads(levels: int | None, *arguments: Any) -> nn.Module:

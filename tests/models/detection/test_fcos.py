@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from deeprob import layers
 from deeprob.errors import InputError
@@ -159,6 +160,28 @@ def test_gradients_of_all_weights_are_those_of_torchs_layers(targets, options):
         torch.testing.assert_close(
             parameter.grad, wanted[name].grad, rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+class Watch(TorchDispatchMode):
+    """Names of all operations that run inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(str(function))
+        return function(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("rule", ["centre", "tal"])
+def test_no_gradient_is_torchs(targets, rule):
+    model = FCOS(**TINY, assignment=rule)
+    loss = sum(model.losses(model(images()), targets).values())
+    with Watch() as watch:
+        loss.backward()
+    assert "aten.mul.Tensor" in watch.names
+    assert not [name for name in watch.names if "_backward" in name]
 
 
 @pytest.mark.parametrize("rule", ["centre", "atss", "tal"])
