@@ -51,6 +51,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "cnn": models.CNNSettings,
         "vit": models.ViTSettings,
         "pointnet": models.PointNetSettings,
+        "fcos": models.FCOSSettings,
     },
     "objective": {"cross_entropy": training.CrossEntropySettings, "hinge": training.HingeSettings},
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},

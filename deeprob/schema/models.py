@@ -124,3 +124,36 @@ class PointNetSettings(NetworkSettings):
     norm: str = "batch"
     dropout: float = 0.3
     backend: str = "deeprob"
+
+
+@dataclass
+class FCOSSettings(NetworkSettings):
+    """See deeprob.models.detection.fcos.FCOS."""
+
+    _target_: str = "deeprob.models.detection.fcos.FCOS"
+    backbone: str = "compact"
+    widths: list[int] | None = None
+    blocks: list[int] | None = None
+    stem: str | None = None
+    strides: list[int] = field(default_factory=lambda: [8, 16, 32])
+    width: int = 64
+    neck_norm: bool = True
+    head_convs: int = 1
+    head_norm: str = "batch"
+    share_heads: bool = False
+    scales: bool = True
+    kernel: int = 1
+    separable: bool = False
+    assignment: str = "centre"
+    radius: float = 1.5
+    level_side: float = 8.0
+    distance: str = "softplus"
+    box_weight: float = 1.0
+    corners: bool = False
+    score_threshold: float = 0.005
+    candidates: int = 500
+    nms_iou: float = 0.6
+    max_detections: int = 100
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"

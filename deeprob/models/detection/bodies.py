@@ -57,17 +57,25 @@ class CNNBody(CNN):
 
 
 def conv_norm_relu(
-    in_channels: int, out_channels: int, backend: str, stride: int = 1, separable: bool = False
+    in_channels: int,
+    out_channels: int,
+    backend: str,
+    stride: int = 1,
+    separable: bool = False,
+    kernel: int = 3,
 ) -> nn.Sequential:
-    """A 3x3 convolution, batch norm and rectifier; `separable`: by channel, then 1x1, each with its norm."""
+    """A convolution, batch norm and rectifier; `separable`: by channel, then 1x1, each with its norm."""
     L = layers_of(backend)
-    parts = [(in_channels, out_channels, 3, stride, 1)]
+    parts = [(in_channels, out_channels, kernel, stride, 1)]
     if separable:
-        parts = [(in_channels, in_channels, 3, stride, in_channels), (in_channels, out_channels, 1, 1, 1)]
+        parts = [
+            (in_channels, in_channels, kernel, stride, in_channels),
+            (in_channels, out_channels, 1, 1, 1),
+        ]
     members: list[nn.Module] = []
-    for given, to, kernel, step, groups in parts:
+    for given, to, size, step, groups in parts:
         members += [
-            L.Conv2d(given, to, kernel, step, padding=kernel // 2, groups=groups, bias=False),
+            L.Conv2d(given, to, size, step, padding=(size - step + 1) // 2, groups=groups, bias=False),
             L.BatchNorm2d(to),
             L.ReLU(),
         ]
@@ -107,15 +115,17 @@ class SeparableBlock(nn.Module):
 class CompactBody(nn.Module):
     """A narrow residual pyramid for a CPU: images (N, 3, H, W) -> maps of strides 4, 8, 16, ...
 
-    Two strided convolutions lead to the first stage, one to each next. widths: channels of each stage.
-    blocks: residual blocks of each. separable: depthwise and 1x1 convolutions in place of 3x3 ones.
-    fused: see resnet.Block.
+    widths: channels of each stage. blocks: residual blocks of each. stem: what leads to the first stage,
+    "two" strided 3x3 convolutions, or one of 8x8 whose windows move by 4 ("patch": a training step is a tenth
+    cheaper). One strided convolution leads to each next stage.
+    separable: depthwise and 1x1 convolutions in place of 3x3 ones. fused: see resnet.Block.
     """
 
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 96, 128),
         blocks: Sequence[int] = (1, 2, 2, 1),
+        stem: str = "two",
         separable: bool = False,
         fused: bool = False,
         in_channels: int = 3,
@@ -128,11 +138,19 @@ class CompactBody(nn.Module):
                 f"blocks={list(blocks)} for widths={list(widths)}", where="compact", expected="one a stage"
             )
         self.strides, self.channels = tuple(4 << stage for stage in range(len(widths))), list(widths)
-        self.stem = conv_norm_relu(in_channels, widths[0] // 2, backend, stride=2)
+        if stem not in ("two", "patch"):
+            raise InputError(f"stem={stem!r}", where="compact", expected="two or patch")
+        channels = in_channels
         self.stages = nn.ModuleList()
-        channels = widths[0] // 2
-        for width, count in zip(widths, blocks, strict=True):
-            stage: list[nn.Module] = [conv_norm_relu(channels, width, backend, 2, separable)]
+        for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):
+            if i > 0:
+                entry = conv_norm_relu(channels, width, backend, 2, separable)
+            elif stem == "two":
+                half = conv_norm_relu(channels, width // 2, backend, 2)
+                entry = nn.Sequential(half, conv_norm_relu(width // 2, width, backend, 2, separable))
+            else:
+                entry = conv_norm_relu(channels, width, backend, 4, kernel=8)
+            stage: list[nn.Module] = [entry]
             stage += [
                 SeparableBlock(width, backend) if separable else NarrowBlock(width, fused, backend)
                 for _ in range(count)
@@ -142,7 +160,7 @@ class CompactBody(nn.Module):
         he_normal(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        y, maps = self.stem(x), []
+        y, maps = x, []
         for stage in self.stages:
             y = stage(y)
             y = y.close() if isinstance(y, Open) else y
@@ -152,28 +170,33 @@ class CompactBody(nn.Module):
 
 def _resnet(usual: Sequence[int], block: str, width: int) -> Callable[..., nn.Module]:
     def make(widths: Sequence[int] | None, blocks: Sequence[int] | None, **options: Any) -> nn.Module:
-        first = widths[0] if widths else width
-        return ResNetBody(blocks=blocks or usual, block=block, width=first, **options)
+        first, stem = widths[0] if widths else width, options.pop("stem") or "imagenet"
+        return ResNetBody(blocks=blocks or usual, block=block, width=first, stem=stem, **options)
 
     return make
 
 
 def _cnn(
-    widths: Sequence[int] | None, blocks: Sequence[int] | None, fused: bool, **options: Any
+    widths: Sequence[int] | None, blocks: Sequence[int] | None, stem: str | None, fused: bool, **options: Any
 ) -> nn.Module:
+    if stem is not None:
+        raise InputError(f"stem={stem!r}", where="cnn", expected="none: it has no stem")
     return CNNBody(widths=widths or (24, 48, 96, 128), convs=blocks[0] if blocks else 2, **options)
 
 
-def _compact(separable: bool, usual: tuple[int, ...], counts: tuple[int, ...]) -> Callable[..., nn.Module]:
+def _compact(
+    separable: bool, usual: tuple[int, ...], counts: tuple[int, ...], stem: str
+) -> Callable[..., nn.Module]:
     def make(widths: Sequence[int] | None, blocks: Sequence[int] | None, **options: Any) -> nn.Module:
-        return CompactBody(widths or usual, blocks or counts, separable=separable, **options)
+        start = options.pop("stem") or stem
+        return CompactBody(widths or usual, blocks or counts, start, separable, **options)
 
     return make
 
 
 BODIES: dict[str, Callable[..., nn.Module]] = {
-    "compact": _compact(False, (32, 64, 96, 128), (1, 2, 2, 1)),
-    "separable": _compact(True, (24, 48, 96, 160), (1, 2, 3, 2)),
+    "compact": _compact(False, (32, 64, 96, 128), (1, 2, 2, 1), "two"),
+    "separable": _compact(True, (32, 64, 96, 160), (1, 2, 3, 2), "patch"),
     "cnn": _cnn,
     "resnet_small": _resnet((1, 1, 1, 1), "basic", 24),
     "resnet18": _resnet((2, 2, 2, 2), "basic", 64),
@@ -183,18 +206,13 @@ BODIES: dict[str, Callable[..., nn.Module]] = {
 
 
 def body_of(
-    name: str,
-    widths: Sequence[int] | None,
-    blocks: Sequence[int] | None,
-    fused: bool,
-    in_channels: int,
-    backend: str,
+    name: str, widths: Sequence[int] | None, blocks: Sequence[int] | None, **options: Any
 ) -> nn.Module:
-    """The body of that name. widths, blocks: of its stages; None: the usual ones.
+    """The body of that name. widths, blocks: of its stages; None: the usual ones. options: of its class.
 
     Of a residual network the first of widths counts, as each stage has twice the width of the one before; of
     the cnn the first of blocks, its convolutions a stage. Raises InputError where there is none of that name.
     """
     if name not in BODIES:
         raise InputError(f"backbone={name!r}", where="model", expected=f"one of {', '.join(BODIES)}")
-    return BODIES[name](widths, blocks, fused=fused, in_channels=in_channels, backend=backend)
+    return BODIES[name](widths, blocks, **options)

@@ -56,7 +56,8 @@ class DenseOutputs(NamedTuple):
 class FCOS(nn.Module):
     """Fully convolutional one-stage detector: images float32 (B, in_channels, H, W) -> DenseOutputs.
 
-    backbone: a body of bodies.py, by name; widths, blocks: of its stages, None: the usual ones.
+    backbone: a body of bodies.py, by name; widths, blocks: of its stages, stem: see its class; None: the
+        usual ones.
     strides: of the levels, each twice the one before. width: channels of pyramid and heads.
     neck_norm: batch norm in the pyramid. head_convs: depth of each tower. head_norm: "group" or "batch".
     share_heads: all levels are read by one head (batch norms then mix their statistics); else by their own.
@@ -77,6 +78,7 @@ class FCOS(nn.Module):
         backbone: str = "compact",
         widths: Sequence[int] | None = None,
         blocks: Sequence[int] | None = None,
+        stem: str | None = None,
         strides: Sequence[int] = (8, 16, 32),
         width: int = 64,
         neck_norm: bool = True,
@@ -115,7 +117,7 @@ class FCOS(nn.Module):
         self.corners, self.num_classes = corners, num_classes
         self.decoding = (score_threshold, candidates, nms_iou, max_detections)
         self.backbone = Backbone(
-            backbone, strides, width, widths, blocks, neck_norm, fused, in_channels, backend
+            backbone, strides, width, widths, blocks, stem, neck_norm, fused, in_channels, backend
         )
         self.head: nn.Module = make_heads(
             len(self.strides) if not share_heads else None,

@@ -84,13 +84,15 @@ class Backbone(nn.Module):
         width: int,
         widths: Sequence[int] | None = None,
         blocks: Sequence[int] | None = None,
+        stem: str | None = None,
         norm: bool = False,
         fused: bool = False,
         in_channels: int = 3,
         backend: str = "deeprob",
     ) -> None:
         super().__init__()
-        self.body = body_of(name, widths, blocks, fused, in_channels, backend)
+        options = {"stem": stem, "fused": fused, "in_channels": in_channels, "backend": backend}
+        self.body = body_of(name, widths, blocks, **options)
         offered: tuple[int, ...] = tuple(self.body.strides)  # type: ignore[arg-type]
         channels: list[int] = self.body.channels  # type: ignore[assignment]
         doubling = all(b == 2 * a for a, b in pairwise(strides))

@@ -29,6 +29,7 @@ PUBLISHED = {
     "max_detections": 1000,  # of which torchvision's 100 are the first; it counts boxes without area, too
 }
 NARROW = PUBLISHED | {"blocks": (1, 1, 1, 1), "widths": (8,), "width": 32}
+NANO = {"backbone": "separable", "separable": True}
 TINY = {"num_classes": 3, "widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1), "width": 8}
 SIZE = (64, 80)
 
@@ -144,7 +145,7 @@ def test_aligned_losses_are_those_of_the_equations(targets):
     assert outputs.quality is None
 
 
-@pytest.mark.parametrize("options", [{}, {"fused": True}, NARROW | {"width": 8, "scales": True}])
+@pytest.mark.parametrize("options", [{}, {"fused": True}, NANO, NARROW | {"width": 8, "scales": True}])
 def test_gradients_of_all_weights_are_those_of_torchs_layers(targets, options):
     torch.manual_seed(0)
     arguments = TINY | options
@@ -237,6 +238,11 @@ def test_a_stride_4_level_is_an_option():
 
 def test_the_usual_detector_has_fewer_than_a_million_parameters():
     assert 900_000 < sum(p.numel() for p in FCOS(5).parameters()) < 1_000_000
+
+
+def test_the_detector_for_a_robot_has_fewer_than_half_a_million():
+    nano = FCOS(5, **NANO)
+    assert 300_000 < sum(p.numel() for p in nano.parameters()) < 500_000
 
 
 @pytest.mark.parametrize(
