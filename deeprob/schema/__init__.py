@@ -52,6 +52,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "vit": models.ViTSettings,
         "pointnet": models.PointNetSettings,
         "fcos": models.FCOSSettings,
+        "faster_rcnn": models.FasterRCNNSettings,
     },
     "objective": {"cross_entropy": training.CrossEntropySettings, "hinge": training.HingeSettings},
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},

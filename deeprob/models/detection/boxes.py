@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,10 @@ def clip(boxes: Tensor, height: float, width: float) -> Tensor:
     """Boxes (..., 4) cut to an image of height x width pixels, which begins at -1/2."""
     limit = boxes.new_tensor([width, height, width, height]) - 0.5
     return torch.minimum(boxes.clamp_min(-0.5), limit)
+
+
+def deltas_of(boxes: Tensor, wanted: Tensor, weights: Sequence[float]) -> Tensor:
+    """Return deltas (..., 4) that lead from boxes to `wanted` ones: the inverse of layers.deltas_to_boxes."""
+    size, new_size = ((b[..., 2:] - b[..., :2]).clamp_min(1e-6) for b in (boxes, wanted))
+    shift = (wanted[..., :2] + wanted[..., 2:] - boxes[..., :2] - boxes[..., 2:]) / (2 * size)
+    return torch.cat([shift, (new_size / size).log()], -1) * boxes.new_tensor(weights)

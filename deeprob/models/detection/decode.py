@@ -20,14 +20,17 @@ from deeprob.models.detection.contract import Detections
 
 
 def best_candidates(scores: Tensor, boxes: Tensor, threshold: float, most: int) -> Detections:
-    """Up to `most` scores of (N, C) above `threshold`, best first, with their boxes (N, 4) and classes."""
+    """Up to `most` scores of (N, C) above `threshold`, best first, with their boxes and classes.
+
+    boxes: (N, 4), or (N, C, 4) where each class has its own.
+    """
     flat = scores.flatten()
     most = min(most, len(flat))
     values, index = flat.topk(most)
     number = int((values > threshold).sum())
     values, index = values[:number], index[:number]
-    classes = scores.shape[1]
-    return Detections(boxes[torch.div(index, classes, rounding_mode="floor")], values, index % classes)
+    row, label = torch.div(index, scores.shape[1], rounding_mode="floor"), index % scores.shape[1]
+    return Detections(boxes[row] if boxes.dim() == 2 else boxes[row, label], values, label)
 
 
 def nms(found: Detections, iou_threshold: float) -> Tensor:
@@ -69,9 +72,10 @@ def decode(
     iou_threshold: float,
     max_detections: int,
 ) -> Detections:
-    """What is found on one image of `image` (height, width) pixels: of scores (N, C) and boxes (N, 4).
+    """What is found on one image of `image` (height, width) pixels.
 
-    Boxes are cut to the image; those with nothing in it go.
+    scores: (N, C). boxes: (N, 4), or (N, C, 4) where each class has its own. Boxes are cut to the image;
+    those with nothing in it go.
     """
     found = best_candidates(scores.detach(), boxes.detach(), score_threshold, candidates)
     found = found._replace(boxes=clip(found.boxes, *image))

@@ -18,7 +18,7 @@ Source: Tian et al., FCOS: fully convolutional one-stage object detection (2019)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -72,6 +72,8 @@ class FCOS(nn.Module):
     Raises InputError where an argument is wrong.
     """
 
+    head_names = ("head",)
+
     def __init__(
         self,
         num_classes: int,
@@ -116,9 +118,14 @@ class FCOS(nn.Module):
         self.level_side, self.distance, self.box_weight = level_side, distance, box_weight
         self.corners, self.num_classes = corners, num_classes
         self.decoding = (score_threshold, candidates, nms_iou, max_detections)
-        self.backbone = Backbone(
-            backbone, strides, width, widths, blocks, stem, neck_norm, fused, in_channels, backend
-        )
+        body: dict[str, Any] = {
+            "widths": widths,
+            "blocks": blocks,
+            "stem": stem,
+            "fused": fused,
+            "in_channels": in_channels,
+        }
+        self.backbone = Backbone(backbone, strides, width, norm=neck_norm, backend=backend, **body)
         self.head: nn.Module = make_heads(
             len(self.strides) if not share_heads else None,
             *(num_classes, width, head_convs, head_norm, separable, kernel, assignment != "tal", backend),

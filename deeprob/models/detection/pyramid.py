@@ -26,11 +26,18 @@ class FeaturePyramid(nn.Module):
     """Maps of a body -> `num_out` maps of `width` channels.
 
     channels: of each map, finest first. num_out: levels to give; fewer than maps: the finest ones; more: the
-    last are made by strided convolutions (at most two). norm: batch norm, and a rectifier after W_i.
+    last are made by strided convolutions ("conv") or every other cell is taken ("pool"), at most two.
+    norm: batch norm, and a rectifier after W_i.
     """
 
     def __init__(
-        self, channels: Sequence[int], width: int, num_out: int, norm: bool = False, backend: str = "deeprob"
+        self,
+        channels: Sequence[int],
+        width: int,
+        num_out: int,
+        norm: bool = False,
+        extra: str = "conv",
+        backend: str = "deeprob",
     ) -> None:
         super().__init__()
         L = layers_of(backend)
@@ -44,7 +51,8 @@ class FeaturePyramid(nn.Module):
             self.inner_blocks.append(nn.Sequential(*inner))
             if i < num_out:
                 self.layer_blocks.append(nn.Sequential(*layer))
-        if self.num_extra:
+        self.pool = L.MaxPool2d(1, stride=2) if extra == "pool" else None
+        if self.num_extra and self.pool is None:
             names = [f"p{6 + i}" for i in range(self.num_extra)]
             self.extra_blocks = nn.ModuleDict({n: L.Conv2d(width, width, 3, 2, padding=1) for n in names})
         self.relu, self.add = L.ReLU(), operations_of(backend).add
@@ -66,14 +74,15 @@ class FeaturePyramid(nn.Module):
             if i < len(self.layer_blocks):
                 levels.insert(0, self.layer_blocks[i](here))
         for i in range(self.num_extra):
-            top = self.relu(levels[-1]) if i else levels[-1]
-            levels.append(self.extra_blocks[f"p{6 + i}"](top))
+            top = self.relu(levels[-1]) if i and self.pool is None else levels[-1]
+            levels.append(self.pool(top) if self.pool is not None else self.extra_blocks[f"p{6 + i}"](top))
         return levels
 
 
 class Backbone(nn.Module):
     """A body and a pyramid on it: images (N, C, H, W) -> maps of `width` channels, at `strides`.
 
+    Arguments: see FeaturePyramid and the body's class. `maps` of the levels, the first, are the body's own.
     Raises InputError where the body has no map of the first stride, or strides do not double.
     """
 
@@ -86,6 +95,7 @@ class Backbone(nn.Module):
         blocks: Sequence[int] | None = None,
         stem: str | None = None,
         norm: bool = False,
+        extra: str = "conv",
         fused: bool = False,
         in_channels: int = 3,
         backend: str = "deeprob",
@@ -103,7 +113,8 @@ class Backbone(nn.Module):
                 expected=f"doubling strides from one of {list(offered)} to at most {4 * offered[-1]}",
             )
         self.first = offered.index(strides[0])
-        self.fpn = FeaturePyramid(channels[self.first :], width, len(strides), norm, backend)
+        self.maps = min(len(strides), len(offered) - self.first)
+        self.fpn = FeaturePyramid(channels[self.first :], width, len(strides), norm, extra, backend)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         levels: list[Tensor] = self.fpn(self.body(images)[self.first :])

@@ -67,3 +67,21 @@ def oracle():
 @pytest.fixture
 def some_boxes():
     return random_boxes
+
+
+@pytest.fixture
+def squares():
+    return coloured_squares
+
+
+def coloured_squares(count=4, size=64):
+    """Noise with a square of a colour, 14 to 26 pixels, on each image, and where it is."""
+    generator = torch.Generator().manual_seed(0)
+    x, boxes, labels = 0.1 * torch.randn(count, 3, size, size, generator=generator), [], []
+    for i in range(count):
+        side = 14 + 4 * i
+        left, top = torch.randint(0, size - side, (2,), generator=generator).tolist()
+        x[i, i % 3, top : top + side, left : left + side] += 2
+        boxes.append(torch.tensor([[left, top, left + side, top + side]]) - 0.5)
+        labels.append(torch.tensor([i % 3]))
+    return x, Targets(boxes, labels, [torch.zeros(0, 4)] * count)

@@ -6,7 +6,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.detection.assignment import IGNORED
-from deeprob.models.detection.contract import Targets
 from deeprob.models.detection.fcos import FCOS
 
 from . import torchvision_fcos
@@ -264,22 +263,9 @@ def test_wrong_arguments_say_what_was_expected(options, said):
         FCOS(**TINY | options)
 
 
-def squares(count=4, size=64):
-    """Noise with a square of a colour, 14 to 26 pixels, on each image, and where it is."""
-    generator = torch.Generator().manual_seed(0)
-    x, boxes, labels = 0.1 * torch.randn(count, 3, size, size, generator=generator), [], []
-    for i in range(count):
-        side = 14 + 4 * i
-        left, top = torch.randint(0, size - side, (2,), generator=generator).tolist()
-        x[i, i % 3, top : top + side, left : left + side] += 2
-        boxes.append(torch.tensor([[left, top, left + side, top + side]]) - 0.5)
-        labels.append(torch.tensor([i % 3]))
-    return x, Targets(boxes, labels, [torch.zeros(0, 4)] * count)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("rule", ["centre", "atss", "tal"])
-def test_four_images_are_learned_by_heart(rule):
+def test_four_images_are_learned_by_heart(rule, squares):
     torch.manual_seed(0)
     model = FCOS(3, widths=(16,) * 4, blocks=(1,) * 4, width=32, assignment=rule)
     x, targets = squares()
