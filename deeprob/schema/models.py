@@ -177,7 +177,7 @@ class FasterRCNNSettings(NetworkSettings):
     rpn_low: float = 0.3
     rpn_high: float = 0.6
     rpn_samples: int = 64
-    rpn_before: int = 300
+    rpn_before: int = 100
     rpn_after: int = 100
     rpn_nms: float = 0.7
     roi_cells: float = 14.0

@@ -60,18 +60,17 @@ def sample(matched: Tensor, number: int, positive_share: float) -> Sample:
     """
     rank = torch.rand(matched.shape, device=matched.device)
     positive, negative = matched >= 0, matched == BACKGROUND
-    positive = _first(rank, positive, (positive.sum(1)).clamp_max(int(number * positive_share)))
-    negative = _first(rank, negative, number - positive.sum(1))
+    positive = _first(rank, positive, positive.sum(1), int(number * positive_share))
+    negative = _first(rank, negative, number - positive.sum(1), number)
     parts = [chosen.nonzero(as_tuple=True) for chosen in (positive, negative)]
     image, index = (torch.cat(axis) for axis in zip(*parts, strict=True))
     is_positive = torch.arange(len(image), device=image.device) < len(parts[0][0])
     return Sample(image, index, is_positive)
 
 
-def _first(rank: Tensor, allowed: Tensor, count: Tensor) -> Tensor:
-    """Mark the `count` (B,) lowest ranks of each row of (B, N) among what is allowed."""
-    order = rank.masked_fill(~allowed, torch.inf).argsort(1)
-    place = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
-    return allowed & (place < count[:, None])
+def _first(rank: Tensor, allowed: Tensor, count: Tensor, most: int) -> Tensor:
+    """Mark the `count` (B,) lowest ranks, at most `most`, of each row of (B, N) among what is allowed."""
+    lowest, place = rank.masked_fill(~allowed, torch.inf).topk(min(most, rank.shape[1]), largest=False)
+    order = torch.arange(lowest.shape[1], device=rank.device)
+    taken = (lowest < torch.inf) & (order < count[:, None])
+    return torch.zeros_like(allowed).scatter_(1, place, taken)

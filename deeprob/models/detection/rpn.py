@@ -26,6 +26,7 @@ from deeprob.models.detection.decode import nms
 
 BETA = 1 / 9  # where the smooth L1 loss turns from a square to a line
 WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+SMALLEST = 1e-3  # pixels: a side below this is none
 
 
 class Proposals(NamedTuple):
@@ -111,20 +112,21 @@ class RegionProposalNetwork(nn.Module):
         self, objectness: Tensor, deltas: Tensor, anchors: Tensor, counts: list[int], image: tuple[int, int]
     ) -> Tensor:
         """The best boxes of each image as (K, 5). Levels do not suppress each other's boxes."""
-        boxes = clip(layers.deltas_to_boxes(anchors, deltas, WEIGHTS), *image)
+        best, levels, start = [], [], 0
+        for n, count in enumerate(counts):
+            top = objectness[:, start : start + count].topk(min(self.before, count)).indices
+            best.append(top + start)
+            levels.append(torch.full_like(top, n))
+            start += count
+        index = torch.cat(best, 1)
+        scores, order = objectness.gather(1, index).sort(dim=1, descending=True, stable=True)
+        index, level = index.gather(1, order), torch.cat(levels, 1).gather(1, order)
+        said = deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        boxes = clip(layers.deltas_to_boxes(anchors[index], said, WEIGHTS), *image)
         rois = []
         for i in range(len(boxes)):
-            best, start = [], 0
-            for count in counts:
-                top = objectness[i, start : start + count].topk(min(self.before, count)).indices
-                best.append(top + start)
-                start += count
-            level = torch.cat([torch.full_like(top, n) for n, top in enumerate(best)])
-            index = torch.cat(best)
-            scores, order = objectness[i, index].sort(descending=True, stable=True)
-            found = Detections(boxes[i, index[order]], scores, level[order])
-            seen = (found.boxes[:, 2:] - found.boxes[:, :2] >= 1e-3).all(1)
-            found = Detections(*(t[seen] for t in found))
+            seen = (boxes[i, :, 2:] - boxes[i, :, :2] >= SMALLEST).all(1)
+            found = Detections(boxes[i, seen], scores[i, seen], level[i, seen])
             kept = found.boxes[nms(found, self.nms_iou)[: self.after]]
             rois.append(torch.cat([kept.new_full((len(kept), 1), i), kept], 1))
         return torch.cat(rois)
