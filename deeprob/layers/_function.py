@@ -111,6 +111,11 @@ def is_plain(*tensors: Tensor | None) -> bool:
     return True
 
 
+def is_narrow(x: Tensor) -> bool:
+    """Whether x would be plain, were it not in half precision: for a fast CPU path it can be widened."""
+    return x.is_cpu and x.dtype in (torch.bfloat16, torch.float16) and may_overwrite(x)
+
+
 def may_multiply(*tensors: Tensor | None) -> bool:
     """Whether loops of ours may make the products of these, which torch then does not see."""
     return not _multiplied_out and is_plain(*tensors)
