@@ -53,6 +53,8 @@ SCHEMA: dict[str, dict[str, type]] = {
         "cnn": models.CNNSettings,
         "vit": models.ViTSettings,
         "pointnet": models.PointNetSettings,
+        "fcos": models.FCOSSettings,
+        "faster_rcnn": models.FasterRCNNSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,
