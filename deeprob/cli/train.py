@@ -105,8 +105,9 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
         kept = _keep(run, traceback.format_exc())
         if isinstance(error, InputError):
             raise
-        full = isinstance(error, OSError) and error.errno in DISK and error.filename
-        line = f"{error.filename}: {error.strerror}" if full else " ".join(str(error).split())
+        line = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.errno in DISK and error.filename:
+            line = f"{error.filename}: {error.strerror}"
         told = f" (traceback: {run.error})" if kept else ""
         print(f"deeprob train: failed: {line or type(error).__name__}{told}", file=sys.stderr)
         return 1
