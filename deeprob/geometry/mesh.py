@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.errors import InputError
+from deeprob.geometry.surface import corner_normals, face_normals, orientation
 
-CREASE_DEGREES = 40.0  # faces that meet at a sharper angle keep an edge in the shading
 MESH_SUFFIXES = (".obj", ".ply", ".stl")
 
 
@@ -47,10 +47,33 @@ class Mesh:
         return np.asarray((self.vertices.min(axis=0) + self.vertices.max(axis=0)) / 2)
 
     def transformed(self, T: NDArray[np.float64]) -> Mesh:
-        """The mesh under a similarity T (4, 4): a rotation, a uniform scale, a translation."""
-        scale = np.cbrt(np.linalg.det(T[:3, :3]))
-        normals = self.normals @ (T[:3, :3] / scale).T.astype(np.float32)
-        return replace(self, vertices=self.vertices @ T[:3, :3].T + T[:3, 3], normals=normals)
+        """The mesh under an affine T (4, 4) that can be inverted (else InputError), faces still outwards.
+
+        A mirror image (a negative determinant) turns the winding. The normals turn along with a rotation and
+        a uniform scale; any other map changes the angles between faces, and they are computed anew.
+        """
+        A = T[:3, :3]
+        determinant = np.linalg.det(A) if np.isfinite(T).all() else 0.0
+        if not abs(determinant) > 1e-30:
+            raise InputError(
+                f"a mesh cannot be scaled by {_factors(A)}", where="mesh", expected="factors above 0"
+            )
+        vertices = self.vertices @ A.T + T[:3, 3]
+        order = [0, 1, 2] if determinant > 0 else [0, 2, 1]
+        faces = np.ascontiguousarray(self.faces[:, order])
+        scale = np.cbrt(abs(determinant))
+        if np.allclose(A @ A.T, scale**2 * np.eye(3), rtol=0, atol=1e-9 * scale**2):
+            normals = np.ascontiguousarray(self.normals[:, order] @ (A / scale).T.astype(np.float32))
+        else:
+            normals = corner_normals(vertices, faces)
+        return replace(
+            self,
+            vertices=vertices,
+            faces=faces,
+            normals=normals,
+            colors=np.ascontiguousarray(self.colors[:, order]),
+            uv=np.ascontiguousarray(self.uv[:, order]),
+        )
 
 
 def make_mesh(
@@ -210,59 +233,26 @@ def _assemble(parts: list[tuple[Any, ...]], where: object) -> Mesh:
         )
     positions, index = np.unique(positions, axis=0, return_inverse=True)
     corners = index.reshape(-1)[corners].astype(np.int32)
-    closed, flip = _orientation(positions, corners)
-    keep = (
-        np.linalg.norm(_cross(positions, corners), axis=1) > 0
-    )  # the others cover no pixel and have no normal
+    closed, inside_out = orientation(positions, corners)
+    # the others cover no pixel and have no normal
+    keep = np.linalg.norm(face_normals(positions, corners), axis=1) > 0
     if not keep.any():
         raise InputError("every face of the mesh has zero area", where=where)
-    corners = corners[keep]
-    order = [0, 2, 1] if flip else [0, 1, 2]
-    corners = corners[:, order]
+    colors, uv = np.concatenate([part[2] for part in parts]), np.concatenate(uvs)
+    for values in (corners, colors, uv):
+        values[inside_out] = values[inside_out][:, [0, 2, 1]]
     return Mesh(
         vertices=positions,
-        faces=np.ascontiguousarray(corners),
-        normals=_corner_normals(positions, corners),
-        colors=np.ascontiguousarray(np.concatenate([part[2] for part in parts])[keep][:, order]),
-        uv=np.ascontiguousarray(np.concatenate(uvs)[keep][:, order]),
+        faces=corners[keep],
+        normals=corner_normals(positions, corners[keep]),
+        colors=colors[keep],
+        uv=uv[keep],
         face_texture=np.concatenate(owners)[keep],
         textures=tuple(textures),
         closed=closed,
     )
 
 
-def _cross(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Face normals (F, 3), twice the face's area long."""
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    return np.asarray(np.cross(b - a, c - a))
-
-
-def _orientation(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> tuple[bool, bool]:
-    """Whether the surface is closed with consistent winding, and whether it is wound inside out."""
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
-    forward, backward = (edges @ [len(vertices), 1], edges @ [1, len(vertices)])
-    closed = bool(np.array_equal(np.sort(forward), np.sort(backward)))
-    volume = float(np.einsum("ij,ij->", vertices[faces[:, 0]], _cross(vertices, faces)))
-    return closed, closed and volume < 0
-
-
-def _corner_normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Unit normals (F, 3, 3): at each corner the mean of the adjoining faces that make no crease with it."""
-    weighted = _cross(vertices, faces)
-    unit = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
-    owner = np.repeat(np.arange(len(faces)), 3)
-    corner = faces.reshape(-1)
-    order = np.argsort(corner, kind="stable")
-    start = np.searchsorted(corner[order], np.arange(len(vertices) + 1))
-    valence = np.diff(start)
-    # every pair (corner, face at the same vertex): for each corner, the run of faces that share its vertex
-    repeat = valence[corner]
-    left = np.repeat(np.arange(len(corner)), repeat)
-    step = np.arange(repeat.sum()) - np.repeat(np.cumsum(repeat) - repeat, repeat)
-    right = owner[order[np.repeat(start[corner], repeat) + step]]
-    smooth = np.einsum("ij,ij->i", unit[owner[left]], unit[right]) > np.cos(np.radians(CREASE_DEGREES))
-    total = np.empty((len(corner), 3))
-    for axis in range(3):
-        total[:, axis] = np.bincount(left[smooth], weighted[right[smooth], axis], minlength=len(corner))
-    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30)
-    return total.reshape(-1, 3, 3).astype(np.float32)
+def _factors(A: NDArray[np.float64]) -> str:
+    """The factors of a linear map, for a message."""
+    return " ".join(f"{value:g}" for value in np.linalg.norm(A, axis=0))

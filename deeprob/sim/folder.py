@@ -89,7 +89,7 @@ def load_file(name: str, path: Path, settings: ObjectSettings) -> ObjectModel:
     """One object. Raises InputError for a file that cannot be used, or a size that cannot be meant."""
     entry = _description(path.parent, name)
     info = _models_info(path)
-    scale = settings.scale * float(entry.get("scale", 1.0)) * (_BOP if info is not None else 1.0)
+    scale = settings.scale * _scale(entry, path) * (_BOP if info is not None else 1.0)
     mesh = load_urdf(path, scale) if path.suffix.lower() == ".urdf" else load_mesh(path, scale)
     _check_size(name, mesh, path)
     symmetries = _symmetries(entry, path, 1.0) if info is None else _symmetries(info, path, _BOP)
@@ -103,6 +103,16 @@ def load_file(name: str, path: Path, settings: ObjectSettings) -> ObjectModel:
         )
         mesh = mesh.transformed(shift)
     return ObjectModel(name, mesh, path, symmetries)
+
+
+def _scale(entry: dict[str, Any], path: Path) -> float:
+    """The factor that objects.yaml gives, else 1."""
+    scale = entry.get("scale", 1.0)
+    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < np.inf:
+        raise InputError(
+            f"scale is {scale!r}", where=f"{DESCRIPTION}, object {path.stem}", expected="a number above 0"
+        )
+    return float(scale)
 
 
 def _check_size(name: str, mesh: Mesh, path: Path) -> None:

@@ -228,6 +228,7 @@ def check_settings(settings: SimSettings) -> None:
     _require(scene.objects[0] >= 1, "sim.scene.objects", scene.objects, "at least one object")
     table = len(scene.table) == 2 and all(0 < side < 100 for side in scene.table)
     _require(table, "sim.scene.table", scene.table, "two lengths above 0 m")
+    _require(0 < settings.objects.scale < math.inf, "sim.objects.scale", settings.objects.scale, "above 0")
     _require(scene.scale[0] > 0, "sim.scene.scale", scene.scale, "factors above 0")
     _require(scene.attempts >= 1, "sim.scene.attempts", scene.attempts, "at least 1")
     _require(

@@ -74,7 +74,13 @@ def _shape_mesh(shape: Any, T_base_link: Any, path: Path) -> Mesh:
     if kind == _MESH:
         name = Path(file.decode())
         mesh = load_mesh(name if name.is_absolute() else path.parent / name)
-        mesh.vertices[:] = mesh.vertices * np.asarray(size)
+        if not (np.isfinite(size).all() and np.all(size)):
+            raise InputError(
+                f"{name.name} is scaled by {' '.join(f'{s:g}' for s in size)}",
+                where=path,
+                expected="numbers other than 0",
+            )
+        mesh = mesh.transformed(np.diag([*size, 1.0]))
         if not mesh.textures:
             mesh.colors[:] = rgba[:3]
     else:
