@@ -119,6 +119,44 @@ def test_polygon_gives_a_mask_and_its_box(darknet_root: Path) -> None:
     np.testing.assert_array_equal(instance.mask, expected)
 
 
+POSE_YAML = "names: [ball, robot]\nkpt_shape: [{}, {}]\n"
+
+
+@pytest.mark.parametrize(("count", "values"), [(4, 2), (4, 3), (17, 3), (5, 3)])
+@pytest.mark.parametrize("names_file", ["data.yaml", "obj.names"])
+def test_keypoints_are_no_polygon(darknet_root: Path, names_file: str, count: int, values: int) -> None:
+    (darknet_root / "data.yaml").write_text(POSE_YAML.format(count, values))
+    keypoints = " ".join(["0.4", "0.6", "1"][:values] * count)
+    label(darknet_root).write_text(f"1 0.5 0.5 0.5 0.5 {keypoints}\n0 0.25 0.5 0.5 1.0\n")
+    source = DarknetSource(darknet_root, SPLITS, names_file=names_file)
+    posed, plain = source.frames("train")[0].instances
+    np.testing.assert_allclose(posed.box_xyxy, [9.5, 7, 29.5, 22])
+    assert posed.mask is None
+    np.testing.assert_allclose(plain.box_xyxy, [-0.5, -0.5, 19.5, 29.5])
+
+
+@pytest.mark.parametrize("fields", [6, 9, 12, 14])
+def test_a_line_that_is_not_as_kpt_shape_says_is_refused(darknet_root: Path, fields: int) -> None:
+    (darknet_root / "data.yaml").write_text(POSE_YAML.format(4, 2))
+    label(darknet_root).write_text("0 " + " ".join(["0.5"] * (fields - 1)))
+    expected = rf"line 1: {fields} fields; expected class cx cy w h, or these and 4 keypoints of 2 values"
+    with pytest.raises(InputError, match=expected):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+
+
+def test_a_line_that_may_hold_keypoints_says_how_they_are_read(darknet_root: Path) -> None:
+    label(darknet_root).write_text("0 " + " ".join(["0.5"] * 55))
+    with pytest.raises(InputError, match=r"56 fields; .* data\.yaml with kpt_shape must lie in data\.root"):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+
+
+@pytest.mark.parametrize("shape", ["17", "[17]", "[0, 3]", "[17, 4]", "[17, x]", "[true, 2]"])
+def test_a_kpt_shape_that_means_nothing_is_refused(darknet_root: Path, shape: str) -> None:
+    (darknet_root / "data.yaml").write_text(f"names: [ball, robot]\nkpt_shape: {shape}\n")
+    with pytest.raises(InputError, match=r"data\.yaml: kpt_shape is"):
+        DarknetSource(darknet_root, SPLITS)
+
+
 @pytest.mark.parametrize("names", ["[ball, robot]", "{0: ball, 1: robot}"])
 def test_names_come_from_a_yaml_file_too(darknet_root: Path, names: str) -> None:
     (darknet_root / "data.yaml").write_text(f"path: .\nnc: 2\nnames: {names}\n")
