@@ -41,6 +41,8 @@ from deeprob.geometry.transform import make_transform
 _MILLIMETRES = 1e-3
 _FILES = ("scene_camera.json", "scene_gt.json", "scene_gt_info.json")
 
+_MASKS = ("mask_visib", "mask")
+
 
 @dataclass(frozen=True)
 class BopImage:
@@ -93,7 +95,11 @@ class BopSource(FileSource[BopImage]):
         return self._items[split]
 
     def files(self, item: BopImage) -> Iterable[Path]:
-        return (item.image, item.scene / "mask_visib", *(item.scene / file for file in _FILES))
+        parts = (*_FILES, "depth", *_MASKS)
+        return (item.image, *(item.scene / part for part in parts))
+
+    def options(self) -> tuple[object, ...]:
+        return (self.labels,)
 
     def read(self, item: BopImage) -> Frame:
         scene = self._scene(item.scene, self.labels)
@@ -193,10 +199,7 @@ class BopSource(FileSource[BopImage]):
                 )
             masks = [
                 read_mask(path, size) if path.parent.is_dir() else None
-                for path in (
-                    item.scene / folder / f"{item.im_id:06d}_{index:06d}.png"
-                    for folder in ("mask_visib", "mask")
-                )
+                for path in (item.scene / folder / f"{item.im_id:06d}_{index:06d}.png" for folder in _MASKS)
             ]
             box, fraction = _visible(info, masks[0], size, f"{info_file} image {key} object {index}")
             if box is not None:

@@ -52,8 +52,8 @@ class DarknetSource(FileSource[Path]):
         super().__init__(root, name, on_bad_sample)
         names = self.root / names_file
         self.classes = _read_names(names)
-        self._layout = names if names.suffix in _YAML else self.root / "data.yaml"
-        self.keypoints = _read_keypoints(self._layout) if self._layout.is_file() else None
+        layout = names if names.suffix in _YAML else self.root / "data.yaml"
+        self.keypoints = _read_keypoints(layout) if layout.is_file() else None
         self.splits = tuple(splits)
         self._images = _split_by_folder(self.root, splits)
 
@@ -62,6 +62,9 @@ class DarknetSource(FileSource[Path]):
 
     def files(self, item: Path) -> Iterable[Path]:
         return item, label_path(item)
+
+    def options(self) -> tuple[object, ...]:
+        return (self.keypoints,)
 
     def read(self, item: Path) -> Frame:
         lines = read_text(label_path(item)).splitlines()

@@ -22,7 +22,7 @@ from deeprob.data.fields import as_int, as_list, as_numbers, as_object, as_trans
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.props import CLASSES
 from deeprob.data.props_check import STORED, Reading, Seen, check_agreement, some
-from deeprob.data.reading import Frames, OnBadSample, fingerprint, read_image
+from deeprob.data.reading import Frames, OnBadSample, read_image
 from deeprob.data.source import FileSource, mask_box, read_depth, read_mask
 from deeprob.errors import InputError
 from deeprob.geometry.camera import make_intrinsics
@@ -91,11 +91,11 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
             self._info_file(split),
             folder / "rgb" / f"{number:06d}.png",
             folder / "depth" / f"{number:06d}.png",
-            *sorted((folder / "mask_visib").glob(f"{number:06d}_*.png")),
+            folder / "mask_visib",
         )
 
-    def fingerprint(self, split: str) -> str:
-        return fingerprint(super().fingerprint(split), self.depth_scale, self.reading)
+    def options(self) -> tuple[object, ...]:
+        return self.depth_scale, self.reading
 
     def frames(self, split: str) -> Frames[tuple[str, int]]:
         found = super().frames(split)

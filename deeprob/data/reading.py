@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -202,17 +201,35 @@ def _refuse(error: OSError) -> None:
 
 
 def fingerprint(*parts: object) -> str:
-    """Name the content that `parts` stand for; of a path it is the name, size and time of the file."""
+    """Name the content that `parts` stand for; of a path it is the name, size and time of the file.
+
+    Of a folder it is that of each file in it: one that is written anew in its place leaves no trace in the
+    folder itself.
+    """
     digest = hashlib.sha256()
     for part in parts:
-        line = repr(part)
+        lines = [repr(part)]
         if isinstance(part, Path):
-            line = str(part)
-            with contextlib.suppress(OSError):
-                stat = part.stat()
-                line += f" {stat.st_size} {stat.st_mtime_ns}"
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+            lines = [str(part), *_states(part)]
+        for line in lines:
+            digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()[:16]
+
+
+def _states(path: Path) -> list[str]:
+    """Name, size and time of a file, or of each file of a folder; nothing where neither is there."""
+    try:
+        if path.is_dir():
+            with os.scandir(path) as entries:
+                kept = sorted((e for e in entries if not is_litter(e.name)), key=lambda e: e.name)
+                return [_state(entry.name, entry.stat()) for entry in kept]
+        return [_state(path.name, path.stat())]
+    except OSError:
+        return []
+
+
+def _state(name: str, stat: os.stat_result) -> str:
+    return f"{name} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def _decode(path: Path, flags: int) -> Pixels:

@@ -15,6 +15,7 @@ from deeprob.data.reading import Frames, OnBadSample, fingerprint, read_plane
 from deeprob.errors import InputError
 
 Item = TypeVar("Item")
+VERSION = 2  # counted up where a reader makes something else of the same files: caches of old labels end
 RENDERED = "render.json"  # what `deeprob render` leaves in a folder: its pictures are simulated
 
 
@@ -50,17 +51,21 @@ class FileSource(ABC, Generic[Item]):
 
     @abstractmethod
     def files(self, item: Item) -> Iterable[Path]:
-        """Name the files that a frame is read from."""
+        """Name the files that a frame is read from, or whole folders of them."""
+
+    def options(self) -> tuple[object, ...]:
+        """List the settings beside the classes that change what is read from the same files."""
+        return ()
 
     def frames(self, split: str) -> Frames[Item]:
         self.check_split(split)
         return Frames(self.items(split), self.read, self.on_bad_sample, self.skipped)
 
     def fingerprint(self, split: str) -> str:
-        """Name the split's content: another name when any of its files changes."""
+        """Name the split's content: another name when any of its files, or an option, changes."""
         self.check_split(split)
         paths = dict.fromkeys(path for item in self.items(split) for path in self.files(item))
-        return fingerprint(type(self).__name__, self.classes, *paths)
+        return fingerprint(type(self).__name__, VERSION, self.classes, self.options(), *paths)
 
     def check_split(self, split: str) -> None:
         """Raise InputError for an unknown split."""

@@ -176,6 +176,16 @@ def test_fingerprint_changes_with_a_file(tmp_path: Path) -> None:
     assert before != fingerprint("x", path)
 
 
+def test_fingerprint_of_a_folder_changes_with_a_file_written_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    before = fingerprint(tmp_path)
+    folder_time = tmp_path.stat().st_mtime_ns
+    with (tmp_path / "a").open("r+") as file:
+        file.write("12")
+    assert tmp_path.stat().st_mtime_ns == folder_time
+    assert before != fingerprint(tmp_path)
+
+
 def test_folder_that_cannot_be_listed_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be listed"):
         list_folder(tmp_path / "none")
