@@ -32,8 +32,9 @@ from deeprob.data.fields import (
 )
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, list_folder, read_image
-from deeprob.data.source import FileSource, mask_box, read_depth, read_mask
+from deeprob.data.source import FileSource, read_depth, read_mask
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import from_span, of_image, of_mask
 from deeprob.geometry.mesh import Mesh, load_mesh
 from deeprob.geometry.rotation import axis_angle_to_matrix
 from deeprob.geometry.transform import make_transform
@@ -41,7 +42,8 @@ from deeprob.geometry.transform import make_transform
 _MILLIMETRES = 1e-3
 _FILES = ("scene_camera.json", "scene_gt.json", "scene_gt_info.json")
 
-_MASKS = ("mask_visib", "mask")
+BOXES = {"visible": ("mask_visib", "bbox_visib"), "amodal": ("mask", "bbox_obj")}  # folder of masks, field
+_MASKS = tuple(folder for folder, _ in BOXES.values())
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class BopSource(FileSource[BopImage]):
     targets: for each split it names, a targets file (test_targets_bop19.json): only its images are taken.
     class_names: the name of an obj_id; the rest are named obj_000001 and so on. Classes are in order of ids.
     labels: whether there are ground truth poses; the test sets of some challenges keep theirs.
+    boxes: around the `visible` pixels, or `amodal`, around the whole silhouette as far as it lies inside the
+    picture; the second is what BOP's 2-D detection task judges by default.
     A frame's group is its scene; its key `<folder>/<scene>/<im_id>`. Objects that are not seen are left out.
     """
 
@@ -75,10 +79,14 @@ class BopSource(FileSource[BopImage]):
         targets: Mapping[str, str] | None = None,
         class_names: Mapping[int, str] | None = None,
         labels: bool = True,
+        boxes: str = "visible",
         on_bad_sample: OnBadSample = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(root, name, on_bad_sample)
+        if boxes not in BOXES:
+            raise InputError(f"data.source.boxes is {boxes!r}", expected=" or ".join(BOXES))
+        self.box_convention = boxes
         self.models_info = _models_info(self.root)
         self.object_ids = tuple(sorted(self.models_info))
         names = class_names or {}
@@ -99,7 +107,7 @@ class BopSource(FileSource[BopImage]):
         return (item.image, *(item.scene / part for part in parts))
 
     def options(self) -> tuple[object, ...]:
-        return (self.labels,)
+        return self.labels, self.box_convention
 
     def read(self, item: BopImage) -> Frame:
         scene = self._scene(item.scene, self.labels)
@@ -201,7 +209,10 @@ class BopSource(FileSource[BopImage]):
                 read_mask(path, size) if path.parent.is_dir() else None
                 for path in (item.scene / folder / f"{item.im_id:06d}_{index:06d}.png" for folder in _MASKS)
             ]
-            box, fraction = _visible(info, masks[0], size, f"{info_file} image {key} object {index}")
+            place = f"{info_file} image {key} object {index}"
+            box, fraction = _visible(info, masks[0], size, place)
+            if box is not None and self.box_convention == "amodal":
+                box = _box(info, masks[1], "amodal", size, place)
             if box is not None:
                 yield Instance(
                     class_id=self.object_ids.index(obj_id),
@@ -217,27 +228,35 @@ def _visible(
     info: Any, mask: NDArray[np.bool_] | None, size: tuple[int, ...], where: str
 ) -> tuple[NDArray[np.float64] | None, float | None]:
     """Find an object's visible box, None where nothing of it is seen, and its visible fraction."""
-    fraction = box = None
+    fraction = None
     if info is not None:
         info = as_object(info, where, "object")
         if "visib_fract" in info:
             fraction = float(as_numbers([info["visib_fract"]], 1, where, "visib_fract")[0])
             if not 0 <= fraction <= 1:
                 raise InputError(f"visib_fract is {fraction:g}", where=where, expected="0 to 1")
+    if mask is None and fraction == 0:
+        return None, fraction
+    return _box(info, mask, "visible", size, where), fraction
+
+
+def _box(
+    info: Any, mask: NDArray[np.bool_] | None, kind: str, size: tuple[int, ...], where: str
+) -> NDArray[np.float64] | None:
+    """Take a box from its mask, else from its field of scene_gt_info.json; None where it is empty."""
     if mask is not None:
-        return mask_box(mask), fraction
+        return of_mask(mask)
+    folder, name = BOXES[kind]
     if info is None:
-        raise InputError("neither this file nor mask_visib is there", where=where, expected="one of the two")
-    x, y, width, height = as_numbers(field(info, where, "bbox_visib"), 4, where, "bbox_visib")
-    if width >= 0 and height >= 0 and fraction != 0:
-        # x, y and x + width, y + height are the first and the last pixel; boxes end half a pixel further.
-        box = np.array([x - 0.5, y - 0.5, x + width + 0.5, y + height + 0.5])
-        if (box < -1.5).any() or (box > np.array([size[1], size[0]] * 2) + 0.5).any():
-            raise InputError(
-                "bbox_visib lies outside the image", where=where, expected=f"{size[1]} x {size[0]}"
-            )
-        box = box.clip(-0.5, np.array([size[1], size[0]] * 2) - 0.5)
-    return box, fraction
+        raise InputError(f"neither this file nor {folder} is there", where=where, expected="one of the two")
+    values = as_numbers(field(info, where, name), 4, where, name)
+    if (values[2:] < 0).any():
+        return None
+    box, limits = from_span(values), of_image(size)
+    if kind == "visible" and ((box[:2] < limits[:2] - 1).any() or (box[2:] > limits[2:] + 1).any()):
+        raise InputError(f"{name} lies outside the image", where=where, expected=f"{size[1]} x {size[0]}")
+    box = box.clip(np.tile(limits[:2], 2), np.tile(limits[2:], 2))
+    return box if (box[2:] > box[:2]).all() else None
 
 
 def _read_scene(scene: Path, labels: bool) -> tuple[dict[str, Any], Any, Any]:

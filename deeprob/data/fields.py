@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeprob.data.reading import read_text
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import from_edges
 from deeprob.geometry.transform import make_transform
 
 _ROTATION_TOLERANCE = 1e-2  # files keep as few as four digits
@@ -99,7 +100,7 @@ def as_box(value: Any, size: tuple[int, ...], where: object, name: str) -> NDArr
         raise InputError(
             f"{name} [{_join(edges)}] has no area", where=where, expected="left < right, top < bottom"
         )
-    return edges - 0.5
+    return from_edges(edges)
 
 
 def as_transform(

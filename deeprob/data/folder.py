@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.reading import OnBadSample, find_images, list_folder, read_image
 from deeprob.data.source import FileSource
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_image
 
 
 class FolderSource(FileSource[tuple[Path, int]]):
@@ -52,12 +51,11 @@ class FolderSource(FileSource[tuple[Path, int]]):
     def read(self, item: tuple[Path, int]) -> Frame:
         path, class_id = item
         image = read_image(path)
-        box = np.array([-0.5, -0.5, image.shape[1] - 0.5, image.shape[0] - 0.5])
         direct = path.parent.name == self.classes[class_id]
         group = path if direct else path.parent
         return Frame(
             image=image,
-            instances=(Instance(class_id, box),),
+            instances=(Instance(class_id, of_image(image.shape)),),
             source=self.name,
             key=path.relative_to(self.root).as_posix(),
             group=group.relative_to(self.root).as_posix(),

@@ -23,8 +23,9 @@ from deeprob.data.frame import Frame, Instance
 from deeprob.data.props import CLASSES
 from deeprob.data.props_check import STORED, Reading, Seen, check_agreement, some
 from deeprob.data.reading import Frames, OnBadSample, read_image
-from deeprob.data.source import FileSource, mask_box, read_depth, read_mask
+from deeprob.data.source import FileSource, read_depth, read_mask
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_mask
 from deeprob.geometry.camera import make_intrinsics
 from deeprob.geometry.mesh import Mesh, load_mesh, load_vertices
 
@@ -111,7 +112,7 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
         image, depth = self._pictures(item)
         instances = []
         for place, class_id, mask, stored in self._objects(item, image.shape):
-            box = mask_box(mask)
+            box = of_mask(mask)
             if box is None:
                 continue
             T_cam_obj = self.reading.pose(stored)

@@ -28,6 +28,7 @@ class FileSource(ABC, Generic[Item]):
 
     real: bool
     unit = "frame"  # what is independent for statistics: each "frame", or only each "group" of them
+    box_convention = "visible"  # whether a box is around what is seen, or "amodal", what others hide as well
     classes: tuple[str, ...]
     splits: tuple[str, ...]
 
@@ -95,14 +96,6 @@ def same_size(plane: NDArray[np.generic], size: tuple[int, ...], path: Path) -> 
             expected=f"{size[1]} x {size[0]}",
         )
     return plane
-
-
-def mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """Find the box around a mask's pixels, in pixels: float64 (4,); None where it has none."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    return np.array([columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5])
 
 
 def expect_root(root: Path, name: str | None) -> None:

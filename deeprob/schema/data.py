@@ -162,6 +162,7 @@ class BopSettings(FileSourceSettings):
     targets: dict[str, str] | None = None
     class_names: dict[int, str] | None = None
     labels: bool = True
+    boxes: str = "visible"
 
 
 @dataclass

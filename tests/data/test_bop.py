@@ -50,6 +50,25 @@ def test_boxes_without_masks_come_from_the_info_file_and_agree(root: Path) -> No
     np.testing.assert_array_equal(instance.box_xyxy, with_masks)
 
 
+@pytest.mark.parametrize("with_masks", [True, False])
+def test_amodal_boxes_are_around_the_whole_silhouette(root: Path, with_masks: bool) -> None:
+    info = json.loads((root / "train_pbr/000000/scene_gt_info.json").read_text())
+    info["0"][1]["bbox_visib"] = [22, 8, 7, 16]
+    info["0"][0]["bbox_obj"] = [-3, 5, 24, 14]  # hangs out of the picture to the left
+    (root / "train_pbr/000000/scene_gt_info.json").write_text(json.dumps(info))
+    if not with_masks:
+        for folder in ("mask", "mask_visib"):
+            (root / "train_pbr/000000" / folder).rename(root / "train_pbr/000000" / f"no_{folder}")
+    front, behind = BopSource(root, SPLITS, boxes="amodal").frames("train")[0].instances
+    np.testing.assert_array_equal(behind.box_xyxy, [17.5, 7.5, 29.5, 24.5])
+    np.testing.assert_array_equal(front.box_xyxy, [9.5 if with_masks else -0.5, 4.5, 21.5, 19.5])
+
+
+def test_boxes_of_another_kind_are_refused(root: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.source\.boxes is 'full'; expected visible or amodal"):
+        BopSource(root, SPLITS, boxes="full")
+
+
 def test_object_that_is_not_seen_is_left_out(root: Path, readers) -> None:
     path = root / "train_pbr/000000/scene_gt_info.json"
     info = json.loads(path.read_text())

@@ -21,6 +21,10 @@ from deeprob.evaluation.predicted.scores import Judged, entry, units_of
 from deeprob.evaluation.statistics import Difference, Floats, Intervals, bias_corrected
 
 PER_CLASS = ("class_ap", "class_ap50")
+BOXES = {
+    "visible": "around what is visible; BOP's own 2-D detection task takes data.source.boxes=amodal",
+    "amodal": "amodal: around the whole object, also where others hide it",
+}
 MOST_CLASSES = 12  # curves in one figure
 
 
@@ -139,10 +143,19 @@ class BoxJudge:
                 )
             },
             worst=self._worst(ranked, frames, answer),
-            notes=["Crowd regions are no objects here, and what lies on them counts as wrong."]
-            if hasattr(self.source, "category_ids")
-            else [],
+            notes=[*self._of_crowds(), *self._of_boxes()],
         )
+
+    def _of_crowds(self) -> list[str]:
+        """What is said of crowd regions, of a data set that has them."""
+        if not hasattr(self.source, "category_ids"):
+            return []
+        return ["Crowd regions are no objects here, and what lies on them counts as wrong."]
+
+    def _of_boxes(self) -> list[str]:
+        """What is said of the boxes, where they are judged."""
+        told = BOXES[getattr(self.source, "box_convention", "visible")]
+        return [] if self.masks else [f"Boxes are {told}."]
 
     def _per_class(self, scores: RankedScores, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:
         weights = (

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.geometry.boxes import from_pixels, to_edges
 from deeprob.sim.physics import Scene
 from deeprob.sim.render import Rendering
 
@@ -78,4 +79,5 @@ def amodal_mask(rendering: Rendering, instance: int) -> NDArray[np.bool_]:
 
 def edges(row: NDArray[np.int64]) -> list[float]:
     """Left, top, right, bottom edges, counted from the picture's corner, of a row of Rendering.visible."""
-    return [float(row[1]), float(row[2]), float(row[3] + 1), float(row[4] + 1)]
+    found: list[float] = to_edges(from_pixels(row[1:])).tolist()
+    return found

@@ -14,6 +14,7 @@ import numpy as np
 
 from deeprob.data.props import CLASSES
 from deeprob.data.props_pose import OBJECT_IDS
+from deeprob.geometry.boxes import from_pixels, to_span
 from deeprob.geometry.mesh_files import write_obj
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim.export.files import View, depth_steps, edges, mask_picture, put, put_json, put_png
@@ -59,10 +60,8 @@ def write_pose_scene(out: Path, split: str, first: int, views: list[View]) -> An
                     "obj_id": OBJECT_IDS[int(scene.models[i])],
                 }
             )
-            pixels, left, top, right, bottom = (int(value) for value in rendering.visible[i])
-            infos[str(number)].append(
-                {"bbox_visib": [left, top, right - left, bottom - top] if pixels else []}
-            )
+            pixels, *pixel_box = rendering.visible[i]
+            infos[str(number)].append({"bbox_visib": to_span(from_pixels(pixel_box)) if pixels else []})
     return truth, infos
 
 
