@@ -40,6 +40,8 @@ from deeprob.geometry.rotation import axis_angle_to_matrix
 from deeprob.geometry.transform import make_transform
 
 _MILLIMETRES = 1e-3
+_SMALLEST = 2.0  # millimetres across: no object, but one in metres
+_UNITS = 8.0  # a mistaken unit is a factor of 10 or more
 _FILES = ("scene_camera.json", "scene_gt.json", "scene_gt_info.json")
 
 BOXES = {"visible": ("mask_visib", "bbox_visib"), "amodal": ("mask", "bbox_obj")}  # folder of masks, field
@@ -87,7 +89,8 @@ class BopSource(FileSource[BopImage]):
         if boxes not in BOXES:
             raise InputError(f"data.source.boxes is {boxes!r}", expected=" or ".join(BOXES))
         self.box_convention = boxes
-        self.models_info = _models_info(self.root)
+        self._models = _models_file(self.root)
+        self.models_info = _models_info(self._models)
         self.object_ids = tuple(sorted(self.models_info))
         names = class_names or {}
         self.classes = tuple(names.get(obj_id, f"obj_{obj_id:06d}") for obj_id in self.object_ids)
@@ -117,6 +120,8 @@ class BopSource(FileSource[BopImage]):
         camera = as_object(field(scene[0], camera_file, str(item.im_id)), where, "camera")
         depth, depth_path = None, item.scene / "depth" / f"{item.im_id:06d}.png"
         if depth_path.parent.is_dir():
+            if not depth_path.is_file() and depth_path.with_suffix(".tif").is_file():
+                depth_path = depth_path.with_suffix(".tif")  # ITODD
             scale = as_numbers([camera.get("depth_scale", 1.0)], 1, where, "depth_scale")[0]
             depth = read_depth(depth_path, scale * _MILLIMETRES, image.shape)
         return Frame(
@@ -130,10 +135,11 @@ class BopSource(FileSource[BopImage]):
         )
 
     def mesh(self, class_id: int) -> Mesh:
-        """Load the model of a class, in metres."""
-        return load_mesh(
-            self.root / "models" / f"obj_{self.object_ids[class_id]:06d}.ply", scale=_MILLIMETRES
-        )
+        """Load the shape of a class's model, in metres, without its texture."""
+        path = self._models.parent / f"obj_{self.object_ids[class_id]:06d}.ply"
+        mesh = load_mesh(path, scale=_MILLIMETRES, textured=False)
+        _check_unit(mesh, self.models_info[self.object_ids[class_id]], path)
+        return mesh
 
     def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
         """List the transforms that leave a class looking the same: float64 (S, 4, 4), the identity first.
@@ -141,7 +147,7 @@ class BopSource(FileSource[BopImage]):
         The discrete ones of models_info.json, each with `steps` turns about the axis of a continuous one.
         """
         info = self.models_info[self.object_ids[class_id]]
-        where = f"{self.root} models_info.json object {self.object_ids[class_id]}"
+        where = f"{self._models} object {self.object_ids[class_id]}"
         found = [np.eye(4)]
         for values in as_list(info.get("symmetries_discrete", []), where, "symmetries_discrete"):
             T = as_numbers(values, 16, where, "symmetries_discrete").reshape(4, 4)
@@ -269,14 +275,40 @@ def _read_scene(scene: Path, labels: bool) -> tuple[dict[str, Any], Any, Any]:
     )
 
 
-def _models_info(root: Path) -> dict[int, dict[str, Any]]:
-    found = sorted(root.glob("models*/models_info.json"))
+def _models_file(root: Path) -> Path:
+    """Find models_info.json: in models, else models_eval, else the first models_*, as T-LESS has them."""
+    found = sorted(
+        root.glob("models*/models_info.json"),
+        key=lambda path: (path.parent.name != "models", path.parent.name != "models_eval", path),
+    )
     if not found:
         raise InputError("no models/models_info.json, which lists the objects", where=root)
-    entries = as_object(read_json(found[0]), found[0], "the file")
+    return found[0]
+
+
+def _models_info(path: Path) -> dict[int, dict[str, Any]]:
+    entries = as_object(read_json(path), path, "the file")
     if not all(key.isascii() and key.isdigit() for key in entries):
-        raise InputError("a key is no object id", where=found[0], expected="whole numbers")
-    return {int(key): as_object(value, found[0], f"object {key}") for key, value in entries.items()}
+        raise InputError("a key is no object id", where=path, expected="whole numbers")
+    return {int(key): as_object(value, path, f"object {key}") for key, value in entries.items()}
+
+
+def _check_unit(mesh: Mesh, info: dict[str, Any], path: Path) -> None:
+    """Raise InputError for a model in metres, of which no pose would be found right, and no error be told."""
+    across = float(np.linalg.norm(mesh.extents)) / _MILLIMETRES
+    diameter = info.get("diameter")
+    if across < _SMALLEST:
+        raise InputError(
+            f"the model is {across:.3g} mm across",
+            where=path,
+            fix="in metres? BOP's models are in millimetres",
+        )
+    if isinstance(diameter, (int, float)) and not across / _UNITS < diameter < across * _UNITS:
+        raise InputError(
+            f"the diameter is {diameter:.3g} mm, but the model {across:.3g} mm across",
+            where=f"{path.parent / 'models_info.json'} object {int(path.stem.removeprefix('obj_'))}",
+            fix="both are in millimetres",
+        )
 
 
 def _only_targets(items: list[BopImage], path: Path) -> list[BopImage]:

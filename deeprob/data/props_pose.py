@@ -130,12 +130,12 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
         return Frame(image, tuple(instances), self.name, key, split, K, depth)
 
     def mesh(self, class_id: int) -> Mesh:
-        """Load the model of a class, in metres."""
+        """Load the shape of a class's model, in metres, without its texture."""
         path = self._model(class_id)
         if path is None:
             name = f"{OBJECT_IDS[class_id]}_{CLASSES[class_id]}"
             raise InputError(f"no model {name}", where=self.root / "model")
-        return load_mesh(path, scale=self.reading.model_scale)
+        return load_mesh(path, scale=self.reading.model_scale, textured=False)
 
     def _model(self, class_id: int) -> Path | None:
         folders = sorted((self.root / "model").glob(f"{OBJECT_IDS[class_id]}_*"))

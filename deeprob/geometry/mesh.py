@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.errors import InputError
+from deeprob.geometry.mesh_parts import read_parts
 from deeprob.geometry.surface import corner_normals, face_normals, orientation
 
 MESH_SUFFIXES = (".obj", ".ply", ".stl")
@@ -111,14 +112,13 @@ def join_meshes(meshes: list[Mesh]) -> Mesh:
     )
 
 
-def load_mesh(path: Path, scale: float = 1.0) -> Mesh:
+def load_mesh(path: Path, scale: float = 1.0, textured: bool = True) -> Mesh:
     """Read an OBJ, PLY or STL file; coordinates are multiplied by `scale`.
 
-    Raises InputError, naming the file, where it is missing or unreadable, has no faces, refers to vertices
-    that are not there, holds a coordinate that is not finite, or names a texture that does not exist.
+    textured=False leaves pictures out, and they may be missing. Raises InputError, naming the file, where it
+    is missing or unreadable, has no faces, refers to vertices that are not there, holds a coordinate that is
+    not finite, or names a texture that does not exist.
     """
-    import trimesh
-
     if path.suffix.lower() not in MESH_SUFFIXES:
         raise InputError(
             f"no mesh format that can be read ({path.suffix or 'no suffix'})",
@@ -127,18 +127,7 @@ def load_mesh(path: Path, scale: float = 1.0) -> Mesh:
         )
     if not path.is_file():
         raise InputError("no such mesh file", where=path)
-    if path.suffix.lower() == ".obj":
-        _check_textures(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scene = trimesh.load_scene(path, process=False)
-            parts = [_part(geometry) for geometry in scene.geometry.values() if hasattr(geometry, "faces")]
-    except Exception as error:  # trimesh raises whatever its parsers stumble over
-        raise InputError(
-            f"the mesh cannot be read ({error})", where=path, expected="a valid OBJ, PLY or STL file"
-        ) from error
-    parts = [(vertices * scale, *rest) for vertices, *rest in parts]
+    parts = [(vertices * scale, *rest) for vertices, *rest in read_parts(path, textured)]
     return _assemble(parts, path)
 
 
@@ -160,48 +149,6 @@ def load_vertices(path: Path) -> NDArray[np.float64]:
     if not len(vertices) or not np.isfinite(vertices).all():
         raise InputError("a mesh without vertices, or not finite ones", where=path)
     return vertices
-
-
-def _part(geometry: Any) -> tuple[Any, ...]:
-    """Vertices, faces, corner colours, corner uv or None, texture or None of a trimesh geometry."""
-    vertices, faces = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces)
-    visual = geometry.visual
-    material = getattr(visual, "material", None)
-    uv, texture = getattr(visual, "uv", None), None
-    colors = np.full((len(faces), 3, 3), 0.7, np.float32)
-    if material is not None:
-        image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
-        if image is not None and uv is not None and max(image.size) > 2:
-            texture = np.asarray(image.convert("RGB"), np.uint8)
-            colors[:] = 1.0
-        else:
-            colors[:] = np.asarray(material.main_color[:3], np.float32) / 255
-    elif visual.kind == "vertex":
-        colors = np.asarray(visual.vertex_colors[:, :3], np.float32)[faces] / 255
-    elif visual.kind == "face":
-        colors[:] = np.asarray(visual.face_colors[:, None, :3], np.float32) / 255
-    corner_uv = np.asarray(uv, np.float32)[faces] if texture is not None else None
-    return vertices, faces, colors, corner_uv, texture
-
-
-def _check_textures(path: Path) -> None:
-    """Raise InputError where a material library of this OBJ names a picture that is not there."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    libraries = [
-        line.split(maxsplit=1)[1].strip() for line in text.splitlines() if line.startswith("mtllib ")
-    ]
-    for library in libraries:
-        material = path.parent / library
-        if not material.is_file():
-            continue  # common in files from the net, and harmless: the mesh is drawn grey
-        for line in material.read_text(encoding="utf-8", errors="replace").splitlines():
-            words = line.split()
-            if len(words) >= 2 and words[0] == "map_Kd" and not (path.parent / words[-1]).is_file():
-                raise InputError(
-                    f"the texture {words[-1]} does not exist",
-                    where=f"{material}: map_Kd",
-                    fix="put the picture beside the mesh, or delete that line",
-                )
 
 
 def _assemble(parts: list[tuple[Any, ...]], where: object) -> Mesh:
