@@ -112,27 +112,34 @@ def _listed(argument: str) -> str:
 
 
 def _say_origins(settings: SimSettings) -> None:
-    """Warn of objects whose origin lies far outside them."""
+    """Warn of objects whose origin lies far outside them, and of files that are not read."""
     if settings.objects.folder in ("everyday", "random_urdfs"):
         return
     from deeprob.sim.folder import check_origin
+    from deeprob.sim.object_files import passed_over
     from deeprob.sim.objects import load_objects
 
-    for model in load_objects(settings.objects):
-        line = check_origin(model)
-        if line:
-            print(f"warning: {line}", file=sys.stderr)
+    models = load_objects(settings.objects)
+    lines = [check_origin(model) for model in models]
+    lines.append(passed_over(Path(settings.objects.folder).expanduser(), [model.path for model in models]))
+    for line in filter(None, lines):
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def _short(path: Path) -> str:
+    """The end of a path that tells an object's files apart."""
+    return "/".join(path.parts[-3:])
 
 
 def _show_objects(settings: SimSettings) -> None:
-    """Print what the objects are: names, sizes, faces, symmetries."""
+    """Print what the objects are: names, sizes, faces, symmetries, files."""
     from rich.console import Console
     from rich.table import Table
 
     from deeprob.sim.objects import load_objects
 
     table = Table()
-    for column in ("class", "name", "size in cm", "faces", "closed", "symmetries"):
+    for column in ("class", "name", "size in cm", "faces", "closed", "symmetries", "file"):
         table.add_column(column)
     for number, model in enumerate(load_objects(settings.objects)):
         size = " x ".join(f"{100 * side:.1f}" for side in model.mesh.extents)
@@ -140,5 +147,6 @@ def _show_objects(settings: SimSettings) -> None:
             f"{len(model.symmetries.discrete)} discrete, {len(model.symmetries.continuous)} continuous"
         )
         closed = "yes" if model.mesh.closed else "no"
-        table.add_row(str(number), model.name, size, str(len(model.mesh.faces)), closed, symmetries)
+        faces = str(len(model.mesh.faces))
+        table.add_row(str(number), model.name, size, faces, closed, symmetries, _short(model.path))
     Console().print(table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import MESH_SUFFIXES, Mesh, load_mesh
 from deeprob.geometry.transform import make_transform
+from deeprob.sim.object_files import find_objects, passed_over
 from deeprob.sim.objects import ObjectModel, Symmetries
 from deeprob.sim.settings import ObjectSettings
 from deeprob.sim.urdf import load_urdf
@@ -26,9 +26,10 @@ _BOP = 1e-3
 def folder_files(folder: Path) -> dict[str, Path]:
     """Name -> file of every object in a folder, in order of the names.
 
-    An object is a file (its name is the file's), or a folder that holds one mesh or URDF (its name is the
-    folder's, as in PROPS, `14_mug/textured_simple.obj` is mug). A mesh that a URDF there is made of is no
-    object. Raises InputError where there is none.
+    An object is a file (its name is the file's), or a folder that holds a mesh or URDF (its name is the
+    folder's, as in PROPS, `14_mug/textured_simple.obj` is mug), itself or one folder deeper. Of several forms
+    of one object that with a texture is taken. A mesh that a URDF there is made of is no object. Raises
+    InputError where there is none.
     """
     if folder.is_file() and folder.suffix.lower() in (*MESH_SUFFIXES, ".urdf"):
         return {folder.stem: folder}
@@ -38,17 +39,14 @@ def folder_files(folder: Path) -> dict[str, Path]:
             where=f"sim.objects.folder={folder}",
             expected="everyday, random_urdfs, or a folder with OBJ, PLY, STL or URDF files",
         )
-    parts = _parts_of_urdfs(folder)
-    files = {path.stem: path for path in sorted(folder.iterdir()) if _is_object(path) and path not in parts}
+    files = find_objects(folder)
     if not files:
-        for inner in sorted((path for path in folder.iterdir() if path.is_dir()), key=_props_order):
-            found = sorted(path for path in inner.iterdir() if _is_object(path))
-            if found:
-                urdfs = [path for path in found if path.suffix.lower() == ".urdf"]
-                number, _, name = inner.name.partition("_")
-                files[name if number.isdigit() and name else inner.name] = (urdfs or found)[0]
-    if not files:
-        raise InputError("the folder holds no object", where=folder, expected="OBJ, PLY, STL or URDF files")
+        told = passed_over(folder, ())
+        raise InputError(
+            "the folder holds no object" + (f"; {told}" if told else ""),
+            where=folder,
+            expected="OBJ, PLY, STL or URDF files",
+        )
     named = {_class_name(name, path): path for name, path in files.items()}
     if len(named) < len(files):
         raise InputError("two objects have the same name", where=folder, expected="a name for each object")
@@ -65,24 +63,6 @@ def _class_name(name: str, path: Path) -> str:
         except (ValueError, AttributeError) as error:
             raise InputError(f"no names can be read ({error})", where=names) from error
     return str(_description(path.parent, name).get("name", name))
-
-
-def _parts_of_urdfs(folder: Path) -> set[Path]:
-    """The meshes beside URDFs that these are made of: parts of objects, no objects."""
-    parts = set()
-    for path in folder.glob("*.urdf"):
-        names = re.findall(r'filename\s*=\s*"([^"]+)"', path.read_text(encoding="utf-8", errors="replace"))
-        parts |= {folder / name.removeprefix("package://").removeprefix("./") for name in names}
-    return parts
-
-
-def _is_object(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in (*MESH_SUFFIXES, ".urdf")
-
-
-def _props_order(path: Path) -> tuple[int, str]:
-    number = path.name.partition("_")[0]
-    return (int(number), path.name) if number.isdigit() else (1 << 30, path.name)
 
 
 def load_file(name: str, path: Path, settings: ObjectSettings) -> ObjectModel:

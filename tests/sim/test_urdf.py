@@ -60,6 +60,7 @@ def test_a_urdf_lies_where_pybullet_draws_it(name, scale):
 
 URDF = """<robot name="r"><link name="a"><inertial><mass value="1"/>
 <inertia ixx="1" ixy="0" ixz="0" iyy="1" iyz="0" izz="1"/></inertial>{}</link></robot>"""
+NOTHING = ("<sphere radius='0'/>", "<box size='0 0 0'/>", "<cylinder radius='0' length='0'/>")
 VISUAL = "<visual><origin xyz='0.1 0 0'/><geometry>{}</geometry></visual>"
 
 
@@ -132,3 +133,32 @@ def test_a_mesh_scaled_to_nothing_is_refused(tmp_path):
     )
     with pytest.raises(InputError, match=r"a\.urdf: w\.obj is scaled by 1 0 1"):
         load_urdf(tmp_path / "a.urdf")
+
+
+def test_a_mesh_of_a_package_is_found_in_a_folder_above(tmp_path):
+    wedge_folder = tmp_path / "shop" / "meshes"
+    wedge_folder.mkdir(parents=True)
+    wedge(wedge_folder / "w.obj")
+    path = tmp_path / "shop" / "urdf" / "a.urdf"
+    path.parent.mkdir()
+    path.write_text(URDF.format(VISUAL.format("<mesh filename='package://shop/meshes/w.obj'/>")))
+    np.testing.assert_allclose(load_urdf(path).extents, [0.1, 0.06, 0.08])
+
+
+@pytest.mark.parametrize("name", ["gone.obj", "package://a_rather_long_description/meshes/visual/gone.obj"])
+def test_a_missing_mesh_is_named(tmp_path, name):
+    path = tmp_path / "a.urdf"
+    path.write_text(URDF.format(VISUAL.format(f"<mesh filename='{name}'/>")))
+    with pytest.raises(
+        InputError, match=rf"a\.urdf: no file {name.removeprefix('package://')}, which it names"
+    ):
+        load_urdf(path)
+
+
+def test_a_solid_without_size_is_no_visual(tmp_path):
+    path = tmp_path / "a.urdf"
+    path.write_text(URDF.format("".join(VISUAL.format(solid) for solid in NOTHING)))
+    with pytest.raises(InputError, match="has no visual shape"):
+        load_urdf(path)
+    path.write_text(URDF.format("".join(VISUAL.format(s) for s in (*NOTHING, "<box size='0.1 0.2 0.3'/>"))))
+    np.testing.assert_allclose(load_urdf(path).extents, [0.1, 0.2, 0.3])
