@@ -112,7 +112,9 @@ def show_clouds(source: PointsSource, sheet: Path | None = None) -> int:
     console.print(table)
     for line in source.skipped:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
-    if sheet is not None:
+    if sheet is not None and not drawn:
+        console.print("no sheet: not one cloud can be read")
+    elif sheet is not None:
         from deeprob.data.cloud_sheet import cloud_sheet
         from deeprob.data.inspect import write_sheet
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -94,6 +95,11 @@ class BopSource(FileSource[BopImage]):
         self.object_ids = tuple(sorted(self.models_info))
         names = class_names or {}
         self.classes = tuple(names.get(obj_id, f"obj_{obj_id:06d}") for obj_id in self.object_ids)
+        twice = [name for name, count in Counter(self.classes).items() if count > 1]
+        if twice:
+            raise InputError(
+                f"data.source.class_names gives {twice[0]!r} to two objects", expected="a name for each"
+            )
         self.labels = labels
         self.splits = tuple(splits)
         self._items = {split: self._list(split, patterns) for split, patterns in splits.items()}

@@ -5,6 +5,7 @@ Format: https://cocodataset.org/#format-data. A box is [x, y, width, height], pi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from deeprob.data.fields import (
     as_box,
+    as_flag,
     as_int,
     as_list,
     as_numbers,
@@ -35,6 +37,7 @@ class CocoImage:
     """One image of a split, and its annotations as the file has them."""
 
     labels: Path
+    folder: Path
     path: Path
     image_id: int
     size: tuple[int, int]
@@ -44,9 +47,10 @@ class CocoImage:
 class CocoSource(FileSource[CocoImage]):
     """Images with boxes and masks.
 
-    annotations: for each split its JSON file, relative to root. images: for each split its folder of images,
-    relative to root; a split not named has them in root. Regions with iscrowd become the frame's crowds.
-    The classes are the categories in order of their ids, the same in every split's file.
+    annotations: for each split its JSON file, relative to root or absolute. images: for each split its folder
+    of images, likewise; a split not named has them in root. Regions with iscrowd become the frame's crowds.
+    The classes are the categories in order of their ids, the same in every split's file; where two have one
+    name, their ids are part of it.
     """
 
     def __init__(
@@ -97,9 +101,10 @@ class CocoSource(FileSource[CocoImage]):
             mask = None
             if entry.get("segmentation"):
                 mask = decode_mask(entry["segmentation"], item.size, where)
-            kind = crowds if entry.get("iscrowd") else instances
+            kind = crowds if as_flag(entry.get("iscrowd"), where, "iscrowd") else instances
             kind.append(Instance(self.category_ids.index(category), box, mask))
-        key = item.path.relative_to(self.root).as_posix()
+        inside = item.path.is_relative_to(self.root)
+        key = item.path.relative_to(self.root if inside else item.folder).as_posix()
         return Frame(image, tuple(instances), self.name, key, group=key, crowds=tuple(crowds))
 
 
@@ -166,7 +171,9 @@ def _categories(content: dict[str, Any], path: Path) -> tuple[tuple[int, ...], t
         named[category] = as_text(field(entry, where, "name"), where, "name")
     if not named:
         raise InputError("no categories", where=path)
-    return tuple(sorted(named)), tuple(named[category] for category in sorted(named))
+    times = Counter(named.values())
+    ids = tuple(sorted(named))
+    return ids, tuple(named[i] if times[named[i]] == 1 else f"{named[i]} ({i})" for i in ids)
 
 
 def _images(content: dict[str, Any], path: Path, folder: Path) -> list[CocoImage]:
@@ -194,7 +201,7 @@ def _images(content: dict[str, Any], path: Path, folder: Path) -> list[CocoImage
             folder, as_text(field(entry, where, "file_name"), where, "file_name"), where, "file_name"
         )
         images[image_id] = CocoImage(
-            path, file, image_id, (height, width), tuple(annotations.pop(image_id, ()))
+            path, folder, file, image_id, (height, width), tuple(annotations.pop(image_id, ()))
         )
     if annotations:
         lost = min(annotations)

@@ -62,6 +62,14 @@ def as_int(value: Any, where: object, name: str) -> int:
     return value
 
 
+def as_flag(value: Any, where: object, name: str) -> bool:
+    """Check that a value says yes or no: true, 1, "1" or false, 0, "0"; None, as a field left out, is no."""
+    choices = {"true": True, "1": True, "false": False, "0": False, "none": False}
+    if not isinstance(value, (bool, int, str, type(None))) or str(value).lower() not in choices:
+        raise InputError(f"{name} is {_show(value)}", where=where, expected="0 or 1")
+    return choices[str(value).lower()]
+
+
 def field(value: dict[str, Any], where: object, name: str) -> Any:
     """Take a field of a JSON object that must be there."""
     if name not in value:

@@ -36,6 +36,11 @@ def test_frame_holds_every_label_in_metres(root: Path) -> None:
     assert behind.visible_fraction == pytest.approx(behind.mask.sum() / behind.amodal_mask.sum())
 
 
+def test_one_name_for_two_objects_is_refused(root: Path) -> None:
+    with pytest.raises(InputError, match="class_names gives 'mug' to two objects"):
+        BopSource(root, SPLITS, class_names={1: "mug", 5: "mug"})
+
+
 def test_projected_origin_lies_where_the_pose_says(root: Path) -> None:
     frame = BopSource(root, SPLITS).frames("train")[0]
     pose = frame.instances[0].T_cam_obj

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,46 @@ def test_crowds_are_no_objects(source: CocoSource) -> None:
     assert [i.class_id for i in frame.instances] == [0]
     assert [i.class_id for i in frame.crowds] == [1]
     assert frame.crowds[0].mask.any()
+
+
+@pytest.mark.parametrize(
+    ("value", "is_crowd"), [("0", False), (False, False), (None, False), ("1", True), (True, True)]
+)
+def test_a_crowd_is_what_says_so_however_it_is_written(source: CocoSource, value, is_crowd: bool) -> None:
+    item = source.items("train")[0]
+    item.annotations[0][1]["iscrowd"] = value
+    frame = source.read(item)
+    assert (len(frame.instances), len(frame.crowds)) == ((1, 1) if is_crowd else (2, 0))
+
+
+@pytest.mark.parametrize("value", ["no", 2, -1, [], 0.5])
+def test_a_crowd_flag_that_means_nothing_is_refused(source: CocoSource, value) -> None:
+    item = source.items("train")[0]
+    item.annotations[0][1]["iscrowd"] = value
+    with pytest.raises(InputError, match=r"annotation 0: iscrowd is .*; expected 0 or 1"):
+        source.read(item)
+
+
+def edit(root: Path, change) -> None:
+    content = json.loads((root / "train.json").read_text())
+    change(content)
+    (root / "train.json").write_text(json.dumps(content))
+
+
+def test_two_categories_of_one_name_stay_two(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path / "set")
+    edit(tmp_path / "set", lambda content: content["categories"][0].update(name="ball"))
+    source = readers["coco"].open(tmp_path / "set")
+    assert source.classes == ("ball (3)", "ball (7)")
+    assert [i.class_id for i in source.frames("train")[0].instances] == [1, 0]
+
+
+def test_images_may_lie_in_an_absolute_folder(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path / "set")
+    (tmp_path / "set/images").rename(tmp_path / "elsewhere")
+    images = {"train": str(tmp_path / "elsewhere")}
+    source = CocoSource(tmp_path / "set", {"train": str(tmp_path / "set/train.json")}, images)
+    assert [frame.key for frame in source.frames("train")] == [f"bild {n}ä.png" for n in range(4)]
 
 
 def test_annotation_without_segmentation_has_no_mask(source: CocoSource) -> None:
