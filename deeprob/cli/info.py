@@ -87,6 +87,8 @@ def show_data(cfg: DictConfig) -> int:
     bad = [line for summary in summaries.values() for line in summary.bad]
     for line in bad:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
+    for line in getattr(source, "passed_over", ()):
+        console.print(f"note  {line}", highlight=False, soft_wrap=True, markup=False)
     if sheet is not None:
         console.print(f"sheet  {sheet}", highlight=False, soft_wrap=True)
     return 1 if bad else 0

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from deeprob.data.fields import (
 )
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, list_folder, read_image
-from deeprob.data.source import FileSource, read_depth, read_mask
+from deeprob.data.source import FileSource, NoSplitError, read_depth, read_mask
 from deeprob.errors import InputError
 from deeprob.geometry.boxes import from_span, of_image, of_mask
 from deeprob.geometry.mesh import Mesh, load_mesh
@@ -73,6 +73,10 @@ class BopSource(FileSource[BopImage]):
     A frame's group is its scene; its key `<folder>/<scene>/<im_id>`. Objects that are not seen are left out.
     """
 
+    default_splits: ClassVar = {
+        "train": (["train*/*"], ["train_pbr/*"]),
+        "test": (["test*/*"], ["test/*"]),
+    }
     unit = "group"  # the images of a scene are a video, or views of one pile of objects
 
     def __init__(
@@ -101,9 +105,11 @@ class BopSource(FileSource[BopImage]):
                 f"data.source.class_names gives {twice[0]!r} to two objects", expected="a name for each"
             )
         self.labels = labels
-        self.splits = tuple(splits)
-        self._items = {split: self._list(split, patterns) for split, patterns in splits.items()}
+        self._items = self.gather(splits, lambda split: self._list(split, splits[split]))
+        self.splits = tuple(self._items)
         for split, file in (targets or {}).items():
+            if split in splits and split not in self.splits:
+                continue  # a default split that this set lacks
             self.check_split(split)
             self._items[split] = _only_targets(self._items[split], self.root / file)
         self._scene = functools.lru_cache(maxsize=16)(_read_scene)
@@ -191,7 +197,7 @@ class BopSource(FileSource[BopImage]):
                     )
             items += [BopImage(scene, path) for path in paths]
         if not items:
-            raise InputError(
+            raise NoSplitError(
                 f"split {split!r} has no images", where=self.root, expected=f"scenes {list(patterns)}"
             )
         return items

@@ -11,10 +11,11 @@ Format: https://pjreddie.com/darknet/yolo/
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -23,7 +24,7 @@ from deeprob.data.coco import decode_mask
 from deeprob.data.fields import as_box
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, find_images, read_image, read_text
-from deeprob.data.source import FileSource
+from deeprob.data.source import FileSource, NoSplitError
 from deeprob.errors import InputError
 
 _BOX = ("cx", "cy", "w", "h")
@@ -37,15 +38,21 @@ class DarknetSource(FileSource[Path]):
     splits: for each split, patterns over the images' folders relative to root, such as ["2019*", "2022*"].
     names_file: class names, one a line, or a data.yaml with `names`; relative to root. `kpt_shape` in it, or
     in a data.yaml that lies in root, says that lines hold keypoints.
+    missing_labels: an image without a label file is an `error`, or `empty`: it shows no object.
+    clip_boxes: cut boxes that lie farther than a pixel outside the image, in place of refusing them.
     A frame's group is its folder (the recording session); its key is the image's path relative to root.
     Raises InputError where root or the names file is missing, a split matches no image, or two share one.
     """
+
+    default_splits: ClassVar = {s: ([f"{s}*", f"images/{s}*"],) for s in ("train", "val")}
 
     def __init__(
         self,
         root: Path,
         splits: Mapping[str, Sequence[str]],
         names_file: str = "obj.names",
+        missing_labels: str = "error",
+        clip_boxes: bool = False,
         on_bad_sample: OnBadSample = "error",
         name: str | None = None,
     ) -> None:
@@ -54,8 +61,14 @@ class DarknetSource(FileSource[Path]):
         self.classes = _read_names(names)
         layout = names if names.suffix in _YAML else self.root / "data.yaml"
         self.keypoints = _read_keypoints(layout) if layout.is_file() else None
-        self.splits = tuple(splits)
-        self._images = _split_by_folder(self.root, splits)
+        if missing_labels not in ("error", "empty"):
+            raise InputError(f"data.source.missing_labels is {missing_labels!r}", expected="error or empty")
+        self.missing_labels, self.clip_boxes = missing_labels, clip_boxes
+        unread: list[Path] = []
+        folders = _by_folder(self.root, unread)
+        self.pass_over(unread)
+        self._images = self.gather(splits, lambda split: _matching(folders, split, splits, self.root))
+        self.splits = tuple(self._images)
 
     def items(self, split: str) -> list[Path]:
         return self._images[split]
@@ -64,17 +77,17 @@ class DarknetSource(FileSource[Path]):
         return item, label_path(item)
 
     def options(self) -> tuple[object, ...]:
-        return (self.keypoints,)
+        return self.keypoints, self.missing_labels, self.clip_boxes
 
     def read(self, item: Path) -> Frame:
-        lines = read_text(label_path(item)).splitlines()
+        lines = self._lines(label_path(item))
         image = read_image(item)
         instances = []
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 where = f"{label_path(item)} line {number}"
                 fields = _fields(line, where, len(self.classes), self.keypoints)
-                instances.append(_instance(*fields, image.shape[:2], where))
+                instances.append(_instance(*fields, image.shape[:2], where, self.clip_boxes))
         relative = item.relative_to(self.root)
         return Frame(
             image=image,
@@ -83,6 +96,19 @@ class DarknetSource(FileSource[Path]):
             key=relative.as_posix(),
             group=relative.parent.as_posix(),
         )
+
+    def _lines(self, path: Path) -> list[str]:
+        """Read the lines of a label file, which may be missing where the option says so."""
+        if not os.path.lexists(path):
+            if self.missing_labels == "empty":
+                return []
+            raise InputError(
+                "no such file",
+                where=path,
+                expected="a line for each object, or nothing in it",
+                fix="data.source.missing_labels=empty takes images without a file as images without objects",
+            )
+        return read_text(path).splitlines()
 
 
 def label_path(image: Path) -> Path:
@@ -95,33 +121,35 @@ def label_path(image: Path) -> Path:
     return beside
 
 
-def _split_by_folder(root: Path, splits: Mapping[str, Sequence[str]]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {split: [] for split in splits}
-    folders: dict[str, str | None] = {}  # each folder's split, decided once
-    total = 0
-    for image in find_images(root):
-        total += 1
-        folder = image.parent.relative_to(root).as_posix()
-        if folder not in folders:
-            matches = [s for s, patterns in splits.items() if any(fnmatchcase(folder, p) for p in patterns)]
-            if len(matches) > 1:
-                raise InputError(f"folder {folder} is in the splits {' and '.join(matches)}", where=root)
-            folders[folder] = matches[0] if matches else None
-        split = folders[folder]
-        if split is not None:
-            found[split].append(image)
-    if total == 0:
+def _by_folder(root: Path, unread: list[Path]) -> dict[str, list[Path]]:
+    """Find the images of each folder, named relative to root."""
+    found: dict[str, list[Path]] = {}
+    for image in find_images(root, unread):
+        found.setdefault(image.parent.relative_to(root).as_posix(), []).append(image)
+    if not found:
         raise InputError(
             "no images in this folder", where=root, expected=f"files {', '.join(IMAGE_SUFFIXES)}"
         )
-    for split, images in found.items():
-        if not images:
-            raise InputError(
-                f"split {split!r} matches no folder with images",
-                where=root,
-                expected=f"patterns over {', '.join(sorted(folders)[:5])}, got {list(splits[split])}",
-            )
     return found
+
+
+def _matching(
+    folders: Mapping[str, list[Path]], split: str, splits: Mapping[str, Sequence[str]], root: Path
+) -> list[Path]:
+    """List the images of the folders that a split's patterns match, and no other's."""
+    images = []
+    for folder, of_folder in folders.items():
+        matches = [s for s, patterns in splits.items() if any(fnmatchcase(folder, p) for p in patterns)]
+        if len(matches) > 1:
+            raise InputError(f"folder {folder} is in the splits {' and '.join(matches)}", where=root)
+        images += of_folder if matches == [split] else []
+    if not images:
+        raise NoSplitError(
+            f"split {split!r} matches no folder with images",
+            where=root,
+            expected=f"patterns over {', '.join(sorted(folders)[:5])}, got {list(splits[split])}",
+        )
+    return images
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
@@ -205,7 +233,7 @@ def _fields(
 
 
 def _instance(
-    class_id: int, values: list[float], is_polygon: bool, size: tuple[int, ...], where: str
+    class_id: int, values: list[float], is_polygon: bool, size: tuple[int, ...], where: str, clip: bool
 ) -> Instance:
     """Make the box, and of a polygon the mask, of a line's values."""
     height, width = size
@@ -213,6 +241,6 @@ def _instance(
     if not is_polygon:
         corners = corners[0] + [[-0.5], [0.5]] * corners[1]
     corners *= (width, height)
-    box = as_box([*corners.min(0).tolist(), *corners.max(0).tolist()], size, where, "box")
-    mask = decode_mask([corners.ravel().tolist()], (height, width), where) if is_polygon else None
+    box = as_box([*corners.min(0).tolist(), *corners.max(0).tolist()], size, where, "box", clip)
+    mask = decode_mask([corners.ravel().tolist()], (height, width), where, clip) if is_polygon else None
     return Instance(class_id=class_id, box_xyxy=box, mask=mask)

@@ -21,6 +21,7 @@ from deeprob.errors import InputError
 
 OnBadSample = Literal["error", "skip"]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
 MAX_PIXELS = 2**27  # a larger header is a mistake or an attack: decoding it would take gigabytes
 
 _JPEG_MARKER = re.compile(
@@ -158,17 +159,26 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_plane(path: Path) -> Pixels:
-    """Decode a one-channel image (depth, mask) as it is stored: uint8 or uint16 (H, W). Raises InputError."""
+    """Decode a one-channel image (depth, mask, labels) as it is stored: uint8 or uint16 (H, W).
+
+    Of a PNG with a palette these are the indices, as labelme and VOC write label maps; of colours that are
+    all grey, the grey. Raises InputError.
+    """
     image = _decode(path, cv2.IMREAD_UNCHANGED)
+    if image.ndim == 3 and _has_palette(path):
+        return _palette_indices(path)
+    if image.ndim == 3 and (image[..., :1] == image[..., :3]).all():
+        return np.ascontiguousarray(image[..., 0])
     if image.ndim != 2:
         raise InputError(f"image of {image.shape[2]} channels", where=path, expected="one channel")
     return image
 
 
-def find_images(root: Path) -> Iterator[Path]:
+def find_images(root: Path, unread: list[Path] | None = None) -> Iterator[Path]:
     """Find every image under `root` in sorted order; links to folders are followed, once.
 
-    What is no part of a data set is passed over: `is_litter`.
+    What is no part of a data set is passed over: `is_litter`. Pictures of kinds that are not read are added
+    to `unread`.
     """
     visited: set[str] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
@@ -179,8 +189,12 @@ def find_images(root: Path) -> Iterator[Path]:
         visited.add(real)
         subfolders[:] = sorted(name for name in subfolders if not is_litter(name))
         for file in sorted(files):
-            if file.lower().endswith(IMAGE_SUFFIXES) and not is_litter(file):
+            if is_litter(file):
+                continue
+            if file.lower().endswith(IMAGE_SUFFIXES):
                 yield Path(folder, file)
+            elif unread is not None and file.lower().endswith(UNREAD_SUFFIXES):
+                unread.append(Path(folder, file))
 
 
 def is_litter(name: str) -> bool:
@@ -245,6 +259,47 @@ def _decode(path: Path, flags: int) -> Pixels:
     if image is None:
         raise InputError("cannot be decoded", where=path, expected="a whole image file")
     return image
+
+
+def exif_turns(path: Path) -> bool:
+    """Whether EXIF says that an image is to be turned by 90 degrees: its file's width is its height."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.getexif().get(0x0112) in (5, 6, 7, 8)
+    except Exception:  # a decoder raises whatever it stumbles over; what is broken is told elsewhere
+        return False
+
+
+def wrong_size(found: tuple[int, ...], size: tuple[int, int], path: Path, labels: str) -> InputError:
+    """The line of an image that is not as large as its labels say; found, size: (H, W, ...)."""
+    turned = found[:2] == size[::-1] and exif_turns(path)
+    return InputError(
+        f"image of {found[1]} x {found[0]} pixels",
+        where=path,
+        expected=f"{size[1]} x {size[0]}, as {labels} says",
+        fix="its EXIF orientation turns it, and the labels are of the image before: remove that tag"
+        if turned
+        else None,
+    )
+
+
+def _has_palette(path: Path) -> bool:
+    """Whether a PNG stores indices into a palette: colour type 3 in its header."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    return head.startswith(_PNG_START) and head[25:26] == b"\x03"
+
+
+def _palette_indices(path: Path) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image, np.uint8)
+    except Exception as error:  # a decoder raises whatever it stumbles over
+        raise InputError(f"cannot be decoded ({error})", where=path) from None
 
 
 def _check_size(width: int, height: int, path: Path) -> None:

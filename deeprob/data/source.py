@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ VERSION = 2  # counted up where a reader makes something else of the same files:
 RENDERED = "render.json"  # what `deeprob render` leaves in a folder: its pictures are simulated
 
 
+class NoSplitError(InputError):
+    """What a split is made of is not there."""
+
+
 class FileSource(ABC, Generic[Item]):
     """A Source over files below `root`: lists the items of a split, and reads each when it is asked for.
 
@@ -29,6 +33,8 @@ class FileSource(ABC, Generic[Item]):
     real: bool
     unit = "frame"  # what is independent for statistics: each "frame", or only each "group" of them
     box_convention = "visible"  # whether a box is around what is seen, or "amodal", what others hide as well
+    # split -> the values that the configs give it: some of these may be lacking, none that a user asks for
+    default_splits: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     classes: tuple[str, ...]
     splits: tuple[str, ...]
 
@@ -39,6 +45,7 @@ class FileSource(ABC, Generic[Item]):
             raise InputError(f"data.source.on_bad_sample is {on_bad_sample!r}", expected="error or skip")
         self.on_bad_sample = on_bad_sample
         self.skipped: list[str] = []
+        self.passed_over: list[str] = []  # a line for pictures of kinds that are not read
         self.real = not (self.root / RENDERED).is_file()
         expect_root(self.root, name)
 
@@ -67,6 +74,33 @@ class FileSource(ABC, Generic[Item]):
         self.check_split(split)
         paths = dict.fromkeys(path for item in self.items(split) for path in self.files(item))
         return fingerprint(type(self).__name__, VERSION, self.classes, self.options(), *paths)
+
+    def gather(self, splits: Mapping[str, Any], find: Callable[[str], list[Item]]) -> dict[str, list[Item]]:
+        """Find the items of each split; those of a default one that is not there are left out.
+
+        find: raises NoSplitError where the split is not there.
+        """
+        found: dict[str, list[Item]] = {}
+        absent: list[NoSplitError] = []
+        for split, value in splits.items():
+            try:
+                found[split] = find(split)
+            except NoSplitError as error:
+                plain = value if isinstance(value, str) else list(value)
+                if plain not in self.default_splits.get(split, ()):
+                    raise
+                absent.append(error)
+        if absent and not found:
+            raise absent[0]
+        return found
+
+    def pass_over(self, unread: Sequence[Path]) -> None:
+        """Note pictures of kinds that are not read."""
+        if unread:
+            kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
+            self.passed_over.append(
+                f"{len(unread)} pictures of kinds that are not read ({kinds}), such as {unread[0]}"
+            )
 
     def check_split(self, split: str) -> None:
         """Raise InputError for an unknown split."""

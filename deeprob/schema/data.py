@@ -124,6 +124,8 @@ class DarknetSettings(FileSourceSettings):
     _target_: str = "deeprob.data.darknet.DarknetSource"
     splits: dict[str, list[str]] = MISSING
     names_file: str = "obj.names"
+    missing_labels: str = "error"
+    clip_boxes: bool = False
 
 
 @dataclass
@@ -172,6 +174,7 @@ class CocoSettings(FileSourceSettings):
     _target_: str = "deeprob.data.coco.CocoSource"
     annotations: dict[str, str] = MISSING
     images: dict[str, str] | None = None
+    clip_boxes: bool = False
 
 
 @dataclass

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco
 
 from deeprob.data.coco import CocoSource, decode_mask
@@ -85,6 +86,44 @@ def test_images_may_lie_in_an_absolute_folder(readers, tmp_path: Path) -> None:
     images = {"train": str(tmp_path / "elsewhere")}
     source = CocoSource(tmp_path / "set", {"train": str(tmp_path / "set/train.json")}, images)
     assert [frame.key for frame in source.frames("train")] == [f"bild {n}ä.png" for n in range(4)]
+
+
+def test_file_names_may_have_backslashes(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path)
+    edit(
+        tmp_path, lambda c: [image.update(file_name="images\\" + image["file_name"]) for image in c["images"]]
+    )
+    source = CocoSource(tmp_path, {"train": "train.json"})
+    assert source.frames("train")[0].key == "images/bild 0ä.png"
+
+
+@pytest.mark.parametrize("name", [r"..\a.png", r"C:\pictures\a.png", "C:/a.png", "/a.png", "a/../../b.png"])
+def test_file_names_that_lead_elsewhere_are_refused(readers, tmp_path: Path, name: str) -> None:
+    readers["coco"].build(tmp_path)
+    edit(tmp_path, lambda content: content["images"][0].update(file_name=name))
+    with pytest.raises(InputError, match="leads outside the data set"):
+        CocoSource(tmp_path, {"train": "train.json"})
+
+
+def test_a_size_that_exif_turns_is_named(readers, tmp_path: Path, draw) -> None:
+    readers["coco"].build(tmp_path)
+    image = Image.fromarray(draw(tmp_path / "a.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "images/a.jpg", exif=exif)
+    edit(tmp_path, lambda content: content["images"][0].update(file_name="a.jpg"))
+    expected = r"a\.jpg: image of 30 x 40 pixels; expected 40 x 30, as train\.json says; its EXIF orientation"
+    with pytest.raises(InputError, match=expected):
+        readers["coco"].open(tmp_path).frames("train")[0]
+
+
+def test_boxes_over_the_border_are_cut_on_request(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path)
+    edit(tmp_path, lambda content: content["annotations"][0].update(bbox=[-5, 5, 15, 40], segmentation=[]))
+    with pytest.raises(InputError, match=r"data\.source\.clip_boxes=true"):
+        readers["coco"].open(tmp_path).frames("train")[0]
+    frame = readers["coco"].open(tmp_path, clip_boxes=True).frames("train")[0]
+    np.testing.assert_array_equal(frame.instances[0].box_xyxy, [-0.5, 4.5, 9.5, 29.5])
 
 
 def test_annotation_without_segmentation_has_no_mask(source: CocoSource) -> None:

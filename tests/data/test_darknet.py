@@ -87,6 +87,48 @@ def test_missing_label_file_is_an_error(darknet_root: Path) -> None:
         list(DarknetSource(darknet_root, SPLITS).frames("train"))
 
 
+def test_missing_label_files_may_stand_for_no_objects(darknet_root: Path) -> None:
+    label(darknet_root).unlink()
+    with pytest.raises(InputError, match=r"no such file; .* data\.source\.missing_labels=empty"):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+    empty, labelled = DarknetSource(darknet_root, SPLITS, missing_labels="empty").frames("train")[:2]
+    assert (len(empty.instances), len(labelled.instances)) == (0, 2)
+
+
+def test_a_label_file_that_appears_changes_the_fingerprint(darknet_root: Path) -> None:
+    text = label(darknet_root).read_text()
+    label(darknet_root).unlink()
+    source = DarknetSource(darknet_root, SPLITS, missing_labels="empty")
+    before = source.fingerprint("train")
+    label(darknet_root).write_text(text)
+    assert source.fingerprint("train") != before
+
+
+def test_a_broken_link_is_no_missing_label_file(darknet_root: Path) -> None:
+    label(darknet_root).unlink()
+    label(darknet_root).symlink_to("nowhere")
+    with pytest.raises(InputError, match="no such file"):
+        DarknetSource(darknet_root, SPLITS, missing_labels="empty").frames("train")[0]
+
+
+def test_boxes_over_the_border_are_cut_on_request(darknet_root: Path) -> None:
+    label(darknet_root).write_text("0 0.9 0.5 0.5 0.5\n1 -0.1 0.2 0.75 0.2 0.75 1.3 -0.1 1.3\n")
+    with pytest.raises(InputError, match=r"lies outside the image; .*data\.source\.clip_boxes=true"):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+    cut, polygon = DarknetSource(darknet_root, SPLITS, clip_boxes=True).frames("train")[0].instances
+    np.testing.assert_allclose(cut.box_xyxy, [25.5, 7, 39.5, 22])
+    np.testing.assert_allclose(polygon.box_xyxy, [-0.5, 5.5, 29.5, 29.5])
+    expected = np.zeros((30, 40), bool)
+    expected[6:, :30] = True
+    np.testing.assert_array_equal(polygon.mask, expected)
+
+
+def test_a_box_that_is_all_outside_is_refused_even_so(darknet_root: Path) -> None:
+    label(darknet_root).write_text("0 1.5 0.5 0.5 0.5")
+    with pytest.raises(InputError, match="has no area"):
+        DarknetSource(darknet_root, SPLITS, clip_boxes=True).frames("train")[0]
+
+
 def test_skipping_counts_each_bad_file_and_keeps_the_rest(darknet_root: Path) -> None:
     label(darknet_root).unlink()
     image = darknet_root / "2019a/r2/frame_1.jpg"

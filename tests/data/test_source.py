@@ -4,8 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+import deeprob
 from deeprob.data.bop import BopSource
+from deeprob.data.coco import CocoSource
+from deeprob.data.darknet import DarknetSource
+from deeprob.data.folder import FolderSource
+from deeprob.data.source import FileSource
+from deeprob.errors import InputError
 
 ONLY_A_LIST = ("models_info.json", "meta.pkl", "obj.names")  # these say what there is, and so do the items
 
@@ -44,3 +51,68 @@ def test_reading_without_labels_has_another_fingerprint(readers, tmp_path: Path)
     splits = {"train": ["train_pbr/*"]}
     with_labels, without = (BopSource(tmp_path / "set", splits, labels=on) for on in (True, False))
     assert with_labels.fingerprint("train") != without.fingerprint("train")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "key"),
+    [
+        ("darknet", DarknetSource, "splits"),
+        ("coco", CocoSource, "annotations"),
+        ("bop", BopSource, "splits"),
+        ("ycbv", BopSource, "splits"),
+        ("folder", FolderSource, "splits"),
+    ],
+)
+def test_the_splits_of_the_configs_are_known_as_defaults(name: str, kind: type[FileSource], key: str) -> None:
+    config = OmegaConf.load(Path(deeprob.__file__).parents[1] / "configs" / "data" / f"{name}.yaml")
+    for split, value in OmegaConf.to_container(config.source[key]).items():
+        assert value in kind.default_splits[split]
+
+
+def test_a_default_split_that_is_not_there_is_left_out(readers, tmp_path: Path) -> None:
+    readers["folder"].build(tmp_path)
+    source = FolderSource(tmp_path, {"train": "train", "val": "val"})
+    assert source.splits == ("train",)
+    with pytest.raises(InputError, match="no split 'val'; expected train"):
+        source.frames("val")
+
+
+def test_a_split_that_is_asked_for_must_be_there(readers, tmp_path: Path) -> None:
+    readers["folder"].build(tmp_path)
+    with pytest.raises(InputError, match="no folder for split 'val'"):
+        FolderSource(tmp_path, {"train": "train", "val": "validation"})
+
+
+def test_of_default_splits_one_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder for split 'train'"):
+        FolderSource(tmp_path, {"train": "train", "val": "val"})
+
+
+def test_one_split_of_each_format_just_works(readers, tmp_path: Path) -> None:
+    for name in ("darknet", "coco", "bop"):
+        readers[name].build(tmp_path / name)
+    (tmp_path / "darknet/2019a").rename(tmp_path / "darknet/train")
+    (tmp_path / "coco/annotations").mkdir()
+    (tmp_path / "coco/train.json").rename(tmp_path / "coco/annotations/instances_train.json")
+    patterns = {split: [f"{split}*", f"images/{split}*"] for split in ("train", "val")}
+    files = {split: f"annotations/instances_{split}.json" for split in ("train", "val")}
+    for source in (
+        DarknetSource(tmp_path / "darknet", patterns),
+        CocoSource(tmp_path / "coco", files, {"train": "images"}),
+        BopSource(
+            tmp_path / "bop",
+            {"train": ["train_pbr/*"], "test": ["test/*"]},
+            {"test": "test_targets_bop19.json"},
+        ),
+    ):
+        assert source.splits == ("train",)
+        assert len(source.frames("train")) == 4
+
+
+def test_pictures_of_other_kinds_are_counted(readers, tmp_path: Path) -> None:
+    for name, folder in (("folder", "train/cat"), ("darknet", "2019a/r1")):
+        readers[name].build(tmp_path / name)
+        for file in ("b.gif", "c.HEIC"):
+            (tmp_path / name / folder / file).write_bytes(b"")
+        (line,) = readers[name].open(tmp_path / name).passed_over
+        assert line.startswith("2 pictures of kinds that are not read (.gif, .heic), such as ")
