@@ -23,6 +23,10 @@ from deeprob.page import overlays as pictures
 
 RANKED = tuple(field.name for field in fields(Ranked))
 PER_CLASS = ("class_ap", "class_ap50")
+BOXES = {
+    "visible": "around what is visible; BOP's own 2-D detection task takes data.source.boxes=amodal",
+    "amodal": "amodal: around the whole object, also where others hide it",
+}
 MOST_CLASSES = 12  # curves in one figure
 RESAMPLES = 500  # each ranks every detection again
 CROWDS = "Crowd regions are no objects to be found; detections inside them are neither right nor wrong."
@@ -111,11 +115,15 @@ class RankedScores:
 
 @dataclass
 class BoxMeter:
-    """Collects the predictions for frames. masks: compare masks in place of boxes."""
+    """Collects the predictions for frames. masks: compare masks in place of boxes.
+
+    convention: whether the true boxes are around what is `visible`, or `amodal`.
+    """
 
     classes: Sequence[str]
     unit: str
     masks: bool = False
+    convention: str = "visible"
 
     def __post_init__(self) -> None:
         self._stream = Detection(self.classes, self.masks)
@@ -186,8 +194,13 @@ class BoxMeter:
             },
             worst=self._worst(scores.ranked, frames, answer),
             most_samples=RESAMPLES,
-            notes=[CROWDS] if self._crowds else [],
+            notes=self._notes(),
         )
+
+    def _notes(self) -> list[str]:
+        """What is counted, and how."""
+        boxes = [] if self.masks else [f"Boxes are {BOXES[self.convention]}."]
+        return [*([CROWDS] if self._crowds else []), *boxes]
 
     def _per_class(self, scores: RankedScores, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:
         weights = (
