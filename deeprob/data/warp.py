@@ -63,7 +63,10 @@ def warp_frame(frame: Frame, matrix: Matrix, width: int, height: int, min_visibl
     if frame.K is not None:
         K, turn[:3, :3] = split_camera(matrix @ frame.K)
     size = width, height
-    instances = (_warp_instance(i, matrix, turn, size, min_visible) for i in frame.instances)
+    instances, crowds = (
+        [_warp_instance(i, matrix, turn, size, least) for i in marked]
+        for marked, least in ((frame.instances, min_visible), (frame.crowds, 0.0))
+    )
     depth = None
     if frame.depth_m is not None:
         depth = np.asarray(_warp(frame.depth_m, matrix, size, cv2.INTER_NEAREST), np.float32)
@@ -71,6 +74,7 @@ def warp_frame(frame: Frame, matrix: Matrix, width: int, height: int, min_visibl
         frame,
         image=_warp_image(frame.image, matrix, size),
         instances=tuple(i for i in instances if i is not None),
+        crowds=tuple(i for i in crowds if i is not None),
         K=K,
         depth_m=depth,
     )

@@ -162,8 +162,10 @@ class SimSettings:
     train_scenes, val_scenes, test_scenes: settled scenes a split; no scene is in two splits.
     views: pictures of each scene, each with its own camera, light and colours.
     renderer: `ours`, or PyBullet's own `tiny` (slow, the same geometry) or `egl` (needs a graphics driver).
-    min_visible: an object is labelled only when this share of its silhouette is visible; the others are
-        in the picture, without a label.
+    min_visible: an object is a target only when this share of its silhouette is visible, also of what lies
+        outside the picture. The others are regions that are left out of training and judgement: COCO's
+        iscrowd. Formats that have no such regions label them where a tenth of the silhouette is visible, or
+        they fill a hundredth of the picture.
     """
 
     name: str = "everyday"

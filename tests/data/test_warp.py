@@ -108,3 +108,11 @@ def test_an_amodal_box_stays_around_the_whole_silhouette() -> None:
     visible, amodal = (i.box_xyxy.tolist() for i in shifted.instances)
     assert visible == [24.5, 9.5, 39.5, 29.5]
     assert amodal == [24.5, 9.5, 64.5, 29.5]
+
+
+def test_crowds_move_along() -> None:
+    box = np.array([9.5, 9.5, 29.5, 29.5])
+    image = np.zeros((64, 80, 3), np.uint8)
+    frame = Frame(image, (), "t", "f", "g", crowds=(Instance(0, box),))
+    (moved,) = warp_frame(frame, SHIFT, 80, 64).crowds
+    assert moved.box_xyxy.tolist() == [14.5, 9.5, 34.5, 29.5]

@@ -15,6 +15,8 @@ from deeprob.sim.physics import Scene
 from deeprob.sim.render import Rendering
 
 View = tuple[Scene, Rendering]
+SLIVER = 0.1  # of a silhouette: BOP's least visible target
+LARGE = 0.01  # of the picture
 
 
 def put(path: Path, content: bytes) -> None:
@@ -75,6 +77,35 @@ def mask_picture(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 def amodal_mask(rendering: Rendering, instance: int) -> NDArray[np.bool_]:
     """The silhouette of an instance, bool (H, W)."""
     return np.asarray(rendering.cover >> np.uint32(instance) & np.uint32(1) == 1)
+
+
+def targets(scene: Scene, rendering: Rendering, min_visible: float) -> list[int]:
+    """The instances that are visible enough for a label."""
+    return [i for i in _seen(scene, rendering) if rendering.visible_fraction[i] >= min_visible]
+
+
+def regions(scene: Scene, rendering: Rendering, min_visible: float) -> list[int]:
+    """The instances that are seen, but not visible enough."""
+    return [i for i in _seen(scene, rendering) if rendering.visible_fraction[i] < min_visible]
+
+
+def targets_without_regions(scene: Scene, rendering: Rendering, min_visible: float) -> list[int]:
+    """The instances to label where a format has no regions to be left out of training.
+
+    A detector must not learn to pass over what is plainly there: an object that fills half the picture and
+    hangs out of it.
+    """
+    least = min(min_visible, SLIVER)
+    large = LARGE * rendering.owner.size
+    return [
+        i
+        for i in _seen(scene, rendering)
+        if rendering.visible_fraction[i] >= least or rendering.visible[i, 0] >= large
+    ]
+
+
+def _seen(scene: Scene, rendering: Rendering) -> list[int]:
+    return [i for i in range(scene.labelled) if rendering.visible[i, 0]]
 
 
 def edges(row: NDArray[np.int64]) -> list[float]:

@@ -145,7 +145,8 @@ def test_true_boxes_and_masks_are_perfect(tmp_path, coco_set, masks):
 def test_what_lies_in_a_crowd_is_neither_right_nor_wrong(tmp_path, coco_set, masks):
     everything = detections(coco_set, masks)
     labels = json.loads((coco_set.root / "annotations" / "instances_val.json").read_text())
-    for number, annotation in enumerate(labels["annotations"], start=1):
+    targets = [annotation for annotation in labels["annotations"] if not annotation["iscrowd"]]
+    for number, annotation in enumerate(targets, start=1):
         annotation["iscrowd"] = int(number % 3 == 0)
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     crowded = CocoSource(coco_set.root, {"val": str(tmp_path / "labels.json")}, {"val": "images/val"})
