@@ -11,7 +11,6 @@ Format: https://pjreddie.com/darknet/yolo/
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,7 +23,7 @@ from deeprob.data.coco import decode_mask
 from deeprob.data.fields import as_box
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.reading import IMAGE_SUFFIXES, OnBadSample, find_images, read_image, read_text
-from deeprob.data.source import FileSource, NoSplitError
+from deeprob.data.source import FileSource, NoSplitError, check_missing_labels, is_missing
 from deeprob.errors import InputError
 
 _BOX = ("cx", "cy", "w", "h")
@@ -61,8 +60,7 @@ class DarknetSource(FileSource[Path]):
         self.classes = _read_names(names)
         layout = names if names.suffix in _YAML else self.root / "data.yaml"
         self.keypoints = _read_keypoints(layout) if layout.is_file() else None
-        if missing_labels not in ("error", "empty"):
-            raise InputError(f"data.source.missing_labels is {missing_labels!r}", expected="error or empty")
+        check_missing_labels(missing_labels)
         self.missing_labels, self.clip_boxes = missing_labels, clip_boxes
         unread: list[Path] = []
         folders = _by_folder(self.root, unread)
@@ -80,12 +78,14 @@ class DarknetSource(FileSource[Path]):
         return self.keypoints, self.missing_labels, self.clip_boxes
 
     def read(self, item: Path) -> Frame:
-        lines = self._lines(label_path(item))
+        labels, lines = label_path(item), []
+        if not is_missing(labels, self.missing_labels, "a line for each object, or nothing in it"):
+            lines = read_text(labels).splitlines()
         image = read_image(item)
         instances = []
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                where = f"{label_path(item)} line {number}"
+                where = f"{labels} line {number}"
                 fields = _fields(line, where, len(self.classes), self.keypoints)
                 instances.append(_instance(*fields, image.shape[:2], where, self.clip_boxes))
         relative = item.relative_to(self.root)
@@ -96,19 +96,6 @@ class DarknetSource(FileSource[Path]):
             key=relative.as_posix(),
             group=relative.parent.as_posix(),
         )
-
-    def _lines(self, path: Path) -> list[str]:
-        """Read the lines of a label file, which may be missing where the option says so."""
-        if not os.path.lexists(path):
-            if self.missing_labels == "empty":
-                return []
-            raise InputError(
-                "no such file",
-                where=path,
-                expected="a line for each object, or nothing in it",
-                fix="data.source.missing_labels=empty takes images without a file as images without objects",
-            )
-        return read_text(path).splitlines()
 
 
 def label_path(image: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -106,6 +107,26 @@ class FileSource(ABC, Generic[Item]):
         """Raise InputError for an unknown split."""
         if split not in self.splits:
             raise InputError(f"no split {split!r}", where=self.root, expected=" or ".join(self.splits))
+
+
+def check_missing_labels(value: str) -> None:
+    """Raise InputError unless a value of the option missing_labels is one."""
+    if value not in ("error", "empty"):
+        raise InputError(f"data.source.missing_labels is {value!r}", expected="error or empty")
+
+
+def is_missing(path: Path, missing_labels: str, expected: str) -> bool:
+    """Whether an image has no label file. Raises InputError where that is an error."""
+    if os.path.lexists(path):
+        return False
+    if missing_labels == "error":
+        raise InputError(
+            "no such file",
+            where=path,
+            expected=expected,
+            fix="data.source.missing_labels=empty takes images without a file as images without objects",
+        )
+    return True
 
 
 def read_mask(path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -38,6 +38,8 @@ SCHEMA: dict[str, dict[str, type]] = {
         "props_pose": data.PropsPoseSettings,
         "bop": data.BopSettings,
         "coco": data.CocoSettings,
+        "voc": data.VocSettings,
+        "kitti": data.KittiSettings,
         "folder": data.FolderSettings,
         "points": data.PointsSettings,
     },

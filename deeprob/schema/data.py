@@ -178,6 +178,28 @@ class CocoSettings(FileSourceSettings):
 
 
 @dataclass
+class VocSettings(FileSourceSettings):
+    """See deeprob.data.voc.VocSource."""
+
+    _target_: str = "deeprob.data.voc.VocSource"
+    splits: dict[str, str] = MISSING
+    names_file: str | None = None
+    missing_labels: str = "error"
+    clip_boxes: bool = False
+
+
+@dataclass
+class KittiSettings(FileSourceSettings):
+    """See deeprob.data.kitti.KittiSource."""
+
+    _target_: str = "deeprob.data.kitti.KittiSource"
+    splits: dict[str, str] = MISSING
+    names: list[str] | None = None
+    missing_labels: str = "error"
+    clip_boxes: bool = False
+
+
+@dataclass
 class FolderSettings(FileSourceSettings):
     """See deeprob.data.folder.FolderSource."""
 

@@ -16,10 +16,12 @@ from deeprob.data.coco import CocoSource
 from deeprob.data.darknet import DarknetSource
 from deeprob.data.folder import FolderSource
 from deeprob.data.frame import Frame, Instance
+from deeprob.data.kitti import KittiSource
 from deeprob.data.props import PropsClassificationSource, PropsDetectionSource
 from deeprob.data.props_pose import PropsPoseSource
 from deeprob.data.reading import Frames
 from deeprob.data.source import FileSource
+from deeprob.data.voc import VocSource
 from deeprob.errors import InputError
 from deeprob.geometry.rotation import axis_angle_to_matrix
 from deeprob.geometry.transform import invert_transform, make_transform
@@ -236,6 +238,47 @@ def build_props_pose(root: Path) -> None:
         (root / split / f"{split}_gt_info.json").write_text(json.dumps(info))
 
 
+VOC_OBJECT = (
+    "<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>"
+    "<ymax>{}</ymax></bndbox></object>"
+)
+
+
+def voc_annotation(*objects: tuple[object, ...], size: tuple[int, int] = (40, 30)) -> str:
+    """The XML of objects (name, difficult, xmin, ymin, xmax, ymax)."""
+    said = f"<size><width>{size[0]}</width><height>{size[1]}</height><depth>3</depth></size>"
+    return f"<annotation>{said}{''.join(VOC_OBJECT.format(*values) for values in objects)}</annotation>"
+
+
+def build_voc(root: Path) -> None:
+    """Six images, four of them for training; a robot of columns 10 to 21, rows 5 to 19, and a ball."""
+    (root / "ImageSets/Main").mkdir(parents=True)
+    (root / "Annotations").mkdir()
+    names = [f"2007_{number:06d}" for number in range(6)]
+    for number, name in enumerate(names):
+        write_image(root / "JPEGImages" / f"{name}.jpg", seed=number)
+        text = voc_annotation(("robot", 0, 11, 6, 22, 20), ("ball", 1, 1, 1, 2, 30))
+        (root / "Annotations" / f"{name}.xml").write_text(text)
+    (root / "ImageSets/Main/train.txt").write_text("\n".join(names[:4]) + "\n")
+    (root / "ImageSets/Main/val.txt").write_text("\n".join(names[4:]) + "\n")
+
+
+KITTI_LINE = "{} 0.00 0 -1.58 {} {} {} {} 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59\n"
+
+
+def build_kitti(root: Path) -> None:
+    (root / "training/label_2").mkdir(parents=True)
+    (root / "ImageSets").mkdir()
+    for number in range(6):
+        write_image(root / "training/image_2" / f"{number:06d}.png", seed=number)
+        (root / "training/label_2" / f"{number:06d}.txt").write_text(
+            KITTI_LINE.format("Car", "9.50", "4.50", "21.50", "19.50")
+            + KITTI_LINE.format("DontCare", "30.00", "0.00", "39.00", "29.00")
+        )
+    (root / "ImageSets/train.txt").write_text("".join(f"{n:06d}\n" for n in range(4)))
+    (root / "ImageSets/val.txt").write_text("".join(f"{n:06d}\n" for n in (4, 5)))
+
+
 READERS = (
     Reader("darknet", build_darknet, partial(DarknetSource, splits={"train": ["2019*"]}), "train", 4),
     Reader("folder", build_folder, partial(FolderSource, splits={"train": "train"}), "train", 6),
@@ -247,6 +290,8 @@ READERS = (
         "train",
         4,
     ),
+    Reader("voc", build_voc, partial(VocSource, splits={"train": "train"}), "train", 4),
+    Reader("kitti", build_kitti, partial(KittiSource, splits={"train": "train"}), "train", 4),
     Reader("props_classification", build_props_classification, PropsClassificationSource, "train", 6),
     Reader("props_detection", build_props_detection, PropsDetectionSource, "train", 3),
     Reader("props_pose", build_props_pose, PropsPoseSource, "train", 3),

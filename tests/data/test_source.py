@@ -11,10 +11,17 @@ from deeprob.data.bop import BopSource
 from deeprob.data.coco import CocoSource
 from deeprob.data.darknet import DarknetSource
 from deeprob.data.folder import FolderSource
+from deeprob.data.kitti import KittiSource
 from deeprob.data.source import FileSource
+from deeprob.data.voc import VocSource
 from deeprob.errors import InputError
 
-ONLY_A_LIST = ("models_info.json", "meta.pkl", "obj.names")  # these say what there is, and so do the items
+ONLY_A_LIST = (
+    "models_info.json",
+    "meta.pkl",
+    "obj.names",
+    "train.txt",
+)  # these say what there is, and so do the items
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # from pycocotools
 
@@ -26,7 +33,8 @@ def test_whatever_is_read_is_part_of_the_fingerprint(reader, tmp_path: Path, mon
     monkeypatch.setattr(Path, "read_bytes", lambda path: (opened.add(path), read(path))[1])
     for _ in reader.open(tmp_path / "set").frames(reader.split):
         pass
-    others = (*ONLY_A_LIST, *(path.name for path in opened if path.name.startswith("val")))
+    of_val = ("val", "000004", "000005", "2007_000004", "2007_000005")
+    others = (*ONLY_A_LIST, *(path.name for path in opened if path.name.startswith(of_val)))
     found = sorted(path for path in opened if path.name not in others)
     before = reader.open(tmp_path / "set").fingerprint(reader.split)
     unnoticed = []
@@ -61,6 +69,8 @@ def test_reading_without_labels_has_another_fingerprint(readers, tmp_path: Path)
         ("bop", BopSource, "splits"),
         ("ycbv", BopSource, "splits"),
         ("folder", FolderSource, "splits"),
+        ("voc", VocSource, "splits"),
+        ("kitti", KittiSource, "splits"),
     ],
 )
 def test_the_splits_of_the_configs_are_known_as_defaults(name: str, kind: type[FileSource], key: str) -> None:
