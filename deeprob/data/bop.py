@@ -21,6 +21,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.data.bop_models import (
+    MILLIMETRES,
+    check_unit,
+    find_models,
+    read_models_info,
+    symmetries_of,
+)
 from deeprob.data.fields import (
     as_int,
     as_intrinsics,
@@ -37,12 +44,7 @@ from deeprob.data.source import FileSource, NoSplitError, read_depth, read_mask
 from deeprob.errors import InputError
 from deeprob.geometry.boxes import from_span, of_image, of_mask
 from deeprob.geometry.mesh import Mesh, load_mesh
-from deeprob.geometry.rotation import axis_angle_to_matrix
-from deeprob.geometry.transform import make_transform
 
-_MILLIMETRES = 1e-3
-_SMALLEST = 2.0  # millimetres across: no object, but one in metres
-_UNITS = 8.0  # a mistaken unit is a factor of 10 or more
 _FILES = ("scene_camera.json", "scene_gt.json", "scene_gt_info.json")
 
 BOXES = {"visible": ("mask_visib", "bbox_visib"), "amodal": ("mask", "bbox_obj")}  # folder of masks, field
@@ -94,8 +96,8 @@ class BopSource(FileSource[BopImage]):
         if boxes not in BOXES:
             raise InputError(f"data.source.boxes is {boxes!r}", expected=" or ".join(BOXES))
         self.box_convention = boxes
-        self._models = _models_file(self.root)
-        self.models_info = _models_info(self._models)
+        self._models = find_models(self.root)
+        self.models_info = read_models_info(self._models)
         self.object_ids = tuple(sorted(self.models_info))
         names = class_names or {}
         self.classes = tuple(names.get(obj_id, f"obj_{obj_id:06d}") for obj_id in self.object_ids)
@@ -135,7 +137,7 @@ class BopSource(FileSource[BopImage]):
             if not depth_path.is_file() and depth_path.with_suffix(".tif").is_file():
                 depth_path = depth_path.with_suffix(".tif")  # ITODD
             scale = as_numbers([camera.get("depth_scale", 1.0)], 1, where, "depth_scale")[0]
-            depth = read_depth(depth_path, scale * _MILLIMETRES, image.shape)
+            depth = read_depth(depth_path, scale * MILLIMETRES, image.shape)
         return Frame(
             image=image,
             instances=tuple(self._instances(item, scene, image.shape)) if self.labels else (),
@@ -149,32 +151,14 @@ class BopSource(FileSource[BopImage]):
     def mesh(self, class_id: int) -> Mesh:
         """Load the shape of a class's model, in metres, without its texture."""
         path = self._models.parent / f"obj_{self.object_ids[class_id]:06d}.ply"
-        mesh = load_mesh(path, scale=_MILLIMETRES, textured=False)
-        _check_unit(mesh, self.models_info[self.object_ids[class_id]], path)
+        mesh = load_mesh(path, scale=MILLIMETRES, textured=False)
+        check_unit(mesh, self.models_info[self.object_ids[class_id]], path)
         return mesh
 
     def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
-        """List the transforms that leave a class looking the same: float64 (S, 4, 4), the identity first.
-
-        The discrete ones of models_info.json, each with `steps` turns about the axis of a continuous one.
-        """
-        info = self.models_info[self.object_ids[class_id]]
-        where = f"{self._models} object {self.object_ids[class_id]}"
-        found = [np.eye(4)]
-        for values in as_list(info.get("symmetries_discrete", []), where, "symmetries_discrete"):
-            T = as_numbers(values, 16, where, "symmetries_discrete").reshape(4, 4)
-            entry = {"cam_R_m2c": T[:3, :3].ravel().tolist(), "cam_t_m2c": T[:3, 3].tolist()}
-            found.append(as_transform(entry, _MILLIMETRES, f"{where} symmetries_discrete"))
-        for value in as_list(info.get("symmetries_continuous", []), where, "symmetries_continuous"):
-            entry = as_object(value, where, "symmetries_continuous")
-            axis = as_numbers(field(entry, where, "axis"), 3, where, "axis")
-            offset = as_numbers(field(entry, where, "offset"), 3, where, "offset") * _MILLIMETRES
-            if not np.linalg.norm(axis) > 0:
-                raise InputError("axis has no length", where=where)
-            turns = [axis_angle_to_matrix(axis, 2 * np.pi * step / steps) for step in range(steps)]
-            about = [make_transform(R, offset - R @ offset) for R in turns]
-            found = [turn @ T for T in found for turn in about]
-        return np.stack(found)
+        """List the transforms that leave a class looking the same, `steps` turns about an axis: (S, 4, 4)."""
+        obj_id = self.object_ids[class_id]
+        return symmetries_of(self.models_info[obj_id], f"{self._models} object {obj_id}", steps)
 
     def _list(self, split: str, patterns: Sequence[str]) -> list[BopImage]:
         scenes = [
@@ -237,7 +221,7 @@ class BopSource(FileSource[BopImage]):
                     box_xyxy=box,
                     mask=masks[0],
                     amodal_mask=masks[1],
-                    T_cam_obj=as_transform(entry, _MILLIMETRES, where),
+                    T_cam_obj=as_transform(entry, MILLIMETRES, where),
                     visible_fraction=fraction,
                 )
 
@@ -285,42 +269,6 @@ def _read_scene(scene: Path, labels: bool) -> tuple[dict[str, Any], Any, Any]:
         as_object(read_json(gt), gt, "the file") if labels else None,
         as_object(read_json(info), info, "the file") if labels and os.path.lexists(info) else None,
     )
-
-
-def _models_file(root: Path) -> Path:
-    """Find models_info.json: in models, else models_eval, else the first models_*, as T-LESS has them."""
-    found = sorted(
-        root.glob("models*/models_info.json"),
-        key=lambda path: (path.parent.name != "models", path.parent.name != "models_eval", path),
-    )
-    if not found:
-        raise InputError("no models/models_info.json, which lists the objects", where=root)
-    return found[0]
-
-
-def _models_info(path: Path) -> dict[int, dict[str, Any]]:
-    entries = as_object(read_json(path), path, "the file")
-    if not all(key.isascii() and key.isdigit() for key in entries):
-        raise InputError("a key is no object id", where=path, expected="whole numbers")
-    return {int(key): as_object(value, path, f"object {key}") for key, value in entries.items()}
-
-
-def _check_unit(mesh: Mesh, info: dict[str, Any], path: Path) -> None:
-    """Raise InputError for a model in metres, of which no pose would be found right, and no error be told."""
-    across = float(np.linalg.norm(mesh.extents)) / _MILLIMETRES
-    diameter = info.get("diameter")
-    if across < _SMALLEST:
-        raise InputError(
-            f"the model is {across:.3g} mm across",
-            where=path,
-            fix="in metres? BOP's models are in millimetres",
-        )
-    if isinstance(diameter, (int, float)) and not across / _UNITS < diameter < across * _UNITS:
-        raise InputError(
-            f"the diameter is {diameter:.3g} mm, but the model {across:.3g} mm across",
-            where=f"{path.parent / 'models_info.json'} object {int(path.stem.removeprefix('obj_'))}",
-            fix="both are in millimetres",
-        )
 
 
 def _only_targets(items: list[BopImage], path: Path) -> list[BopImage]:
