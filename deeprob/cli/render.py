@@ -126,9 +126,9 @@ def _say_origins(settings: SimSettings) -> None:
         print(f"warning: {line}", file=sys.stderr)
 
 
-def _short(path: Path) -> str:
-    """The end of a path that tells an object's files apart."""
-    return "/".join(path.parts[-3:])
+def _within(path: Path, folder: Path) -> str:
+    """An object's file as seen from the folder of objects."""
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
 
 
 def _show_objects(settings: SimSettings) -> None:
@@ -140,13 +140,13 @@ def _show_objects(settings: SimSettings) -> None:
 
     table = Table()
     for column in ("class", "name", "size in cm", "faces", "closed", "symmetries", "file"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # a name cut short says nothing
+    folder = Path(settings.objects.folder).expanduser()
     for number, model in enumerate(load_objects(settings.objects)):
         size = " x ".join(f"{100 * side:.1f}" for side in model.mesh.extents)
-        symmetries = (
-            f"{len(model.symmetries.discrete)} discrete, {len(model.symmetries.continuous)} continuous"
-        )
+        kinds = {"discrete": model.symmetries.discrete, "continuous": model.symmetries.continuous}
+        symmetries = ", ".join(f"{len(of)} {kind}" for kind, of in kinds.items() if of) or "none"
         closed = "yes" if model.mesh.closed else "no"
         faces = str(len(model.mesh.faces))
-        table.add_row(str(number), model.name, size, faces, closed, symmetries, _short(model.path))
+        table.add_row(str(number), model.name, size, faces, closed, symmetries, _within(model.path, folder))
     Console().print(table)

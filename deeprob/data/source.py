@@ -99,9 +99,8 @@ class FileSource(ABC, Generic[Item]):
         """Note pictures of kinds that are not read."""
         if unread:
             kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
-            self.passed_over.append(
-                f"{len(unread)} pictures of kinds that are not read ({kinds}), such as {unread[0]}"
-            )
+            count = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
+            self.passed_over.append(f"{count} of kinds that are not read ({kinds}), such as {unread[0]}")
 
     def check_split(self, split: str) -> None:
         """Raise InputError for an unknown split."""

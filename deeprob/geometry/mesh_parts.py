@@ -32,14 +32,9 @@ def read_parts(path: Path, textured: bool = True) -> list[Part]:
     """
     import trimesh
 
-    content: Any = path
-    textures: dict[str, Texture] = {}
-    resolver: dict[str, bytes] = {}
-    if path.suffix.lower() == ".obj":
-        content, resolver, textures = _prepare_obj(path, textured)
-    elif path.suffix.lower() == ".ply":
-        content, resolver, textures = _prepare_ply(path, textured)
+    prepare = {".obj": _prepare_obj, ".ply": _prepare_ply}.get(path.suffix.lower(), _prepare_other)
     try:
+        content, resolver, textures = prepare(path, textured)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             scene = trimesh.load_scene(
@@ -47,6 +42,8 @@ def read_parts(path: Path, textured: bool = True) -> list[Part]:
             )
             shown = [g for g in scene.geometry.values() if hasattr(g, "faces")]
             return [_part(geometry, textures) for geometry in shown]
+    except InputError:
+        raise
     except Exception as error:  # trimesh raises whatever its parsers stumble over
         raise InputError(
             f"the mesh cannot be read ({error})", where=path, expected="a valid OBJ, PLY or STL file"
@@ -90,9 +87,12 @@ def _prepare_obj(path: Path, textured: bool) -> tuple[io.BytesIO, dict[str, byte
     return io.BytesIO((head + text).encode()), {"materials": library.encode()}, textures
 
 
-def _prepare_ply(
-    path: Path, textured: bool
-) -> tuple[Path | io.BytesIO, dict[str, bytes], dict[str, Texture]]:
+def _prepare_other(path: Path, textured: bool) -> tuple[io.BytesIO, dict[str, bytes], dict[str, Texture]]:
+    """A file that names no other."""
+    return io.BytesIO(path.read_bytes()), {}, {}
+
+
+def _prepare_ply(path: Path, textured: bool) -> tuple[io.BytesIO, dict[str, bytes], dict[str, Texture]]:
     """The PLY, and the picture that a comment in its header names, if any."""
     content = path.read_bytes()
     header = content[: content.find(b"end_header") + 1]

@@ -72,7 +72,8 @@ def passed_over(folder: Path, taken: Iterable[Path]) -> str | None:
         return None
     kinds = Counter(path.suffix.lower() for path in lost)
     told = ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds.items()))
-    return f"{len(lost)} mesh files are passed over ({told}), such as {lost[0].relative_to(folder)}"
+    count = "1 mesh file is" if len(lost) == 1 else f"{len(lost)} mesh files are"
+    return f"{count} passed over ({told}), such as {lost[0].relative_to(folder)}"
 
 
 def parts_of_urdfs(folder: Path) -> set[Path]:
