@@ -27,7 +27,8 @@ from deeprob.data.fields import (
     read_json,
 )
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.reading import OnBadSample, read_image, wrong_size
+from deeprob.data.image_headers import wrong_size
+from deeprob.data.reading import OnBadSample, read_image
 from deeprob.data.source import FileSource, NoSplitError
 from deeprob.errors import InputError
 

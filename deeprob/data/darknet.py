@@ -58,8 +58,7 @@ class DarknetSource(FileSource[Path]):
         super().__init__(root, name, on_bad_sample)
         names = self.root / names_file
         self.classes = _read_names(names)
-        layout = names if names.suffix in _YAML else self.root / "data.yaml"
-        self.keypoints = _read_keypoints(layout) if layout.is_file() else None
+        self.keypoints = _read_keypoints(names if names.suffix in _YAML else self.root / "data.yaml", names)
         check_missing_labels(missing_labels)
         self.missing_labels, self.clip_boxes = missing_labels, clip_boxes
         unread: list[Path] = []
@@ -173,9 +172,17 @@ def _names_from_yaml(content: dict[Any, Any], path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_keypoints(path: Path) -> tuple[int, int] | None:
-    """Take `kpt_shape`, how many keypoints an object has and of how many values each, out of a data.yaml."""
-    shape = _parse_yaml(read_text(path), path).get("kpt_shape")
+def _read_keypoints(path: Path, names: Path) -> tuple[int, int] | None:
+    """Take `kpt_shape`, how many keypoints an object has and of how many values each, out of a data.yaml.
+
+    One that merely lies there, and is not the file of names, may be missing or broken.
+    """
+    try:
+        shape = _parse_yaml(read_text(path), path).get("kpt_shape")
+    except InputError:
+        if path == names:
+            raise
+        return None
     if shape is None:
         return None
     whole = isinstance(shape, list) and len(shape) == 2 and all(type(value) is int for value in shape)

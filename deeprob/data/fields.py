@@ -64,8 +64,8 @@ def as_int(value: Any, where: object, name: str) -> int:
 
 def as_flag(value: Any, where: object, name: str) -> bool:
     """Check that a value says yes or no: true, 1, "1" or false, 0, "0"; None, as a field left out, is no."""
-    choices = {"true": True, "1": True, "false": False, "0": False, "none": False}
-    if not isinstance(value, (bool, int, str, type(None))) or str(value).lower() not in choices:
+    choices = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "none": False}
+    if str(value).lower() not in choices:
         raise InputError(f"{name} is {_show(value)}", where=where, expected="0 or 1")
     return choices[str(value).lower()]
 
@@ -154,7 +154,7 @@ def inside(root: Path, relative: str, where: object, name: str) -> Path:
     path = Path(relative)
     if "\\" in relative and "\0" not in relative and not (root / relative).is_file():
         path = Path(relative.replace("\\", "/"))
-    drive = path.parts[0].endswith(":") if path.parts else False
+    drive = bool(path.parts) and len(path.parts[0]) == 2 and path.parts[0].endswith(":")
     if path.is_absolute() or drive or ".." in path.parts or "\0" in relative:
         raise InputError(
             f"{name} {relative[:80]!r} leads outside the data set", where=where, expected="a path inside"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame
+from deeprob.data.image_headers import PNG_START, has_palette, palette_indices
 from deeprob.errors import InputError
 
 OnBadSample = Literal["error", "skip"]
@@ -32,7 +33,6 @@ _JPEG_SIZE = frozenset(range(0xC0, 0xD0)) - {
     0xC8,
     0xCC,
 }  # start-of-frame segments hold the image's size
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 
 _COUNTING = threading.Lock()  # frames are read in several threads
 
@@ -165,8 +165,8 @@ def read_plane(path: Path) -> Pixels:
     all grey, the grey. Raises InputError.
     """
     image = _decode(path, cv2.IMREAD_UNCHANGED)
-    if image.ndim == 3 and _has_palette(path):
-        return _palette_indices(path)
+    if image.ndim == 3 and has_palette(path):
+        return palette_indices(path)
     if image.ndim == 3 and (image[..., :1] == image[..., :3]).all():
         return np.ascontiguousarray(image[..., 0])
     if image.ndim != 2:
@@ -250,7 +250,7 @@ def _decode(path: Path, flags: int) -> Pixels:
     content = read_bytes(path)
     if content.startswith(b"\xff\xd8"):
         _check_jpeg(content, path)
-    elif content.startswith(_PNG_START):
+    elif content.startswith(PNG_START):
         _check_png(content, path)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -259,47 +259,6 @@ def _decode(path: Path, flags: int) -> Pixels:
     if image is None:
         raise InputError("cannot be decoded", where=path, expected="a whole image file")
     return image
-
-
-def exif_turns(path: Path) -> bool:
-    """Whether EXIF says that an image is to be turned by 90 degrees: its file's width is its height."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return image.getexif().get(0x0112) in (5, 6, 7, 8)
-    except Exception:  # a decoder raises whatever it stumbles over; what is broken is told elsewhere
-        return False
-
-
-def wrong_size(found: tuple[int, ...], size: tuple[int, int], path: Path, labels: str) -> InputError:
-    """The line of an image that is not as large as its labels say; found, size: (H, W, ...)."""
-    turned = found[:2] == size[::-1] and exif_turns(path)
-    return InputError(
-        f"image of {found[1]} x {found[0]} pixels",
-        where=path,
-        expected=f"{size[1]} x {size[0]}, as {labels} says",
-        fix="its EXIF orientation turns it, and the labels are of the image before: remove that tag"
-        if turned
-        else None,
-    )
-
-
-def _has_palette(path: Path) -> bool:
-    """Whether a PNG stores indices into a palette: colour type 3 in its header."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    return head.startswith(_PNG_START) and head[25:26] == b"\x03"
-
-
-def _palette_indices(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image, np.uint8)
-    except Exception as error:  # a decoder raises whatever it stumbles over
-        raise InputError(f"cannot be decoded ({error})", where=path) from None
 
 
 def _check_size(width: int, height: int, path: Path) -> None:
@@ -333,7 +292,7 @@ def _check_jpeg(content: bytes, path: Path) -> None:
 
 def _check_png(content: bytes, path: Path) -> None:
     """Walk the chunks to IEND and check each checksum: the decoder would return what precedes the damage."""
-    position = len(_PNG_START)
+    position = len(PNG_START)
     while True:
         size = int.from_bytes(content[position : position + 4], "big")
         body, end = content[position + 4 : position + 8 + size], position + 12 + size

@@ -19,8 +19,9 @@ from xml.etree import ElementTree
 
 from deeprob.data.fields import as_box
 from deeprob.data.frame import Frame, Instance
+from deeprob.data.image_headers import wrong_size
 from deeprob.data.lists import Lists
-from deeprob.data.reading import OnBadSample, read_bytes, read_image, read_text, wrong_size
+from deeprob.data.reading import OnBadSample, read_bytes, read_image, read_text
 from deeprob.data.source import FileSource, check_missing_labels, is_missing
 from deeprob.errors import InputError
 

@@ -87,12 +87,17 @@ def load_file(name: str, path: Path, settings: ObjectSettings) -> ObjectModel:
 
 def _scale(entry: dict[str, Any], path: Path) -> float:
     """The factor that objects.yaml gives, else 1."""
-    scale = entry.get("scale", 1.0)
-    if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale < np.inf:
+    try:
+        scale = float(entry.get("scale", 1.0))
+    except (TypeError, ValueError):
+        scale = float("nan")
+    if not 0 < scale < np.inf:
         raise InputError(
-            f"scale is {scale!r}", where=f"{DESCRIPTION}, object {path.stem}", expected="a number above 0"
+            f"scale is {entry['scale']!r}",
+            where=f"{DESCRIPTION}, object {path.stem}",
+            expected="a number above 0",
         )
-    return float(scale)
+    return scale
 
 
 def _check_size(name: str, mesh: Mesh, path: Path) -> None:

@@ -49,7 +49,8 @@ def test_crowds_are_no_objects(source: CocoSource) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "is_crowd"), [("0", False), (False, False), (None, False), ("1", True), (True, True)]
+    ("value", "is_crowd"),
+    [("0", False), (False, False), (0.0, False), (None, False), ("1", True), (True, True), (1.0, True)],
 )
 def test_a_crowd_is_what_says_so_however_it_is_written(source: CocoSource, value, is_crowd: bool) -> None:
     item = source.items("train")[0]

@@ -192,6 +192,12 @@ def test_a_line_that_may_hold_keypoints_says_how_they_are_read(darknet_root: Pat
         DarknetSource(darknet_root, SPLITS).frames("train")[0]
 
 
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "!!x y"])
+def test_a_yaml_that_merely_lies_there_may_be_anything(darknet_root: Path, text: str) -> None:
+    (darknet_root / "data.yaml").write_text(text)
+    assert len(DarknetSource(darknet_root, SPLITS).frames("train")[0].instances) == 2
+
+
 @pytest.mark.parametrize("shape", ["17", "[17]", "[0, 3]", "[17, 4]", "[17, x]", "[true, 2]"])
 def test_a_kpt_shape_that_means_nothing_is_refused(darknet_root: Path, shape: str) -> None:
     (darknet_root / "data.yaml").write_text(f"names: [ball, robot]\nkpt_shape: {shape}\n")
