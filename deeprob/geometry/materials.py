@@ -51,7 +51,7 @@ def read_materials(obj: Path, text: str, textured: bool = True) -> dict[str, Mat
     found: dict[str, Material] = {}
     for library in _libraries(obj, text):
         name = ""
-        for line in library.read_text("utf-8", "replace").splitlines():
+        for line in library.read_text("utf-8-sig", "replace").splitlines():
             key, *rest = line.split(None, 1)[:2] or [""]
             value = rest[0].strip() if rest else ""
             if key.lower() == "newmtl":

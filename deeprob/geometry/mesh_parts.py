@@ -67,7 +67,7 @@ def _prepare_obj(path: Path, textured: bool) -> tuple[io.BytesIO, dict[str, byte
 
     The faces of a file that never chooses among its materials have the one there is.
     """
-    text = path.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    text = path.read_bytes().decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
     materials = read_materials(path, text, textured)
     text = re.sub(r"^[ \t]*mtllib\b.*$", "", text, flags=re.MULTILINE)
     text, chosen = re.subn(

@@ -59,7 +59,7 @@ def _class_name(name: str, path: Path) -> str:
     number = path.stem.removeprefix("obj_")
     if names.is_file() and path.stem.startswith("obj_") and number.isdigit():
         try:
-            return str(json.loads(names.read_text(encoding="utf-8")).get(str(int(number)), name))
+            return str(json.loads(names.read_text(encoding="utf-8-sig")).get(str(int(number)), name))
         except (ValueError, AttributeError) as error:
             raise InputError(f"no names can be read ({error})", where=names) from error
     return str(_description(path.parent, name).get("name", name))
@@ -156,7 +156,7 @@ def _models_info(path: Path) -> dict[str, Any] | None:
     if not info.is_file() or not number.isdigit():
         return None
     try:
-        entry: dict[str, Any] = json.loads(info.read_text(encoding="utf-8"))[str(int(number))]
+        entry: dict[str, Any] = json.loads(info.read_text(encoding="utf-8-sig"))[str(int(number))]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"no entry of object {int(number)} ({error})", where=info) from error
     return entry

@@ -41,6 +41,11 @@ def test_a_texture_is_found_by_the_names_that_tools_write(folder: Path, line: st
     assert material(folder, line).texture.picture[0, 0].tolist() == list(color)
 
 
+def test_a_library_may_begin_with_a_mark_of_its_encoding(folder: Path) -> None:
+    (folder / "m.mtl").write_bytes(b"\xef\xbb\xbfnewmtl red\r\nKd 1 0 0\r\n")
+    assert read_materials(folder / "m.obj", "mtllib m.mtl\n")["red"].color == "1 0 0"
+
+
 def test_the_options_of_a_texture_scale_and_shift_it(folder: Path) -> None:
     texture = material(folder, "map_Kd -s 2 3 1 -o 0.5 0.25 stone.png").texture
     assert (texture.scale, texture.offset) == ((2, 3), (0.5, 0.25))
