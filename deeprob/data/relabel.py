@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from deeprob.data.frame import Frame, Instance, Source
-from deeprob.data.reading import Frames, fingerprint
+from deeprob.data.readers.reading import Frames, fingerprint
 from deeprob.errors import InputError
 
 
@@ -37,6 +37,7 @@ class RelabelledSource:
         # What the source offers besides the contract goes through; what it lacks must seem lacking here too.
         if hasattr(source, "prepare"):
             self.prepare = source.prepare
+        self.box_convention = getattr(source, "box_convention", "visible")
         self.streams: Collection[str] = getattr(source, "streams", ())
         if hasattr(source, "visit"):
             self.visit = lambda split, index, number: self._relabel(source.visit(split, index, number))

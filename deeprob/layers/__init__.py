@@ -29,6 +29,10 @@ from .binary_losses import binary_cross_entropy_with_logits as binary_cross_entr
 from .binary_losses import sigmoid_focal_loss as sigmoid_focal_loss
 from .blocks import batch_norm_relu_conv2d as batch_norm_relu_conv2d
 from .blocks import mlp_block as mlp_block
+from .box_decoding import deltas_to_boxes as deltas_to_boxes
+from .box_decoding import distances_to_boxes as distances_to_boxes
+from .concat import concat as concat
+from .concat import split as split
 from .conv import Conv1d as Conv1d
 from .conv import Conv2d as Conv2d
 from .conv import conv1d as conv1d
@@ -37,6 +41,8 @@ from .conv_transpose import ConvTranspose2d as ConvTranspose2d
 from .conv_transpose import conv_transpose2d as conv_transpose2d
 from .cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .cross_entropy import cross_entropy as cross_entropy
+from .dice_loss import DiceLoss as DiceLoss
+from .dice_loss import dice_loss as dice_loss
 from .dropout import Dropout as Dropout
 from .dropout import dropout as dropout
 from .embedding import Embedding as Embedding
@@ -111,5 +117,6 @@ from .softmax import log_softmax as log_softmax
 from .softmax import softmax as softmax
 from .sync_batch_norm import SyncBatchNorm as SyncBatchNorm
 from .sync_batch_norm import sync_batch_norm as sync_batch_norm
+from .take_rows import take_rows as take_rows
 from .vicreg import vicreg_covariance as vicreg_covariance
 from .vicreg import vicreg_variance as vicreg_variance

@@ -27,7 +27,7 @@ from torch.nn.functional import logsigmoid
 
 from . import kernels_binary as loops
 from ._function import Function, expect, expect_alike, may_overwrite
-from ._reduction import Reduction, expect_reduction, per_element, reduce
+from ._reduction import Reduction, expect_reduction, expect_weight, per_element, reduce
 from ._values import may_read
 from .regression_losses import can_loop, loop_over_blocks, loop_over_entries
 
@@ -93,40 +93,48 @@ def slope_in_target(x: Tensor, pos_weight: Tensor | None) -> Tensor:
 
 
 class FocalFunction(Function):
-    """l = a q^g softplus(-u). The targets, 0 or 1, are constants; alpha None: a = 1."""
+    """l = a q^g softplus(-u) weight. The targets, 0 or 1, and weights are constants; alpha None: a = 1."""
 
     autocast_dtype = torch.float32
 
     @staticmethod
-    def forward(x: Tensor, target: Tensor, alpha: float | None, gamma: float, reduction: Reduction) -> Tensor:
-        if gamma == 2 and can_loop(x, target, reduction):
+    def forward(
+        x: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        alpha: float | None,
+        gamma: float,
+        reduction: Reduction,
+    ) -> Tensor:
+        if weight is None and gamma == 2 and can_loop(x, target, reduction):
             return loop_over_blocks(loops.focal_losses, x, target, reduction, *balance(alpha))
         u = (2 * target).sub_(1).mul_(x)
         loss = u.neg().sigmoid_().pow_(gamma).mul_(logsigmoid(u))
-        return reduce(
-            loss.neg_() if alpha is None else loss.mul_((1 - 2 * alpha) * target - (1 - alpha)), reduction
-        )
+        loss = loss.neg_() if alpha is None else loss.mul_((1 - 2 * alpha) * target - (1 - alpha))
+        return reduce(loss if weight is None else loss * weight, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, target, *ctx.options = inputs
-        ctx.save_for_backward(x, target)
-        ctx.save_for_forward(x, target)
+        *tensors, ctx.alpha, ctx.gamma, ctx.reduction = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        x, target = ctx.saved_tensors
-        alpha, gamma, reduction = ctx.options
-        if gamma == 2 and can_loop(x, target, reduction, dy):
+        x, target, weight = ctx.saved_tensors
+        alpha, gamma, reduction = ctx.alpha, ctx.gamma, ctx.reduction
+        if weight is None and gamma == 2 and can_loop(x, target, reduction, dy):
             arrays = (x, target, reduction, dy, False, *balance(alpha))
-            return loop_over_entries(loops.focal_gradient, *arrays)[0], *[None] * 4
-        return focal_slope(x, target, alpha, gamma) * per_element(dy, reduction, x.numel()), *[None] * 4
+            return loop_over_entries(loops.focal_gradient, *arrays)[0], *[None] * 5
+        scale = per_element(dy, reduction, x.numel())
+        scale = scale if weight is None else scale * weight
+        return focal_slope(x, target, alpha, gamma) * scale, *[None] * 5
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
-        x, target = ctx.saved_tensors
-        alpha, gamma, reduction = ctx.options
-        return reduce(focal_slope(x, target, alpha, gamma) * x_dot, reduction)
+        x, target, weight = ctx.saved_tensors
+        loss_dot = focal_slope(x, target, ctx.alpha, ctx.gamma) * x_dot
+        return reduce(loss_dot if weight is None else loss_dot * weight, ctx.reduction)
 
 
 def balance(alpha: float | None) -> tuple[float, float]:
@@ -163,12 +171,8 @@ def binary_cross_entropy_with_logits(
     name = "binary_cross_entropy_with_logits"
     expect(x.shape == target.shape, name, f"target {tuple(x.shape)}", target)
     expect_alike(name, x=x, target=target, weight=weight, pos_weight=pos_weight)
-    for what, w in (("weight", weight), ("pos_weight", pos_weight)):
-        if w is not None:
-            fits = w.dim() <= x.dim() and all(
-                i in (1, j) for i, j in zip(w.shape[::-1], x.shape[::-1], strict=False)
-            )
-            expect(fits, name, f"{what} to broadcast to {tuple(x.shape)}", w)
+    expect_weight(name, weight, x.shape)
+    expect_weight(name, pos_weight, x.shape, "pos_weight")
     expect_reduction(name, reduction)
     y: Tensor = BinaryCrossEntropyFunction.apply(x, target, weight, pos_weight, reduction)
     return y
@@ -180,21 +184,25 @@ def sigmoid_focal_loss(
     alpha: float | None = 0.25,
     gamma: float = 2.0,
     reduction: Reduction = "none",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Return the focal loss of logits x (...) against target (...), zeros and ones of x's dtype, reduced.
 
     alpha weighs the positives, 1 - alpha the negatives (None: neither); gamma 0 is plain cross-entropy.
+    weight, a constant that broadcasts to x, scales each element's loss: 0 leaves one out, except that a mean
+    is still over all.
     Raises ValueError where shapes, dtypes or devices do not fit, and in eager CPU code for other targets.
     """
     name = "sigmoid_focal_loss"
     expect(x.shape == target.shape, name, f"target {tuple(x.shape)}", target)
-    expect_alike(name, x=x, target=target)
+    expect_weight(name, weight, x.shape)
+    expect_alike(name, x=x, target=target, weight=weight)
     expect(alpha is None or 0 <= alpha <= 1, name, "alpha in [0, 1]", alpha)
     expect(gamma >= 0, name, "gamma of at least 0", gamma)
     expect_reduction(name, reduction)
     if may_read(target):
         expect(bool(((target == 0) | (target == 1)).all()), name, "targets of 0 or 1", "something between")
-    y: Tensor = FocalFunction.apply(x, target, alpha, gamma, reduction)
+    y: Tensor = FocalFunction.apply(x, target, weight, alpha, gamma, reduction)
     return y
 
 
@@ -223,5 +231,5 @@ class SigmoidFocalLoss(nn.Module):
         super().__init__()
         self.alpha, self.gamma, self.reduction = alpha, gamma, reduction
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return sigmoid_focal_loss(x, target, self.alpha, self.gamma, self.reduction)
+    def forward(self, x: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        return sigmoid_focal_loss(x, target, self.alpha, self.gamma, self.reduction, weight)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import kernels_batch_norm as over_planes
 from . import kernels_batch_norm_rows as over_rows
-from ._function import is_plain, widened
+from ._function import is_narrow, is_plain, widened
 from .kernels import run
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
@@ -32,6 +32,7 @@ def over_batch(x: Tensor) -> Tensor:
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and biased variance (C) of x (N, C, ...)."""
+    x = x.float() if is_narrow(x) else x
     if (views := planes_or_rows(x, wide=True)) is not None:
         ((v,), planes) = views
         channels = x.shape[1]
@@ -51,6 +52,8 @@ def normalise(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float
 ) -> Tensor:
     """Return w h + b, as one product and one sum an entry."""
+    if is_narrow(x):
+        return normalise(x.float(), weight, bias, mean, var, eps).to(x.dtype)
     if (
         is_plain(weight, bias, mean, var)
         and (views := planes_or_rows(x, y := torch.empty_like(x), wide=True)) is not None
@@ -68,6 +71,9 @@ def gradient(
     dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, training: bool
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """Return dx, dw and db of batch_norm.py by the loops, or None where they cannot or need not run."""
+    if is_narrow(x):
+        wide = gradient(dy.float(), x.float(), weight, mean, var, eps, training)
+        return None if wide is None else (wide[0].to(x.dtype), *wide[1:])
     if (
         not is_plain(weight, mean, var)
         or (views := planes_or_rows(dy, x, dx := torch.empty_like(x), wide=True)) is None

@@ -210,6 +210,7 @@ class ResNet(nn.Module):
         self.relu = L.ReLU()
         self.maxpool = nn.Identity() if stem == "small" else L.MaxPool2d(3, stride=2, padding=1)
         channels = width
+        self.channels: list[int] = []
         self.num_stages, self.fused = len(blocks), fused and norm and backend == "deeprob"
         for stage, num_blocks in enumerate(blocks):
             members: list[nn.Module] = []
@@ -217,6 +218,7 @@ class ResNet(nn.Module):
                 stride = 2 if stage > 0 and i == 0 else 1
                 members.append(make(channels, width << stage, stride, norm, fused, backend))
                 channels = make.expansion * width << stage
+            self.channels.append(channels)
             self.add_module(f"layer{stage + 1}", nn.Sequential(*members))
         self.avgpool = L.AdaptiveAvgPool2d(1)
         self.dropout = L.Dropout(dropout)
@@ -236,7 +238,8 @@ class ResNet(nn.Module):
             if isinstance(module, Block):
                 nn.init.zeros_(getattr(module, module.last[norm]).weight)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def begin(self, x: Tensor) -> Any:
+        """Return the stem's output, for the first stage; its end is to come where blocks are fused."""
         if x.shape[1] != self.in_channels:
             raise InputError(
                 f"images of shape {tuple(x.shape[1:])}",
@@ -247,9 +250,11 @@ class ResNet(nn.Module):
         images, norm = self.input_norm(x), self.bn1
         if is_fusible(self) and isinstance(self.maxpool, nn.Identity):  # the stem's output is made again, too
             read = (images, self.conv1.weight, self.conv1.stride, self.conv1.padding)
-            y: Any = Open(layers.of_image(layers.norm_of(layers.convolved(*read), norm), *read), None)
-        else:
-            y = self.maxpool(self.relu(norm(self.conv1(images))))
+            return Open(layers.of_image(layers.norm_of(layers.convolved(*read), norm), *read), None)
+        return self.maxpool(self.relu(norm(self.conv1(images))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.begin(x)
         for stage in range(self.num_stages):
             y = getattr(self, f"layer{stage + 1}")(y)
         y = y.close() if isinstance(y, Open) else y

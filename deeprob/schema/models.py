@@ -124,3 +124,73 @@ class PointNetSettings(NetworkSettings):
     norm: str = "batch"
     dropout: float = 0.3
     backend: str = "deeprob"
+
+
+@dataclass
+class FCOSSettings(NetworkSettings):
+    """See deeprob.models.detection.fcos.FCOS."""
+
+    _target_: str = "deeprob.models.detection.fcos.FCOS"
+    backbone: str = "compact"
+    widths: list[int] | None = None
+    blocks: list[int] | None = None
+    stem: str | None = None
+    strides: list[int] = field(default_factory=lambda: [8, 16, 32])
+    width: int = 64
+    neck_norm: bool = True
+    head_convs: int = 1
+    head_norm: str = "batch"
+    share_heads: bool = False
+    scales: bool = True
+    kernel: int = 1
+    separable: bool = False
+    assignment: str = "centre"
+    radius: float = 1.5
+    level_side: float = 8.0
+    distance: str = "softplus"
+    box_weight: float = 1.0
+    corners: bool = False
+    score_threshold: float = 0.005
+    candidates: int = 500
+    nms_iou: float = 0.6
+    max_detections: int = 100
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"
+
+
+@dataclass
+class FasterRCNNSettings(NetworkSettings):
+    """See deeprob.models.detection.faster_rcnn.FasterRCNN."""
+
+    _target_: str = "deeprob.models.detection.faster_rcnn.FasterRCNN"
+    backbone: str = "compact"
+    widths: list[int] | None = None
+    blocks: list[int] | None = None
+    stem: str | None = None
+    strides: list[int] = field(default_factory=lambda: [4, 8, 16])
+    width: int = 64
+    neck_norm: bool = True
+    anchor_scale: float = 4.0
+    anchor_sides: list[float] | None = None
+    ratios: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0])
+    rpn_low: float = 0.3
+    rpn_high: float = 0.6
+    rpn_samples: int = 64
+    rpn_before: int = 100
+    rpn_after: int = 100
+    rpn_nms: float = 0.7
+    roi_cells: float = 14.0
+    roi_features: int = 0
+    roi_convs: int = 2
+    roi_samples: int = 64
+    roi_share: float = 0.25
+    roi_iou: float = 0.5
+    corners: bool = False
+    score_threshold: float = 0.05
+    candidates: int = 1000
+    nms_iou: float = 0.5
+    max_detections: int = 100
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from deeprob.data.reading import is_litter
+from deeprob.data.readers.reading import is_litter
 from deeprob.geometry.materials import find_file
 from deeprob.geometry.mesh import MESH_SUFFIXES
 

@@ -6,6 +6,7 @@ import difflib
 import fnmatch
 import importlib
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from deeprob.runs import Run
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where files keep a state dict beside other things
 PREFIXES = ("", "model.", "module.", "module.model.")  # of our checkpoints, of DistributedDataParallel's
+RENAMED = (
+    (re.compile(r"(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
+    (re.compile(r"(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
+)
+"""How torchvision 0.13 renamed modules of detectors; the files that it offers have the names from before."""
 
 
 def load_pretrained(model: nn.Module, path: str | Path) -> str:
@@ -141,7 +147,9 @@ def _read_safetensors(file: Path) -> Any:
 
 
 def _renamed(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off the prefix with which most names are the model's."""
+    """Take off the prefix with which most names are the model's, and give old names their new form."""
+    for old, new in RENAMED:
+        given = {old.sub(new, name): t for name, t in given.items()}
     candidates = [
         {name.removeprefix(prefix): t for name, t in given.items() if name.startswith(prefix)}
         for prefix in PREFIXES

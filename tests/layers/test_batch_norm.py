@@ -35,6 +35,22 @@ def test_half_precision_maps_keep_their_dtype_and_float32_parameters():
     assert norm.weight.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_half_precision_is_normalised_as_float32_is_and_rounded_once(training):
+    torch.manual_seed(0)
+    half, whole = (layers.BatchNorm2d(16).train(training) for _ in range(2))
+    x = torch.randn(4, 16, 16, 16).bfloat16()
+    upstream = torch.randn(x.shape).bfloat16()
+    given = [x.clone().requires_grad_(), x.float().requires_grad_()]
+    got, expected = half(given[0]), whole(given[1])
+    got.backward(upstream)
+    expected.backward(upstream.float())
+    assert torch.equal(got, expected.bfloat16())
+    assert torch.equal(given[0].grad, given[1].grad.bfloat16())
+    torch.testing.assert_close(half.weight.grad, whole.weight.grad)
+    torch.testing.assert_close(half.running_var, whole.running_var)
+
+
 def test_a_vector_of_the_wrong_rank_is_refused():
     with pytest.raises(ValueError, match=r"BatchNorm2d: expected x \(N, C, H, W\), got \(3, 4\)"):
         layers.BatchNorm2d(4)(torch.randn(3, 4))

@@ -10,7 +10,7 @@ GEOMETRIES = {
     "strided, dilated, in groups": ((2, 4, 9, 8), (6, 2, 3, 2), (2, 1), (1, 0), (1, 2), 2),
     "depthwise": ((2, 4, 7, 7), (4, 1, 3, 3), (1, 1), (1, 1), (1, 1), 4),
     "1x1, strided, in groups": ((2, 4, 7, 6), (6, 2, 1, 1), (2, 3), (0, 0), (1, 1), 2),
-    "a stem": ((2, 3, 17, 19), (5, 3, 7, 7), (2, 2), (3, 3), (1, 1), 1),
+    "a stem": ((2, 3, 27, 29), (5, 3, 7, 7), (2, 2), (3, 3), (1, 1), 1),
 }
 
 
@@ -24,3 +24,15 @@ def test_the_product_that_a_gpu_takes_is_the_weight_gradient(monkeypatch, geomet
     dy = torch.randn_like(torch.conv2d(x, weight, None, *options))
     product = conv.product_with_windows(dy, x, w_shape, *options)
     assert torch.allclose(product, conv.weight_gradient(dy, x, w_shape, *options), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("geometry", ["a stem", "depthwise"])
+def test_the_weight_gradient_of_half_precision_is_summed_in_float32_and_rounded_once(geometry):
+    x_shape, w_shape, *options = GEOMETRIES[geometry]
+    torch.manual_seed(0)
+    x, weight = torch.randn(x_shape).bfloat16(), torch.randn(w_shape).bfloat16()
+    dy = torch.randn_like(torch.conv2d(x, weight, None, *options))
+    with torch.no_grad():
+        got = conv.weight_gradient(dy, x, w_shape, *options)
+        expected = conv.weight_gradient(dy.float(), x.float(), w_shape, *options)
+    assert torch.equal(got, expected.bfloat16())

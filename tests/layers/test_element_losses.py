@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from deeprob.layers import (
+    DiceLoss,
     GeneralizedBoxIoULoss,
     SigmoidFocalLoss,
     binary_cross_entropy_with_logits,
+    dice_loss,
     generalized_box_iou_loss,
     l2_regularizer,
     mse_loss,
@@ -61,6 +63,40 @@ def test_giou_pulls_boxes_that_are_apart_together():
     a = torch.tensor([[0.0, 0.0, 1.0, 1.0]], requires_grad=True)
     (da,) = torch.autograd.grad(GeneralizedBoxIoULoss()(a, torch.tensor([[3.0, 0.0, 4.0, 1.0]])), a)
     assert da[0, 2] < 0  # a larger right edge lowers the loss
+
+
+def test_a_weight_of_zero_leaves_a_box_and_an_anchor_out():
+    a = torch.tensor([[0.0, 0.0, 1.0, 1.0], [5.0, 5.0, 5.0, 5.0]], requires_grad=True)
+    b = torch.tensor([[0.5, 0.0, 1.5, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    weight = torch.tensor([2.0, 0.0])
+    loss = generalized_box_iou_loss(a[None], b[None], reduction="sum", weight=weight)
+    assert loss.item() == pytest.approx(2 * (1 - 1 / 3), abs=1e-6)
+    assert torch.autograd.grad(loss, a)[0][1].eq(0).all()
+    x = torch.tensor([[0.0, 3.0]], requires_grad=True)
+    focal = sigmoid_focal_loss(x, torch.tensor([[1.0, 0.0]]), reduction="sum", weight=weight)
+    assert focal.item() == pytest.approx(2 * 0.25 * 0.25 * math.log(2))
+    assert torch.autograd.grad(focal, x)[0].tolist() == [[pytest.approx(-0.125 * (0.5 + math.log(2))), 0.0]]
+
+
+def test_dice_by_hand():
+    p = torch.tensor([[1.0, 0.5, 0.0, 0.0]], requires_grad=True)
+    loss = dice_loss(p, torch.tensor([[1.0, 1.0, 0.0, 0.0]]), dim=-1, eps=0.5, reduction="sum")
+    assert loss.item() == pytest.approx(1 - 3.5 / 4)
+    (dp,) = torch.autograd.grad(loss, p)
+    assert dp[0].tolist() == pytest.approx([(0.875 - 2) / 4, (0.875 - 2) / 4, 0.875 / 4, 0.875 / 4])
+
+
+def test_dice_of_equal_masks_and_of_two_empty_ones_is_zero():
+    mask = torch.zeros(2, 3, 4, 4)
+    mask[0, 1, :2] = 1
+    assert dice_loss(mask, mask, reduction="none").tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_dice_over_the_batch_gives_one_loss_a_class():
+    p, target = torch.rand(4, 3, 5, 6), torch.rand(4, 3, 5, 6).round()
+    together = DiceLoss(dim=(0, 2, 3), reduction="none")(p, target)
+    apart = dice_loss(p.transpose(0, 1).flatten(1), target.transpose(0, 1).flatten(1), -1, reduction="none")
+    torch.testing.assert_close(together, apart)
 
 
 def test_the_regularizer_pulls_in_proportion():

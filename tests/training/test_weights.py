@@ -1,11 +1,14 @@
 """Where a training starts from, and what it leaves alone."""
 
+import re
+
 import pytest
 import torch
 
 from deeprob.errors import InputError
+from deeprob.models.detection.faster_rcnn import FasterRCNN
 from deeprob.models.resnet import ResNet
-from deeprob.training.restore import load
+from deeprob.training.experiment import load
 from deeprob.training.trainer import make_module
 from deeprob.training.weights import freeze, head_of, load_pretrained
 
@@ -64,6 +67,17 @@ def test_other_programs_nesting_and_prefixes_are_seen_through(file, prefix, nest
     state = {f"{prefix}{name}": t for name, t in given.state_dict().items()}
     load_pretrained(ours, file({nested: state, "epoch": 3} if nested else state))
     assert same(given.state_dict(), ours.state_dict())
+
+
+def test_names_from_before_torchvision_renamed_its_detectors_are_known(file):
+    ours = FasterRCNN(3, widths=(8, 8, 8), blocks=(0, 0, 0), width=8, neck_norm=False)
+    given = {
+        re.sub(r"(_blocks\.\d|rpn\.head\.conv)(\.0)+\.", r"\1.", name): torch.full_like(value, 2)
+        for name, value in ours.state_dict().items()
+    }
+    assert {"backbone.fpn.inner_blocks.0.weight", "rpn.head.conv.bias"} < given.keys()
+    load_pretrained(ours, file(given))
+    assert all((value == 2).all() for value in ours.state_dict().values())
 
 
 def test_a_run_folder_gives_its_best_weights(trained):
@@ -128,7 +142,7 @@ def test_frozen_layers_keep_weights_and_statistics_and_have_no_gradient(trained,
 
 
 def test_through_frozen_first_layers_no_graph_is_built(squares_config):
-    module = make_module(squares_config("model.freeze=['conv1.*','bn1.*','layer1.*']"), model())
+    module = make_module(squares_config("model.freeze=['conv1.*','bn1.*','layer1.*']"), model(), None)
     seen = {}
     for name in ("layer1", "layer2"):
         getattr(module.model, name).register_forward_hook(

@@ -6,6 +6,7 @@ A new layer is one file beside `deeprob/layers/linear.py` and one entry in its f
 from . import (
     activation,
     attention,
+    boxes,
     classification,
     contrastive,
     convolution,
@@ -14,6 +15,7 @@ from . import (
     fused,
     gates,
     norm,
+    places,
     pooling,
     pose,
     sampling,
@@ -34,6 +36,8 @@ LAYERS: list[Layer] = [
     *contrastive.LAYERS,
     *pose.LAYERS,
     *sampling.LAYERS,
+    *places.LAYERS,
+    *boxes.LAYERS,
 ]
 
 __all__ = [

@@ -78,7 +78,7 @@ def transforms(case: Case) -> float:
             largest = max(largest, compare(r, f, bound, "jacrev against jacfwd of input"))
 
     draws = [draw_inputs(case, seed=s) for s in range(3)]
-    mapped = [i for i in layer.batched if inputs[i] is not None]
+    mapped = [i for i in layer.batched if i < len(inputs) and inputs[i] is not None]
     stacked = [
         torch.stack([d[i].detach() for d in draws]) if i in mapped else x  # type: ignore[union-attr]
         for i, x in enumerate(detached)
@@ -250,6 +250,8 @@ def no_vendor_gradient(case: Case) -> float:
 
 
 class _VendorGradients(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    passes_over_loops = True
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name
         if "_backward" in name:

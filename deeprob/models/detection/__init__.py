@@ -1,0 +1,1 @@
+"""Detectors: networks that find boxes of classes in an image."""

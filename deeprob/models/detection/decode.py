@@ -1,0 +1,86 @@
+"""From scores and boxes everywhere to a short list: the best candidates, without duplicates.
+
+Of two boxes of one class that overlap by more than a threshold (IoU), the one with the lower score goes;
+what has gone makes no other go (greedy non-maximum suppression). Two forms of the same:
+
+    nms          on the CPU, by OpenCV: a loop in order of score
+    nms_matrix   tensor operations only, on any device and in an exported graph: the fixed point of
+                 kept_i = no kept j before i overlaps i, which n rounds reach for a chain of n boxes
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeprob.models.detection.boxes import clip, iou
+from deeprob.models.detection.contract import Detections
+
+
+def best_candidates(scores: Tensor, boxes: Tensor, threshold: float, most: int) -> Detections:
+    """Up to `most` scores of (N, C) above `threshold`, best first, with their boxes and classes.
+
+    boxes: (N, 4), or (N, C, 4) where each class has its own.
+    """
+    flat = scores.flatten()
+    most = min(most, len(flat))
+    values, index = flat.topk(most)
+    number = int((values > threshold).sum())
+    values, index = values[:number], index[:number]
+    row, label = torch.div(index, scores.shape[1], rounding_mode="floor"), index % scores.shape[1]
+    return Detections(boxes[row] if boxes.dim() == 2 else boxes[row, label], values, label)
+
+
+def nms(found: Detections, iou_threshold: float) -> Tensor:
+    """Indices of what is kept of `found`, best first."""
+    if found.boxes.device.type != "cpu":
+        return nms_matrix(found, iou_threshold).nonzero().squeeze(1)
+    if not len(found.scores):
+        return torch.zeros(0, dtype=torch.int64)
+    corners = found.boxes.double().numpy()
+    rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
+    kept = cv2.dnn.NMSBoxesBatched(
+        rectangles.tolist(), found.scores.tolist(), found.labels.tolist(), -1.0, iou_threshold
+    )
+    return torch.from_numpy(np.sort(np.asarray(kept, dtype=np.int64).ravel()))
+
+
+def nms_matrix(found: Detections, iou_threshold: float, rounds: int | None = None) -> Tensor:
+    """Whether each of `found`, best first, is kept: bool (n,).
+
+    rounds: how often to repeat, for a graph whose length is fixed; None: until nothing changes.
+    """
+    same = found.labels[:, None] == found.labels
+    overlaps = (iou(found.boxes[:, None], found.boxes) > iou_threshold) & same
+    beats = overlaps.float().triu(1)  # beats[j, i]: j comes before i and overlaps it
+    kept = torch.ones_like(found.scores, dtype=torch.bool)
+    for _ in range(len(kept) if rounds is None else rounds):
+        before, kept = kept, kept.to(beats) @ beats == 0
+        if rounds is None and bool((before == kept).all()):
+            break
+    return kept
+
+
+def decode(
+    scores: Tensor,
+    boxes: Tensor,
+    image: tuple[int, int],
+    score_threshold: float,
+    candidates: int,
+    iou_threshold: float,
+    max_detections: int,
+) -> Detections:
+    """What is found on one image of `image` (height, width) pixels.
+
+    scores: (N, C). boxes: (N, 4), or (N, C, 4) where each class has its own. Boxes are cut to the image;
+    those with nothing in it go.
+    """
+    found = best_candidates(scores.detach(), boxes.detach(), score_threshold, candidates)
+    found = found._replace(boxes=clip(found.boxes, *image))
+    sides = found.boxes[:, 2:] - found.boxes[:, :2]
+    seen = (sides > 0).all(1)
+    found = Detections(*(t[seen] for t in found))
+    kept = nms(found, iou_threshold)[:max_detections]
+    return Detections(*(t[kept] for t in found))

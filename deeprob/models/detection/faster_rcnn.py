@@ -1,0 +1,147 @@
+"""A two-stage detector: where is anything, then what is it, and where exactly.
+
+    images -> body -> pyramid -> region proposals (rpn.py) -> each proposal's class and box (roi_heads.py)
+
+The loss is the sum of four terms: objectness and boxes of the first stage, classes and boxes of the second.
+Both stages learn from some of their boxes only, drawn at random, with a share of objects that is kept up.
+Parameter names are torchvision's fasterrcnn_resnet50_fpn, so its state dicts load.
+Source: Ren et al., Faster R-CNN: towards real-time object detection with region proposal networks (2015);
+on a pyramid: Lin et al., Feature pyramid networks for object detection (2017), section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deeprob import layers
+from deeprob.errors import InputError
+from deeprob.models.backend import check_positive
+from deeprob.models.detection.assignment import truth_of
+from deeprob.models.detection.contract import Detections, Targets
+from deeprob.models.detection.decode import decode
+from deeprob.models.detection.pyramid import Backbone
+from deeprob.models.detection.roi_heads import WEIGHTS, RoIHeads, Verdicts
+from deeprob.models.detection.rpn import Proposals, RegionProposalNetwork
+
+
+class TwoStageOutputs(NamedTuple):
+    """What both stages say.
+
+    levels: the maps (B, width, H, W) of each level. proposals: see rpn.py. verdicts: of the proposals, see
+    roi_heads.py; None in training, where the second stage reads proposals drawn for the loss. size: int64
+    (2,), height and width of the images.
+    """
+
+    levels: tuple[Tensor, ...]
+    proposals: Proposals
+    verdicts: Verdicts | None
+    size: Tensor
+
+
+class FasterRCNN(nn.Module):
+    """Two-stage detector: images float32 (B, in_channels, H, W) -> TwoStageOutputs.
+
+    backbone, widths, blocks, stem, strides, width, neck_norm, fused, backend: see FCOS. Levels above the
+    body's are read by the first stage alone.
+    anchor_scale: side of a level's anchors, in strides; anchor_sides: instead, each level's in pixels.
+    ratios: of the anchors, height over width.
+    rpn_low, rpn_high, rpn_samples, rpn_before, rpn_after, rpn_nms: see RegionProposalNetwork.
+    roi_cells, roi_features, roi_convs, roi_samples, roi_share, roi_iou: see RoIHeads.
+    corners: cells, anchors and features lie as torchvision's weights expect.
+    score_threshold, candidates, nms_iou, max_detections: of `detect`.
+    Raises InputError where an argument is wrong.
+    """
+
+    head_names = ("rpn", "roi_heads")
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: str = "compact",
+        widths: Sequence[int] | None = None,
+        blocks: Sequence[int] | None = None,
+        stem: str | None = None,
+        strides: Sequence[int] = (4, 8, 16),
+        width: int = 64,
+        neck_norm: bool = True,
+        anchor_scale: float = 4.0,
+        anchor_sides: Sequence[float] | None = None,
+        ratios: Sequence[float] = (0.5, 1.0, 2.0),
+        rpn_low: float = 0.3,
+        rpn_high: float = 0.6,
+        rpn_samples: int = 64,
+        rpn_before: int = 100,
+        rpn_after: int = 100,
+        rpn_nms: float = 0.7,
+        roi_cells: float = 14.0,
+        roi_features: int = 0,
+        roi_convs: int = 2,
+        roi_samples: int = 64,
+        roi_share: float = 0.25,
+        roi_iou: float = 0.5,
+        corners: bool = False,
+        score_threshold: float = 0.05,
+        candidates: int = 1000,
+        nms_iou: float = 0.5,
+        max_detections: int = 100,
+        fused: bool = False,
+        in_channels: int = 3,
+        backend: str = "deeprob",
+    ) -> None:
+        super().__init__()
+        check_positive("model", num_classes=num_classes, width=width, in_channels=in_channels)
+        sides = [anchor_scale * s for s in strides] if anchor_sides is None else list(anchor_sides)
+        if len(sides) != len(strides):
+            raise InputError(f"anchor_sides={sides}", where="model", expected=f"{len(strides)}, one a level")
+        body: dict[str, Any] = {
+            "widths": widths,
+            "blocks": blocks,
+            "stem": stem,
+            "fused": fused,
+            "in_channels": in_channels,
+        }
+        self.backbone = Backbone(
+            backbone, strides, width, norm=neck_norm, extra="pool", backend=backend, **body
+        )
+        first = (rpn_low, rpn_high, rpn_samples, rpn_before, rpn_after, rpn_nms)
+        self.rpn = RegionProposalNetwork(width, strides, sides, ratios, *first, corners, backend)
+        self.read = strides[: self.backbone.maps]
+        second = (roi_cells, roi_features, roi_convs, roi_samples, roi_share, roi_iou)
+        self.roi_heads = RoIHeads(num_classes, width, self.read, *second, corners, backend)
+        self.decoding = (score_threshold, candidates, nms_iou, max_detections)
+
+    def forward(self, images: Tensor) -> TwoStageOutputs:
+        height, width = images.shape[2:]
+        levels = self.backbone(images)
+        proposals = self.rpn(levels, (height, width))
+        read = levels[: len(self.read)]
+        verdicts = None if self.training else self.roi_heads(read, proposals.rois)
+        return TwoStageOutputs(tuple(read), proposals, verdicts, torch.tensor([height, width]))
+
+    def losses(self, outputs: TwoStageOutputs, targets: Targets) -> dict[str, Tensor]:
+        """Return the terms: rpn_objectness, rpn_boxes, classes, boxes."""
+        truth = truth_of(targets)
+        terms = self.rpn.losses(outputs.proposals, truth, targets.crowds)
+        with torch.no_grad():
+            rois, labels, wanted = self.roi_heads.draw(outputs.proposals.rois, truth, targets.crowds)
+        verdicts = self.roi_heads(outputs.levels, rois)
+        return terms | self.roi_heads.losses(verdicts, rois, labels, wanted)
+
+    @torch.no_grad()
+    def detect(self, outputs: TwoStageOutputs) -> list[Detections]:
+        """Decode the proposals' classes and boxes: see decode.py."""
+        rois, verdicts = outputs.proposals.rois, outputs.verdicts
+        if verdicts is None:
+            verdicts = self.roi_heads(outputs.levels, rois)
+        scores = verdicts.logits.softmax(1)[:, 1:]
+        boxes = layers.deltas_to_boxes(rois[:, None, 1:].to(scores), verdicts.deltas[:, 1:], WEIGHTS)
+        threshold, candidates, iou, most = self.decoding
+        height, width = outputs.size.tolist()
+        return [
+            decode(scores[own], boxes[own], (height, width), threshold, candidates, iou, most)
+            for own in (rois[:, 0] == i for i in range(len(outputs.levels[0])))
+        ]
