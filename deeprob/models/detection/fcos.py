@@ -33,7 +33,7 @@ from deeprob.models.backend import check_positive
 from deeprob.models.detection import assignment as rules
 from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import decode
-from deeprob.models.detection.heads import make_heads, rows
+from deeprob.models.detection.heads import LevelHead, own_heads, rows
 from deeprob.models.detection.locations import Locations, locations_of
 from deeprob.models.detection.pyramid import Backbone
 
@@ -136,20 +136,18 @@ class FCOS(nn.Module):
             "in_channels": in_channels,
         }
         self.backbone = Backbone(backbone, strides, width, norm=neck_norm, backend=backend, **body)
-        self.head: nn.Module = make_heads(
-            len(self.strides) if not share_heads else None,
-            *(
-                num_classes,
-                width,
-                head_convs,
-                head_norm,
-                separable,
-                kernel,
-                assignment != "tal",
-                bins,
-                backend,
-            ),
-        )
+        head: dict[str, Any] = {
+            "num_classes": num_classes,
+            "width": width,
+            "depth": head_convs,
+            "norm": head_norm,
+            "separable": separable,
+            "kernel": kernel,
+            "centre_ness": assignment != "tal",
+            "bins": bins,
+            "backend": backend,
+        }
+        self.head: nn.Module = LevelHead(**head) if share_heads else own_heads(len(strides), **head)
         self.scales = nn.Parameter(torch.ones(len(self.strides))) if share_heads and scales else None
 
     def forward(self, images: Tensor) -> DenseOutputs:
@@ -162,7 +160,7 @@ class FCOS(nn.Module):
             quality = widened(rows([q for _, _, q in of_levels if q is not None])).squeeze(2)
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
         height, width = images.shape[2:]
-        at = locations_of(sizes, self.strides, (height, width), images, self.corners)
+        at = locations_of(sizes, self.strides, (height, width), logits, self.corners)
         spread = distances.reshape(*distances.shape[:2], 4, -1) if self.bins else None
         reach = rectified(distances, self.distance) if spread is None else mean_of(spread)
         boxes = layers.distances_to_boxes(at.points, layers.mul(reach, at.strides[:, None]))

@@ -125,8 +125,6 @@ def rows(maps: Sequence[Tensor]) -> Tensor:
     return layers.concat([x.flatten(2) for x in maps], 2).mT
 
 
-def make_heads(levels: int | None, *arguments: Any) -> nn.Module:
-    """One `LevelHead` for all levels, or a list with one for each of so many."""
-    if levels is None:
-        return LevelHead(*arguments)
-    return nn.ModuleList(LevelHead(*arguments) for _ in range(levels))
+def own_heads(levels: int, **arguments: Any) -> nn.ModuleList:
+    """A `LevelHead` for each of so many levels."""
+    return nn.ModuleList(LevelHead(**arguments) for _ in range(levels))
