@@ -23,10 +23,9 @@ from measure import parse, seconds_interleaved
 from PIL import Image, ImageEnhance
 from torch.utils.data import DataLoader, Dataset
 
-from deeprob.data.crops import Split
-from deeprob.data.cuts import CropCut
-from deeprob.data.loader import BatchLoader
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.data.settings import Augmentation
+from deeprob.tasks.classification.view import CropCollate, CropSamples
 
 MEAN, STD = (0.4, 0.4, 0.4), (0.25, 0.25, 0.25)
 STANDARD = Augmentation(
@@ -68,7 +67,7 @@ def main() -> None:
 def throughput(size: int, batch_size: int, count: int, budget: float) -> dict[str, Any]:
     """Images a second on one core into augmented batches, ours and per sample, in turn."""
     split = noise(count, size)
-    ours = BatchLoader(split, batch_size, CropCut(MEAN, STD, STANDARD), shuffle=True)
+    ours = BatchLoader(split, batch_size, CropCollate(MEAN, STD, STANDARD), shuffle=True)
     theirs = DataLoader(PerSample(split), batch_size, shuffle=True)
     steps = {"ours": lambda: exhaust(ours), "theirs": lambda: exhaust(theirs)}
     times = {k: statistics.median(v) for k, v in seconds_interleaved(steps, 15, budget).items()}
@@ -86,7 +85,7 @@ def epoch_start(count: int) -> dict[str, Any]:
     split = noise(count, 32)
     seconds = []
     for _ in range(7):
-        loader = BatchLoader(split, 256, CropCut(MEAN, STD, STANDARD), shuffle=True)
+        loader = BatchLoader(split, 256, CropCollate(MEAN, STD, STANDARD), shuffle=True)
         begin = time.perf_counter()
         next(iter(loader))
         seconds.append(time.perf_counter() - begin)
@@ -105,7 +104,7 @@ def workers(size: int, batch_size: int, count: int, rounds: int = 7) -> dict[str
     heavy = replace(STANDARD, blur=0.8, noise=0.05)
     seconds: dict[int, list[float]] = {1: [], 2: []}
     loaders = {
-        n: BatchLoader(split, batch_size, CropCut(MEAN, STD, heavy), shuffle=True, num_workers=n)
+        n: BatchLoader(split, batch_size, CropCollate(MEAN, STD, heavy), shuffle=True, num_workers=n)
         for n in seconds
     }
     for _ in range(rounds):
@@ -123,11 +122,11 @@ def workers(size: int, batch_size: int, count: int, rounds: int = 7) -> dict[str
     }
 
 
-def noise(count: int, size: int) -> Split:
+def noise(count: int, size: int) -> CropSamples:
     """A split of random pictures."""
     images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8)
     zeros = torch.zeros(count, dtype=torch.int64)
-    return Split(images, zeros, zeros, zeros, ("noise",), tuple(map(str, range(count))))
+    return CropSamples(images, zeros, zeros, zeros, ("noise",), tuple(map(str, range(count))))
 
 
 def exhaust(loader: Any) -> None:
@@ -139,7 +138,7 @@ def exhaust(loader: Any) -> None:
 class PerSample(Dataset[tuple[torch.Tensor, int]]):
     """One image at a time, through PIL, with torchvision's steps and its draws from torch's generator."""
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: CropSamples) -> None:
         self.images = split.images.numpy()
         self.labels = split.labels.tolist()
         self.mean, self.std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))

@@ -45,7 +45,7 @@ from deeprob.sim.physics import Scene, scene_rng
 from deeprob.sim.render import to_frame
 from deeprob.sim.settings import CameraSettings, LookSettings, ObjectSettings, SceneSettings, SimSettings
 from deeprob.sim.textures import POOL
-from deeprob.training.trainer import make_data, make_model
+from deeprob.training.experiment import make_data, make_model, make_task
 
 SIZES = ((128, 128), (640, 480))
 VIEWS = 8  # of each scene where physics is counted
@@ -250,7 +250,7 @@ def waiting(steps: int, workers: int = 2) -> dict[str, float]:
     )
     data = make_data(cfg)
     data.progress = False
-    model = make_model(cfg, data)
+    model = make_model(cfg, make_task(cfg, data))
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     batches = iter(itertools.chain.from_iterable(itertools.repeat(data.train_dataloader())))
     waited = []

@@ -25,9 +25,9 @@ import numpy as np
 from measure import parse
 
 from deeprob.environment import cpu_name, version
-from deeprob.evaluation.ablation import quoted
-from deeprob.evaluation.sweep.study import folder_name, peek
 from deeprob.runs import Run, write_json, write_text
+from deeprob.studies.ablation import quoted
+from deeprob.studies.sweep.study import folder_name, peek
 
 GOAL = 2.0
 STRETCH = 50  # trials of a row: what grows with the study shows from row to row

@@ -21,12 +21,11 @@ import torch
 from measure import parse
 
 from deeprob.config import build, compose
-from deeprob.data.crops import Split
-from deeprob.data.cuts import CropCut
-from deeprob.data.loader import BatchLoader
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.data.settings import Augmentation
 from deeprob.layers import cross_entropy
 from deeprob.runs import Run, write_json, write_text
+from deeprob.tasks.classification.view import CropCollate, CropSamples
 from deeprob.training import trainer as training
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.callbacks import Cost
@@ -116,7 +115,7 @@ def loader(cfg: Any) -> BatchLoader:
     """Random images through the quickstart's augmentation."""
     generator = torch.Generator().manual_seed(0)
     size, count = cfg.data.view.size, STEPS * BATCH
-    split = Split(
+    split = CropSamples(
         images=torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8, generator=generator),
         labels=torch.randint(0, 10, (count,), generator=generator),
         units=torch.arange(count),
@@ -126,7 +125,7 @@ def loader(cfg: Any) -> BatchLoader:
     )
     knobs = Augmentation(**{str(k): v for k, v in cfg.data.augmentation.items()})
     mean, std = (0.45, 0.45, 0.45), (0.25, 0.25, 0.25)
-    return BatchLoader(split, BATCH, CropCut(mean, std, knobs), shuffle=True, drop_last=True)
+    return BatchLoader(split, BATCH, CropCollate(mean, std, knobs), shuffle=True, drop_last=True)
 
 
 def bare_epoch(width: int) -> list[float]:

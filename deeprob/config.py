@@ -22,9 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from deeprob.config_errors import check_flags, flatten, one_line_errors
+from deeprob.config_files import read_yaml
 from deeprob.environment import shipped
 from deeprob.errors import InputError
-from deeprob.schema import LEAVES, SCHEMA, arguments
+from deeprob.schema import LEAVES, SCHEMA, arguments, schema_of
+from deeprob.schema.moved import current_target
 
 CONFIG_DIR = shipped("configs")
 _FREE_TEXT = {
@@ -38,12 +40,21 @@ _REQUIRED = {
     "sweep": ["sweep.name=any", "sweep.experiment=any"],
     "ablate": ["ablation.name=any", "ablation.experiment=any"],
 }
+_NAMES = ("name", "sweep.name", "ablation.name")  # of folders below paths.runs_dir
 _CHOSEN = {  # a key that only a choice sets, and how the choice is offered
     "name": ("experiment", "choose an experiment: "),
     "sweep.name": ("sweep", "choose a sweep, dry_run=true shows its plan: "),
     "ablation.name": ("ablation", "choose an ablation, dry_run=true shows its plan: "),
 }
-ALLOWED_TARGETS = ("deeprob", "torch.optim", "lightning.pytorch", "torchmetrics")
+ALLOWED_TARGETS = ("deeprob", "torch.optim", "lightning.pytorch")
+SCHEMA_ONLY = "only classes with a schema"  # in allowed_targets of a config that came with a run folder
+_ROLES = {  # what a config needs of a large package, which also holds classes that run what they are told
+    "torch.optim": ("torch.optim.optimizer.Optimizer",),
+    "lightning.pytorch": (
+        "lightning.pytorch.callbacks.callback.Callback",
+        "lightning.pytorch.loggers.logger.Logger",
+    ),
+}
 
 
 def register() -> None:
@@ -68,11 +79,9 @@ def _offer_experiment_files(overrides: Sequence[str]) -> None:
             if not path.endswith(".yaml"):
                 continue
             try:
-                node = OmegaConf.load(Path(path).expanduser())
+                node = read_yaml(Path(path).expanduser())
             except FileNotFoundError:
                 raise InputError("no such experiment file", where=path) from None
-            except Exception as error:  # the YAML reader has a family of errors of its own
-                raise InputError(f"not a readable config ({error})", where=path) from error
             *folders, name = [part for part in path.split("/") if part]
             group = "/".join(["experiment", *folders])
             ConfigStore.instance().store(group=group, name=name, node=node, package="_global_")
@@ -103,7 +112,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             cfg = hydra_compose(verb, list(overrides))
-        _check(cfg, overrides)
+        check_values(cfg, overrides)
     return cfg
 
 
@@ -135,7 +144,7 @@ def set_value(cfg: DictConfig, verb: str, overrides: Sequence[str], changed: str
             OmegaConf.update(cfg, key, OverridesParser.create().parse_override(changed).value(), merge=True)
         except OmegaConfBaseException as error:
             raise ConfigCompositionException(f"Error merging override {changed}") from error
-        _check(cfg, [*overrides, changed])
+        check_values(cfg, [*overrides, changed])
     return True
 
 
@@ -157,7 +166,7 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
         from hydra.core.hydra_config import HydraConfig
 
         try:
-            _check(cfg, HydraConfig.get().overrides.task)
+            check_values(cfg, HydraConfig.get().overrides.task)
             task(cfg)
         except Exception as error:  # kept from Hydra, which would print it in its own words
             errors.append(error)
@@ -202,14 +211,16 @@ def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
 def build(leaf: Mapping[str, Any] | DictConfig, allowed: Sequence[str] = (), **arguments: Any) -> Any:
     """Make the object that a leaf describes: call its `_target_` with its other keys and `arguments`.
 
-    allowed: packages admitted beside ALLOWED_TARGETS. Values stay as they are written: nothing inside a leaf
-    is called. Raises InputError where the target is not admitted, does not exist, or refuses its arguments.
+    allowed: packages and classes admitted beside ALLOWED_TARGETS; with SCHEMA_ONLY among them, those of
+    ALLOWED_TARGETS must have a schema. Values stay as they are written: nothing inside a leaf is called.
+    Raises InputError where the target is not admitted, does not exist, or refuses its arguments.
     """
     target = leaf.get("_target_")
     if not isinstance(target, str):
         raise InputError(f"no _target_ in {dict(leaf)}", expected="_target_: package.Class")
-    values = _typed(target, leaf)
+    target = current_target(target)
     make = _locate(target, allowed)
+    values = _typed(target, schema_of(make), leaf)
     try:
         return make(**values, **arguments)
     except (TypeError, ValueError) as error:
@@ -218,18 +229,18 @@ def build(leaf: Mapping[str, Any] | DictConfig, allowed: Sequence[str] = (), **a
         raise InputError(str(error), where=f"config of {target}") from error
 
 
-def _typed(target: str, leaf: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
-    """The arguments in a leaf as its target's schema types them: config.yaml of a run holds bare dicts."""
+def _typed(target: str, schema: type | None, leaf: Mapping[str, Any] | DictConfig) -> dict[str, Any]:
+    """The arguments in a leaf as its class's schema types them: config.yaml of a run holds bare dicts."""
     bare = OmegaConf.to_container(leaf, resolve=True) if isinstance(leaf, DictConfig) else dict(leaf)
     assert isinstance(bare, dict)
     bare.pop("_target_")
-    if target not in LEAVES:
+    if schema is None:
         return cast("dict[str, Any]", bare)
     try:
-        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(LEAVES[target]), bare))
+        typed = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), bare))
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0], where=f"config of {target}") from error
-    kept = arguments(LEAVES[target])
+    kept = arguments(schema)
     return {key: value for key, value in vars(typed).items() if key in kept}
 
 
@@ -237,6 +248,11 @@ def _deep(error: BaseException) -> bool:
     """Whether the error arose inside the called code, not in the call itself: a bug, not a config."""
     traceback = error.__traceback__
     return traceback is not None and traceback.tb_next is not None
+
+
+def locate(target: str, allowed: Sequence[str] = ()) -> Any:
+    """The class that a `_target_` names. Raises InputError where it is not admitted, or does not exist."""
+    return _locate(current_target(target), allowed)
 
 
 def _locate(target: str, allowed: Sequence[str]) -> Callable[..., Any]:
@@ -255,16 +271,45 @@ def _locate(target: str, allowed: Sequence[str]) -> Callable[..., Any]:
     # A module also holds what it imported; only what a package defines itself may be called, and of ours
     # only classes: a checkpoint's config must not reach a function that writes files.
     home = getattr(found, "__module__", "")
-    if not (_inside(f"{home}.{name}", packages) and (inspect.isclass(found) or _inside(target, allowed))):
+    by_name = _inside(target, allowed)
+    if not (_inside(f"{home}.{name}", packages) and (inspect.isclass(found) or by_name)):
         raise InputError(f"_target_ {target!r} may not be called", expected="a class of an allowed package")
+    if not by_name:
+        _check_role(target, found, SCHEMA_ONLY in allowed)
     return cast("Callable[..., Any]", found)
 
 
+def _check_role(target: str, found: type, schema_only: bool) -> None:
+    """Raise InputError where an allowed package has a class that no config needs."""
+    package = next((name for name in _ROLES if _inside(target, [name])), None)
+    bases = {f"{base.__module__}.{base.__qualname__}" for base in found.__mro__}
+    if package is not None and bases.isdisjoint(_ROLES[package]):
+        roles = " or ".join(base.rpartition(".")[2] for base in _ROLES[package])
+        raise InputError(
+            f"_target_ {target!r} may not be called", expected=f"in {package}, a class of {roles}"
+        )
+    # An optimiser takes numbers and touches nothing but the network, whatever a stranger's file tells it.
+    if schema_only and package != "torch.optim" and schema_of(found) is None:
+        raise InputError(
+            f"_target_ {target!r} is not one of those that a run folder may call",
+            expected="a class with a schema",
+            fix=f"where you trust the folder, allow it on the command line: allowed_targets=[{target}]",
+        )
+
+
+def admitted(cfg: DictConfig) -> list[str]:
+    """What a training admits to its run folder's config: all that its own config names and may call."""
+    if SCHEMA_ONLY in cfg.allowed_targets:
+        return [name for name in cfg.allowed_targets if name != SCHEMA_ONLY]
+    targets = {str(v) for key, v in flatten(cfg).items() if key.rpartition(".")[2] == "_target_"}
+    return sorted({*cfg.allowed_targets, *(targets - LEAVES.keys())})
+
+
 def _inside(target: str, packages: Sequence[str]) -> bool:
-    return any(target.startswith(f"{package}.") for package in packages)
+    return any(target == package or target.startswith(f"{package}.") for package in packages)
 
 
-def _check(cfg: DictConfig, overrides: Sequence[str]) -> None:
+def check_values(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuse what is missing, and packages let in by a file instead of by the command line."""
     missing = sorted(key for key, value in flatten(cfg).items() if isinstance(value, str) and value == "???")
     if missing:
@@ -275,12 +320,24 @@ def _check(cfg: DictConfig, overrides: Sequence[str]) -> None:
     seed = cfg.get("seed")
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         raise InputError(f"seed={seed}", expected="a whole number from 0, below 2**32")
+    for key in _NAMES:
+        check_name(key, OmegaConf.select(cfg, key))
     by_hand = any(o.lstrip("+").startswith("allowed_targets=") for o in overrides)
     if cfg.get("allowed_targets") and not by_hand:
         raise InputError(
             "allowed_targets is set in a file",
             expected="it on the command line only: a config must not let in its own code",
         )
+
+
+def check_name(key: str, name: object) -> None:
+    """Raise InputError where a folder of this name would not lie in the folder that it is made in."""
+    if isinstance(name, str):
+        inside = not name.startswith(("/", "~")) and ".." not in name.split("/") and name.strip("/.")
+        if not inside or not name.isprintable():
+            raise InputError(
+                f"{key}={name!r} names a folder elsewhere", expected="a plain name such as my_run"
+            )
 
 
 def options(group: str) -> list[str]:

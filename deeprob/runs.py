@@ -12,6 +12,7 @@ runs/<experiment>/<run id>/
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -33,7 +34,12 @@ RESULTS = (
     "cost",
     "data",
 )  # what every results.json holds
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no fault of the input
 LOCK_SECONDS = 180.0  # until a file server lets go of a dead node's lock
+
+
+class InUseError(InputError):
+    """A run folder in which another process trains."""
 
 
 @contextlib.contextmanager
@@ -49,7 +55,9 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+        # Names of files and classes may hold what UTF-8 has no place for: a stray byte, half of a pair.
+        text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
+        with naming(path), os.fdopen(descriptor, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -64,6 +72,30 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.fsync(folder)  # the rename itself must outlive a power cut
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raise a full or failing disk's error with the path that was being written, whoever met it."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # torch and zipfile tell it in words of their own
+        cause: BaseException | None = error
+        while cause is not None and getattr(cause, "errno", None) not in DISK:
+            cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, OSError) and cause.filename is None:
+            raise OSError(cause.errno, cause.strerror, str(path)) from error
+        raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line, on a line of its own also where a full disk or a kill cut off the one before."""
+    with naming(path), open(path, "a+b") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode("utf-8", "backslashreplace") + b"\n")
 
 
 def make_folder(path: Path) -> None:
@@ -87,13 +119,32 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
+def write_new(path: Path, text: str) -> bool:
+    """Write `text` to `path`, whole, unless there is such a file: of several processes one succeeds.
+
+    Returns whether it was written.
+    """
+    if path.exists():
+        return False
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".partial") as folder:
+        whole = Path(folder) / path.name
+        write_text(whole, text)
+        try:
+            os.link(whole, path)
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            os.rename(whole, path)
+    return True
+
+
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON to `path`, whole or not at all. NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def new_run_id() -> str:
-    """DEEPROB_RUN_ID, or the scheduler's job and task (a requeued job finds its folder), or the clock."""
+def given_run_id() -> str | None:
+    """DEEPROB_RUN_ID, or the scheduler's job and task: a requeued job finds its folder by it. Else None."""
     given = os.environ.get("DEEPROB_RUN_ID")
     if given:
         return given
@@ -101,7 +152,7 @@ def new_run_id() -> str:
     if job:
         task = os.environ.get("SLURM_ARRAY_TASK_ID")
         return f"{job}_{task}" if task else job
-    return time.strftime("%Y%m%d-%H%M%S")
+    return None
 
 
 @dataclass(frozen=True)
@@ -112,11 +163,9 @@ class Run:
 
     @classmethod
     def create(cls, runs_dir: Path, experiment: str, run_id: str | None = None) -> Run:
-        """The folder of a new run, or of the same run before a requeue; an id from the clock is unique."""
+        """The folder of a run id, made where it is not there; without an id a new one, named by the clock."""
         if run_id is None:
-            run_id = new_run_id()
-            if not (os.environ.get("DEEPROB_RUN_ID") or os.environ.get("SLURM_JOB_ID")):
-                return cls(_fresh_folder(runs_dir / experiment, run_id))
+            return cls(_fresh_folder(runs_dir / experiment, time.strftime("%Y%m%d-%H%M%S")))
         path = runs_dir / experiment / run_id
         make_folder(path)
         return cls(path)
@@ -200,9 +249,6 @@ class Run:
         """results.json of the split the experiment is judged by, or results_<split>.json of another."""
         return self.path / (f"results_{split}.json" if split else "results.json")
 
-    def predictions(self, split: str) -> Path:
-        return self.path / f"predictions_{split}.npz"
-
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process. Raises InputError where another process trains in it.
@@ -219,7 +265,7 @@ class Run:
                     break
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
-                        raise InputError(
+                        raise InUseError(
                             "another process is training in this folder", where=self.path
                         ) from None
                 time.sleep(0.2)

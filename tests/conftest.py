@@ -12,6 +12,8 @@ import pytest
 
 from deeprob.config import compose
 
+pytest_plugins = ["fixtures.data", "fixtures.runs"]
+
 gc.disable()  # until all tests are imported: a fifth of the time that it takes
 
 

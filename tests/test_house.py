@@ -13,15 +13,27 @@ RANK = {
     "layers": 0,
     "geometry": 0,
     "data": 1,
-    "sim": 2,
-    "models": 2,
-    "graphs": 2,
-    "training": 3,
-    "evaluation": 4,
-    "cluster": 5,
-    "cli": 6,
+    "metrics": 2,
+    "page": 3,
+    "sim": 3,
+    "models": 3,
+    "graphs": 3,
+    "tasks": 4,
+    "training": 5,
+    "evaluation": 6,
+    "studies": 7,
+    "cluster": 8,
+    "cli": 9,
 }
-HALL = {"errors", "runs", "config", "environment", "schema"}  # open to every room but the layers
+HALL = {
+    "errors",
+    "runs",
+    "config",
+    "config_errors",
+    "config_files",
+    "environment",
+    "schema",
+}  # open to every room but the layers
 
 
 def modules():

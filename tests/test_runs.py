@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -8,7 +9,16 @@ import sys
 import pytest
 
 from deeprob.errors import InputError
-from deeprob.runs import Run, atomic_file, new_run_id, write_json, write_text
+from deeprob.runs import (
+    Run,
+    append_line,
+    atomic_file,
+    given_run_id,
+    naming,
+    write_json,
+    write_new,
+    write_text,
+)
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -46,6 +56,32 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
     assert json.loads(path.read_text()) == {"value": 1}
 
 
+def test_a_new_file_is_written_by_one_of_many(tmp_path):
+    path = tmp_path / "config.yaml"
+    program = (
+        "import pathlib, sys\nfrom deeprob.runs import write_new\n"
+        f"print(write_new(pathlib.Path({str(path)!r}), sys.argv[1]))\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, f"{n}"], stdout=subprocess.PIPE, text=True)
+        for n in range(4)
+    ]
+    told = [writer.communicate(timeout=30)[0] for writer in writers]
+    assert sorted(told) == ["False\n"] * 3 + ["True\n"]
+    assert path.read_text() == str(told.index("True\n"))
+    assert os.listdir(tmp_path) == ["config.yaml"]
+
+
+def test_a_new_file_is_written_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert write_new(tmp_path / "a.txt", "first")
+    assert not write_new(tmp_path / "a.txt", "second")
+    assert (tmp_path / "a.txt").read_text() == "first"
+
+
 def test_files_follow_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
@@ -59,6 +95,49 @@ def test_nan_is_refused_in_json(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "a.json", {"value": float("nan")})
     assert not (tmp_path / "a.json").exists()
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_names_what_was_being_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.txt'"):
+        write_text(tmp_path / "a.txt", "x")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_under_torch_is_a_full_disk(tmp_path):
+    import torch
+
+    class Full(io.BytesIO):
+        def write(self, data):
+            full()
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.ckpt'"), naming(tmp_path / "a.ckpt"):
+        torch.save({"a": torch.zeros(1000)}, Full())
+
+
+def test_another_error_is_left_as_it_is(tmp_path):
+    with pytest.raises(ValueError, match="wrong"), naming(tmp_path / "a"):
+        raise ValueError("wrong")
+    with pytest.raises(FileNotFoundError, match="b"), naming(tmp_path / "a"):
+        open(tmp_path / "b")  # noqa: SIM115
+
+
+def test_a_line_after_one_that_was_cut_off_stands_alone(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    append_line(path, '{"step": 0}')
+    with open(path, "a") as file:
+        file.write('{"ste')
+    append_line(path, '{"step": 1}')
+    assert path.read_text() == '{"step": 0}\n{"ste\n{"step": 1}\n'
+
+
+def test_a_text_that_utf8_has_no_place_for_is_written(tmp_path):
+    write_text(tmp_path / "a.html", "caf\udce9 ü")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == r"caf\udce9 ü"
 
 
 def test_two_runs_of_the_same_second_get_their_own_folders(tmp_path):
@@ -77,8 +156,8 @@ def test_two_runs_of_the_same_second_get_their_own_folders(tmp_path):
 def test_a_requeued_job_finds_its_own_folder(tmp_path, monkeypatch, environment, expected):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert new_run_id() == expected
-    first, again = Run.create(tmp_path, "e"), Run.create(tmp_path, "e")
+    assert given_run_id() == expected
+    first, again = Run.create(tmp_path, "e", expected), Run.create(tmp_path, "e", expected)
     assert first.path == again.path == tmp_path / "e" / expected
 
 

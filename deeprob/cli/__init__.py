@@ -7,30 +7,29 @@ Neither this module nor the help of a verb imports torch, lightning or Hydra, so
 
 from __future__ import annotations
 
-import errno
 import importlib
-import io
 import os
 import signal
 import sys
 
 from deeprob.cli.help import VERBS, print_help, print_verb_help
+from deeprob.cli.streams import endure, lost_output, open_closed
 from deeprob.training.signals import watch
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `deeprob <verb> [overrides]`; with None, the process's own arguments. Returns the exit code."""
+    own = arguments is None  # the process is ours, and so are its streams
+    if own:
+        open_closed()
     watch()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # in a locale of ASCII, a question mark in place of a cross
-            stream.reconfigure(errors="replace")
-    try:
-        code = dispatch(sys.argv[1:] if arguments is None else arguments)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # the reader of a pipe went away, as in `deeprob --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    if own:
+        endure()
+    code = dispatch(sys.argv[1:] if arguments is None else arguments)
+    lost = lost_output()
+    if lost is not None:
+        print(f"deeprob: standard output: {lost}", file=sys.stderr)
+    return code if lost is None else code or 1
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -66,20 +65,26 @@ def dispatch(arguments: list[str]) -> int:
 def run_verb(verb: str, rest: list[str]) -> int:
     """Run one verb and turn what it raises into one line and an exit code."""
     from deeprob.errors import InputError
+    from deeprob.runs import DISK
 
+    try:
+        os.getcwd()
+    except OSError:
+        print(f"deeprob {verb}: the working folder is gone; cd to one that is there", file=sys.stderr)
+        return 2
     try:
         module = importlib.import_module(f"deeprob.cli.{verb}")
         return int(module.main(rest))
     except InputError as error:
         print(f"deeprob {verb}: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        raise
     except OSError as error:  # a folder that went away, a disk that is full: no fault in the program
-        if error.filename is None:
+        full = error.errno in DISK
+        if error.filename is None and not full:
             raise
-        print(f"deeprob {verb}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO) else 2
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"deeprob {verb}: {where}{error.strerror}", file=sys.stderr)
+        return 1 if full else 2
     except KeyboardInterrupt:
         print(f"\ndeeprob {verb}: stopped; what was finished is kept", file=sys.stderr)
         return 128 + signal.SIGINT

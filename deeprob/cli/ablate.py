@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from deeprob.evaluation.ablation import Plan
+    from deeprob.studies.ablation import Plan
 
 
 def main(arguments: list[str]) -> int:
@@ -35,8 +35,8 @@ def ablate(cfg: DictConfig) -> int:
     from rich.console import Console
 
     from deeprob.errors import InputError
-    from deeprob.evaluation import ablation, tables
-    from deeprob.evaluation.processes import run_all
+    from deeprob.studies import ablation, tables
+    from deeprob.studies.processes import run_all
 
     if cfg.jobs < 1:
         raise InputError(f"jobs={cfg.jobs}", expected="1 or more")
@@ -59,7 +59,7 @@ def ablate(cfg: DictConfig) -> int:
         return 0
     findings = ablation.compare(planned, errors)
     path = ablation.write(planned, findings)
-    console.print(tables.rich_table(findings.rows, planned.metric, f"ablation {planned.name}"))
+    console.print(tables.rich_table(findings.rows, findings.metric, f"ablation {planned.name}"))
     for line in tables.failures(findings.rows):
         console.print(f"failed  {line}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"report  {path}", highlight=False, soft_wrap=True)

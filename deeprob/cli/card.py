@@ -34,7 +34,7 @@ def card(cfg: DictConfig) -> None:
         raise InputError(f"seconds={cfg.seconds}", expected="more than 0")
     from omegaconf import OmegaConf
 
-    from deeprob.evaluation.card.page import missing, write_card
+    from deeprob.studies.card.page import missing, write_card
 
     console = Console()
     path = write_card(cfg)

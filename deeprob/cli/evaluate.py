@@ -67,7 +67,7 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
     from deeprob.config import build
     from deeprob.errors import InputError
     from deeprob.evaluation.evaluate import print_table
-    from deeprob.evaluation.predicted.judge import judge
+    from deeprob.evaluation.judge import judge
 
     if cfg.data is None:
         raise InputError(

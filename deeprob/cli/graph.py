@@ -100,18 +100,25 @@ def show_run(cfg: DictConfig) -> None:
 
     form = _form(cfg, ("table", "picture", "page"))
     run = Run.find(cfg.run)
+    import torch
+
     from deeprob.config import build
+    from deeprob.data.batches.batch import map_tensors
     from deeprob.graphs.trace import trace
-    from deeprob.training.restore import load
+    from deeprob.tasks.base import OncePerInput
+    from deeprob.training.experiment import load
 
     experiment = load(run, cfg.checkpoint, list(cfg.allowed_targets))
-    batch = next(iter(experiment.data.loader("train")))
+    data, task, model = experiment.data, experiment.task, experiment.model.train()
+    few = data.split("train").take(torch.arange(min(cfg.batch, len(data.split("train")))))
+    batch = map_tensors(next(iter(data.loader_of(few))), lambda tensor: tensor.to(experiment.device))
     objective = build(experiment.cfg.objective, list(cfg.allowed_targets))
-    images = batch.images[: cfg.batch].to(experiment.device)
-    labels = batch.labels[: cfg.batch].to(experiment.device)
-    found = trace(
-        experiment.model.train(), images, loss=lambda logits: objective(lambda _: logits, images, labels).loss
-    )
+
+    def loss(outputs: Any) -> torch.Tensor:
+        total: torch.Tensor = objective(task, OncePerInput(model, batch[0], outputs), batch).total
+        return total
+
+    found = trace(model, batch[0], loss=loss)
     _show_network(cfg, found, form, f"{run.experiment} {run.run_id}, {cfg.checkpoint} checkpoint")
     _show_history(cfg, run)
 

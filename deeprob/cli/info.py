@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from deeprob.data.points import Cloud, PointsSource
+    from deeprob.data.readers.points import Cloud, PointsSource
 
 
 @dataclass(frozen=True)

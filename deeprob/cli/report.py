@@ -39,11 +39,13 @@ def report(cfg: DictConfig) -> None:
     if cfg.run is not None:
         from deeprob.evaluation.report import write_report
 
-        path = write_report(Run.find(cfg.run))
+        path = write_report(Run.find(cfg.run), allowed=list(cfg.allowed_targets))
     else:
-        from deeprob.evaluation import tables
-        from deeprob.evaluation.gather import write_comparison
+        from deeprob.studies import tables
+        from deeprob.studies.gather import write_comparison
 
-        findings, path = write_comparison(cfg.runs, Path(cfg.output), cfg.metric, cfg.base)
-        console.print(tables.rich_table(findings.rows, cfg.metric, f"compared with {findings.base}"))
+        findings, path = write_comparison(
+            cfg.runs, Path(cfg.output), cfg.metric, cfg.base, list(cfg.allowed_targets)
+        )
+        console.print(tables.rich_table(findings.rows, findings.metric, f"compared with {findings.base}"))
     console.print(f"report  {path}", highlight=False, soft_wrap=True)

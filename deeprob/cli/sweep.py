@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from rich.console import Console
 
-    from deeprob.evaluation.sweep.study import SharedStudy
-    from deeprob.evaluation.sweep.trial import Plan
+    from deeprob.studies.sweep.study import SharedStudy
+    from deeprob.studies.sweep.trial import Plan
 
 POLL_SECONDS = 0.5  # between two looks for a trial that another worker left behind
 
@@ -45,8 +45,8 @@ def sweep(cfg: DictConfig, arguments: list[str]) -> int:
     if cfg.jobs < 1:
         raise InputError(f"jobs={cfg.jobs}", expected="1 or more")
     _share_threads(cfg.jobs)  # torch looks at it when it is imported
-    from deeprob.evaluation.sweep.report import rich_table, write_report
-    from deeprob.evaluation.sweep.trial import plan, write_best
+    from deeprob.studies.sweep.report import rich_table, write_report
+    from deeprob.studies.sweep.trial import plan, write_best
 
     console = Console()
     planned = plan(cfg)
@@ -103,8 +103,8 @@ def print_plan(planned: Plan, console: Console) -> None:
 
 def _work(planned: Plan, study: SharedStudy, console: Console, wait: bool) -> None:
     """Run trials while there are any; with `wait`, stay until those of others have ended, and take over."""
-    from deeprob.evaluation.sweep.study import Worker
-    from deeprob.evaluation.sweep.trial import work
+    from deeprob.studies.sweep.study import Worker
+    from deeprob.studies.sweep.trial import work
 
     with Worker(planned.folder) as worker:
         while True:
@@ -128,7 +128,7 @@ def _share_threads(jobs: int) -> None:
 
 def _start(arguments: list[str], planned: Plan, number: int) -> subprocess.Popen[bytes]:
     """Start a worker as a process of its own; it ends with us."""
-    from deeprob.evaluation.processes import die_with_parent
+    from deeprob.studies.processes import die_with_parent
 
     own = [a for a in arguments if a.partition("=")[0] not in ("jobs", "worker")]
     with open(planned.folder / f"worker-{number}.txt", "ab") as output:

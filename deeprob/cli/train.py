@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deeprob.errors import InputError
@@ -34,11 +34,18 @@ def main(arguments: list[str]) -> int:
 
     def task(cfg: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
-        from deeprob.runs import Run
+        from deeprob.training.request import run_of
 
-        run = Run.create(Path(cfg.paths.runs_dir), cfg.name)
-        codes.append(run_one(cfg, run, list(HydraConfig.get().overrides.task)))
+        if cfg.trainer.overfit:
+            from deeprob.training.overfit import overfit_config
+
+            cfg = overfit_config(cfg)  # what config.yaml will hold
+        hydra = HydraConfig.get()
+        overrides = list(hydra.overrides.task)
+        run = run_of(cfg, overrides, several=hydra.mode is RunMode.MULTIRUN)
+        codes.append(run_one(cfg, run, overrides))
 
     hydra_main("train", task, arguments)
     return max(codes, default=0)
@@ -46,47 +53,40 @@ def main(arguments: list[str]) -> int:
 
 def resume(folder: str, changes: list[str]) -> int:
     """Go on with a run folder from its last checkpoint; `changes` are overrides of its config."""
-    from omegaconf import DictConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     from deeprob.runs import Run
 
     run = Run.find(folder)
-    from deeprob.training.restore import read_config
+    from deeprob.training.changes import change
 
-    cfg = read_config(run)
-    try:
-        merged = OmegaConf.merge(cfg, OmegaConf.from_dotlist(changes))
-    except OmegaConfBaseException as error:
-        raise InputError(
-            str(error).splitlines()[0], where=run.config, fix="only its own keys change"
-        ) from error
-    assert isinstance(merged, DictConfig)
+    cfg = change(run, changes)
     before = run.overrides.read_text(encoding="utf-8").split("\n") if run.overrides.is_file() else []
-    return run_one(merged, run, list(dict.fromkeys([*filter(None, before), *changes])))
+    return run_one(cfg, run, list(dict.fromkeys([*filter(None, before), *changes])), changes)
 
 
-def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
+def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[str] = ()) -> int:
     """Train, evaluate and report in `run`'s folder. A failure is one line, and a traceback in error.txt.
 
-    Several processes train; the first of them evaluates. Returns the exit code.
+    Several processes train; the first of them evaluates. changes: the overrides that the folder's config does
+    not hold yet. Returns the exit code.
     """
     from rich.console import Console
 
-    from deeprob.runs import write_text
+    from deeprob.runs import DISK, InUseError
     from deeprob.training.distributed import launch, must_launch, rank
 
     if must_launch(cfg):
         from deeprob.training.run import write_request
 
         with run.locked():
-            write_request(cfg, run, overrides)
-        return launch(cfg, run)
+            if not changes:  # else the processes check them first
+                write_request(cfg, run, overrides)
+        return launch(cfg, run, changes)
     main_process = rank(cfg) == 0
     console = Console(quiet=not main_process)
     console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
     started = time.monotonic()
     try:
+        from deeprob.config import admitted
         from deeprob.evaluation.evaluate import evaluate_run, print_results
         from deeprob.evaluation.report import write_report
         from deeprob.training.run import train
@@ -94,19 +94,35 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str]) -> int:
         train(cfg, run, overrides)
         if not main_process or cfg.trainer.overfit or cfg.trainer.lr_finder:
             return 0
-        evaluate_run(run, allowed=list(cfg.allowed_targets))
-        report = write_report(run)
+        evaluate_run(run, allowed=admitted(cfg))
+        report = write_report(run, allowed=admitted(cfg))
     except KeyboardInterrupt:
         print(f"\ninterrupted; go on with: deeprob train run={run.path}", file=sys.stderr)
         raise
     except Exception as error:
-        write_text(run.error, traceback.format_exc())
+        if isinstance(error, InputError) and (isinstance(error, InUseError) or run.checkpoints.is_dir()):
+            raise  # a request that was refused is no failure of what is there
+        kept = _keep(run, traceback.format_exc())
         if isinstance(error, InputError):
             raise
-        line = " ".join(str(error).split()) or type(error).__name__
-        print(f"deeprob train: failed: {line} (traceback: {run.error})", file=sys.stderr)
+        line = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.errno in DISK and error.filename:
+            line = f"{error.filename}: {error.strerror}"
+        told = f" (traceback: {run.error})" if kept else ""
+        print(f"deeprob train: failed: {line or type(error).__name__}{told}", file=sys.stderr)
         return 1
     print_results(run, console)
     console.print(f"\n{time.monotonic() - started:.0f} s in all", highlight=False)
     console.print(f"report  {report}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _keep(run: Run, text: str) -> bool:
+    """Write error.txt; returns whether there was room for it."""
+    from deeprob.runs import write_text
+
+    try:
+        write_text(run.error, text)
+    except OSError:
+        return False
+    return True

@@ -134,7 +134,7 @@ def _of_run(run: Run, running: bool) -> dict[str, Any]:
 
 def _of_study(folder: Path, trials: int, running: bool) -> dict[str, Any]:
     """What a sweep's study says: the trials that ended, and the best value of its metric."""
-    from deeprob.evaluation.sweep.study import peek
+    from deeprob.studies.sweep.study import peek
 
     found = peek(folder)
     if found is None:
@@ -162,6 +162,12 @@ def _judged_by(run: Run) -> str:
     """The metric that the run's best checkpoint is chosen by."""
     from omegaconf import OmegaConf
 
+    from deeprob.config_files import read_written
+
     if not run.config.is_file():
         return ""
-    return str(OmegaConf.select(OmegaConf.load(run.config), "trainer.monitor", default=""))
+    named = OmegaConf.select(read_written(run.config), "trainer.monitor", default=None)
+    logged = (
+        key for row in run.read_metrics() for key in row if key.startswith("val/") and key != "val/loss"
+    )
+    return str(named or next(logged, ""))  # a task logs its headline first

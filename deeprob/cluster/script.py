@@ -50,18 +50,47 @@ def check(cluster: DictConfig) -> None:
     for name in map(str, cluster.environment):
         if not re.fullmatch(r"[A-Za-z_]\w*", name):
             raise InputError(f"{name!r} is no name of a variable", where="cluster.environment")
-        if re.search(r"KEY$|TOKEN|SECRET|PASSW", name.upper()):
+        if secret(name, str(cluster.environment[name])):
             raise InputError(
                 f"{name} would be written into the job's script",
                 where="cluster.environment",
                 fix=f"export {name} before submitting: the scheduler hands your environment on",
             )
+    for key in ("setup", "options"):
+        for name, value in re.findall(r"([A-Za-z_]\w*)=([^\s,;=]*)", "\n".join(map(str, cluster[key]))):
+            if secret(name, value):
+                raise InputError(
+                    f"{name} would be written into the job's script",
+                    where=f"cluster.{key}",
+                    fix=f"export {name} before submitting, or read it from a file: {name}=$(cat ...)",
+                )
     if cluster.umask is not None and not re.fullmatch(r"0?[0-7]{3}", cluster.umask):
         raise InputError(f"cluster.umask is {cluster.umask!r}", expected="such as '027'")
     image = cluster.container
     if image and "://" not in image and not Path(image).exists():
         raise InputError("no such image", where=image, fix="apptainer build it from docker/apptainer.def")
     check_time(cluster)
+
+
+_SECRET_WORDS = re.compile(
+    r"(.*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PWD)|PASS|PASSPHRASE|PAT|CREDS?|COOKIE)S?\d*|CREDENTIALS?"
+)
+_SECRET_VALUES = re.compile(  # as those who give them out begin them
+    r"gh[opsu]_|github_pat_|glpat-|sk-|hf_|AKIA|ASIA|xox[abp]-|eyJ|\w+://[^/@:]+:[^/@]+@"
+)
+
+
+def secret(name: str, value: str) -> bool:
+    """Whether a variable holds something that must not be written down, by its name or by its value.
+
+    The path of a file, and what the shell looks up ($...), is none.
+    """
+    value = value.strip("'\"")
+    if value.startswith(("/", "~", "./", "$", "`")):
+        return False
+    words = [word for word in name.upper().split("_") if word and not word.isdigit()]
+    named = any(_SECRET_WORDS.fullmatch(word) for word in words) and words not in (["PWD"], ["OLDPWD"])
+    return named or _SECRET_VALUES.match(value) is not None
 
 
 def _texts(value: object) -> list[str]:

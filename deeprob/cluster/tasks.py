@@ -143,7 +143,7 @@ def _task(verb: str, overrides: Sequence[str], label: str, run_id: str) -> Task:
 
 def _ablation(overrides: Sequence[str]) -> list[Task]:
     """One training a variant and seed, of those that are not done; `deeprob ablate` then finds them done."""
-    from deeprob.evaluation.ablation import plan
+    from deeprob.studies.ablation import plan
 
     tasks = []
     for job in plan(compose("ablate", overrides)).jobs.values():
@@ -156,7 +156,7 @@ def _ablation(overrides: Sequence[str]) -> list[Task]:
 
 def _sweep(overrides: Sequence[str], workers: int) -> list[Task]:
     """Workers on one study; the first waits for the others and writes the report."""
-    from deeprob.evaluation.sweep.trial import plan
+    from deeprob.studies.sweep.trial import plan
 
     planned = plan(compose("sweep", overrides))
     line = shlex.join(["deeprob", "sweep", *overrides])

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from deeprob.errors import InputError
-from deeprob.runs import make_folder
+from deeprob.runs import DISK, make_folder, naming
 
 _DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 _BOP = "https://huggingface.co/datasets/bop-benchmark/{0}/resolve/main/{0}_{1}.zip"
@@ -24,6 +24,7 @@ _BOP_TEST = {  # the archive of test images of each set
 _BOP_FOLDER = {"tless": "test_primesense", "hb": "test_primesense"}  # where it unpacks to; others: test
 _UNPACKED_LIMIT = 2**40
 _RATIO_LIMIT = 200  # no archive of images or arrays shrinks further; a bomb does
+_MEMBERS_LIMIT = 1_000_000  # a disk has room for so many files, and no more where all are empty
 _CHUNK = 1 << 20
 
 
@@ -162,6 +163,8 @@ def download(archive: Archive, folder: Path, report: Report) -> Path:
                     for size in _copy(response, file):
                         report(f"downloading {archive.file}", start + size, total)
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in DISK:
+                raise OSError(error.errno, error.strerror, str(part)) from error  # type: ignore[union-attr]
             reason = getattr(error, "reason", None) or error
             raise InputError(
                 f"cannot be downloaded ({reason})",
@@ -206,13 +209,14 @@ def unpack(path: Path, folder: Path, report: Report) -> None:
     """Unpack a .tar.gz or .zip: plain files and folders, inside `folder` only.
 
     Raises InputError for a broken archive, a member that is a link or a device or leads outside, and for an
-    archive that claims to unpack to over 200 times its size.
+    archive that unpacks to over 200 times its size or to over a million files.
     """
     limit = min(_UNPACKED_LIMIT, _RATIO_LIMIT * path.stat().st_size)
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
+                for number, entry in enumerate(archive.infolist()):
+                    _check_number(number, path)
                     if entry.external_attr >> 28 == 0o12:
                         raise InputError(f"member {entry.filename[:80]!r} is a link", where=path)
                     if not entry.is_dir():
@@ -220,18 +224,25 @@ def unpack(path: Path, folder: Path, report: Report) -> None:
                             limit = _extract(source, entry.filename, path, folder, limit, report)
         else:
             with tarfile.open(path, "r:*") as tar:
-                for member in tar:
+                for number, member in enumerate(tar):
+                    tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
+                    _check_number(number, path)
                     if not (member.isreg() or member.isdir()):
                         raise InputError(f"member {member.name[:80]!r} is no plain file", where=path)
                     content = tar.extractfile(member)
                     if content is not None:
                         limit = _extract(content, member.name, path, folder, limit, report)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, InputError):
+        if isinstance(error, InputError) or getattr(error, "errno", None) in DISK:
             raise
         raise InputError(
             f"broken archive ({error})", where=path, fix="delete it and fetch it again"
         ) from None
+
+
+def _check_number(number: int, archive: Path) -> None:
+    if number >= _MEMBERS_LIMIT:
+        raise InputError(f"more than {_MEMBERS_LIMIT} members", where=archive, expected="no bomb")
 
 
 def _extract(source: IO[bytes], name: str, archive: Path, folder: Path, limit: int, report: Report) -> int:
@@ -245,7 +256,7 @@ def _extract(source: IO[bytes], name: str, archive: Path, folder: Path, limit: i
     if not inside or not target.parent.resolve().is_relative_to(folder.resolve()) or target.is_symlink():
         raise InputError(f"member {name[:80]!r} leads outside the target folder", where=archive)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
+    with naming(target), target.open("wb") as file:
         size = 0
         for size in _copy(source, file):
             if size > limit:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 
+from deeprob.data.batches.images import resize
 from deeprob.data.frame import Frame, Source
-from deeprob.data.reading import Frames, read_ahead
-from deeprob.data.views import resize
+from deeprob.data.readers.reading import Frames, read_ahead
 from deeprob.errors import InputError
 from deeprob.runs import atomic_file
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from deeprob.data.frame import Frame, Instance, Source
-from deeprob.data.reading import Frames, fingerprint
+from deeprob.data.readers.reading import Frames, fingerprint
 from deeprob.errors import InputError
 
 

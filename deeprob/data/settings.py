@@ -22,7 +22,7 @@ class Augmentation:
     noise: largest standard deviation of Gaussian noise, where 1 is the range from black to white.
     cutout: side of a square at a random place that is set to the mean colour, part of the side.
     mixup, cutmix: parameter of the Beta distribution of how much of an image, or of its area, is kept where
-        it is mixed with another of the batch, labels alike (deeprob.data.augment.mix); classification only.
+        it is mixed with another of the batch, labels alike (batches.augment.mix); classification only.
     """
 
     flip: float = 0.0

@@ -1,38 +1,52 @@
-"""A run folder opened to be judged: its model, and the samples to judge it on."""
+"""A run folder opened for evaluation: its model and task, and the samples to evaluate on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from torch import Tensor, nn
 
-from deeprob.data.point_views import PartSplit
+from deeprob.data.batches.samples import Samples
 from deeprob.errors import InputError
 from deeprob.runs import Run
-
-if TYPE_CHECKING:
-    from deeprob.training.restore import Experiment
+from deeprob.tasks.base import Task
+from deeprob.training.experiment import Experiment, load, make_data, make_task, read_config
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A run ready to be judged.
+    """A run ready for evaluation.
 
-    name: of what it is judged on, a split of its own data, or `<data set>-<split>` of another; samples: those
-    of the split, their labels counted as the run's classes are. source, real, sizes: of the data.
+    task: on the data it is evaluated on. name: of that, a split of the run's own data, or
+    `<data set>-<split>` of another; samples: those of the split, their labels counted as the run's classes
+    are. source, real, sizes: of the data.
     """
 
     experiment: Experiment
-    judged_by: DictConfig
+    model: nn.Module
+    task: Task
+    options: DictConfig
     checkpoint: str
     name: str
     samples: Any
     source: str
     real: bool
     sizes: Mapping[str, int]
+    progress: bool = True
+
+    def __call__(self, samples: Samples, heading: str) -> Iterator[tuple[Any, Any]]:
+        """Predict: see deeprob.tasks.base.Predict."""
+        return replace(self.experiment, task=self.task).predict(samples, heading, self.progress)
+
+    def status(self, heading: str) -> AbstractContextManager[object]:
+        """Show what is done meanwhile."""
+        return Console(quiet=not self.progress).status(heading)
 
 
 def open_run(
@@ -41,51 +55,46 @@ def open_run(
     checkpoint: str | None = None,
     allowed: list[str] | None = None,
     other: DictConfig | None = None,
+    progress: bool = True,
 ) -> Opened:
-    """Open a run folder to judge it.
+    """Open a run folder to evaluate it.
 
     split, checkpoint: None takes what the run's config says. allowed: further packages its config may call.
-    other: a data config to judge it on in place of its own. Raises InputError where the folder, the split or
-    the checkpoint is not there, or the split is empty.
+    other: a data config to evaluate it on in place of its own. Raises InputError where the folder, the split
+    or the checkpoint is not there, or the split is empty.
     """
-    from deeprob.training.restore import load, read_config
-
-    judged_by = read_config(run).evaluation
-    split, checkpoint = split or str(judged_by.split), checkpoint or str(judged_by.checkpoint)
+    options = read_config(run).evaluation
+    split, checkpoint = split or str(options.split), checkpoint or str(options.checkpoint)
     experiment = load(run, checkpoint, allowed)
     data = experiment.data
     if other is not None:
-        return _on_other_data(experiment, judged_by, checkpoint, split, other)
+        return _on_other_data(experiment, options, checkpoint, split, other, progress)
     samples = data.split(split)
-    if not hasattr(samples, "descriptors") and not isinstance(samples, PartSplit):
-        raise InputError(
-            "evaluation is of samples of one class each, or of clouds with parts",
-            where=run.path,
-            expected="crops or clouds of points",
-        )
     if len(samples) == 0:
         raise InputError(
             f"split {split!r} has no samples", where=run.path, expected=f"one of {dict(data.sizes)}"
         )
+    facts = data.source_name, bool(data.real), data.sizes
     return Opened(
-        experiment, judged_by, checkpoint, split, samples, data.source_name, bool(data.real), data.sizes
+        experiment, experiment.model, experiment.task, options, checkpoint, split, samples, *facts, progress
     )
 
 
 def _on_other_data(
-    experiment: Experiment, judged_by: DictConfig, checkpoint: str, split: str, other: DictConfig
+    experiment: Experiment,
+    options: DictConfig,
+    checkpoint: str,
+    split: str,
+    other: DictConfig,
+    progress: bool,
 ) -> Opened:
     """The same model on another data set of its classes, seen through the run's own view."""
-    from deeprob.training.trainer import make_data
-
     cfg = experiment.cfg.copy()
     OmegaConf.set_struct(cfg, False)
     cfg.data = other
     cfg.data.view = experiment.cfg.data.view
     there = make_data(cfg)
     samples = there.split(split)
-    if isinstance(samples, PartSplit):
-        raise InputError("parts are judged on the run's own data", where=there.source_name)
     classes = list(experiment.data.classes)
     unknown = sorted(set(there.classes) - set(classes))
     if unknown:
@@ -96,9 +105,16 @@ def _on_other_data(
             fix="rename or leave them out: '+data.label_map={theirs: ours, other: null}'",
         )
     index = torch.tensor([classes.index(name) for name in there.classes])
-    samples = replace(samples, labels=index[samples.labels])
+    if isinstance(samples.labels, Tensor) and samples.labels.dim() == 1:
+        task, samples = experiment.task, replace(samples, labels=index[samples.labels])
+    elif tuple(there.classes) == tuple(classes):
+        task = make_task(cfg, there)
+    else:
+        raise InputError(
+            f"classes in another order: {', '.join(there.classes)}",
+            where=there.source_name,
+            expected=", ".join(classes),
+        )
     name = f"{there.source_name}-{split}"
-    sizes = {name: len(samples)}
-    return Opened(
-        experiment, judged_by, checkpoint, name, samples, there.source_name, bool(there.real), sizes
-    )
+    facts = there.source_name, bool(there.real), {name: len(samples)}
+    return Opened(experiment, experiment.model, task, options, checkpoint, name, samples, *facts, progress)

@@ -19,6 +19,7 @@ class FlopCounter(FlopCounterMode):
     def __enter__(self) -> "FlopCounter":
         self._stack.enter_context(multiplied_out())
         super().__enter__()  # type: ignore[no-untyped-call]
+        self.mode.passes_over_loops = True  # type: ignore[union-attr]  # what is left to them has no products
         return self
 
     def __exit__(self, *exception: Any) -> Any:

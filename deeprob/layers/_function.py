@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 
 class Function(torch.autograd.Function):
@@ -36,6 +37,7 @@ class Function(torch.autograd.Function):
     _twin: ClassVar[Any]
 
     if TYPE_CHECKING:  # torch's own signatures refuse named arguments
+        forward: Callable[..., Any]
         setup_context: Callable[..., None]
         backward: Callable[..., Any]
         tangent: Callable[..., Any]
@@ -46,7 +48,7 @@ class Function(torch.autograd.Function):
         if not isinstance(first, Tensor):
             first = next((i for i in inputs if isinstance(i, Tensor)), None)
         device = "cpu" if first is None or first.is_cpu else first.device.type
-        if torch.is_autocast_enabled(device):
+        if is_autocast_on(device):
             if cls.autocast_dtype != "unchanged":
                 dtype = cls._dtype_under_autocast(device, inputs)
                 inputs = tuple(i.to(dtype) if _is_castable(i) else i for i in inputs)
@@ -54,6 +56,8 @@ class Function(torch.autograd.Function):
                 return cls.apply(*inputs)
         if torch.compiler.is_compiling():
             return super().apply(*inputs)  # type: ignore[no-untyped-call]
+        if torch._C._is_tracing():  # torch.jit would write down a call of Python
+            return cls.forward(*inputs)
         if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
             return super(Function, cls._forward_mode()).apply(*inputs)  # type: ignore[no-untyped-call]
         # torch.autograd.Function.apply would bind the signature first, which costs 60 microseconds a call
@@ -76,6 +80,11 @@ class Function(torch.autograd.Function):
         return torch.get_autocast_dtype(device)
 
 
+def is_autocast_on(device: str) -> bool:
+    """Whether autocast is on for this type of device; the meta device, which has shapes alone, knows none."""
+    return device != "meta" and torch.is_autocast_enabled(device)
+
+
 def _is_castable(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64
 
@@ -90,15 +99,26 @@ def may_overwrite(dy: Tensor) -> bool:
     )
 
 
+def is_watched() -> bool:
+    """Whether somebody looks at every operation of torch's, and would miss what loops of ours do.
+
+    That is inside of a dispatch mode, as of make_fx or FlopCounterMode, and while torch.jit traces. A mode
+    that has nothing against loops says so by an attribute `passes_over_loops`.
+    """
+    if torch._C._len_torch_dispatch_stack():
+        return not all(getattr(m, "passes_over_loops", False) for m in _get_current_dispatch_mode_stack())
+    return torch._C._is_tracing()
+
+
 def is_plain(*tensors: Tensor | None) -> bool:
-    """Whether all are ordinary float32 CPU arrays that no transform, trace or tape follows.
+    """Whether all are ordinary float32 CPU arrays that no transform, trace, mode or tape follows.
 
     That is when a fast CPU path may run. The tape is off inside a Function's forward, and inside its backward
     unless the gradient itself is differentiated.
     """
     if torch.compiler.is_compiling() or torch.is_grad_enabled():
         return False
-    if torch._C._are_functorch_transforms_active():
+    if torch._C._are_functorch_transforms_active() or is_watched():
         return False
     for t in tensors:
         if t is not None and not (
@@ -173,7 +193,8 @@ def expect_alike(layer: str, **tensors: Tensor | None) -> None:
             continue
         if t.dtype is dtype and t.device == device:
             continue
-        if t.device != first.device or not torch.is_autocast_enabled(first.device.type):
+        cast = is_autocast_on(first.device.type) and t.is_floating_point()
+        if t.device != first.device or not cast:
             raise ValueError(
                 f"{layer}: expected {name} as {first_name} is, {first.dtype} on {first.device}, "
                 f"got {t.dtype} on {t.device}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from ._function import expect
@@ -20,6 +21,12 @@ def reduce(loss: Tensor, reduction: Reduction) -> Tensor:
 def per_element(dy: Tensor, reduction: Reduction, count: int) -> Tensor:
     """Return the gradient of each of `count` elements: dy, a mean's divided by their number. Broadcasts."""
     return dy / max(count, 1) if reduction == "mean" else dy
+
+
+def mean_of(total: Tensor, count: Tensor) -> Tensor:
+    """Return total / count: of nothing NaN, as in torch, yet with a gradient of zero and not of 0 / 0."""
+    some = count != 0
+    return torch.where(some, total / torch.where(some, count, 1), torch.nan)
 
 
 def expect_reduction(layer: str, reduction: str) -> None:

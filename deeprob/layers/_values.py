@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
-from ._function import expect
+from ._function import expect, is_watched
 
 
 def may_read(x: Tensor) -> bool:
-    """Whether x is an ordinary CPU tensor: a GPU's makes one wait, a trace's has no values."""
+    """Whether x is an ordinary CPU tensor: a GPU's makes one wait, a trace's has no values to rely on."""
     return (
         x.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
+        and not is_watched()
     )
 
 

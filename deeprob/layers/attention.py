@@ -12,6 +12,7 @@
 A masked entry has M = -inf, hence P = 0 and no gradient; a row with no key left gives Y = 0, as in torch.
 P has L S entries a head and is never stored: backward computes it again from Q and K, a block of rows at a
 time (_attention_blocks.py), and K' too, which is a hash of a seed and the position.
+On the CPU half precision is widened inside: the loops are float32's, and S is not rounded.
 Fast path, without dropout: kernels_attention.py.
 Cost: forward 2 L S (E + D) FLOPs a head, backward 2 L S (3 E + 2 D); saves Q, K, V (and M).
 Source: Vaswani et al. 2017, equation 1; Dao et al. 2022, FlashAttention, appendix B.2 (backward).
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from . import kernels_attention as fast
 from ._attention_blocks import Block
-from ._function import Function, expect, expect_alike, may_multiply, may_overwrite
+from ._function import Function, Given, expect, expect_alike, may_multiply, may_overwrite, narrowed, widened
 from .opaque import Result, is_traced, opaque
 from .softmax import through_softmax
 
@@ -48,18 +49,7 @@ class AttentionFunction(Function):
     def forward(
         q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, options: Options
     ) -> Tensor:
-        whole = Block.whole(q, k)
-        if seed is None and is_traced(q, k, v, mask):
-            return traced_attention(q, k, v, mask, options.scale, options.causal)
-        if seed is None and may_multiply(q, k, v, mask):
-            return fast.forward(q, k, v, mask, options.scale, options.causal)
-        if not may_overwrite(q):
-            return attend(q, k, v, mask, seed, options, whole).transpose(1, 2).contiguous()
-        y = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
-        for block in whole.split(options.causal):
-            q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
-            y.transpose(1, 2)[block.queries] = attend(q_, k_, v_, mask_, seed, options, block)
-        return y
+        return narrowed(attention(wide(q), wide(k), wide(v), wide(mask), seed, options), q)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -70,49 +60,91 @@ class AttentionFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         q, k, v, mask, seed = ctx.saved_tensors
-        whole, need_mask = Block.whole(q, k), ctx.needs_input_grad[3]
-        dy = dy.transpose(1, 2)
-        if seed is None and not need_mask and is_traced(q, k, v, mask):
-            gradients = traced_attention_backward(dy, q, k, v, mask, ctx.options.scale, ctx.options.causal)
-            return *gradients, None, None, None
-        if seed is None and not need_mask and may_multiply(dy, q, k, v, mask):
-            gradients = fast.backward(dy, q, k, v, mask, ctx.options.scale, ctx.options.causal)
-            return *gradients, None, None, None
-        if not may_overwrite(dy):
-            dq, dk, dv, ds = attend_backward(dy, q, k, v, mask, seed, ctx.options, whole)
-            return dq, dk, dv, ds.sum_to_size(mask.shape) if need_mask else None, None, None
-        blocks = list(whole.split(ctx.options.causal))
-        fresh = bool(blocks) and blocks[0].num_keys == k.shape[2]  # a head's first block writes all its keys
-        make = torch.empty_like if fresh else torch.zeros_like
-        dq, dk, dv = torch.empty_like(q), make(k), make(v)
-        dmask = torch.zeros_like(mask) if need_mask else None
-        for block in blocks:
-            q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
-            dy_ = dy[block.queries]
-            dq_, dk_, dv_, ds = attend_backward(dy_, q_, k_, v_, mask_, seed, ctx.options, block)
-            dq[block.queries] = dq_
-            if fresh and block.queries[2].start == 0:
-                dk[block.keys], dv[block.keys] = dk_, dv_
-            else:
-                dk[block.keys] += dk_
-                dv[block.keys] += dv_
-            if need_mask:
-                dmask_ = block.of_mask(dmask)
-                dmask_ += ds.sum_to_size(dmask_.shape)
-        return dq, dk, dv, dmask, None, None
+        dy = wide(dy.transpose(1, 2))
+        tensors = (wide(q), wide(k), wide(v), wide(mask), seed)
+        gradients = attention_backward(dy, *tensors, ctx.options, ctx.needs_input_grad[3])
+        return *(None if g is None else narrowed(g, q) for g in gradients), None, None
 
     @staticmethod
     def tangent(
         ctx: Any, q_dot: Tensor, k_dot: Tensor, v_dot: Tensor, mask_dot: Tensor | None, *_: Any
     ) -> Any:
-        q, k, v, mask, seed = ctx.saved_tensors
+        *tensors, seed = ctx.saved_tensors
+        q, k, v, mask = (wide(t) for t in tensors)
+        q_dot, k_dot, v_dot = (wide(t) for t in (q_dot, k_dot, v_dot))
         whole = Block.whole(q, k)
         p = weights(q, k, mask, ctx.options, whole)
         s_dot = ctx.options.scale * (q_dot @ k.mT + q @ k_dot.mT)
         s_dot = s_dot if mask_dot is None else s_dot + mask_dot
         p_dot = through_softmax(p, s_dot, -1)
         kept = keep(seed, p, ctx.options, whole)
-        return ((p_dot * kept) @ v + (p * kept) @ v_dot).transpose(1, 2).contiguous()
+        y_dot = ((p_dot * kept) @ v + (p * kept) @ v_dot).transpose(1, 2).contiguous()
+        return narrowed(y_dot, tensors[0])
+
+
+def wide(x: Given) -> Given:
+    """Return x in float32 on the CPU: S rounded to half precision would be off by more than P may be."""
+    return widened(x) if x is not None and x.is_cpu else x
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, options: Options
+) -> Tensor:
+    """Return Y as (N, L, H, D)."""
+    whole = Block.whole(q, k)
+    if seed is None and is_traced(q, k, v, mask):
+        return traced_attention(q, k, v, mask, options.scale, options.causal)
+    if seed is None and may_multiply(q, k, v, mask):
+        return fast.forward(q, k, v, mask, options.scale, options.causal)
+    if not may_overwrite(q):
+        return attend(q, k, v, mask, seed, options, whole).transpose(1, 2).contiguous()
+    y = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
+    for block in whole.split(options.causal):
+        q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
+        y.transpose(1, 2)[block.queries] = attend(q_, k_, v_, mask_, seed, options, block)
+    return y
+
+
+def attention_backward(
+    dy: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    seed: Tensor | None,
+    options: Options,
+    need_mask: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return dQ, dK, dV and, if needed, dM, of dY (N, H, L, D)."""
+    whole = Block.whole(q, k)
+    if seed is None and not need_mask and is_traced(q, k, v, mask):
+        gradients = traced_attention_backward(dy, q, k, v, mask, options.scale, options.causal)
+        return *gradients, None
+    if seed is None and not need_mask and may_multiply(dy, q, k, v, mask):
+        gradients = fast.backward(dy, q, k, v, mask, options.scale, options.causal)
+        return *gradients, None
+    if not may_overwrite(dy):
+        dq, dk, dv, ds = attend_backward(dy, q, k, v, mask, seed, options, whole)
+        return dq, dk, dv, ds.sum_to_size(mask.shape) if need_mask and mask is not None else None
+    blocks = list(whole.split(options.causal))
+    fresh = bool(blocks) and blocks[0].num_keys == k.shape[2]  # a head's first block writes all its keys
+    make = torch.empty_like if fresh else torch.zeros_like
+    dq, dk, dv = torch.empty_like(q), make(k), make(v)
+    dmask = torch.zeros_like(mask) if need_mask and mask is not None else None
+    for block in blocks:
+        q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
+        dy_ = dy[block.queries]
+        dq_, dk_, dv_, ds = attend_backward(dy_, q_, k_, v_, mask_, seed, options, block)
+        dq[block.queries] = dq_
+        if fresh and block.queries[2].start == 0:
+            dk[block.keys], dv[block.keys] = dk_, dv_
+        else:
+            dk[block.keys] += dk_
+            dv[block.keys] += dv_
+        if dmask is not None:
+            dmask_ = block.of_mask(dmask)
+            dmask_ += ds.sum_to_size(dmask_.shape)
+    return dq, dk, dv, dmask
 
 
 @opaque("attention", lambda q, k, v, *_: [Result([q.shape[0], q.shape[2], q.shape[1], v.shape[3]])])

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from . import kernels_attention as fast
 from ._attention_blocks import Block
-from ._function import Function, expect, expect_alike, may_multiply
+from ._function import Function, expect, expect_alike, is_autocast_on, may_multiply, narrowed
 from .attention import (
     Options,
     attend,
@@ -31,6 +31,7 @@ from .attention import (
     scaled_dot_product_attention,
     traced_attention,
     weights,
+    wide,
 )
 from .gates import add
 from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
@@ -124,6 +125,8 @@ def options_of(q: Tensor) -> Options:
 
 def attend_heads(qkv: Tensor) -> Tensor:
     """Return A (N L, D) of Q, K, V (3, N, H, L, E)."""
+    if (wider := wide(qkv)) is not qkv:
+        return narrowed(attend_heads(wider), qkv)
     q, k, v = qkv.unbind()
     options = options_of(q)
     if is_traced(qkv):
@@ -137,6 +140,9 @@ def attend_heads(qkv: Tensor) -> Tensor:
 
 def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
     """Return A and dQ, dK, dV, (N L, D) and (N L, 3 D), of dA (N L, D) and Q, K, V (3, N, H, L, E)."""
+    if (wider := wide(qkv)) is not qkv:
+        a, dqkv = attend_heads_backward(wide(da), wider)
+        return narrowed(a, qkv), narrowed(dqkv, qkv)
     q, k, v = qkv.unbind()
     num_samples, heads, length, size = q.shape
     upstream = da.reshape(num_samples, length, heads, size).transpose(1, 2)
@@ -191,7 +197,7 @@ def attention_block(
     for what, shape in shapes.items():
         expect(given[what].shape == shape, name, f"{what} {shape}", given[what])
     expect_alike(name, x=x, **given)
-    if torch.is_autocast_enabled(x.device.type):  # its parts differ in the precision they need
+    if is_autocast_on(x.device.type):  # its parts differ in the precision they need
         qkv = linear(layer_norm(x, (width,), scale, shift, eps), w, b)
         q, k, v = by_head(qkv, x, heads).unbind()
         a = scaled_dot_product_attention(q, k, v)

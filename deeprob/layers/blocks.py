@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d as convolve
 
 from . import kernels
-from ._function import Function, expect, expect_alike, may_overwrite
+from ._function import Function, expect, expect_alike, is_autocast_on, may_overwrite
 from ._rectified_norm import coefficients, rectified, rectified_backward
 from ._window import Pair, pair
 from .batch_norm import batch_norm_tangent, check_batch_norm, statistics
@@ -219,7 +219,7 @@ def mlp_block(
     for what, shape in shapes.items():
         expect(given[what].shape == shape, name, f"{what} {shape}", given[what])
     expect_alike(name, x=x, w1=w1, **given)
-    if torch.is_autocast_enabled(x.device.type):  # its parts differ in the precision they need
+    if is_autocast_on(x.device.type):  # its parts differ in the precision they need
         h = layer_norm(x, (width,), scale, shift, eps)
         return add(x, linear(gelu(linear(h, w1, b1)), w2, b2))
     y: Tensor = MLPBlockFunction.apply(x.reshape(-1, width), scale, shift, w1, b1, w2, b2, eps)[0]

@@ -50,11 +50,16 @@ class ConvTranspose2dFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias, *_ = ctx.needs_input_grad
-        stride, padding, _, groups, dilation = ctx.geometry
-        dx = convolve(dy, weight, None, stride, padding, dilation, groups) if need_x else None
-        dweight = (
-            weight_gradient(x, dy, weight.shape, stride, padding, dilation, groups) if need_weight else None
-        )
+        stride, padding, output_padding, groups, dilation = ctx.geometry
+        # dy may have room for windows beyond the last of x, where it was padded by a stride or more
+        beyond = [o // s for o, s in zip(output_padding, stride, strict=True)]
+        dx = dweight = None
+        if need_x:
+            dx = convolve(dy, weight, None, stride, padding, dilation, groups)
+            dx = dx[..., : x.shape[2], : x.shape[3]] if any(beyond) else dx
+        if need_weight:
+            x = nn.functional.pad(x, (0, beyond[1], 0, beyond[0])) if any(beyond) else x
+            dweight = weight_gradient(x, dy, weight.shape, stride, padding, dilation, groups)
         dbias = dy.sum((0, 2, 3)) if need_bias else None
         return dx, dweight, dbias, None, None, None, None, None
 
@@ -87,7 +92,10 @@ def conv_transpose2d(
     out_channels = weight.shape[1] * groups
     expect(bias is None or bias.shape == (out_channels,), name, f"bias ({out_channels},)", bias)
     expect_alike(name, x=x, weight=weight, bias=bias)
-    geometry = [pair(stride), pair(padding), pair(output_padding), groups, pair(dilation)]
+    stride, output_padding, dilation = pair(stride), pair(output_padding), pair(dilation)
+    fits = all(o < max(s, d) for o, s, d in zip(output_padding, stride, dilation, strict=True))
+    expect(fits, name, f"output_padding below stride {stride} or dilation {dilation}", output_padding)
+    geometry = [stride, pair(padding), output_padding, groups, dilation]
     y: Tensor = ConvTranspose2dFunction.apply(x, weight, bias, *geometry)
     return y
 

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from . import kernels_losses as loops
-from ._function import Function, expect, expect_alike, is_plain, may_overwrite
-from ._reduction import Reduction, expect_reduction, per_element, reduce
+from ._function import Function, expect, expect_alike, is_plain, is_watched, may_overwrite
+from ._reduction import Reduction, expect_reduction, mean_of, per_element, reduce
 from .kernels import run
 from .softmax import log_softmax
 
@@ -55,7 +55,7 @@ class CrossEntropyFunction(Function):
             everywhere = log_sum[:, None] - x
             everywhere = (everywhere if weight is None else everywhere * per_class(weight, x)).mean(1)
             loss = (1 - smoothing) * loss + smoothing * everywhere
-        return reduce(loss if valid is None else loss * valid, reduction), p
+        return reduce(loss if valid is None else torch.where(valid, loss, 0), reduction), p
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -280,10 +280,9 @@ def cross_entropy(
     loss: Tensor = CrossEntropyFunction.apply(x, target, valid, weight, label_smoothing, inner)[0]
     if not uneven:
         return loss
-    if weight is None:
-        return loss / (target.numel() if valid is None else valid.sum())
-    counted = weight[target] if valid is None else weight[target] * valid
-    return loss / counted.sum()
+    counted = valid if weight is None else weight[target] if valid is None else weight[target] * valid
+    assert counted is not None
+    return mean_of(loss, counted.sum())
 
 
 def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None = None) -> bool:
@@ -295,7 +294,8 @@ def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None 
     expect(target.shape == shape, name, f"target {shape} for x {tuple(x.shape)}", target)
     expect(target.dtype == torch.int64, name, "target of class indices, torch.int64", target.dtype)
     expect(target.device == x.device, name, f"target on {x.device}", target.device)
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or not target.numel():
+    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active() or is_watched()
+    if traced or target.is_meta or not target.numel():
         return False  # the values are not known yet
     low, high = (int(i) for i in torch.aminmax(target))
     if low >= 0 and high < x.shape[1]:

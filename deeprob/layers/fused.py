@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ._function import Function, expect, expect_alike, may_overwrite
+from ._reduction import mean_of
 from .cross_entropy import check_target
 from .linear import Linear, matmul_transposed, outer_sum
 from .opaque import Result, is_traced, opaque
@@ -139,7 +140,7 @@ def loss_and_gradients(
         p = logits.softmax(1)
         log_sum = logits.amax(1, keepdim=True) - p.amax(1, keepdim=True).log()
         kept = valid[part, None]
-        loss = loss + ((log_sum - scores) * kept).sum()
+        loss = loss + torch.where(kept, log_sum - scores, 0).sum()
         p = p.scatter_add(1, classes, -torch.ones_like(scores)) * kept
         dx.append(matmul_transposed(p, weight.t()))
         step = outer_sum(p, x[part])
@@ -224,7 +225,7 @@ def linear_cross_entropy(
     check_target(name, x.detach()[:, :1].expand(-1, len(weight)), target, ignore_index)
     valid = target != ignore_index
     total: Tensor = LinearCrossEntropyFunction.apply(x, weight, torch.where(valid, target, 0), valid, rows)[0]
-    return total / valid.sum()
+    return mean_of(total, valid.sum())
 
 
 def point_mlp_max(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

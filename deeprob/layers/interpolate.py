@@ -84,8 +84,9 @@ traced_resize_adjoint = opaque("resize_adjoint", source)(resize_adjoint)
 
 def matrix(pixel: Tensor, fraction: Tensor, size: int) -> Tensor:
     """A (size', size): 1 - f at i and f at i + 1, which at the last pixel is i itself."""
-    here = torch.nn.functional.one_hot(pixel, size).to(fraction.dtype)
-    following = torch.nn.functional.one_hot((pixel + 1).clamp_max(size - 1), size).to(fraction.dtype)
+    pixels = torch.arange(size, device=pixel.device)
+    here = (pixel[:, None] == pixels).to(fraction.dtype)
+    following = ((pixel + 1).clamp_max(size - 1)[:, None] == pixels).to(fraction.dtype)
     return here + fraction[:, None] * (following - here)
 
 

@@ -149,6 +149,10 @@ def merged_mask(
     """Add up the masks there are to one that broadcasts to (N, H, L, S): 0 or a number, -inf not to read."""
     num_samples, num_heads, num_queries, _ = q.shape
     num_keys, masks = k.shape[2], []
+    for name, mask in (("key_padding_mask", key_padding_mask), ("attn_mask", attn_mask)):
+        if mask is not None:
+            fits = mask.dtype == torch.bool or mask.is_floating_point()
+            expect(fits, "MultiheadAttention", f"{name} of torch.bool, or of a floating dtype", mask.dtype)
     if key_padding_mask is not None:
         expected = (num_samples, num_keys)
         expect(

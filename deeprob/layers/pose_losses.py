@@ -136,7 +136,8 @@ def add_s_loss(
     """Return ADD-S, the loss for symmetric objects: as add_loss, but each point against the nearest one."""
     poses = (rotation, translation, target_rotation, target_translation)
     _expect_poses("add_s_loss", *poses, points, reduction)
-    with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
+    device = points.device.type if not points.is_meta else "cpu"  # the meta device has no autocast
+    with torch.no_grad(), torch.autocast(device, enabled=False):
         R, t, R_target, t_target = (x.detach().to(points.dtype) for x in poses)
         nearest = nearest_points(R, t, R_target, t_target, points.detach())
     y: Tensor = PoseDistanceFunction.apply(*poses, points, nearest, reduction)

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._function import Function, expect, expect_alike, may_overwrite
+from ._function import Function, expect, expect_alike, is_autocast_on, may_overwrite
 from ._residual_chain import LONGEST, Activation, Link, Norm, chain_of, convolve, make
 from ._window import Pair, pair
 from .batch_norm import (
@@ -173,7 +173,7 @@ def residual_join(
         fits = weight.dim() == 4 and weight.shape[1] == channels
         expect(fits, name, f"weight (O, {channels}, KH, KW)", weight)
         expect_alike(name, z=norm.z, weight=weight)
-    if torch.compiler.is_compiling() or torch.is_autocast_enabled(norm.z.device.type):
+    if torch.compiler.is_compiling() or is_autocast_on(norm.z.device.type):
         return composed(norm, shortcut, convolutions)
     links, kept, given = chain_of(norm, shortcut)
     weights = [weight for weight, *_ in convolutions]

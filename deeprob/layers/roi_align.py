@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, may_overwrite
+from ._function import Function, expect, expect_alike, is_watched, may_overwrite
 from ._values import expect_indices
 
 BLOCK = 1 << 20  # numbers between the two products, held at a time
@@ -33,7 +33,7 @@ class RoIAlignFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, sample: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        if not may_overwrite(x):
+        if not may_go_through(x):
             return a[:, None] @ x.index_select(0, sample) @ b[:, None].mT
         y = x.new_empty(len(a), x.shape[1], a.shape[1], b.shape[1])
         for n, boxes in boxes_by_sample(sample, x, b.shape[1]):
@@ -53,7 +53,7 @@ class RoIAlignFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         sample, a, b = ctx.saved_tensors
         dx = dy.new_zeros(ctx.shape)
-        if not may_overwrite(dy):
+        if not may_go_through(dy):
             return dx.index_add(0, sample, a[:, None].mT @ dy @ b[:, None]), None, None, None
         for n, boxes in boxes_by_sample(sample, dx, b.shape[1]):
             rows = a[boxes][:, None].mT @ dy[boxes]  # (k, C, H, Q)
@@ -65,6 +65,11 @@ class RoIAlignFunction(Function):
     def tangent(ctx: Any, x_dot: Tensor, *_: None) -> Any:
         sample, a, b = ctx.saved_tensors
         return a[:, None] @ x_dot.index_select(0, sample) @ b[:, None].mT
+
+
+def may_go_through(x: Tensor) -> bool:
+    """Whether boxes may be taken sample by sample: a watcher would write down which ones lie where."""
+    return may_overwrite(x) and not x.is_meta and not is_watched()
 
 
 def boxes_by_sample(sample: Tensor, x: Tensor, num_columns: int) -> list[tuple[int, Tensor]]:
@@ -80,7 +85,9 @@ def bin_weights(start: Tensor, extent: Tensor, size: int, num_bins: int, samplin
     """A (K, num_bins, size): the mean over each bin's samples of the weights they read `size` pixels with."""
     bin_size = extent / num_bins
     count = bin_size.ceil().clamp_min(1) if sampling_ratio <= 0 else torch.full_like(bin_size, sampling_ratio)
-    largest = sampling_ratio if sampling_ratio > 0 else int(count.max()) if len(count) else 1
+    largest = (
+        sampling_ratio if sampling_ratio > 0 else int(count.max()) if len(count) and not count.is_meta else 1
+    )
     i = torch.arange(largest, dtype=start.dtype, device=start.device)
     bins = torch.arange(num_bins, dtype=start.dtype, device=start.device)
     offset = (bins[:, None] + (i + 0.5) / count[:, None, None]) * bin_size[:, None, None]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deeprob.data.crops import assign_folds
+from deeprob.data.batches.divide import assign_folds
 from deeprob.errors import InputError
 from deeprob.models.backend import check_positive
 from deeprob.models.features import Features

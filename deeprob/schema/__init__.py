@@ -7,6 +7,8 @@ configures; a test holds the two together. Nothing heavy is imported here.
 
 from __future__ import annotations
 
+import importlib
+
 from deeprob.schema import classical, cluster, data, models, roots, training
 
 SCHEMA: dict[str, dict[str, type]] = {
@@ -54,7 +56,11 @@ SCHEMA: dict[str, dict[str, type]] = {
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
     },
-    "objective": {"cross_entropy": training.CrossEntropySettings, "hinge": training.HingeSettings},
+    "objective": {
+        "supervised": training.SupervisedSettings,
+        "cross_entropy": training.CrossEntropySettings,
+        "hinge": training.HingeSettings,
+    },
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {
         "constant": training.ConstantSettings,
@@ -77,6 +83,20 @@ LEAVES: dict[str, type] = {
     if isinstance(schema, type) and "_target_" in vars(schema)
 }
 """Target -> the dataclass of its arguments."""
+
+
+def schema_of(found: object) -> type | None:
+    """The dataclass of a class's arguments, by whatever name the class was reached; None where it has none.
+
+    A class is often reachable by several names: those of the package that offers it and of the module that
+    defines it.
+    """
+    name = getattr(found, "__name__", "")
+    for target, schema in LEAVES.items():
+        module, _, last = target.rpartition(".")
+        if last == name and getattr(importlib.import_module(module), last, None) is found:
+            return schema
+    return None
 
 
 def arguments(schema: type) -> frozenset[str]:

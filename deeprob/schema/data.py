@@ -14,9 +14,9 @@ from deeprob.sim.settings import SimSettings
 
 @dataclass
 class ClassificationViewSettings:
-    """See deeprob.data.views.ClassificationView."""
+    """See deeprob.tasks.classification.view.ClassificationView."""
 
-    _target_: str = "deeprob.data.views.ClassificationView"
+    _target_: str = "deeprob.tasks.classification.view.ClassificationView"
     size: int = 32
     margin: float = 0.0
     min_pixels: int = 6
@@ -27,27 +27,27 @@ class ClassificationViewSettings:
 
 @dataclass
 class DetectionViewSettings:
-    """See deeprob.data.frame_views.DetectionView."""
+    """See deeprob.tasks.detection.view.DetectionView."""
 
-    _target_: str = "deeprob.data.frame_views.DetectionView"
+    _target_: str = "deeprob.tasks.detection.view.DetectionView"
     width: int = 320
     height: int = 240
 
 
 @dataclass
 class SegmentationViewSettings:
-    """See deeprob.data.frame_views.SegmentationView."""
+    """See deeprob.tasks.segmentation.view.SegmentationView."""
 
-    _target_: str = "deeprob.data.frame_views.SegmentationView"
+    _target_: str = "deeprob.tasks.segmentation.view.SegmentationView"
     width: int = 320
     height: int = 240
 
 
 @dataclass
 class PoseViewSettings:
-    """See deeprob.data.frame_views.PoseView."""
+    """See deeprob.tasks.pose.view.PoseView."""
 
-    _target_: str = "deeprob.data.frame_views.PoseView"
+    _target_: str = "deeprob.tasks.pose.view.PoseView"
     size: int = 128
     margin: float = 0.25
     min_pixels: int = 16
@@ -55,9 +55,9 @@ class PoseViewSettings:
 
 @dataclass
 class PointsViewSettings:
-    """See deeprob.data.point_views.PointsView."""
+    """See deeprob.tasks.points.view.PointsView."""
 
-    _target_: str = "deeprob.data.point_views.PointsView"
+    _target_: str = "deeprob.tasks.points.view.PointsView"
     num_points: int = 512
     min_points: int = 32
     scale: float = 0.1
@@ -71,9 +71,9 @@ class PointsViewSettings:
 
 @dataclass
 class PartsViewSettings(PointsViewSettings):
-    """See deeprob.data.point_views.PartsView."""
+    """See deeprob.tasks.part_segmentation.view.PartsView."""
 
-    _target_: str = "deeprob.data.point_views.PartsView"
+    _target_: str = "deeprob.tasks.part_segmentation.view.PartsView"
 
 
 @dataclass
@@ -119,33 +119,33 @@ class FileSourceSettings:
 
 @dataclass
 class DarknetSettings(FileSourceSettings):
-    """See deeprob.data.darknet.DarknetSource."""
+    """See deeprob.data.readers.darknet.DarknetSource."""
 
-    _target_: str = "deeprob.data.darknet.DarknetSource"
+    _target_: str = "deeprob.data.readers.darknet.DarknetSource"
     splits: dict[str, list[str]] = MISSING
     names_file: str = "obj.names"
 
 
 @dataclass
 class PropsClassificationSettings(FileSourceSettings):
-    """See deeprob.data.props.PropsClassificationSource."""
+    """See deeprob.data.readers.props.PropsClassificationSource."""
 
-    _target_: str = "deeprob.data.props.PropsClassificationSource"
+    _target_: str = "deeprob.data.readers.props.PropsClassificationSource"
     md5_file: str | None = None
 
 
 @dataclass
 class PropsDetectionSettings(FileSourceSettings):
-    """See deeprob.data.props.PropsDetectionSource."""
+    """See deeprob.data.readers.props.PropsDetectionSource."""
 
-    _target_: str = "deeprob.data.props.PropsDetectionSource"
+    _target_: str = "deeprob.data.readers.props.PropsDetectionSource"
 
 
 @dataclass
 class PropsPoseSettings(FileSourceSettings):
-    """See deeprob.data.props_pose.PropsPoseSource."""
+    """See deeprob.data.readers.props_pose.PropsPoseSource."""
 
-    _target_: str = "deeprob.data.props_pose.PropsPoseSource"
+    _target_: str = "deeprob.data.readers.props_pose.PropsPoseSource"
     depth_scale: float = 1e-4
     stored: str = "T_obj_cam"
     translation_scale: float = 1.0
@@ -155,9 +155,9 @@ class PropsPoseSettings(FileSourceSettings):
 
 @dataclass
 class BopSettings(FileSourceSettings):
-    """See deeprob.data.bop.BopSource."""
+    """See deeprob.data.readers.bop.BopSource."""
 
-    _target_: str = "deeprob.data.bop.BopSource"
+    _target_: str = "deeprob.data.readers.bop.BopSource"
     splits: dict[str, list[str]] = MISSING
     targets: dict[str, str] | None = None
     class_names: dict[int, str] | None = None
@@ -166,26 +166,26 @@ class BopSettings(FileSourceSettings):
 
 @dataclass
 class CocoSettings(FileSourceSettings):
-    """See deeprob.data.coco.CocoSource."""
+    """See deeprob.data.readers.coco.CocoSource."""
 
-    _target_: str = "deeprob.data.coco.CocoSource"
+    _target_: str = "deeprob.data.readers.coco.CocoSource"
     annotations: dict[str, str] = MISSING
     images: dict[str, str] | None = None
 
 
 @dataclass
 class FolderSettings(FileSourceSettings):
-    """See deeprob.data.folder.FolderSource."""
+    """See deeprob.data.readers.folder.FolderSource."""
 
-    _target_: str = "deeprob.data.folder.FolderSource"
+    _target_: str = "deeprob.data.readers.folder.FolderSource"
     splits: dict[str, str] = MISSING
 
 
 @dataclass
 class PointsSettings(FileSourceSettings):
-    """See deeprob.data.points.PointsSource."""
+    """See deeprob.data.readers.points.PointsSource."""
 
-    _target_: str = "deeprob.data.points.PointsSource"
+    _target_: str = "deeprob.data.readers.points.PointsSource"
     splits: dict[str, list[str]] = MISSING
     class_from: str = "name"
     part_names: list[str] = field(default_factory=list)

@@ -161,14 +161,16 @@ class EvaluateConfig:
 class ReportConfig:
     """Root of `deeprob report`: one run, or a table of all evaluated runs that a pattern matches.
 
-    metric, base, output: of the table; base: the group the others are compared with, null for the first.
+    metric, base, output: of the table. metric: null takes the task's headline; base: the group the others are
+    compared with, null for the first. allowed_targets: further packages that a task may come from.
     """
 
     run: str | None = None
     runs: str | None = None
-    metric: str = "top1_accuracy"
+    metric: str | None = None
     base: str | None = None
     output: str = "comparison"
+    allowed_targets: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -184,13 +186,13 @@ class AblationSettings:
     """Variants of a base experiment; the base itself is always run.
 
     design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
-    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.evaluation.designs.
+    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.studies.designs.
     budget: what one call may spend; what is left then is for the next.
     """
 
     name: str = MISSING
     experiment: str = MISSING
-    metric: str = "top1_accuracy"
+    metric: str | None = None
     seeds: list[int] = field(default_factory=lambda: [0, 1])
     overrides: list[str] = field(default_factory=list)
     design: str = "list"

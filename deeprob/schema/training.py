@@ -9,6 +9,13 @@ from omegaconf import MISSING
 
 
 @dataclass
+class SupervisedSettings:
+    """See deeprob.training.objectives.Supervised."""
+
+    _target_: str = "deeprob.training.objectives.Supervised"
+
+
+@dataclass
 class CrossEntropySettings:
     """See deeprob.training.objectives.CrossEntropy."""
 
@@ -98,6 +105,7 @@ class TrainerSettings:
     patience: stop after so many epochs in which `monitor` did not get better; 0 never stops early.
     threads: CPU threads of torch; 0 leaves torch's choice.
     channels_last: keep images as (N, H, W, C) in memory, faster on most CPUs and GPUs.
+    monitor: metric that chooses the best checkpoint, mode: `max` or `min` of it; null: the task's headline.
     log_every: training steps between two rows of metrics.jsonl.
     """
 
@@ -112,7 +120,7 @@ class TrainerSettings:
     ema: float = 0.0
     overfit: int = 0
     lr_finder: int = 0
-    monitor: str = "val/top1_accuracy"
+    monitor: str | None = None
     mode: str = "max"
     patience: int = 0
     threads: int = 0

@@ -136,12 +136,11 @@ def _description(folder: Path, name: str) -> dict[str, Any]:
     """The entry of an object in objects.yaml, beside the file or one folder above, else nothing."""
     from omegaconf import OmegaConf
 
+    from deeprob.config_files import read_yaml
+
     for path in (folder / DESCRIPTION, folder.parent / DESCRIPTION):
         if path.is_file():
-            try:
-                content = OmegaConf.to_container(OmegaConf.load(path))
-            except Exception as error:  # whatever the YAML parser raises
-                raise InputError(f"not valid YAML ({error})", where=path) from error
+            content = OmegaConf.to_container(read_yaml(path))
             entries = content if isinstance(content, dict) else {}
             called = [e for e in entries.values() if isinstance(e, dict) and e.get("name") == name]
             entry = entries.get(name, called[0] if called else {}) if isinstance(content, dict) else None

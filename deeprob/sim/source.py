@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
 
-from deeprob.data import reading
 from deeprob.data.frame import Frame
+from deeprob.data.readers import reading
 from deeprob.errors import InputError
 from deeprob.runs import write_json
 from deeprob.sim.generator import Generator, fingerprint

@@ -82,7 +82,7 @@ class Cost(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.samples += len(batch.labels) * trainer.world_size
+        self.samples += len(batch.indices) * trainer.world_size
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stop()

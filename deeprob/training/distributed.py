@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -21,8 +21,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
+from deeprob.config import admitted
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.tasks.base import Meter
 from deeprob.training import signals
 
 ENDING = ("SIGINT", "SIGHUP", "SIGQUIT")  # what ends a launcher; SIGTERM too, unless it is a warning
@@ -63,11 +65,12 @@ def must_launch(cfg: DictConfig) -> bool:
     return True
 
 
-def launch(cfg: DictConfig, run: Run) -> int:
+def launch(cfg: DictConfig, run: Run, changes: Sequence[str] = ()) -> int:
     """Go on with `run` in as many processes of this machine as the config says; wait for them.
 
-    Its config.yaml must be written. The processes but the first print nothing, unless one of them is the
-    first to fail. Returns the exit code: 0, or that of the process that failed first.
+    Its config.yaml must be written; changes: overrides that it does not hold yet. The processes but the first
+    print nothing, unless one of them is the first to fail. Returns the exit code: 0, or that of the process
+    that failed first.
     """
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -76,9 +79,11 @@ def launch(cfg: DictConfig, run: Run) -> int:
     processes = int(cfg.trainer.devices)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it tells failures at length
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
-    arguments = ["-m", "deeprob", "train", f"run={run.path}"]
-    if cfg.allowed_targets:
-        arguments.append(f"allowed_targets=[{','.join(cfg.allowed_targets)}]")
+    kept = [change for change in changes if not change.startswith("allowed_targets=")]
+    arguments = ["-m", "deeprob", "train", f"run={run.path}", *kept]
+    allowed = admitted(cfg)
+    if allowed:
+        arguments.append(f"allowed_targets=[{','.join(allowed)}]")
     with tempfile.TemporaryDirectory() as logs:
         config = LaunchConfig(
             min_nodes=1,
@@ -155,3 +160,16 @@ def synchronise_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
                 fix="set model.fused=false, or leave it local",
             )
     return model
+
+
+def merged(meter: Meter | None, processes: int) -> Meter:
+    """The meter of all processes, in the order of their ranks. One of them at least has samples."""
+    if processes == 1:
+        assert meter is not None
+        return meter
+    gathered: list[Meter | None] = [None] * processes
+    torch.distributed.all_gather_object(gathered, meter)
+    first, *others = [of for of in gathered if of is not None]
+    for other in others:
+        first.merge(other)
+    return first

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from deeprob.data.datamodule import PerceptionData
+from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.runs import Run, atomic_file
 
 
@@ -51,15 +49,3 @@ def fit(model: nn.Module, data: PerceptionData, run: Run, device: torch.device) 
     if found is not None:
         facts["cross_validation"] = {"k": list(found.candidates), "accuracy": found.accuracy.tolist()}
     return facts
-
-
-def lent_network(cfg: DictConfig) -> dict[str, nn.Module]:
-    """{"network": ...} where model.features of a config is the folder of a run: its model; else nothing."""
-    from deeprob.training.restore import load, read_config
-
-    features = cfg.model.get("features")
-    if not isinstance(features, str) or not Path(features).expanduser().is_dir():
-        return {}
-    run = Run.find(features)
-    checkpoint = str(read_config(run).evaluation.checkpoint)
-    return {"network": load(run, checkpoint, list(cfg.allowed_targets)).model.cpu()}

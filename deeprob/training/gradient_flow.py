@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from deeprob.graphs.flow import flow_of
 from deeprob.graphs.history import FILE
+from deeprob.runs import append_line
 from deeprob.training.loggers import JsonlLogger
 
 
@@ -58,9 +60,9 @@ class GradientFlow(Callback):
             for name, numbers in self._seen.items()
         }
         self._forget()
-        with open(f"{trainer.default_root_dir}/{FILE}", "a", encoding="utf-8") as file:
-            finite = {n: {k: v if isfinite(v) else None for k, v in row.items()} for n, row in seen.items()}
-            file.write(json.dumps({"step": self._step, "layers": finite}) + "\n")
+        finite = {n: {k: v if isfinite(v) else None for k, v in row.items()} for n, row in seen.items()}
+        row = json.dumps({"step": self._step, "layers": finite})
+        append_line(Path(trainer.default_root_dir) / FILE, row)
         metrics = {
             f"gradient_flow/{key}/{name}": value
             for name, numbers in seen.items()

@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeprob.runs import Run, write_text
+from deeprob.runs import Run, append_line, write_text
 
 
 class JsonlLogger(Logger):
@@ -39,10 +39,11 @@ class JsonlLogger(Logger):
         row.update({k: v if math.isfinite(v) else None for k, v in metrics.items()})
         if isinstance(row.get("epoch"), float):
             row["epoch"] = int(row["epoch"])
-        with open(self.run.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self.run.metrics, json.dumps(row))
 
     def forget_after(self, step: int) -> None:
         """Drop the rows past `step`: they belong to work that a resumed run does again."""
-        rows = [row for row in self.run.read_metrics() if row["step"] is None or row["step"] < step]
+        if not self.run.metrics.is_file():
+            return
+        rows = [r for r in self.run.read_metrics() if step and (r.get("step") is None or r["step"] < step)]
         write_text(self.run.metrics, "".join(json.dumps(row) + "\n" for row in rows))

@@ -17,7 +17,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from deeprob.data.datamodule import PerceptionData
+from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.errors import InputError
 from deeprob.runs import Run, write_json
 from deeprob.training.finite import NonFiniteError

@@ -1,4 +1,4 @@
-"""The Lightning module: one objective, one model, an optimiser and a schedule."""
+"""The Lightning module: one task, one objective, one model, an optimiser and a schedule."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from deeprob.data.batches import AnyBatch
+from deeprob.data.batches.batch import AnyBatch, with_inputs
+from deeprob.tasks.base import Loss, Meter, OncePerInput, Task
+from deeprob.training.distributed import merged
 from deeprob.training.finite import NonFiniteError, first_non_finite_gradient, first_non_finite_output
 from deeprob.training.groups import parameter_groups
-from deeprob.training.objectives import Objective, Outcome
+from deeprob.training.objectives import Objective
 from deeprob.training.totals import Totals
 from deeprob.training.weights import keep_frozen_statistics
 
@@ -23,7 +25,7 @@ OptimizerFactory = Callable[[Iterable[dict[str, Any]]], torch.optim.Optimizer]
 
 
 class PerceptionModule(LightningModule):
-    """Trains `model` for `objective`.
+    """Trains `model` for `objective`, and scores it on `task` after each epoch.
 
     optimizer: parameter groups -> optimiser. schedule: progress in [0, 1] -> factor on its learning rate.
     decay_norm_and_bias: whether weight decay also pulls on biases and norm parameters (vectors), not only
@@ -33,6 +35,7 @@ class PerceptionModule(LightningModule):
 
     def __init__(
         self,
+        task: Task,
         model: nn.Module,
         objective: Objective,
         optimizer: OptimizerFactory,
@@ -42,6 +45,7 @@ class PerceptionModule(LightningModule):
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         super().__init__()
+        self.task = task
         self.model = model
         self.objective = objective
         self.make_optimizer = optimizer
@@ -50,6 +54,7 @@ class PerceptionModule(LightningModule):
         self.body_lr_factor = body_lr_factor
         self.memory_format = memory_format
         self._totals = {"train": Totals(), "val": Totals()}
+        self._meter: Meter | None = None
         self.train()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -63,13 +68,16 @@ class PerceptionModule(LightningModule):
     def training_step(self, batch: AnyBatch, batch_idx: int) -> Tensor:
         if batch_idx == 0:
             self._totals["train"].reset()
-        outcome = self._step(batch, "train")
-        if not torch.isfinite(outcome.loss):
+        batch = self._arranged(batch)
+        loss = self.objective(self.task, self.model, batch)
+        self._totals["train"].add(loss, len(batch.indices))
+        if not torch.isfinite(loss.total):
             layer = first_non_finite_output(self.model, batch[0])
-            raise NonFiniteError(self.global_step, f"the output of {layer}" if layer else "the loss")
+            raise NonFiniteError(self.global_step, f"the output of {layer}" if layer else _bad_term(loss))
         if self._is_logged_step:
-            self.log("train/loss_step", outcome.loss.detach(), on_step=True, on_epoch=False, sync_dist=True)
-        return outcome.loss + self._penalty()
+            total = loss.total.detach()
+            self.log("train/loss_step", total, on_step=True, on_epoch=False, sync_dist=True)
+        return loss.total + self._penalty()
 
     def _penalty(self) -> Tensor | float:
         """What the model itself adds to the loss of its last forward: a model may have a method `penalty`."""
@@ -77,17 +85,22 @@ class PerceptionModule(LightningModule):
         return 0.0 if penalty is None else penalty()
 
     def validation_step(self, batch: AnyBatch, batch_idx: int) -> None:
-        if len(batch.labels):  # another process may have the last samples
-            self._step(batch, "val")
+        if not len(batch.indices):  # another process may have the last samples
+            return
+        batch = self._arranged(batch)
+        model: Any = OncePerInput(self.model)
+        self._totals["val"].add(self.objective(self.task, model, batch), len(batch.indices))
+        loaders: Any = self.trainer.val_dataloaders
+        samples = loaders.samples
+        if self._meter is None:
+            self._meter = self.task.meter(samples)
+        self._meter.update(self.task.predict(model, batch), self.task.truths(samples, batch))
 
-    def _step(self, batch: AnyBatch, stage: str) -> Outcome:
-        inputs = batch[0]
-        if inputs.dim() == 4:  # images
-            inputs = inputs.contiguous(memory_format=self.memory_format)
-        labels: Any = batch.labels  # tensors, or a list of them: what the objective takes
-        outcome: Outcome = self.objective(self.model, inputs, labels)
-        self._totals[stage].add(outcome.loss, outcome.num_correct, len(batch.labels))
-        return outcome
+    def _arranged(self, batch: AnyBatch) -> AnyBatch:
+        """The batch, its images laid out in memory as the model's kernels are."""
+        if batch[0].dim() != 4:
+            return batch
+        return with_inputs(batch, batch[0].contiguous(memory_format=self.memory_format))
 
     @property
     def _is_logged_step(self) -> bool:
@@ -95,17 +108,21 @@ class PerceptionModule(LightningModule):
         return (self.global_step + 1) % every == 0
 
     def on_train_epoch_end(self) -> None:
-        loss, accuracy = self._totals["train"].means(self.trainer.strategy)
+        loss, terms = self._totals["train"].means(self.trainer.strategy)
         self.log("train/loss_epoch", loss)
-        self.log("train/top1_accuracy", accuracy, prog_bar=True)
+        for name, value in terms.items():
+            self.log(f"train/{name}", value, prog_bar=name == self.task.headline)
 
     def on_validation_epoch_start(self) -> None:
         self._totals["val"].reset()
+        self._meter = None
 
     def on_validation_epoch_end(self) -> None:
-        loss, accuracy = self._totals["val"].means(self.trainer.strategy)
+        loss, _ = self._totals["val"].means(self.trainer.strategy)
         self.log("val/loss", loss)
-        self.log("val/top1_accuracy", accuracy, prog_bar=True)
+        scores = merged(self._meter, self.trainer.world_size).scores()
+        for name, value in zip(scores.names, scores.value.tolist(), strict=True):
+            self.log(f"val/{name}", value, prog_bar=name == self.task.headline)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the sums of a running epoch: a run cut off in the middle of it reports the same means."""
@@ -135,3 +152,9 @@ class PerceptionModule(LightningModule):
             optimizer, lambda step: self.schedule(min(step / max(steps - 1, 1), 1.0))
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def _bad_term(loss: Loss) -> str:
+    """Name the first term of a loss that is not finite, or the loss itself."""
+    bad = [name for name, value in loss.terms.items() if not torch.isfinite(value).all()]
+    return f"the loss term {bad[0]}" if bad else "the loss"

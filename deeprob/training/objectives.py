@@ -1,48 +1,32 @@
-"""Objectives: what a batch is trained for. An objective turns (model, batch) into a loss."""
+"""Objectives: what a batch is trained for. An objective turns (task, model, batch) into a loss.
+
+`supervised` asks the task itself. The others here take logits and a class for each sample, or each place.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from deeprob.errors import InputError
 from deeprob.layers import cross_entropy, multi_margin_loss
-
-
-class Outcome(NamedTuple):
-    """Result for a batch.
-
-    loss: scalar to descend on. logits: (N, C) or, where each of P places has a label, (N, C, P).
-    num_correct: samples whose largest logit is the label's; with P labels a sample, the sum of their shares.
-    """
-
-    loss: Tensor
-    logits: Tensor
-    num_correct: Tensor
+from deeprob.tasks.base import Loss, Task
+from deeprob.tasks.classification.task import with_accuracy
 
 
 class Objective(Protocol):
     """What the training module asks of an objective."""
 
-    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome: ...
+    def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss: ...
 
 
-def _check_labels(labels: object) -> None:
-    """Raise InputError for a view that gives several labels a sample, as boxes are."""
-    if not isinstance(labels, Tensor):
-        raise InputError(
-            "this objective takes a class for each sample or place, and the view gives several boxes a frame",
-            fix="choose data/view=classification, or a view of places or points",
-        )
+class Supervised:
+    """The task's own loss."""
 
-
-def _outcome(loss: Tensor, logits: Tensor, labels: Tensor) -> Outcome:
-    if labels.is_floating_point():  # shares of each class
-        labels = labels.argmax(1)
-    correct = (logits.detach().argmax(1) == labels).float()
-    return Outcome(loss, logits, correct.flatten(1).mean(1).sum() if correct.dim() > 1 else correct.sum())
+    def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss:
+        return task.loss(model, batch)
 
 
 class CrossEntropy:
@@ -53,11 +37,11 @@ class CrossEntropy:
             raise ValueError(f"label_smoothing: expected 0 <= value < 1, got {label_smoothing}")
         self.label_smoothing = label_smoothing
 
-    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome:
-        _check_labels(labels)
-        logits = model(images)
+    def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss:
+        labels = _labels(batch)
+        logits = model(batch[0])
         smoothing = self.label_smoothing if torch.is_grad_enabled() else 0.0  # evaluate the plain loss
-        return _outcome(cross_entropy(logits, labels, label_smoothing=smoothing), logits, labels)
+        return with_accuracy(cross_entropy(logits, labels, label_smoothing=smoothing), logits, labels)
 
 
 class Hinge:
@@ -66,11 +50,23 @@ class Hinge:
     def __init__(self, margin: float = 1.0) -> None:
         self.margin = margin
 
-    def __call__(self, model: nn.Module, images: Tensor, labels: Tensor) -> Outcome:
-        _check_labels(labels)
+    def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss:
+        labels = _labels(batch)
         if labels.is_floating_point():
             raise InputError(
-                "the hinge loss knows no mixed labels", fix="set data.augmentation.mixup=0 and cutmix=0"
+                "the hinge loss does not support mixed labels",
+                fix="set data.augmentation.mixup=0 and cutmix=0",
             )
-        logits = model(images)
-        return _outcome(multi_margin_loss(logits, labels, margin=self.margin), logits, labels)
+        logits = model(batch[0])
+        return with_accuracy(multi_margin_loss(logits, labels, margin=self.margin), logits, labels)
+
+
+def _labels(batch: Any) -> Tensor:
+    """The labels of a batch. Raises InputError for a task that has not one for each sample or place."""
+    labels = getattr(batch, "labels", None)
+    if not isinstance(labels, Tensor):
+        raise InputError(
+            "this objective takes a class for each sample or place, and these samples have other labels",
+            fix="set objective=supervised, the task's own loss",
+        )
+    return labels

@@ -1,4 +1,4 @@
-"""The first check of a new network: it must learn a handful of images by heart.
+"""The first check of a new network: it must overfit a handful of samples.
 
 A network that cannot has a bug in its wiring, its loss or its learning rate.
 """
@@ -11,16 +11,17 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
-from deeprob.data.datamodule import PerceptionData
-from deeprob.data.loader import BatchLoader
+from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 
 STEPS = 1000  # at most
-STEPS_AN_EPOCH = 10  # between two looks at the accuracy
+STEPS_AN_EPOCH = 10  # between two validations
+PERFECT = 1 - 1e-9  # a mean of ones need not be 1 to the last bit
 
 
 def overfit_config(cfg: DictConfig) -> DictConfig:
-    """The config with nothing that keeps a network from learning by heart, and STEPS steps at most.
+    """The config with nothing that keeps a network from overfitting, and STEPS steps at most.
 
     Raises InputError for several processes: a handful of images needs one.
     """
@@ -29,7 +30,7 @@ def overfit_config(cfg: DictConfig) -> DictConfig:
     cfg = cfg.copy()
     cfg.trainer.max_epochs = STEPS // STEPS_AN_EPOCH
     cfg.trainer.patience, cfg.trainer.ema = 0, 0.0
-    cfg.trainer.monitor, cfg.trainer.mode = "val/top1_accuracy", "max"
+    cfg.trainer.monitor, cfg.trainer.mode = None, "max"  # the task's headline
     return cfg
 
 
@@ -44,7 +45,7 @@ def few_images(data: PerceptionData, count: int, seed: int) -> dict[str, Any]:
     train = BatchLoader(
         whole.take(chosen.repeat(-(-wanted // len(chosen)))[:wanted]),
         data.batch_size,
-        data.view.cut(data.mean, data.std),
+        data.view.collate(data.mean, data.std),
         shuffle=True,
         drop_last=True,
         seed=seed,
@@ -52,31 +53,33 @@ def few_images(data: PerceptionData, count: int, seed: int) -> dict[str, Any]:
     return {"train_dataloaders": train, "val_dataloaders": data.loader_of(whole.take(chosen))}
 
 
-class ByHeart(Callback):
-    """Stops the training when every image is answered right, outside training mode."""
+class OverfitCheck(Callback):
+    """Stops the training when the task's headline metric is perfect, outside training mode.
 
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.accuracy = 0.0
+    metric: its name; count: of samples.
+    """
+
+    def __init__(self, count: int, metric: str) -> None:
+        self.count, self.metric = count, metric
+        self.best = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"accuracy": self.accuracy}
+        return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.accuracy = state_dict["accuracy"]
+        self.best = state_dict.get("best", state_dict.get("accuracy", 0.0))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.accuracy = max(self.accuracy, float(trainer.callback_metrics["val/top1_accuracy"]))
-        trainer.should_stop = trainer.should_stop or self.accuracy == 1.0
+        self.best = max(self.best, float(trainer.callback_metrics[f"val/{self.metric}"]))
+        trainer.should_stop = trainer.should_stop or self.best >= PERFECT
 
     def verdict(self, steps: int) -> str:
-        """One line. Raises NotLearnedError where some images were not."""
-        learned = round(self.accuracy * self.count)
-        line = f"overfit  {learned} of {self.count} training images right after {steps} steps"
-        if self.accuracy < 1.0:
-            raise NotLearnedError(f"{line} ({100 * self.accuracy:.1f} %)")
+        """One line. Raises NotOverfitError where the metric stayed below 1."""
+        line = f"overfit  {self.metric} {self.best:.4f} on {self.count} training samples after {steps} steps"
+        if self.best < PERFECT:
+            raise NotOverfitError(line)
         return line
 
 
-class NotLearnedError(RuntimeError):
-    """A network did not learn a handful of images by heart."""
+class NotOverfitError(RuntimeError):
+    """A network did not overfit a handful of samples."""

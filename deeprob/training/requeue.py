@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from deeprob.runs import Run
+from deeprob.runs import Run, append_line
 from deeprob.training import signals
 
 
@@ -45,8 +45,7 @@ class Requeue(Callback):
             "job": os.environ.get("SLURM_JOB_ID"),
             "restart": int(os.environ.get("SLURM_RESTART_COUNT", 0)),
         }
-        with open(self.run.attempts, "a", encoding="utf-8") as file:
-            file.write(json.dumps(start) + "\n")
+        append_line(self.run.attempts, json.dumps(start))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Between two epochs last.ckpt holds everything: nothing needs to be saved."""

@@ -12,24 +12,26 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from deeprob import environment
-from deeprob.data.datamodule import PerceptionData
+from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.errors import InputError
 from deeprob.runs import Run, write_json, write_text
 from deeprob.training import signals
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.callbacks import Cost
+from deeprob.training.changes import check_fits
 from deeprob.training.distributed import one_at_a_time, rank
+from deeprob.training.experiment import device_of, make_data, make_model, make_task, newest_checkpoint
 from deeprob.training.fit import Fitted, fit
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.lr_finder import find_learning_rate
 from deeprob.training.memory import forget_peak, peak_memory
-from deeprob.training.overfit import ByHeart, few_images, overfit_config
-from deeprob.training.restore import newest_checkpoint
-from deeprob.training.trainer import device_of, make_data, make_model, make_module, make_trainer
+from deeprob.training.overfit import OverfitCheck, few_images, overfit_config
+from deeprob.training.request import config_text
+from deeprob.training.trainer import make_module, make_trainer
 from deeprob.training.weights import load_pretrained
 
 
@@ -51,6 +53,8 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
             torch.set_num_threads(cfg.trainer.threads)
         if main:
             run.error.unlink(missing_ok=True)
+        resume = newest_checkpoint(run)
+        if main and resume is None:
             write_request(cfg, run, overrides)
         keep_freed_memory()
         pl.seed_everything(cfg.seed, verbose=False)
@@ -60,29 +64,34 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
             data.prepare_data()
         data.setup("fit")
         torch.manual_seed(cfg.seed)  # whatever the data drew, the weights start the same
-        model = make_model(cfg, data)
+        task = make_task(cfg, data)
+        model = make_model(cfg, task)
         if isinstance(model, Fitted):
             if main:
+                write_request(cfg, run, overrides)
                 facts = fit(model, data, run, device_of(cfg))
                 write_json(run.training, {**facts, "peak_memory_bytes": peak_memory()})
             return
-        resume = newest_checkpoint(run)
         if cfg.model.pretrained and resume is None:
             report = load_pretrained(model, cfg.model.pretrained)
             _say(f"pretrained  {report}", main)
-        module = make_module(cfg, model)
+        module = make_module(cfg, model, task)
+        if resume is not None:
+            check_fits(module, resume)
         if cfg.trainer.lr_finder:
             rate = find_learning_rate(cfg, run, module, data)
             _say(f"lr_finder  the loss falls fastest at optim.optimizer.lr={rate:.3g}", main)
             _say(f"plot  {run.plots / 'lr_finder.png'}", main)
             return
         record = JsonlLogger(run)
-        if resume is not None and main:
-            record.forget_after(resume.step)
         cost = Cost()
-        by_heart = ByHeart(cfg.trainer.overfit)
+        overfit = OverfitCheck(cfg.trainer.overfit, task.headline)
         trainer = make_trainer(cfg, run, record, cost)
-        trainer.callbacks += [*watchers, *([by_heart] if cfg.trainer.overfit else [])]  # type: ignore[attr-defined]
+        if resume is not None and main:  # not before: what is refused leaves the run as it is
+            write_request(cfg, run, overrides)
+        if main:
+            record.forget_after(0 if resume is None else resume.step)
+        trainer.callbacks += [*watchers, *([overfit] if cfg.trainer.overfit else [])]  # type: ignore[attr-defined]
         samples: dict[str, Any] = {"datamodule": data}
         if cfg.trainer.overfit:
             samples = few_images(data, cfg.trainer.overfit, cfg.seed)
@@ -102,12 +111,12 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         if main:
             write_json(run.training, _training_facts(trainer, data, model, cost))
         if cfg.trainer.overfit:
-            _say(by_heart.verdict(trainer.global_step), main)
+            _say(overfit.verdict(trainer.global_step), main)
 
 
 def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
     """Write down what was asked for, and where it runs."""
-    write_text(run.config, OmegaConf.to_yaml(_without_permissions(cfg), resolve=True))
+    write_text(run.config, config_text(cfg))
     write_text(run.overrides, "".join(f"{line}\n" for line in overrides))
     write_json(run.environment, environment.describe())
 
@@ -157,17 +166,11 @@ def count_flops(model: nn.Module, sample: torch.Tensor) -> int:
     return int(counter.get_total_flops())
 
 
-def _without_permissions(cfg: DictConfig) -> DictConfig:
-    kept = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    assert isinstance(kept, DictConfig)
-    kept.allowed_targets = []
-    return kept
-
-
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
     """Send the libraries' log lines and warnings to log.txt; the terminal keeps what the user asked for."""
     handler = logging.FileHandler(path, mode="a", encoding="utf-8", delay=True)
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk ends no training here
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     names = ("lightning.pytorch", "lightning.fabric", "py.warnings", "deeprob")
     loggers = [logging.getLogger(name) for name in names]

@@ -18,13 +18,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
 LEAVE = 75  # EX_TEMPFAIL of sysexits.h: try again
 _came = threading.Event()
 _deciding = threading.Lock()
+_farewells: list[Callable[[], None]] = []  # what `_wait` does before it leaves
 _loops = 0  # training loops that will act on the warning themselves
 _watcher: int | None = None  # the process that waits for it
 _terminated = False
@@ -121,12 +122,25 @@ def held() -> Iterator[None]:
         raise Requeued
 
 
+@contextlib.contextmanager
+def at_leaving(call: Callable[[], None]) -> Iterator[None]:
+    """Call `call` where the warning ends the process inside the block: no `finally` is reached then."""
+    _farewells.append(call)
+    try:
+        yield
+    finally:
+        _farewells.remove(call)
+
+
 def _wait() -> None:
     signal.sigwait({signal.SIGUSR1})
     with _deciding:
         _came.set()
         if _loops:
             return
+        for call in list(_farewells):
+            with contextlib.suppress(OSError):
+                call()
         with contextlib.suppress(OSError, ValueError):
             print("deeprob: the scheduler stops this job; it goes on from here later", file=sys.stderr)
             sys.stderr.flush()

@@ -1,27 +1,23 @@
-"""What a config describes, made: data, model, Lightning module, Lightning trainer."""
+"""What a config says of a training, made: Lightning module and Lightning trainer."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from deeprob.config import build
-from deeprob.data.datamodule import PerceptionData
-from deeprob.data.relabel import RelabelledSource
 from deeprob.errors import InputError
 from deeprob.runs import Run
-from deeprob.schema.models import NETWORK_OPTIONS
+from deeprob.tasks.base import Task
 from deeprob.training.averaging import MovingAverage
 from deeprob.training.callbacks import AtomicCheckpointIO, Cost, EpochLines, RandomState
 from deeprob.training.distributed import process_options, synchronise_batch_norm, world_size
-from deeprob.training.fit import lent_network
+from deeprob.training.experiment import arrange, memory_format_of, monitor_of
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.module import PerceptionModule
 from deeprob.training.requeue import Requeue
@@ -30,41 +26,11 @@ from deeprob.training.weights import freeze
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true")
 
 
-def make_data(cfg: DictConfig) -> PerceptionData:
-    """The data module of a config; nothing is read or rendered yet."""
-    data = cfg.data
-    source = build(data.source, cfg.allowed_targets)
-    if data.label_map:
-        source = RelabelledSource(source, data.label_map)
-    view = build(data.view, cfg.allowed_targets)
-    return PerceptionData(
-        source=source,
-        view=view,
-        augmentation=view.augmentation(**OmegaConf.to_container(data.augmentation)),  # type: ignore[arg-type]
-        batch_size=data.batch_size,
-        eval_batch_size=data.eval_batch_size,
-        num_workers=data.workers,
-        seed=cfg.seed,
-        cache_dir=Path(cfg.paths.cache_dir).expanduser() / "crops",
-        val_fraction=data.val_fraction,
-        num_folds=data.num_folds,
-        fold=data.fold,
-        balanced=data.balanced,
-        memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
-        progress=sys.stdout.isatty(),
-    )
+def make_module(cfg: DictConfig, model: nn.Module, task: Task) -> PerceptionModule:
+    """The Lightning module that trains `model` for `task` as the config says.
 
-
-def make_model(cfg: DictConfig, data: PerceptionData) -> nn.Module:
-    """The model of a config, with as many outputs as the data has classes."""
-    arguments = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
-    lent = lent_network(cfg)
-    model: nn.Module = build(arguments, cfg.allowed_targets, num_classes=len(data.classes), **lent)
-    return model
-
-
-def make_module(cfg: DictConfig, model: nn.Module) -> PerceptionModule:
-    """The Lightning module that trains `model` as the config says. Raises InputError for what it cannot."""
+    Raises InputError for what it cannot.
+    """
     model = arrange(model, cfg)
     freeze(model, cfg.model.freeze)
     if cfg.trainer.sync_batch_norm and world_size(cfg) > 1:
@@ -79,6 +45,7 @@ def make_module(cfg: DictConfig, model: nn.Module) -> PerceptionModule:
             fix="model.freeze holds weights where they are",
         )
     return PerceptionModule(
+        task,
         model,
         objective=build(cfg.objective, cfg.allowed_targets),
         optimizer=lambda groups: build(cfg.optim.optimizer, cfg.allowed_targets, params=groups),
@@ -91,10 +58,10 @@ def make_module(cfg: DictConfig, model: nn.Module) -> PerceptionModule:
 
 def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> pl.Trainer:
     """A Lightning trainer that writes into the run folder and nowhere else."""
-    trainer = cfg.trainer
+    trainer, monitor = cfg.trainer, monitor_of(cfg)
     on_terminal = sys.stdout.isatty()
     place: dict[str, Any] = {"dirpath": run.checkpoints, "enable_version_counter": False}
-    best = ModelCheckpoint(filename="best", monitor=trainer.monitor, mode=trainer.mode, **place)
+    best = ModelCheckpoint(filename="best", monitor=monitor, mode=trainer.mode, **place)
     # Not `save_last`: that writes only in an epoch that was also the best.
     last = ModelCheckpoint(filename="last", **place)
     callbacks: list[pl.Callback] = [best, last, RandomState(), cost]
@@ -102,7 +69,7 @@ def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> 
     if trainer.ema:
         callbacks.append(MovingAverage(trainer.ema))
     if trainer.patience:
-        callbacks.append(EarlyStopping(trainer.monitor, mode=trainer.mode, patience=trainer.patience))
+        callbacks.append(EarlyStopping(monitor, mode=trainer.mode, patience=trainer.patience))
     callbacks += [build(leaf, cfg.allowed_targets) for leaf in (cfg.get("callbacks") or {}).values()]
     callbacks.append(Requeue(run))  # the last: what the others keep of a step is complete
     loggers = [record]
@@ -153,19 +120,3 @@ def _extra_logger(cfg: DictConfig, run: Run) -> Any:
         raise InputError(
             f"{target.rpartition('.')[2]} needs {package}", fix="pip install 'deeprob[tensorboard]'"
         ) from error
-
-
-def device_of(cfg: DictConfig) -> torch.device:
-    """Where a single process computes."""
-    wanted = cfg.trainer.accelerator in ("auto", "gpu", "cuda")
-    return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
-
-
-def memory_format_of(cfg: DictConfig) -> torch.memory_format:
-    """How images and kernels lie in memory."""
-    return torch.channels_last if cfg.trainer.channels_last else torch.contiguous_format
-
-
-def arrange(model: nn.Module, cfg: DictConfig) -> nn.Module:
-    """The same model, its kernels laid out as the config says."""
-    return model.to(memory_format=memory_format_of(cfg))  # type: ignore[call-overload,no-any-return]

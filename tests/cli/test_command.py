@@ -1,6 +1,9 @@
+import json
 import os
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,8 +44,6 @@ def test_a_misspelt_key_is_one_line_and_exit_code_2(capsys):
 
 
 def test_every_verb_has_its_file_and_script():
-    from pathlib import Path
-
     root = Path(__file__).resolve().parents[2]
     for verb in VERBS:
         assert (root / "deeprob" / "cli" / f"{verb}.py").is_file()
@@ -107,6 +108,17 @@ def test_a_disk_that_fills_up_is_one_line_and_exit_code_1(monkeypatch, capsys):
     assert capsys.readouterr().err == "deeprob fetch: /data/archive.part: No space left on device\n"
 
 
+def test_a_disk_that_fills_up_somewhere_is_one_line(monkeypatch, capsys):
+    from deeprob.cli import fetch
+
+    def fail(arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fetch, "main", fail)
+    assert main(["fetch", "robocup_msl"]) == 1
+    assert capsys.readouterr().err == "deeprob fetch: No space left on device\n"
+
+
 def test_a_run_folder_that_is_not_there_is_exit_code_2(capsys):
     assert main(["train", "run=runs/none/such"]) == 2
     assert "no such run folder" in capsys.readouterr().err
@@ -144,3 +156,49 @@ def test_without_a_home_the_folders_are_found(tmp_path):
     assert "/.cache/deeprob" in done.stdout
     assert "~" not in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def shell(line, **options):
+    """Run a line of bash; `deeprob` in it is the command."""
+    line = f'deeprob() {{ "{sys.executable}" -m deeprob "$@"; }}; {line}'
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, check=False, timeout=120, **options
+    )
+
+
+def test_a_full_disk_under_standard_output_is_one_line():
+    done = shell("deeprob --help > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "deeprob: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("line", ["deeprob --help >&-", "deeprob --help >&- 2>&-", "deeprob --help <&-"])
+def test_closed_streams_are_no_fault(line):
+    done = shell(line)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_a_line_of_error_into_a_full_disk_keeps_the_exit_code():
+    assert shell("deeprob trian 2> /dev/full").returncode == 2
+
+
+def test_a_working_folder_that_was_deleted_is_one_line(tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    done = shell(
+        f"mkdir '{tmp_path}/gone'; cd '{tmp_path}/gone'; rmdir ../gone; deeprob train experiment=quickstart",
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert done.returncode == 2
+    assert done.stderr == "deeprob train: the working folder is gone; cd to one that is there\n"
+
+
+@pytest.mark.parametrize("reader", ["| head -1", "> /dev/full"])
+def test_a_training_outlives_whoever_reads_its_output(squares_overrides, tmp_path, reader):
+    line = shlex.join(["train", *squares_overrides, "trainer.max_epochs=2", "evaluation.baselines=[]"])
+    done = shell(f"deeprob {line} {reader}; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == ("full" in reader), done.stderr
+    assert "Traceback" not in done.stderr
+    (results,) = tmp_path.glob("runs/squares/*/results.json")
+    assert json.loads(results.read_text())["metrics"]["top1_accuracy"]["n"] == 36
+    assert not results.with_name("error.txt").exists()

@@ -100,6 +100,29 @@ def test_a_failed_run_is_one_line_a_traceback_file_and_exit_code_1(train):
     assert not (folder / "results.json").exists()
 
 
+def test_a_full_disk_ends_a_training_with_the_path_it_had_no_room_for(train, monkeypatch):
+    import torch
+
+    def full(content, file):
+        raise RuntimeError("[enforce fail at inline_container.cc:672]") from OSError(
+            28, "No space left on device"
+        )
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr("deeprob.cli.train._keep", lambda run, text: False)  # nor is there for error.txt
+    code, shown, folder = train("trainer.max_epochs=1")
+    assert code == 1
+    path = folder.resolve() / "checkpoints" / "best.ckpt"
+    assert shown.err == f"deeprob train: failed: {path}: No space left on device\n"
+
+
+def test_classes_may_have_any_name(train, squares):
+    (squares / "obj.names").write_text("$a$b$\nx^2_{ $\n<b>&\n")
+    code, shown, folder = train("trainer.max_epochs=1")
+    assert code == 0, shown.err
+    assert "$a$b$" in (folder / "report.html").read_text()
+
+
 def test_a_run_goes_on_with_more_epochs(train):
     _, _, folder = train("trainer.max_epochs=1")
     assert main(["train", f"run={folder}", "trainer.max_epochs=2"]) == 0

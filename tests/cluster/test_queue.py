@@ -94,8 +94,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_a_sweep_shows_its_trials_and_the_best_value(tmp_path, monkeypatch):
-    from deeprob.evaluation.sweep.space import distributions
-    from deeprob.evaluation.sweep.study import SharedStudy, Worker
+    from deeprob.studies.sweep.space import distributions
+    from deeprob.studies.sweep.study import SharedStudy, Worker
 
     folder = tmp_path / "sweeps" / "mine"
     task = Task("worker 0", "", study=str(folder), trials=4)

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from deeprob.cluster.job import Job
-from deeprob.cluster.script import check, check_time, seconds, write_script
+from deeprob.cluster.script import check, check_time, seconds, secret, write_script
 from deeprob.cluster.tasks import Task
 from deeprob.config import compose
 from deeprob.errors import InputError
@@ -131,6 +131,9 @@ def test_a_task_whose_folder_is_gone_does_not_run_elsewhere(script, tmp_path, mo
             "WANDB_API_KEY would be written .*; export WANDB_API_KEY",
         ),
         (["+cluster.environment.my_token=a"], "my_token would be written"),
+        (["+cluster.environment.GH_PAT=a"], "GH_PAT would be written"),
+        (["cluster.setup=['export MYSQL_PWD=a']"], "cluster.setup: MYSQL_PWD would be .*MYSQL_PWD=.*cat"),
+        (["cluster.options=['--export=ALL,HF_TOKEN=a']"], "cluster.options: HF_TOKEN would be written"),
         (["+cluster.environment.A-B=a"], "'A-B' is no name of a variable"),
         (["cluster.umask='9'"], "cluster.umask is '9'; expected such as '027'"),
         (["cluster.container=/none.sif"], "/none.sif: no such image"),
@@ -226,3 +229,39 @@ def test_a_time_limit_must_leave_time_before_the_warning():
     with pytest.raises(InputError, match=r"is not longer than cluster\.signal_seconds=120"):
         check_time(compose("submit", ["cluster=slurm", "cluster.time='2'"]).cluster)
     check_time(compose("submit", ["cluster=slurm", "cluster.time='3'"]).cluster)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY GH_PAT OPENAI_API_KEY_2 MYSQL_PWD PGPASSWORD apikey DB_PASS "
+    "KEY2 SESSION_COOKIE AZURE_CREDENTIALS SLACK_TOKENS".split(),
+)
+def test_the_name_of_a_secret_is_known(name):
+    assert secret(name, "something")
+
+
+@pytest.mark.parametrize(
+    "name",
+    "PATH PWD KEYBOARD PATTERN TOKENIZERS_PARALLELISM COMPASS OMP_NUM_THREADS SECRETARY PASSES".split(),
+)
+def test_what_only_sounds_like_a_secret_is_none(name):
+    assert not secret(name, "something")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_one"),
+    [
+        ("ghp_abcdef", True),
+        ("AKIAABCDEF", True),
+        ("postgres://me:word@host/db", True),
+        ("http://host:80/path", False),
+        ("hello", False),
+    ],
+)
+def test_a_secret_is_known_by_its_value(value, is_one):
+    assert secret("SETTING", value) == is_one
+
+
+@pytest.mark.parametrize("value", ["/home/me/key.json", "~/key", "$(cat key)", "'$OTHER'"])
+def test_where_a_secret_lies_is_none(value):
+    assert not secret("API_KEY", value)

@@ -13,10 +13,10 @@ from deeprob.cli import main
 from deeprob.cluster.job import find_jobs
 from deeprob.cluster.queue import progress
 from deeprob.config import compose
-from deeprob.evaluation.ablation import quoted
-from deeprob.evaluation.sweep.study import folder_name
-from deeprob.evaluation.sweep.trial import plan, value_of
 from deeprob.runs import Run
+from deeprob.studies.ablation import quoted
+from deeprob.studies.sweep.study import folder_name
+from deeprob.studies.sweep.trial import plan, value_of
 
 pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).resolve().parents[2]

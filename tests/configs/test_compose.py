@@ -42,7 +42,7 @@ def test_every_variant_of_every_ablation_composes(ablation):
 
 @pytest.mark.parametrize("sweep", options("sweep"))
 def test_every_sweep_can_be_planned(sweep):
-    from deeprob.evaluation.sweep.trial import plan
+    from deeprob.studies.sweep.trial import plan
 
     planned = plan(compose("sweep", [f"sweep={sweep}"]))
     assert planned.name == sweep
@@ -145,6 +145,28 @@ def test_what_only_composing_tells_is_left_to_it(changed, base):
     assert cfg == base
 
 
+@pytest.mark.parametrize(
+    ("verb", "override"),
+    [
+        ("train", "name=../../x"),
+        ("train", "name='a/../../b'"),
+        ("train", "name=/tmp/x"),
+        ("train", "name=."),
+        ("train", "name=''"),
+        ("sweep", "sweep.name=../x"),
+        ("ablate", "ablation.name=../x"),
+    ],
+)
+def test_a_name_leads_nowhere_else(verb, override):
+    chosen = {"train": "experiment", "sweep": "sweep", "ablate": "ablation"}[verb]
+    with pytest.raises(InputError, match="names a folder elsewhere; expected a plain name"):
+        compose(verb, [f"{chosen}=quickstart", override])
+
+
+def test_a_name_may_have_a_folder_of_its_own():
+    assert compose("train", ["experiment=quickstart", "name='mine/küche 2'"]).name == "mine/küche 2"
+
+
 def test_a_training_without_experiment_lists_them():
     with pytest.raises(InputError, match="experiment=quickstart"):
         compose("train", [])
@@ -196,11 +218,30 @@ def test_a_file_cannot_let_in_its_own_code(tmp_path, monkeypatch):
         ("deeprob.runs.Path", "may not be called"),
         ("deeprob.runs.write_text", "may not be called"),
         ("deeprob.training.schedules.Cosinus", "cannot be imported"),
+        (
+            "lightning.pytorch.cli.LightningCLI",
+            "may not be called; expected .* a class of Callback or Logger",
+        ),
+        ("lightning.pytorch.Trainer", "may not be called; expected .* a class of Callback or Logger"),
+        ("torch.optim.swa_utils.AveragedModel", "may not be called; expected .* a class of Optimizer"),
+        ("torchmetrics.Accuracy", "outside the packages"),
     ],
 )
 def test_a_leaf_calls_nothing_but_our_classes(target, said):
     with pytest.raises(InputError, match=said):
         build({"_target_": target})
+
+
+def test_a_class_is_held_to_its_schema_by_whatever_name_it_is_reached():
+    logger = {"_target_": "lightning.pytorch.loggers.csv_logs.CSVLogger", "save_dir": "x", "prefix": "p"}
+    with pytest.raises(InputError, match="Key 'save_dir' not in 'CSVLoggerSettings'"):
+        build(logger)
+    assert build({"_target_": "deeprob.training.schedules.Cosine"}).warmup == 0.05
+
+
+def test_a_callback_of_lightning_may_be_asked_for_on_the_command_line():
+    callback = build({"_target_": "lightning.pytorch.callbacks.LearningRateMonitor"})
+    assert type(callback).__name__ == "LearningRateMonitor"
 
 
 def test_a_users_own_package_is_let_in_by_name(tmp_path, monkeypatch):

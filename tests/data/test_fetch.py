@@ -12,7 +12,7 @@ import pytest
 from deeprob.cli.fetch import main
 from deeprob.data import fetch as module
 from deeprob.data.fetch import Archive, archives, fetch, unpack
-from deeprob.data.source import expect_root
+from deeprob.data.readers.files import expect_root
 from deeprob.errors import InputError
 
 
@@ -191,6 +191,20 @@ def test_zip_member_that_does_harm_is_refused(tmp_path: Path, name: str, message
     with pytest.raises(InputError, match=message):
         unpack(tmp_path / "bad.zip", tmp_path / "target", quiet)
     assert not (tmp_path / "out.txt").exists()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_an_archive_of_countless_members_is_refused(tmp_path: Path, monkeypatch, kind: str) -> None:
+    monkeypatch.setattr(module, "_MEMBERS_LIMIT", 20)
+    members = [(f"{number}.txt", b"x") for number in range(21)]
+    if kind == "tar":
+        tar(tmp_path / "bad", *members)
+    else:
+        with zipfile.ZipFile(tmp_path / "bad", "w") as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+    with pytest.raises(InputError, match="more than 20 members"):
+        unpack(tmp_path / "bad", tmp_path / "target", quiet)
 
 
 def test_link_in_a_zip_is_refused(tmp_path: Path) -> None:

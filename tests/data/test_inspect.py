@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deeprob.data.bop import BopSource
-from deeprob.data.darknet import DarknetSource
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.inspect import contact_sheet, describe
-from deeprob.data.reading import read_image
+from deeprob.data.readers.bop import BopSource
+from deeprob.data.readers.darknet import DarknetSource
+from deeprob.data.readers.reading import read_image
 
 SPLITS = {"train": ["2019*"], "val": ["2024*"]}
 

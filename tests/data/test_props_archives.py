@@ -17,9 +17,9 @@ import pytest
 from deeprob.cli import main
 from deeprob.data import fetch as fetching
 from deeprob.data.fetch import fetch
-from deeprob.data.props import CLASSES, PropsClassificationSource, PropsDetectionSource
-from deeprob.data.props_check import Reading
-from deeprob.data.props_pose import OBJECT_IDS, PropsPoseSource
+from deeprob.data.readers.props import CLASSES, PropsClassificationSource, PropsDetectionSource
+from deeprob.data.readers.props_check import Reading
+from deeprob.data.readers.props_pose import OBJECT_IDS, PropsPoseSource
 from deeprob.errors import InputError
 
 K = np.array([[902.19, 0, 342.35], [0, 902.39, 252.23], [0, 0, 1]])

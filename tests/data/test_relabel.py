@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from deeprob.data.crops import class_counts
-from deeprob.data.darknet import DarknetSource
-from deeprob.data.materialise import materialise
+from deeprob.data.batches.divide import class_counts
+from deeprob.data.batches.materialise import materialise
+from deeprob.data.readers.darknet import DarknetSource
 from deeprob.data.relabel import RelabelledSource
-from deeprob.data.views import ClassificationView
 from deeprob.errors import InputError
+from deeprob.tasks.classification.view import ClassificationView
 
 SPLITS = {"train": ["2019*"]}
 

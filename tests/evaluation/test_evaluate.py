@@ -1,8 +1,6 @@
 """Evaluation end to end on a stand-in for training's `load`: what is measured, written and printed."""
 
 import io
-import sys
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,15 +8,21 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from deeprob.data.crops import Split
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
-from deeprob.evaluation.evaluate import evaluate_run, measure, print_results
-from deeprob.evaluation.metrics.classification import Classification
-from deeprob.evaluation.predictions import Predictions
+from deeprob.evaluation.evaluate import evaluate_run, print_results
+from deeprob.metrics.classification import Classification
+from deeprob.metrics.entries import measured
 from deeprob.runs import Run, write_json
+from deeprob.tasks.classification.measure import measure
+from deeprob.tasks.classification.predictions import Predictions
+from deeprob.tasks.classification.task import Classification as Task
+from deeprob.tasks.classification.view import ClassificationView, CropSamples
+from deeprob.training.experiment import Experiment
 
 CONFIG = {
     "seed": 3,
+    "trainer": {"channels_last": False},
     "evaluation": {
         "split": "test",
         "checkpoint": "best",
@@ -30,15 +34,16 @@ CONFIG = {
 }
 
 
-def make_split(count: int, seed: int) -> Split:
+def make_split(count: int, seed: int) -> CropSamples:
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 3, (count,), generator=generator)
     images = torch.randint(0, 60, (count, 4, 4, 3), generator=generator, dtype=torch.uint8)
     images[torch.arange(count), 0, 0, labels] = 255
+    images[::5, 1, 1] = 255  # what the model below trips over
     keys = [f"frame {i // 4} box {i % 4}" for i in range(count)]
     units = torch.arange(count) // 4
     names = tuple(f"session {i}" for i in range(count))
-    return Split(images, labels, units, units, names, tuple(keys))
+    return CropSamples(images, labels, units, units, names, tuple(keys))
 
 
 class Data:
@@ -56,39 +61,36 @@ class Data:
     def sizes(self) -> dict[str, int]:
         return {name: len(split.labels) for name, split in self.splits.items() if name != "empty"}
 
-    def split(self, name: str) -> Split:
+    def split(self, name: str) -> CropSamples:
         return self.splits[name]
 
-    def loader_of(self, samples: Split) -> Split:
-        return samples
+    def loader_of(self, samples: CropSamples) -> BatchLoader:
+        return BatchLoader(samples, 16, ClassificationView().collate((0.0,) * 3, (1.0,) * 3))
+
+
+class AlmostRight(torch.nn.Module):
+    """Sees the one bright pixel, and says the class after it where there is a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(15))
+
+    def forward(self, images):
+        wrong = images[:, 0, 1, 1] > 0.9
+        return 4 * torch.eye(3)[(images[:, :, 0, 0].argmax(1) + wrong) % 3]
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch) -> Run:
-    """A run whose model is right but for every fifth sample; `loaded` records the checkpoint asked for."""
+    """A run whose model is right but for every fifth sample."""
     run = Run(tmp_path / "runs" / "pixels" / "1")
     run.path.mkdir(parents=True)
     run.config.write_text(OmegaConf.to_yaml(OmegaConf.create(CONFIG)))
     data = Data()
 
-    def load(run, checkpoint, allowed=None):
-        def predict_batches(samples, description, progress):
-            labels = samples.labels.numpy().copy()
-            labels[::5] = (labels[::5] + 1) % 3
-            return 4 * np.eye(3, dtype=np.float32)[labels]
-
-        module.loaded = checkpoint
-        return SimpleNamespace(
-            cfg=OmegaConf.load(run.config),
-            data=data,
-            model=torch.nn.Linear(4, 3),
-            predict_batches=predict_batches,
-        )
-
-    module = ModuleType("deeprob.training.restore")
-    module.load = load
-    module.read_config = lambda run: OmegaConf.load(run.config)
-    monkeypatch.setitem(sys.modules, "deeprob.training.restore", module)
+    experiment = Experiment(OmegaConf.load(run.config), data, Task(data), AlmostRight(), torch.device("cpu"))
+    monkeypatch.setattr("deeprob.evaluation.opened.load", lambda run, checkpoint, allowed: experiment)
+    monkeypatch.setattr("deeprob.evaluation.opened.read_config", lambda run: experiment.cfg)
     return run
 
 
@@ -147,12 +149,11 @@ def test_another_split_leaves_the_judged_results_alone(run):
     assert other["metrics"]["top1_accuracy"]["n"] == 20
     assert run.read_results("val") == other
     assert run.read_results() == judged
-    assert run.predictions("val").is_file()
+    assert (run.path / "predictions_val.npz").is_file()
 
 
 def test_another_checkpoint_can_be_asked_for(run):
     assert evaluate_run(run, checkpoint="last", progress=False)["checkpoint"] == "last"
-    assert sys.modules["deeprob.training.restore"].loaded == "last"
 
 
 def test_an_empty_split_is_named(run):
@@ -168,7 +169,8 @@ def test_broken_training_costs_are_named(run):
 
 def test_every_number_follows_from_the_saved_predictions(run):
     results = evaluate_run(run, progress=False)
-    again = measure(Predictions.load(run, "test"), samples=100, seed=0)
+    predictions = Predictions.load(run.path / "predictions_test.npz")
+    again = measured(measure(predictions, samples=100, seed=0), samples=100, seed=0)
     assert again["metrics"] == results["metrics"]
     assert again["confusion"] == results["confusion"]
 
@@ -182,15 +184,15 @@ def test_per_class_numbers_count_their_own_samples(run):
 
 def test_what_is_not_defined_is_null_not_nan(run):
     predictions = Predictions(
-        np.array([[2.0, 0, 0], [2.0, 0, 0]], np.float32),
+        np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1]]),
         np.array([0, 0]),
         np.array([0, 1]),
         ["a", "b"],
         ("red", "green", "blue"),
     )
-    measured = measure(predictions, samples=50, seed=0)
-    assert measured["per_class"]["green"]["recall"] == {"value": None, "ci95": None, "n": 0}
-    write_json(run.path / "measured.json", measured)  # refuses NaN
+    found = measured(measure(predictions, samples=50, seed=0), samples=50, seed=0)
+    assert found["per_class"]["green"]["recall"] == {"value": None, "ci95": None, "n": 0}
+    write_json(run.path / "measured.json", found)  # refuses NaN
 
 
 def test_the_table_shows_model_interval_and_baselines(run):
@@ -213,7 +215,7 @@ def test_the_table_fits_eighty_columns(run):
 
 def test_measured_metrics_equal_the_streamed_ones(run):
     results = evaluate_run(run, progress=False)
-    predictions = Predictions.load(run, "test")
+    predictions = Predictions.load(run.path / "predictions_test.npz")
     stream = Classification(3)
     stream.update(predictions.probabilities, predictions.labels)
     assert {name: entry["value"] for name, entry in results["metrics"].items()} == pytest.approx(

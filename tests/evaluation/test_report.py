@@ -157,7 +157,7 @@ def test_the_same_run_gives_the_same_report(finished_run):
 def test_another_split_can_be_reported(finished_run):
     results = {**finished_run.read_results(), "split": "val"}
     finished_run.results("val").write_text(json.dumps(results))
-    shutil.copy(finished_run.predictions("test"), finished_run.predictions("val"))
+    shutil.copy((finished_run.path / "predictions_test.npz"), (finished_run.path / "predictions_val.npz"))
     assert "On the validation split" in write_report(finished_run, "val").read_text(encoding="utf-8")
 
 
@@ -168,7 +168,7 @@ def test_a_run_that_was_not_evaluated_is_told_what_to_do(finished_run):
 
 
 def test_missing_predictions_are_one_line(finished_run):
-    finished_run.predictions("test").unlink()
+    (finished_run.path / "predictions_test.npz").unlink()
     with pytest.raises(InputError, match="no predictions of this split"):
         write_report(finished_run)
 
@@ -187,6 +187,7 @@ def test_results_of_another_form_are_refused(finished_run, change, message):
 def test_robustness_is_told_where_it_was_measured(finished_run):
     entry = {"value": 0.5, "ci95": [0.4, 0.6], "n": 240}
     found = {
+        "metric": "top1_accuracy",
         "clean": {**entry, "value": 0.9},
         "corruptions": {"jpeg": [entry] * 5, "darker": [{**entry, "value": 0.125}] * 5},
         "mean": {**entry, "value": 0.3125},

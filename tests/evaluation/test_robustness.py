@@ -1,8 +1,7 @@
 """Robustness on the real loader with a model that looks at one thing only: how bright the image is."""
 
 import io
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,23 +9,24 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from deeprob.data.crops import Split
-from deeprob.data.loader import BatchLoader
-from deeprob.data.views import ClassificationView
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 from deeprob.evaluation.corruptions import CORRUPTIONS, NUM_SEVERITIES
 from deeprob.evaluation.robustness import evaluate_robustness, path_of, read_robustness, table
 from deeprob.runs import Run
+from deeprob.tasks.classification.task import Classification
+from deeprob.tasks.classification.view import ClassificationView, CropSamples
+from deeprob.training.experiment import Experiment
 
 EVALUATION = {"split": "test", "checkpoint": "best", "bootstrap_samples": 60, "seed": 0}
 
 
-def make_split(count: int) -> Split:
+def make_split(count: int) -> CropSamples:
     """Dark images of class 0, bright ones of class 1; four of a scene."""
     labels = torch.arange(count) % 2
     levels = torch.where(labels == 1, 170, 85).to(torch.uint8)
     scenes = torch.arange(count) // 4
-    return Split(
+    return CropSamples(
         images=levels[:, None, None, None].expand(count, 8, 8, 3).contiguous(),
         labels=labels,
         units=scenes,
@@ -36,8 +36,14 @@ def make_split(count: int) -> Split:
     )
 
 
-def loader_of(samples: Split) -> BatchLoader:
-    return BatchLoader(samples, 16, ClassificationView().cut((0.5,) * 3, (1.0,) * 3))
+def loader_of(samples: CropSamples) -> BatchLoader:
+    return BatchLoader(samples, 16, ClassificationView().collate((0.5,) * 3, (1.0,) * 3))
+
+
+class Brightness(torch.nn.Module):
+    def forward(self, images):
+        brightness = images.mean(dim=(1, 2, 3))
+        return torch.stack([-brightness, brightness], 1)
 
 
 @pytest.fixture
@@ -53,14 +59,10 @@ def run(tmp_path, monkeypatch) -> Run:
         classes=("off", "on"),
     )
 
-    def predict_batches(loader, description, progress):
-        brightness = torch.cat([batch.images.mean(dim=(1, 2, 3)) for batch in loader])
-        return torch.stack([-brightness, brightness], 1).numpy().astype(np.float32)
-
-    module = ModuleType("deeprob.training.restore")
-    module.load = lambda run, checkpoint, allowed: SimpleNamespace(data=data, predict_batches=predict_batches)
-    module.read_config = lambda run: OmegaConf.create({"evaluation": EVALUATION})
-    monkeypatch.setitem(sys.modules, "deeprob.training.restore", module)
+    cfg = OmegaConf.create({"evaluation": EVALUATION, "trainer": {"channels_last": False}})
+    experiment = Experiment(cfg, data, Classification(data), Brightness(), torch.device("cpu"))
+    monkeypatch.setattr("deeprob.evaluation.opened.load", lambda run, checkpoint, allowed: experiment)
+    monkeypatch.setattr("deeprob.evaluation.opened.read_config", lambda run: cfg)
     return Run(tmp_path)
 
 

@@ -83,12 +83,30 @@ def test_no_weights_are_saved():
     assert sum(t.numel() for t in saved) == 3 * q.numel()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dropout", [0.0, 1e-9])  # by loops, and by the formula
+def test_half_precision_rounds_what_goes_out_and_nothing_before(dtype, dropout):
+    generator = torch.Generator().manual_seed(0)
+    q, k, v, dy = (torch.randn(2, 3, 150, 32, generator=generator).mul(2).to(dtype) for _ in range(4))
+    found = []
+    for wider in (dtype, torch.float64):
+        inputs = [t.to(wider, copy=True).requires_grad_() for t in (q, k, v)]
+        y = scaled_dot_product_attention(*inputs, dropout_p=dropout)
+        found.append([y, *torch.autograd.grad(y, inputs, dy.to(wider))])
+    for got, expected in zip(*found, strict=True):
+        assert got.dtype == dtype
+        off = (got.double() - expected).abs() / expected.abs().clamp_min(1e-2 * expected.abs().max())
+        assert (
+            off.max() < 1.1 * torch.finfo(dtype).eps / 2
+        )  # each number to the nearest, but for those near 0
+
+
 def test_memory_of_a_step_is_linear_in_the_length():
     """No tensor made on the way, forward or backward, comes near the L x S weights."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Largest(TorchDispatchMode):
-        size = 0
+        passes_over_loops, size = True, 0
 
         def __torch_dispatch__(self, func, types, args=(), kwargs=None):
             out = func(*args, **(kwargs or {}))
@@ -125,3 +143,10 @@ def test_the_loops_equal_the_formula_in_float64(lengths, sizes, options):
         found.append([y, *torch.autograd.grad(y, (q, k, v), dy.detach())])
     for got, expected in zip(*found, strict=True):
         torch.testing.assert_close(got.double(), expected, rtol=1e-4, atol=2e-6 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_mask_of_integers_is_refused_under_autocast_too(enabled):
+    q = torch.zeros(1, 4, 8)
+    with torch.autocast("cpu", torch.bfloat16, enabled=enabled), pytest.raises(ValueError, match="int64"):
+        scaled_dot_product_attention(q, q, q, torch.ones(4, 4, dtype=torch.int64))

@@ -119,6 +119,18 @@ def test_it_starts_as_torchs_does():
             r"attn_mask \(5, 5\) or \(6, 5, 5\), got \(5, 4\)",
         ),
         (
+            lambda: layers.MultiheadAttention(8, 2)(
+                *[torch.zeros(5, 3, 8)] * 3, torch.ones(3, 5, dtype=torch.int64)
+            ),
+            r"key_padding_mask of torch.bool, or of a floating dtype, got torch.int64",
+        ),
+        (
+            lambda: layers.MultiheadAttention(8, 2)(
+                *[torch.zeros(5, 3, 8)] * 3, attn_mask=torch.ones(5, 5, dtype=torch.uint8)
+            ),
+            r"attn_mask of torch.bool, or of a floating dtype, got torch.uint8",
+        ),
+        (
             lambda: layers.MultiheadAttention(8, 2)(*[torch.zeros(5, 3, 8)] * 3, torch.zeros(5, 3)),
             r"key_padding_mask \(3, 5\), got \(5, 3\)",
         ),

@@ -8,7 +8,7 @@ import torch
 from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from deeprob.data.crops import assign_folds
+from deeprob.data.batches.divide import assign_folds
 from deeprob.errors import InputError
 from deeprob.models.knn_classifier import KNNClassifier, cross_validate
 

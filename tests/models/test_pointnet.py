@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from deeprob.errors import InputError
-from deeprob.evaluation.metrics.points import PartSegmentation
+from deeprob.metrics.points import PartSegmentation
 from deeprob.models.pointnet import PointNet
 
 SMALL = {"num_classes": 5, "width": 8, "features": 32, "dropout": 0.0}

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from deeprob.data.bop import BopSource
-from deeprob.data.coco import CocoSource
-from deeprob.data.darknet import DarknetSource
-from deeprob.data.props import PropsClassificationSource, PropsDetectionSource
-from deeprob.data.props_pose import PropsPoseSource
+from deeprob.data.readers.bop import BopSource
+from deeprob.data.readers.coco import CocoSource
+from deeprob.data.readers.darknet import DarknetSource
+from deeprob.data.readers.props import PropsClassificationSource, PropsDetectionSource
+from deeprob.data.readers.props_pose import PropsPoseSource
 from deeprob.errors import InputError
 from deeprob.geometry.camera import project_points
 from deeprob.geometry.transform import transform_points

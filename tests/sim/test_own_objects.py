@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from deeprob.cli import main
-from deeprob.data.bop import BopSource
+from deeprob.data.readers.bop import BopSource
 
 
 @pytest.fixture

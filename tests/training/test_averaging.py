@@ -4,7 +4,7 @@ from lightning.pytorch import Callback
 
 from deeprob.errors import InputError
 from deeprob.training.averaging import MovingAverage
-from deeprob.training.restore import load, read_config
+from deeprob.training.experiment import load, read_config
 from deeprob.training.run import train
 
 

@@ -20,7 +20,7 @@ from deeprob.training.distributed import (
     synchronise_batch_norm,
     world_size,
 )
-from deeprob.training.restore import newest_checkpoint
+from deeprob.training.experiment import newest_checkpoint
 
 EQUAL = [
     "evaluation.bootstrap_samples=100",

@@ -9,7 +9,7 @@ from deeprob.errors import InputError
 from deeprob.evaluation.evaluate import evaluate_run
 from deeprob.evaluation.report import write_report
 from deeprob.runs import Run
-from deeprob.training.restore import load
+from deeprob.training.experiment import load
 from deeprob.training.run import train
 
 

@@ -7,9 +7,10 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset
 
 from deeprob import layers as L
-from deeprob.data.loader import Batch
 from deeprob.graphs.history import read_history
 from deeprob.runs import Run
+from deeprob.tasks.classification.task import Classification
+from deeprob.tasks.classification.view import CropBatch
 from deeprob.training.gradient_flow import GradientFlow
 from deeprob.training.module import PerceptionModule
 from deeprob.training.objectives import CrossEntropy
@@ -21,7 +22,7 @@ class Noise(Dataset):
 
     def __getitem__(self, i):
         generator = torch.Generator().manual_seed(i)
-        return Batch(
+        return CropBatch(
             torch.randn(4, 1, 6, 6, generator=generator), torch.tensor([0, 1, 2, 0]), torch.arange(4)
         )
 
@@ -32,7 +33,11 @@ def fit(folder, *callbacks, loggers=False):
         L.Conv2d(1, 3, 3), L.ReLU(), torch.nn.Flatten(), L.Linear(48, 5), L.Sigmoid(), L.Linear(5, 3)
     )
     module = PerceptionModule(
-        model, CrossEntropy(), lambda groups: torch.optim.SGD(groups, lr=0.1), lambda progress: 1.0
+        Classification,
+        model,
+        CrossEntropy(),
+        lambda groups: torch.optim.SGD(groups, lr=0.1),
+        lambda progress: 1.0,
     )
     Trainer(
         max_epochs=1,

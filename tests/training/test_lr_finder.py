@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from deeprob.errors import InputError
+from deeprob.training.experiment import read_config
 from deeprob.training.lr_finder import DIVERGED, steepest
-from deeprob.training.restore import read_config
 from deeprob.training.run import train
 
 

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from deeprob.config import compose, options
-from deeprob.data.loader import BatchLoader
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES
 from deeprob.schema.models import NetworkSettings
-from deeprob.training.overfit import NotLearnedError, few_images
+from deeprob.training.experiment import make_data
+from deeprob.training.overfit import NotOverfitError, few_images
 from deeprob.training.run import train
-from deeprob.training.trainer import make_data
 
 
 def networks():
@@ -19,9 +19,9 @@ def networks():
             yield name
 
 
-def test_fifty_images_are_learned_by_heart_and_said_so(trained, capsys):
+def test_fifty_images_are_overfit_and_said_so(trained, capsys):
     run = trained("a", "trainer.overfit=50")
-    assert "overfit  50 of 50 training images right after " in capsys.readouterr().out
+    assert "overfit  top1_accuracy 1.0000 on 50 training samples after " in capsys.readouterr().out
     accuracies = [row["val/top1_accuracy"] for row in run.read_metrics() if "val/top1_accuracy" in row]
     assert accuracies[-1] == 1.0
     assert all(accuracy < 1.0 for accuracy in accuracies[:-1])
@@ -29,7 +29,9 @@ def test_fifty_images_are_learned_by_heart_and_said_so(trained, capsys):
 
 def test_a_network_that_does_not_learn_says_how_far_it_came(trained, monkeypatch):
     monkeypatch.setattr("deeprob.training.overfit.STEPS", 20)
-    with pytest.raises(NotLearnedError, match=r"overfit  \d+ of 50 training images .* after 20 steps \(\d"):
+    with pytest.raises(
+        NotOverfitError, match=r"overfit  top1_accuracy 0\.\d+ on 50 training samples after 20 steps"
+    ):
         trained("a", "trainer.overfit=50", "optim.optimizer.lr=0")
 
 
@@ -72,11 +74,11 @@ NARROW = {"resnet18": "model.width=16", "resnet34": "model.width=16", "resnet50"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [m for m in networks() if m != "pointnet_parts"])  # pointnet, other labels
-def test_every_network_learns_a_handful_by_heart(squares_overrides, new_run, capsys, clouds, model):
+def test_every_network_overfits_a_handful(squares_overrides, new_run, capsys, clouds, model):
     kept = [o for o in squares_overrides if not o.startswith(("model.", "optim.", "data."))]
     images = [o for o in squares_overrides if o.startswith("data.root")]
     data = clouds if model == "pointnet" else [*images, "data.view.size=32"]
     more = [f"model={model}", "optim=adamw", "trainer.overfit=50", "data.batch_size=25"]
     more += [NARROW[model]] if model in NARROW else []
     train(compose("train", [*kept, *data, *more]), new_run(model), [])
-    assert "overfit  50 of 50" in capsys.readouterr().out
+    assert "overfit  top1_accuracy 1.0000 on 50" in capsys.readouterr().out

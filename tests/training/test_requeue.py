@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from deeprob.runs import Run
 from deeprob.training import signals
-from deeprob.training.restore import newest_checkpoint, read_config
+from deeprob.training.experiment import newest_checkpoint, read_config
 from deeprob.training.run import train
 
 # Trains as `deeprob train` does, and warns itself at a given step.

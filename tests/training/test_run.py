@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.training.experiment import load, read_config
 from deeprob.training.finite import NonFiniteError
-from deeprob.training.restore import load, read_config
 from deeprob.training.run import count_flops, train
 
 
@@ -38,9 +38,9 @@ def test_a_training_learns_and_leaves_everything_in_its_folder(tmp_path, squares
     torch.set_num_threads(2)
     train(squares_config("trainer.max_epochs=8", "trainer.threads=1"), run, ["name=squares"])
     experiment = load(run, "last")
-    logits = experiment.predict("val", progress=False)
-    labels = experiment.data.split("val").labels.numpy()
-    assert (logits.argmax(1) == labels).mean() > 0.9
+    val = experiment.data.split("val")
+    found = np.concatenate([p for _, p in experiment.predict(val, progress=False)])
+    assert (found.argmax(1) == val.labels.numpy()).mean() > 0.9
     assert run.overrides.read_text() == "name=squares\n"
     environment = json.loads(run.environment.read_text())
     assert environment["packages"]["torch"].startswith("2.")
@@ -124,6 +124,15 @@ def test_a_run_cut_off_in_mid_epoch_ends_with_the_weights_of_an_uninterrupted_on
     assert [r for r in whole.read_metrics() if "val/loss" in r] == [
         r for r in cut.read_metrics() if "val/loss" in r
     ]
+
+
+def test_a_run_cut_off_before_its_first_checkpoint_begins_its_record_anew(tmp_path, squares_config):
+    run = new_run(tmp_path, "a")
+    run.metrics.write_text('{"step": 0, "train/loss_step": 9.0}\n{"step": 1, "train/loss_step": 9.0}\n')
+    train(squares_config("trainer.max_epochs=1"), run, [])
+    rows = [row for row in run.read_metrics() if "train/loss_step" in row]
+    assert [row["step"] for row in rows] == [0, 1, 2, 3]
+    assert all(row["train/loss_step"] < 9.0 for row in rows)
 
 
 def test_a_run_that_is_finished_stays_as_it_is(tmp_path, squares_config):

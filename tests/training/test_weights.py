@@ -8,7 +8,7 @@ import torch
 from deeprob.errors import InputError
 from deeprob.models.detection.faster_rcnn import FasterRCNN
 from deeprob.models.resnet import ResNet
-from deeprob.training.restore import load
+from deeprob.training.experiment import load
 from deeprob.training.trainer import make_module
 from deeprob.training.weights import freeze, head_of, load_pretrained
 
@@ -142,7 +142,7 @@ def test_frozen_layers_keep_weights_and_statistics_and_have_no_gradient(trained,
 
 
 def test_through_frozen_first_layers_no_graph_is_built(squares_config):
-    module = make_module(squares_config("model.freeze=['conv1.*','bn1.*','layer1.*']"), model())
+    module = make_module(squares_config("model.freeze=['conv1.*','bn1.*','layer1.*']"), model(), None)
     seen = {}
     for name in ("layer1", "layer2"):
         getattr(module.model, name).register_forward_hook(

@@ -71,6 +71,8 @@ LAYERS = [
                 lambda d: [d(2, 4, 3), ignoring(d.classes(4, 2, 3), 2), d.positive(4)],
                 ignore_index=2,
             ),
+            kink("all ignored", lambda d: [d(5, 4), d.classes(1, 5) - 100, d.positive(4)]),
+            kink("maps, all ignored", lambda d: [d(2, 5, 24, 23), d.classes(1, 2, 24, 23) - 100]),
             kink("far apart", lambda d: [d(5, 7) * 200, d.classes(7, 5)], reduction="none"),
             real("1000 classes", lambda d: [d(8, 1000) * 5, d.classes(1000, 8)]),
             real("maps", lambda d: [d(2, 5, 24, 23) * 5, ignoring(d.classes(5, 2, 24, 23)), d.positive(5)]),

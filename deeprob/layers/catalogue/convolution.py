@@ -148,6 +148,14 @@ LAYERS = [
                 groups=2,
                 dilation=(1, 2),
             ),
+            tiny(
+                "output padding of a stride and more",
+                transposed(2, 2, 3, 3, weight=(2, 2, 2, 3), bias=2),
+                stride=(1, 2),
+                padding=1,
+                output_padding=(2, 3),
+                dilation=(3, 4),
+            ),
             real("4x4, stride 2", transposed(2, 8, 7, 6, weight=(8, 6, 4, 4), bias=6), stride=2, padding=1),
             bench(
                 "2x2, stride 2, 128 to 64 ch 16 px",
@@ -169,6 +177,7 @@ LAYERS = [
         rejects=[
             (transposed(2, 4, 3, 4, weight=(3, 2, 2, 2), bias=2), {}),
             (transposed(2, 3, 3, 4, weight=(3, 2, 2, 2), bias=3), {}),
+            (transposed(2, 3, 3, 4, weight=(3, 2, 2, 2), bias=2), {"stride": 2, "output_padding": (0, 2)}),
         ],
     ),
 ]

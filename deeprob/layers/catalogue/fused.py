@@ -8,7 +8,7 @@ from ..attention_block import attention_block
 from ..blocks import batch_norm_relu_conv2d, mlp_block
 from ..fused import add_relu, linear_cross_entropy, linear_relu, point_mlp_max
 from ..residual import batch_norm_later, convolved, of_image, residual_join
-from ._entry import Draw, Layer, bench, real, tiny
+from ._entry import Draw, Layer, bench, kink, real, tiny
 
 
 def composed_loss(
@@ -175,6 +175,7 @@ LAYERS = [
         samples=[
             tiny("rows", lambda d: [d(5, 4), d(3, 4), d.classes(3, 5)], rows=2),
             tiny("class 1 ignored", lambda d: [d(6, 4), d(3, 4), d.classes(3, 6)], rows=4, ignore_index=1),
+            kink("all ignored", lambda d: [d(6, 4), d(3, 4), d.classes(1, 6) - 100]),
             bench(
                 "2048x256 to 16384 classes",
                 lambda d: [d(2048, 256), d(16384, 256) / 16, d.classes(16384, 2048)],

@@ -250,6 +250,8 @@ def no_vendor_gradient(case: Case) -> float:
 
 
 class _VendorGradients(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    passes_over_loops = True
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func._schema.name
         if "_backward" in name:

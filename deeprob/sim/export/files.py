@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.runs import naming
 from deeprob.sim.physics import Scene
 from deeprob.sim.render import Rendering
 
@@ -24,7 +25,8 @@ def put(path: Path, content: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
+    with naming(path):
+        partial.write_bytes(content)
     os.replace(partial, path)
 
 

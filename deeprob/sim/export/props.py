@@ -1,4 +1,4 @@
-"""The three PROPS formats, as deeprob.data.props and deeprob.data.props_pose read them.
+"""The three PROPS formats, as deeprob.data.readers.props and deeprob.data.readers.props_pose read them.
 
 They have ten classes with fixed names: class k of the simulation is written as the k-th of them, and
 classes.json says which object that is.
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from deeprob.data.props import CLASSES
-from deeprob.data.props_pose import OBJECT_IDS
+from deeprob.data.readers.props import CLASSES
+from deeprob.data.readers.props_pose import OBJECT_IDS
 from deeprob.geometry.mesh_files import write_obj
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim.export.files import View, depth_steps, edges, mask_picture, put, put_json, put_png

@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deeprob.data.props import CLASSES
-from deeprob.data.source import RENDERED as _DONE
+from deeprob.data.readers.files import RENDERED as _DONE
+from deeprob.data.readers.props import CLASSES
 from deeprob.errors import InputError
 from deeprob.runs import write_json
 from deeprob.sim.export import bop, boxes, props

@@ -1,0 +1,1 @@
+"""Files of predictions, in the field's formats, read and written."""

@@ -1,0 +1,94 @@
+"""How a file of predictions names the images and the classes of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+from deeprob.data.readers.bop import BopImage
+from deeprob.data.readers.coco import CocoImage
+from deeprob.data.readers.fields import as_int, field
+from deeprob.errors import InputError
+
+
+class Names:
+    """Names of images and classes, by the data set's own numbers or by its words.
+
+    An image: BOP's (scene_id, im_id); for PROPS poses, which has no scenes, (0, frame number); COCO's
+    image_id. A class: BOP's obj_id, COCO's category_id. In JSON the key of a frame and the name of a class
+    stand for them too; they are what other data sets have.
+    """
+
+    def __init__(self, source: Any, split: str) -> None:
+        self.classes: tuple[str, ...] = source.classes
+        self.numbers: tuple[int, ...] = getattr(source, "object_ids", getattr(source, "category_ids", ()))
+        items = source.items(split) if hasattr(source, "items") else []
+        self._by_number = {name: i for i, name in enumerate(map(_number, items)) if name is not None}
+        numbered = [name for name in map(_number, items) if name is not None]
+        if len(self._by_number) < len(numbered):
+            twice = next(name for name in numbered if numbered.count(name) > 1)
+            raise InputError(
+                f"two images of split {split!r} are called {twice}",
+                where=source.name,
+                fix="choose the folders of one: 'data.source.splits={test: [\"test/*\"]}'",
+            )
+        self.of_frames = {i: name for name, i in self._by_number.items()}
+        root = getattr(source, "root", None)
+        self._of_key = {_key(item, root): _number(item) for item in items if _number(item) is not None}
+
+    def image(self, entry: dict[str, Any], where: str) -> Hashable:
+        """The image that a JSON entry is about. Raises InputError for a number that no image has."""
+        value = field(entry, where, "image_id")
+        if isinstance(value, str):
+            return value
+        name: Hashable = as_int(value, where, "image_id")
+        if "scene_id" in entry:
+            name = (as_int(entry["scene_id"], where, "scene_id"), name)
+        return self.known(name, where)
+
+    def known(self, name: Hashable, where: str) -> Hashable:
+        """The number of an image, checked. Raises InputError where the split has no such image."""
+        if name not in self._by_number:
+            example = next(iter(self._by_number), "a frame's key as text")
+            raise InputError(f"no image {name} in this split", where=where, expected=f"such as {example}")
+        return name
+
+    def of_key(self, key: str) -> dict[str, Hashable]:
+        """How an entry names the image of a frame: by the data set's own number, else by the frame's key."""
+        number = self._of_key.get(key, key)
+        if isinstance(number, tuple):
+            return {"scene_id": number[0], "image_id": number[1]}
+        return {"image_id": number}
+
+    def of_class(self, class_id: int) -> int | str:
+        """How an entry names a class: by the data set's own number, else by its name."""
+        return self.numbers[class_id] if self.numbers else self.classes[class_id]
+
+    def class_id(self, value: Any, where: str) -> int:
+        """The index of a class from its number or name. Raises InputError for one that is not there."""
+        choices: tuple[Any, ...] = self.classes if isinstance(value, str) else self.numbers
+        if isinstance(value, bool) or value not in choices:
+            shown = ", ".join(map(str, choices[:12])) or ", ".join(self.classes[:12])
+            raise InputError(f"no class {value!r}", where=where, expected=f"one of {shown}")
+        return choices.index(value)
+
+
+def _number(item: Any) -> Hashable | None:
+    """What numbers an item of a source has, if any."""
+    if isinstance(item, BopImage):
+        return (int(item.scene.name), item.im_id) if item.scene.name.isdigit() else None
+    if isinstance(item, CocoImage):
+        return item.image_id
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], int):
+        return (0, item[1])  # PROPS poses: (split, frame number)
+    return None
+
+
+def _key(item: Any, root: Path | None) -> str | None:
+    """The key of the frame that is read from an item."""
+    if isinstance(item, BopImage):
+        return f"{item.scene.parent.name}/{item.scene.name}/{item.im_id:06d}"
+    if not isinstance(item, CocoImage) or root is None:
+        return None
+    return item.path.relative_to(root).as_posix()

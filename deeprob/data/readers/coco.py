@@ -1,0 +1,205 @@
+"""COCO data sets: one JSON file for each split, with boxes and masks (polygons, or run lengths).
+
+Format: https://cocodataset.org/#format-data. A box is [x, y, width, height], pixels from the image's corner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.data.frame import Frame, Instance
+from deeprob.data.readers.fields import (
+    as_box,
+    as_int,
+    as_list,
+    as_numbers,
+    as_object,
+    as_text,
+    field,
+    inside,
+    read_json,
+)
+from deeprob.data.readers.files import FileSource
+from deeprob.data.readers.reading import OnBadSample, read_image
+from deeprob.errors import InputError
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One image of a split, and its annotations as the file has them."""
+
+    labels: Path
+    path: Path
+    image_id: int
+    size: tuple[int, int]
+    annotations: tuple[tuple[int, Any], ...]  # each with its position in the file
+
+
+class CocoSource(FileSource[CocoImage]):
+    """Images with boxes and masks.
+
+    annotations: for each split its JSON file, relative to root. images: for each split its folder of images,
+    relative to root; a split not named has them in root. Regions with iscrowd become the frame's crowds.
+    The classes are the categories in order of their ids, the same in every split's file.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        annotations: Mapping[str, str],
+        images: Mapping[str, str] | None = None,
+        on_bad_sample: OnBadSample = "error",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(root, name, on_bad_sample)
+        self.splits = tuple(annotations)
+        self._items: dict[str, list[CocoImage]] = {}
+        self.category_ids: tuple[int, ...] | None = None
+        for split, file in annotations.items():
+            path = self.root / file
+            content = as_object(read_json(path), path, "the file")
+            ids, classes = _categories(content, path)
+            if self.category_ids is not None and (ids, classes) != (self.category_ids, self.classes):
+                raise InputError("other categories than the first split's", where=path)
+            self.category_ids, self.classes = ids, classes
+            self._items[split] = _images(content, path, self.root / (images or {}).get(split, ""))
+
+    def items(self, split: str) -> list[CocoImage]:
+        return self._items[split]
+
+    def files(self, item: CocoImage) -> Iterable[Path]:
+        return item.labels, item.path
+
+    def read(self, item: CocoImage) -> Frame:
+        image = read_image(item.path)
+        if image.shape[:2] != item.size:
+            raise InputError(
+                f"image of {image.shape[1]} x {image.shape[0]} pixels",
+                where=item.path,
+                expected=f"{item.size[1]} x {item.size[0]}, as {item.labels.name} says",
+            )
+        assert self.category_ids is not None
+        instances: list[Instance] = []
+        crowds: list[Instance] = []
+        for index, entry in item.annotations:
+            where = f"{item.labels} annotation {index}"
+            category = as_int(field(entry, where, "category_id"), where, "category_id")
+            if category not in self.category_ids:
+                raise InputError(f"category_id is {category}", where=where, expected="one of the categories")
+            x, y, width, height = as_numbers(field(entry, where, "bbox"), 4, where, "bbox").tolist()
+            box = as_box([x, y, x + width, y + height], item.size, where, "bbox")
+            mask = None
+            if entry.get("segmentation"):
+                mask = decode_mask(entry["segmentation"], item.size, where)
+            kind = crowds if entry.get("iscrowd") else instances
+            kind.append(Instance(self.category_ids.index(category), box, mask))
+        key = item.path.relative_to(self.root).as_posix()
+        return Frame(image, tuple(instances), self.name, key, group=key, crowds=tuple(crowds))
+
+
+def decode_mask(segmentation: Any, size: tuple[int, int], where: object) -> NDArray[np.bool_]:
+    """Turn polygons [[x, y, ...], ...] or run lengths {"size": [H, W], "counts": ...} into bool (H, W)."""
+    from pycocotools import mask as coco
+
+    height, width = size
+    try:
+        if isinstance(segmentation, list):
+            polygons = []
+            for polygon in segmentation:
+                count = len(as_list(polygon, where, "segmentation"))
+                if count < 6 or count % 2:
+                    raise InputError(
+                        f"polygon of {count} values", where=where, expected="an even number, 6 or more"
+                    )
+                corners = as_numbers(polygon, count, where, "segmentation").reshape(-1, 2)
+                if (corners < -1).any() or (corners > (width + 1, height + 1)).any():
+                    raise InputError(
+                        "segmentation lies outside the image", where=where, expected=f"{width} x {height}"
+                    )
+                polygons.append(corners.ravel().tolist())
+            runs = coco.merge(coco.frPyObjects(polygons, height, width))
+        else:
+            runs = _run_lengths(as_object(segmentation, where, "segmentation"), size, where)
+        return np.asarray(coco.decode(runs), bool)
+    except InputError:
+        raise
+    except Exception as error:  # pycocotools raises plain exceptions of several kinds
+        raise InputError(f"segmentation cannot be decoded ({error})", where=where) from None
+
+
+def _run_lengths(runs: dict[str, Any], size: tuple[int, int], where: object) -> Any:
+    from pycocotools import mask as coco
+
+    height, width = as_numbers(field(runs, where, "size"), 2, where, "segmentation.size")
+    if (height, width) != size:
+        raise InputError(
+            f"segmentation of {width:g} x {height:g}", where=where, expected=f"{size[1]} x {size[0]}"
+        )
+    counts = field(runs, where, "counts")
+    if isinstance(counts, list):
+        counts = [as_int(count, where, "segmentation.counts") for count in counts]
+        if sum(counts) != size[0] * size[1]:
+            raise InputError(
+                f"run lengths of {sum(counts)} pixels", where=where, expected=str(size[0] * size[1])
+            )
+        return coco.frPyObjects({"size": list(size), "counts": counts}, *size)
+    text = as_text(counts, where, "segmentation.counts")
+    if not all(48 <= ord(character) < 112 for character in text) or ord(text[-1]) - 48 & 0x20:
+        raise InputError("segmentation.counts is no compressed run-length text", where=where)
+    return {"size": list(size), "counts": text.encode("ascii")}
+
+
+def _categories(content: dict[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    named: dict[int, str] = {}
+    for index, entry in enumerate(as_list(field(content, path, "categories"), path, "categories")):
+        where = f"{path} category {index}"
+        entry = as_object(entry, where, "category")
+        category = as_int(field(entry, where, "id"), where, "id")
+        if category in named:
+            raise InputError(f"id {category} is given twice", where=where)
+        named[category] = as_text(field(entry, where, "name"), where, "name")
+    if not named:
+        raise InputError("no categories", where=path)
+    return tuple(sorted(named)), tuple(named[category] for category in sorted(named))
+
+
+def _images(content: dict[str, Any], path: Path, folder: Path) -> list[CocoImage]:
+    annotations: dict[int, list[tuple[int, Any]]] = {}
+    seen: set[int] = set()
+    for index, entry in enumerate(as_list(field(content, path, "annotations"), path, "annotations")):
+        where = f"{path} annotation {index}"
+        entry = as_object(entry, where, "annotation")
+        if "id" in entry:
+            annotation = as_int(entry["id"], where, "id")
+            if annotation in seen:
+                raise InputError(f"id {annotation} is given twice", where=where)
+            seen.add(annotation)
+        image_id = as_int(field(entry, where, "image_id"), where, "image_id")
+        annotations.setdefault(image_id, []).append((index, entry))
+    images: dict[int, CocoImage] = {}
+    for index, entry in enumerate(as_list(field(content, path, "images"), path, "images")):
+        where = f"{path} image {index}"
+        entry = as_object(entry, where, "image")
+        image_id = as_int(field(entry, where, "id"), where, "id")
+        if image_id in images:
+            raise InputError(f"id {image_id} is given twice", where=where)
+        height, width = (as_int(field(entry, where, n), where, n) for n in ("height", "width"))
+        file = inside(
+            folder, as_text(field(entry, where, "file_name"), where, "file_name"), where, "file_name"
+        )
+        images[image_id] = CocoImage(
+            path, file, image_id, (height, width), tuple(annotations.pop(image_id, ()))
+        )
+    if annotations:
+        lost = min(annotations)
+        where = f"{path} annotation {annotations[lost][0][0]}"
+        raise InputError(f"image_id is {lost}, which no image has", where=where)
+    if not images:
+        raise InputError("no images", where=path)
+    return list(images.values())

@@ -1,0 +1,106 @@
+"""Predictions in a file, whatever made them, against a data set: results.json and report.html beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from deeprob.data.predictions.files import Predicted, read_predictions
+from deeprob.errors import InputError
+from deeprob.evaluation.report import write_page
+from deeprob.metrics.entries import measured
+from deeprob.runs import write_json
+from deeprob.tasks.detection.task import Detection, InstanceSegmentation
+from deeprob.tasks.frames import RANDOM, Answer, FrameTask, evaluate_frames
+from deeprob.tasks.pose.task import Pose
+from deeprob.tasks.segmentation.task import Segmentation
+
+SCHEMA = 1
+KINDS: dict[str, type[FrameTask]] = {
+    kind.name: kind for kind in (Detection, InstanceSegmentation, Segmentation, Pose)
+}
+"""What a file can hold predictions of."""
+
+
+def judge(
+    path: Path,
+    source: Any,
+    split: str,
+    *,
+    against: str | None = RANDOM,
+    unit: str | None = None,
+    out: Path | None = None,
+    samples: int = 2000,
+    seed: int = 0,
+    progress: bool = True,
+    command: str = "",
+) -> tuple[dict[str, Any], Path]:
+    """Evaluate a file of predictions for a split of a source.
+
+    against: what it is compared with on the same images, a second file or `random`; None: nothing. unit:
+    `frame` or `group`, what is independent; None: as the data set says. out: folder of results.json and
+    report.html; None: `<name of the file>_report` beside it. command: shown on the page. Returns the results
+    and the page's path. Raises InputError that names the file and the entry for predictions that do not fit
+    the data set.
+    """
+    unit = unit or str(getattr(source, "unit", "frame" if source.real else "group"))
+    if unit not in ("frame", "group"):
+        raise InputError(f"unit={unit}", expected="frame or group")
+    if split not in source.splits:
+        raise InputError(f"no split {split!r}", where=source.name, expected=" or ".join(source.splits))
+    predicted = read_predictions(path, source, split)
+    other = None if against in (None, RANDOM) else read_predictions(Path(str(against)), source, split)
+    if other is not None and other.task != predicted.task:
+        raise InputError(
+            f"{other.task} against {predicted.task}", where=against, expected="predictions of one task"
+        )
+    kind, frames = KINDS[predicted.task], source.frames(split)
+    baselines: dict[str, Answer | None] = {}
+    if other is not None:
+        baselines[other.path.stem] = _answer(other)
+    elif against == RANDOM:
+        baselines[RANDOM] = None
+    keys: set[str] = set()
+    evaluation = evaluate_frames(
+        kind,
+        source,
+        frames,
+        unit,
+        _noting(_answer(predicted), keys),
+        baselines,
+        samples=samples,
+        seed=seed,
+        progress=progress,
+    )
+    for file in (predicted, other):
+        if file is not None:
+            file.check_all_used(keys)
+    results = {
+        "schema": SCHEMA,
+        "predictions": str(path),
+        "task": kind.name,
+        "split": split,
+        **measured(evaluation, samples=samples, seed=seed),
+        "data": {"source": source.name, "real": bool(source.real), split: len(keys)},
+    }
+    results["interval"]["unit"] = unit
+    folder = out or path.with_name(f"{path.stem}_report")
+    write_json(folder / "results.json", results)
+    shown = {"drawings": evaluation.drawings, "worst": evaluation.worst}
+    return results, write_page(folder, results, kind, shown, command)
+
+
+def _answer(predicted: Predicted) -> Answer:
+    if predicted.task == Segmentation.name:
+        return lambda _, frame: predicted.label_map(frame)
+    return predicted.of
+
+
+def _noting(answer: Answer, keys: set[str]) -> Answer:
+    """The same, noting which frames were asked for."""
+
+    def noted(index: int, frame: Any) -> Any:
+        keys.add(frame.key)
+        return answer(index, frame)
+
+    return noted

@@ -1,0 +1,278 @@
+"""Figures as inline SVG whose colours and fonts are the page's own: they follow light, dark and print.
+
+matplotlib draws with marker colours; `to_svg` replaces them by CSS variables, and `standalone` by plain
+colours for files that stand beside the report.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
+SERIES = ("#050505", "#060606", "#070707", "#080808")
+COLOURS = {  # marker -> CSS variable, and its value in the light theme
+    INK: ("--ink", "#1c2024"),
+    MUTED: ("--muted", "#5b646d"),
+    GRID: ("--line", "#dedfdc"),
+    PAPER: ("--paper", "#ffffff"),
+    SERIES[0]: ("--series-1", "#0b5f8a"),
+    SERIES[1]: ("--series-2", "#b4470f"),
+    SERIES[2]: ("--series-3", "#2f7d4f"),
+    SERIES[3]: ("--series-4", "#7a4fa3"),
+}
+WIDTH, HEIGHT = 4.5, 2.9  # inches: a phone shows it at its own size, a desktop two side by side
+LONGEST_NAME = 28  # characters, that leave room for what they name
+LONGEST_NAME = 28  # characters that leave room for what they name
+
+Points = Sequence[tuple[float, float]]
+
+
+def learning_curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """One figure for each quantity in metrics.jsonl: name -> SVG; training and validation in the same one."""
+    x_of_step, x_label = _x_axis(rows)
+    panels: dict[str, dict[str, Points]] = {}
+    for row in rows:
+        for key, value in row.items():
+            if key in ("step", "epoch") or not isinstance(value, int | float) or row.get("step") is None:
+                continue
+            stage, _, name = key.partition("/") if key.startswith(("train/", "val/")) else ("", "", key)
+            quantity = name.removesuffix("_epoch").removesuffix("_step")
+            label = "each step" if name.endswith("_step") else stage
+            points = panels.setdefault(quantity, {}).setdefault(label, [])
+            points.append((x_of_step * (row["step"] + 1), float(value)))  # type: ignore[attr-defined]
+    figures = {}
+    for quantity in sorted(panels, key=lambda q: (q != "loss", len(panels[q]) < 2, q)):
+        series = panels[quantity]
+        title = quantity.replace("_", " ").replace("lr-", "learning rate, ").replace("top1", "top-1")
+        figure, axes = new_figure()
+        for label in sorted(series, key=lambda name: (name != "each step", name)):
+            points = sorted(series[label])
+            xs, ys = [x for x, _ in points], [y for _, y in points]
+            colour = SERIES[1] if label == "val" else SERIES[0]
+            faint = label == "each step"
+            axes.plot(
+                *(xs, ys),
+                color=colour,
+                alpha=0.3 if faint else 1,
+                linewidth=0.8 if faint else 1.6,
+                label={"val": "validation", "train": "training"}.get(label, label),
+                marker="o" if len(points) == 1 else None,
+            )
+        axes.locator_params(axis="x", integer=True)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(title)
+        if len(series) > 1:
+            add_legend(axes)
+        ends = "; ".join(f"{label or title} ends at {points[-1][1]:.4g}" for label, points in series.items())
+        figures[quantity] = to_svg(figure, f"curve-{quantity}", f"{title} over {x_label}s: {ends}.")
+    return figures
+
+
+def reliability_diagram(
+    count: NDArray[np.float64], confidence: NDArray[np.float64], accuracy: NDArray[np.float64]
+) -> str:
+    """Accuracy over confidence, float64 (bins,) each, with the samples of each bin below."""
+    figure, axes = new_figure(height=3.6)
+    axes.remove()
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
+    filled = count > 0
+    edges = np.linspace(0, 1, len(count) + 1)
+    width = edges[1]
+    upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="perfectly calibrated")
+    upper.bar(edges[:-1][filled] + width / 2, accuracy[filled], width * 0.92, color=SERIES[0], alpha=0.25)
+    upper.plot(confidence[filled], accuracy[filled], "o-", color=SERIES[0], markersize=4, label="model")
+    upper.set_ylim(0, 1.02)
+    upper.set_xlim(0, 1)
+    upper.set_ylabel("accuracy")
+    lower.bar(edges[:-1] + width / 2, count, width * 0.92, color=MUTED)
+    lower.set_ylabel("samples")
+    lower.set_xlabel("confidence")
+    for each in (upper, lower):
+        _style(each)
+    add_legend(upper)
+    worst = int(np.nanargmax(np.where(filled, np.abs(accuracy - confidence) * count, -1)))
+    text = (
+        f"Reliability diagram: accuracy over confidence in {int(filled.sum())} bins that hold samples. The"
+        f" bin that adds most to the error has mean confidence {confidence[worst]:.2f} and accuracy "
+        f"{accuracy[worst]:.2f}, {int(count[worst])} samples."
+    )
+    return to_svg(figure, "reliability", text)
+
+
+def intervals_chart(
+    entries: Sequence[tuple[str, float, Sequence[float] | None]],
+    label: str,
+    *,
+    zero: bool = False,
+    name: str,
+    lead: bool = True,
+) -> str:
+    """Values with their intervals, one row each: (row name, value, (low, high) or None).
+
+    zero: mark 0. lead: the first row stands out. Names too long for a line are broken.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    names = [textwrap.wrap(row, LONGEST_NAME) for row, _, _ in entries]
+    lines = max(map(len, names), default=1)
+    figure, axes = new_figure(height=0.75 + max(0.32, 0.08 + 0.15 * lines) * len(entries))
+    for i, (_, value, interval) in enumerate(entries):
+        colour = SERIES[1] if zero else MUTED if lead and i > 0 else SERIES[0]
+        if interval is not None:
+            axes.plot(list(interval), [i, i], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot([value], [i], "o", color=colour, markersize=6)
+    if zero:
+        axes.axvline(0, color=INK, linewidth=1)
+    axes.set_yticks(range(len(entries)), ["\n".join(name) for name in names])
+    axes.set_ylim(len(entries) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # long labels such as −0.175 must not touch
+    axes.set_xlabel(label)
+    rows = "; ".join(
+        f"{row} {value:.4g}" + (f" ({interval[0]:.4g} to {interval[1]:.4g})" if interval is not None else "")
+        for row, value, interval in entries
+    )
+    return to_svg(figure, name, f"{label} with 95 % intervals: {rows}.")
+
+
+def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]]) -> str:
+    """Accuracy over severity, one line a corruption: clean at 0, then each severity's value."""
+    figure, axes = new_figure(height=3.4)
+    for i, (name, values) in enumerate(corrupted.items()):
+        axes.plot(
+            range(len(values) + 1),
+            [clean, *values],
+            color=SERIES[i % len(SERIES)],
+            linestyle=("-", (0, (4, 2)))[i // len(SERIES) % 2],
+            marker="os^Dvx"[i % 6],
+            markersize=4,
+            label=name.replace("_", " "),
+        )
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("severity")
+    axes.set_ylabel("top-1 accuracy")
+    add_legend(axes)
+    ends = "; ".join(f"{name.replace('_', ' ')} {values[-1]:.3f}" for name, values in corrupted.items())
+    text = f"Accuracy over severity of corruption, {clean:.3f} without. At the highest severity: {ends}."
+    return to_svg(figure, "robustness", text)
+
+
+def standalone(svg: str) -> str:
+    """The same figure as a file of its own: light colours, white ground."""
+    for variable, colour in COLOURS.values():
+        svg = svg.replace(f"var({variable})", colour)
+    svg = svg.replace("var(--sans)", "sans-serif")
+    return svg.replace("<svg ", '<svg style="background:#ffffff" ', 1)
+
+
+def _x_axis(rows: Sequence[Mapping[str, Any]]) -> tuple[float, str]:
+    """Factor from steps to what the x axis counts: epochs where the last validation tells their length."""
+    ends = [r for r in rows if isinstance(r.get("epoch"), int) and any(k.startswith("val/") for k in r)]
+    if not ends or ends[-1].get("step") is None:
+        return 1.0, "step"
+    return (ends[-1]["epoch"] + 1) / (ends[-1]["step"] + 1), "epoch"
+
+
+def new_figure(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
+    """An empty drawing in the report's style, sizes in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Axes) -> None:
+    axes.set_facecolor("none")
+    axes.grid(True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(which="both", colors=MUTED, labelcolor=INK, labelsize=9)
+    axes.xaxis.label.set(color=INK, fontsize=10)
+    axes.yaxis.label.set(color=INK, fontsize=10)
+
+
+def log_x(axes: Axes) -> None:
+    """Make the x axis logarithmic, its marks plain numbers and few enough for a phone."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=7))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def add_legend(axes: Axes, columns: int = 3) -> None:
+    """A legend above the drawing."""
+    axes.legend(  # above the drawing, where it hides nothing
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        frameon=False,
+        labelcolor=INK,
+        fontsize=9,
+        borderaxespad=0.2,
+        handlelength=1.4,
+    )
+
+
+def _take_names_as_they_are(figure: Figure) -> None:
+    """A class called "$a$" is no formula; a stray byte in a name is written as its number."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = axis.get_major_formatter()
+            if isinstance(ticks, FuncFormatter):  # also of given names, which are written anew when drawn
+                axis.set_major_formatter(FuncFormatter(_encodable_by(ticks.func)))
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+        text.set_text(_encodable(text.get_text()))
+
+
+def _encodable_by(function: Callable[..., str]) -> Callable[..., str]:
+    return lambda value, position: _encodable(function(value, position))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def to_svg(figure: Figure, name: str, description: str) -> str:
+    """Inline SVG: text as text, ids of its own, a description for who cannot see it, the page's colours."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    _take_names_as_they_are(figure)
+    settings = {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
+    with matplotlib.rc_context(settings):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*|<style.*?</style>\s*", "", svg, flags=re.S)
+    name = re.sub(r"\W+", "-", name)
+    svg = re.sub(r"\bid=\"", f'id="{name}-', svg)
+    svg = re.sub(r"(url\(|href=\")#", rf"\g<1>#{name}-", svg)
+    for marker, (variable, _) in COLOURS.items():
+        svg = svg.replace(marker, f"var({variable})")
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", svg)
+    label = html.escape(description)
+    opening = f'<svg role="img" aria-label="{label}" '
+    return svg.replace("<svg ", opening, 1).strip()

@@ -1,0 +1,79 @@
+"""A training's plain config, as its run folder holds it, in the types of the schema."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError
+
+from deeprob.schema import LEAVES, SCHEMA
+
+
+def typed(cfg: DictConfig) -> DictConfig:
+    """The same values in the dataclasses that Hydra fills; no key can be added.
+
+    What has no schema, and a part with keys that the schema of today lacks, stays as it is. Raises
+    OmegaConfBaseException where a value is of another type.
+    """
+    values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    data, optim = dict(values.pop("data")), dict(values.pop("optim", None) or {})
+    parts = {name: values.pop(name) for name in ("model", "objective", "logger") if name in values}
+    callbacks = values.pop("callbacks", None) or {}
+    whole = _filled(SCHEMA["root"]["train"], values)
+    OmegaConf.set_struct(whole, False)
+    inner = {name: data.pop(name) for name in ("source", "view", "augmentation") if name in data}
+    whole.data = _filled(SCHEMA["data"]["pybullet" if "sim" in data else "files"], data)
+    for name in ("source", "view"):
+        whole.data[name] = _leaf(inner.get(name))
+    whole.data.augmentation = _augmentation(inner.get("augmentation"))
+    for name, part in parts.items():
+        whole[name] = _leaf(part)
+    inner = {name: optim.pop(name) for name in ("optimizer", "schedule") if name in optim}
+    OmegaConf.update(whole, "optim", optim, merge=True)
+    for name, part in inner.items():
+        whole.optim[name] = _leaf(part)
+    whole.callbacks = {name: _leaf(part) for name, part in callbacks.items()}
+    OmegaConf.set_struct(whole, True)
+    _link(whole, whole)
+    return whole
+
+
+def _link(whole: DictConfig, node: DictConfig) -> None:
+    """Let a value follow another again where the schema says so and both agree: ${data.root} and the like.
+
+    Otherwise a change of data.root would reach no reader of files.
+    """
+    schema = OmegaConf.get_type(node)
+    typical = OmegaConf.structured(schema) if is_dataclass(schema) else OmegaConf.create()
+    for key in list(node):
+        written = None if OmegaConf.is_missing(node, key) else node[key]
+        if isinstance(written, DictConfig):
+            _link(whole, written)
+        elif key in typical and OmegaConf.is_interpolation(typical, key):
+            rule = OmegaConf.to_container(typical, resolve=False)[key]  # type: ignore[index]
+            node[key] = rule
+            if "oc.env" in str(rule) or node[key] != written:
+                node[key] = written
+
+
+def _leaf(values: Any) -> Any:
+    schema = LEAVES.get(str(values.get("_target_"))) if isinstance(values, dict) else None
+    return values if schema is None else _filled(schema, values)
+
+
+def _augmentation(values: Any) -> Any:
+    """The augmentation of pictures or of points, whichever has these settings."""
+    keys = set(values) if isinstance(values, dict) else set()
+    fitting = [s for s in SCHEMA["augmentation"].values() if keys and keys <= set(s.__dataclass_fields__)]  # type: ignore[attr-defined]
+    return _filled(fitting[0], values) if len(fitting) == 1 else values
+
+
+def _filled(schema: type, values: dict[str, Any]) -> DictConfig:
+    try:
+        filled = OmegaConf.merge(OmegaConf.structured(schema), values)
+    except ConfigKeyError:  # of another version
+        filled = OmegaConf.create(values)
+    assert isinstance(filled, DictConfig)
+    return filled

@@ -1,0 +1,191 @@
+"""What training, evaluation and studies know of a task; a task is one folder beside this file.
+
+    loss     (model, batch) -> what training descends on, with its named parts
+    predict  (model, batch) -> what the model says of each sample of the batch, decoded
+    meter    collects predictions beside the ground truth, merges exactly over processes, and gives the scores
+
+A view names its task (`View.task`), so that a config which chooses a view has chosen the task. Whoever adds a
+task writes a view, a loss, predictions and a meter: docs/extending.md.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from deeprob.data.batches.samples import Samples
+from deeprob.metrics.scores import Evaluation, Scores
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from deeprob.data.batches.datamodule import PerceptionData
+
+
+class Loss(NamedTuple):
+    """total: scalar to descend on. terms: what is logged as train/<name>, detached means over the batch."""
+
+    total: Tensor
+    terms: Mapping[str, Tensor] = {}
+
+
+class Meter(Protocol):
+    """Predictions beside the ground truth of a split."""
+
+    def update(self, predictions: Any, truths: Any) -> None:
+        """Add the predictions for some samples, and what `Task.truths` says of the same ones."""
+        ...
+
+    def merge(self, other: Self) -> None:
+        """Add what another process has seen of the same split."""
+        ...
+
+    def scores(self) -> Scores:
+        """Every metric, over independent units."""
+        ...
+
+
+class EvaluationOptions(Protocol):
+    """The part of a config that an evaluation follows: deeprob.schema.roots.EvaluationSettings."""
+
+    baselines: Sequence[str]
+    neighbours: int
+    bootstrap_samples: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a report that one task has: templates/blocks/<template>.html.j2, filled from `context`."""
+
+    id: str
+    title: str
+    template: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a task puts on a run's report.
+
+    abstract: the result in a sentence or two. headline: the metrics to show first. counted: what n counts.
+    blocks: in the order of the page. captions: of learning curves by name. drawings: name -> SVG, written
+    beside the page too. failures: pictures of the worst, {image, said, of, key}. terms: names to define.
+    pictures: name -> image uint8 (h, w, 3) to write beside it.
+    """
+
+    abstract: str
+    headline: Sequence[str]
+    counted: str = "samples"
+    blocks: Sequence[Block] = ()
+    captions: Mapping[str, str] = field(default_factory=dict)
+    drawings: Mapping[str, str] = field(default_factory=dict)
+    failures: Sequence[Mapping[str, Any]] = ()
+    terms: Sequence[str] = ()
+    pictures: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Predict(Protocol):
+    """The model of a run that is evaluated."""
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    def __call__(self, samples: Samples, heading: str) -> Iterator[tuple[Any, Any]]:
+        """Give each batch of the samples, in order, with `Task.predict` of it; heading: of the progress."""
+        ...
+
+    def status(self, heading: str) -> AbstractContextManager[object]:
+        """Show what is done meanwhile."""
+        ...
+
+
+class Task(ABC):
+    """A task on one data set.
+
+    name: stands in results.json. title: heads its pages. headline: the metric that training monitors and
+    studies compare by default, the larger the better.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    headline: ClassVar[str]
+
+    def __init__(self, data: PerceptionData) -> None:
+        self.data = data
+
+    def model_arguments(self) -> dict[str, Any]:
+        """What the model is told about the data beside its config."""
+        return {"num_classes": len(self.data.classes)}
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Any) -> Loss:
+        """Compute the supervised loss of a batch."""
+
+    @abstractmethod
+    def predict(self, model: nn.Module, batch: Any) -> Any:
+        """Predict for each sample of a batch, in its order."""
+
+    def truths(self, samples: Samples, batch: Any) -> Any:
+        """What a meter compares the predictions for a batch with: the samples that the batch is of."""
+        return samples.take(batch.indices)
+
+    @abstractmethod
+    def meter(self, samples: Samples) -> Meter:
+        """An empty meter for the samples of a split."""
+
+    @abstractmethod
+    def evaluate(
+        self, predict: Predict, samples: Samples, options: EvaluationOptions, file: Path, split: str
+    ) -> Evaluation:
+        """Evaluate a model: write its predictions to `file` (`predictions_file`) and measure them.
+
+        predict: runs the model. split: the split's name. Raises InputError where the options do not fit.
+        """
+
+    @classmethod
+    @abstractmethod
+    def predictions_file(cls, split: str) -> str:
+        """The name of a split's predictions inside a run folder."""
+
+    @classmethod
+    @abstractmethod
+    def read_scores(cls, file: Path) -> tuple[Scores, str]:
+        """Read the scores of written predictions, and a digest of the samples that they are of.
+
+        Raises InputError where the file is missing or broken.
+        """
+
+    @classmethod
+    @abstractmethod
+    def page(cls, results: Mapping[str, Any], file: Path, folder: Path) -> Page:
+        """What the report of a run shows. results: as written; file: its predictions; folder: of the run.
+
+        Raises InputError where the file is missing or broken.
+        """
+
+
+class OncePerInput:
+    """A model that runs once for the same input: a loss and a prediction of one batch share the forward pass.
+
+    Everything else of the model is reached through it.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Any = None, output: Any = None) -> None:
+        self.model = model
+        self._input, self._output = inputs, output  # of a run before, where there was one
+
+    def __call__(self, inputs: Any) -> Any:
+        """Run the model, or give again what it said of this very object last."""
+        if inputs is not self._input:
+            self._input, self._output = inputs, self.model(inputs)
+        return self._output
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)

@@ -1,0 +1,109 @@
+"""Classification: one class for every crop, or for every cloud of points."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from deeprob.data.batches.samples import Samples
+from deeprob.layers import cross_entropy
+from deeprob.metrics.classification import Floats, softmax
+from deeprob.metrics.scores import Evaluation, Scores
+from deeprob.tasks.base import EvaluationOptions, Loss, Page, Predict, Task
+from deeprob.tasks.classification import baselines
+from deeprob.tasks.classification.learned import template_pictures
+from deeprob.tasks.classification.measure import measure
+from deeprob.tasks.classification.meter import ClassificationMeter, scores_of
+from deeprob.tasks.classification.page import page_of
+from deeprob.tasks.classification.predictions import Predictions, most_telling, thumbnails
+
+
+class Classification(Task):
+    """One class a sample. The model gives logits (B, C)."""
+
+    name = "classification"
+    title = "Classification"
+    headline = "top1_accuracy"
+
+    def loss(self, model: nn.Module, batch: Any) -> Loss:
+        """Softmax cross-entropy of logits (B, C) with `batch.labels`, the mean over the batch."""
+        logits = model(batch[0])
+        return with_accuracy(cross_entropy(logits, batch.labels), logits, batch.labels)
+
+    def predict(self, model: nn.Module, batch: Any) -> Floats:
+        """Probabilities float64 (B, C)."""
+        return softmax(model(batch[0]).float().cpu().numpy())
+
+    def meter(self, samples: Samples) -> ClassificationMeter:
+        return ClassificationMeter(len(self.data.classes))
+
+    def evaluate(
+        self, predict: Predict, samples: Any, options: EvaluationOptions, file: Path, split: str
+    ) -> Evaluation:
+        labels = samples.labels.cpu().numpy()
+        found = [probabilities for _, probabilities in predict(samples, f"evaluating {split}")]
+        probabilities = np.concatenate(found)
+        train = self.data.split("train")
+        of_baselines: dict[str, Floats] = {}
+        for name in options.baselines:
+            with predict.status(f"baseline {name}"):
+                of_baselines[name] = baselines.predict(
+                    name,
+                    train.descriptors(),
+                    train.labels,
+                    samples.descriptors(),
+                    num_classes=len(self.data.classes),
+                    neighbours=options.neighbours,
+                )
+        shown = most_telling(probabilities, labels)
+        predictions = Predictions(
+            probabilities,
+            labels,
+            samples.units.cpu().numpy(),
+            list(samples.keys),
+            list(self.data.classes),
+            of_baselines,
+            thumbnails(samples.pictures(torch.from_numpy(shown))),
+            shown,
+            templates=template_pictures(predict.model),
+            groups=[samples.group_names[i] for i in samples.groups.tolist()],
+            facts=getattr(samples, "facts", torch.zeros(0, 3)).cpu().numpy(),
+        )
+        with predict.status("intervals"):
+            evaluation = measure(predictions, samples=options.bootstrap_samples, seed=options.seed)
+        predictions.save(file)
+        return evaluation
+
+    @classmethod
+    def predictions_file(cls, split: str) -> str:
+        return f"predictions_{split}.npz"
+
+    @classmethod
+    def read_scores(cls, file: Path) -> tuple[Scores, str]:
+        found = Predictions.load(file)
+        digest = hashlib.sha256(found.labels.tobytes() + found.units.tobytes())
+        digest.update("\0".join([*found.classes, "", *found.keys]).encode())
+        return scores_of(found.probabilities, found.labels, found.units), digest.hexdigest()
+
+    @classmethod
+    def page(cls, results: Mapping[str, Any], file: Path, folder: Path) -> Page:
+        return page_of(results, Predictions.load(file), folder)
+
+
+def with_accuracy(loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> Loss:
+    """The loss, and beside it how often the largest logit is the label's: the part of the samples, or points.
+
+    logits: (B, C), or (B, C, P) where each of P places has a label. labels: int64 (B,) or (B, P), or the
+    fraction of each class float32 (B, C).
+    """
+    if labels.is_floating_point():
+        labels = labels.argmax(1)
+    correct = (logits.detach().argmax(1) == labels).float()
+    share = correct.flatten(1).mean(1).sum() if correct.dim() > 1 else correct.sum()
+    return Loss(loss, {"top1_accuracy": share / len(labels)})

@@ -1,0 +1,1 @@
+"""Detection: a box, a class and a score for every object."""

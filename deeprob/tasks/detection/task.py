@@ -1,0 +1,145 @@
+"""Detection: a box, a class and a score for every object in a frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from deeprob.data.frame import Frame, Instance
+from deeprob.data.predictions.files import Box, coco_box
+from deeprob.data.predictions.names import Names
+from deeprob.errors import InputError
+from deeprob.metrics.scores import Scores
+from deeprob.runs import write_text
+from deeprob.tasks.base import Loss
+from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
+from deeprob.tasks.frames import Answer, FrameTask
+
+
+class Detection(FrameTask):
+    """Boxes of objects.
+
+    The model is a detector (deeprob.models.detection): `forward(images)` -> outputs, `losses(outputs,
+    targets)` -> named terms, `detect(outputs)` -> boxes, scores and labels of each image, the best first.
+    """
+
+    name = "detection"
+    title = "Detection"
+    headline = "mean_ap"
+    headlines = ("mean_ap", "ap50", "average_recall")
+    per_class = ("class_ap", "class_ap50")
+    legend = "Green: ground truth. Red: the highest-scoring detections, as many as there are objects."
+
+    def loss(self, model: nn.Module, batch: Any) -> Loss:
+        """The sum of the detector's named terms."""
+        terms = _method(model, "losses")(model(batch.images), batch)
+        return Loss(sum(terms.values()), {name: term.detach() for name, term in terms.items()})
+
+    def predict(self, model: nn.Module, batch: Any) -> list[list[Box]]:
+        """The boxes in each frame, in the frame's own pixels, the best score first."""
+        found = _method(model, "detect")(model(batch.images))
+        return [
+            _boxes(of_image, matrix)
+            for of_image, matrix in zip(found, batch.matrices.double().cpu(), strict=True)
+        ]
+
+    def truths(self, samples: Any, batch: Any) -> list[Frame]:
+        return [_frame_of(samples, index) for index in batch.indices.tolist()]
+
+    def meter(self, samples: Any) -> BoxMeter:
+        return BoxMeter(self.data.classes, self.data.unit)
+
+    @classmethod
+    def frame_meter(cls, source: Any, unit: str) -> BoxMeter:
+        return BoxMeter(source.classes, unit)
+
+    @classmethod
+    def truth_of(cls, frame: Frame) -> list[Box]:
+        return list(truths_of(frame, masks=False))
+
+    def write(self, found: Mapping[str, Sequence[Box]], split: str, file: Path) -> Answer:
+        names = Names(self.data.source, split if split in self.data.source.splits else "train")
+        entries = [
+            {
+                **names.of_key(key),
+                "category_id": names.of_class(box.class_id),
+                "bbox": coco_box(box.box_xyxy),
+                "score": box.score,
+            }
+            for key, boxes in found.items()
+            for box in boxes
+        ]
+        write_text(file, json.dumps(entries))
+        return lambda _, frame: found.get(frame.key, [])
+
+    @classmethod
+    def predictions_file(cls, split: str) -> str:
+        return f"predictions_{split}.json"
+
+    @classmethod
+    def scores_from(cls, arrays: Mapping[str, Any]) -> Scores:
+        return RankedScores.of_arrays(arrays)
+
+
+class InstanceSegmentation(Detection):
+    """A mask, a class and a score for every object: of a file of predictions."""
+
+    name = "instance_segmentation"
+    title = "Instance segmentation"
+    legend = "Green: ground truth. Red: the highest-scoring masks, as many as there are objects."
+
+    @classmethod
+    def frame_meter(cls, source: Any, unit: str) -> BoxMeter:
+        return BoxMeter(source.classes, unit, masks=True)
+
+    @classmethod
+    def truth_of(cls, frame: Frame) -> list[Box]:
+        return list(truths_of(frame, masks=True))
+
+
+def _boxes(found: Any, matrix: torch.Tensor) -> list[Box]:
+    """Detections of an image as boxes of its frame. matrix: (3, 3), from the frame to the image."""
+    back = torch.linalg.inv(matrix)
+    corners = found.boxes.double().cpu().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
+    boxes = corners.view(-1, 4).numpy()
+    return [
+        Box(int(c), float(score), box)
+        for c, score, box in zip(found.labels.tolist(), found.scores.tolist(), boxes, strict=True)
+    ]
+
+
+def _frame_of(samples: Any, index: int) -> Frame:
+    """The frame that a sample was made of, as far as its boxes go."""
+    height, width = samples.sizes[index].tolist()
+    back = torch.linalg.inv(samples.matrices[index])
+
+    def instances(boxes: torch.Tensor, labels: Sequence[int]) -> tuple[Instance, ...]:
+        corners = boxes.double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
+        pairs = zip(corners.view(-1, 4).numpy(), labels, strict=True)
+        return tuple(Instance(int(label), box) for box, label in pairs)
+
+    crowds = samples.crowds[index]
+    return Frame(
+        np.empty((height, width, 3), np.uint8),
+        instances(samples.boxes[index], samples.labels[index].tolist()),
+        "",
+        samples.keys[index],
+        samples.group_names[int(samples.groups[index])],
+        crowds=instances(crowds, samples.crowd_labels[index].tolist()),
+    )
+
+
+def _method(model: nn.Module, name: str) -> Any:
+    """A method of a detector. Raises InputError for a model that has none."""
+    found = getattr(model, name, None)
+    if found is None:
+        raise InputError(
+            f"{type(model).__name__} is no detector", expected=f"a model with `{name}`, such as model=fcos"
+        )
+    return found

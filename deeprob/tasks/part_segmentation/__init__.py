@@ -1,0 +1,1 @@
+"""Part segmentation: a part for every point of a cloud."""

@@ -1,0 +1,1 @@
+"""Pose: where an object is and how it is turned."""

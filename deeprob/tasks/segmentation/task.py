@@ -1,0 +1,99 @@
+"""Semantic segmentation: a class for every pixel; 0 is the background, class i is i + 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from deeprob.data.frame import Frame, Instance
+from deeprob.layers import cross_entropy
+from deeprob.metrics import segmentation
+from deeprob.metrics.scores import Scores, SummedScores
+from deeprob.metrics.segmentation import METRICS
+from deeprob.runs import atomic_file
+from deeprob.tasks.base import Loss
+from deeprob.tasks.frames import Answer, FrameTask
+from deeprob.tasks.segmentation.meter import LabelMapMeter, label_map_of
+
+LabelMap = NDArray[np.int64]
+
+
+class Segmentation(FrameTask):
+    """A class for every pixel. The model gives logits (B, 1 + C, H, W)."""
+
+    name = "segmentation"
+    title = "Semantic segmentation"
+    headline = "miou"
+    counted = "images"
+    headlines = ("miou", "boundary_f1", "pixel_accuracy")
+    per_class = ("class_iou",)
+    legend = "Red: pixels of a wrong class."
+
+    def loss(self, model: nn.Module, batch: Any) -> Loss:
+        """Softmax cross-entropy, the mean over all pixels."""
+        return Loss(cross_entropy(model(batch.images), batch.labels))
+
+    def predict(self, model: nn.Module, batch: Any) -> list[LabelMap]:
+        """The label map of each frame, int64 (H, W) in the frame's own pixels."""
+        maps = model(batch.images).argmax(1).byte().cpu().numpy()
+        return [
+            _in_frame(m, matrix, size)
+            for m, matrix, size in zip(maps, batch.matrices.numpy(), batch.sizes.tolist(), strict=True)
+        ]
+
+    def truths(self, samples: Any, batch: Any) -> list[Frame]:
+        return [
+            _frame_of(_in_frame(labels.byte().numpy(), matrix.numpy(), size.tolist()), samples.keys[i])
+            for labels, matrix, size, i in zip(
+                batch.labels.cpu(), batch.matrices, batch.sizes, batch.indices.tolist(), strict=True
+            )
+        ]
+
+    def meter(self, samples: Any) -> LabelMapMeter:
+        return LabelMapMeter(self.data.classes, "frame")
+
+    @classmethod
+    def frame_meter(cls, source: Any, unit: str) -> LabelMapMeter:
+        return LabelMapMeter(("background", *source.classes), unit)
+
+    @classmethod
+    def truth_of(cls, frame: Frame) -> LabelMap:
+        return label_map_of(frame)
+
+    def write(self, found: Mapping[str, LabelMap], split: str, file: Path) -> Answer:
+        for key, labels in found.items():
+            encoded, buffer = cv2.imencode(".png", labels.astype(np.uint8))
+            assert encoded
+            with atomic_file(file / PurePosixPath(key).with_suffix(".png"), "wb") as image:
+                image.write(buffer.tobytes())
+        return lambda _, frame: found[frame.key]
+
+    @classmethod
+    def predictions_file(cls, split: str) -> str:
+        return f"predictions_{split}"
+
+    @classmethod
+    def scores_from(cls, arrays: Mapping[str, Any]) -> Scores:
+        return SummedScores.of_arrays(arrays, METRICS, segmentation.metrics_of_sums)
+
+
+def _in_frame(labels: NDArray[np.uint8], matrix: NDArray[np.float64], size: list[int]) -> LabelMap:
+    """A label map of the network's size in a frame of (height, width) pixels; matrix: frame to network."""
+    moved: Any = cv2.warpAffine(
+        labels, matrix[:2], (size[1], size[0]), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    )
+    return np.asarray(moved, np.int64)
+
+
+def _frame_of(labels: LabelMap, key: str) -> Frame:
+    """A frame that has these labels."""
+    instances = tuple(
+        Instance(int(value) - 1, np.zeros(4), mask=labels == value) for value in np.unique(labels) if value
+    )
+    return Frame(np.empty((*labels.shape, 3), np.uint8), instances, "", key, key)

@@ -1,0 +1,207 @@
+"""What a config describes: data, task, model; and a run folder back to its trained model."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.progress import Progress
+from torch import nn
+
+from deeprob.config import SCHEMA_ONLY, admitted, build, locate
+from deeprob.config_files import read_written
+from deeprob.data.batches.batch import with_inputs
+from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.batches.samples import Samples
+from deeprob.data.relabel import RelabelledSource
+from deeprob.errors import InputError
+from deeprob.runs import Run
+from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
+from deeprob.schema.training import OptimSettings, TrainerSettings
+from deeprob.tasks.base import Task
+from deeprob.training.weights import read_tensors
+
+GROUPS: dict[str, Any] = {"model": NetworkSettings, "optim": OptimSettings, "trainer": TrainerSettings}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A trained model with the data it was trained on, as a run folder describes them."""
+
+    cfg: DictConfig
+    data: PerceptionData
+    task: Task
+    model: nn.Module
+    device: torch.device
+
+    def predict(
+        self, samples: Samples, heading: str = "", progress: bool = True
+    ) -> Iterator[tuple[Any, Any]]:
+        """Give each batch of some samples, in order, with what the model predicts for it."""
+        self.model.eval()
+        loader = self.data.loader_of(samples)
+        with Progress(transient=True, disable=not progress) as bar:
+            for batch in bar.track(loader, total=len(loader), description=heading):
+                inputs = batch[0].to(self.device)
+                if inputs.dim() == 4:  # images
+                    inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg))
+                with torch.inference_mode():
+                    predictions = self.task.predict(self.model, with_inputs(batch, inputs))
+                yield batch, predictions
+
+
+def make_data(cfg: DictConfig) -> PerceptionData:
+    """The data module of a config; nothing is read or rendered yet."""
+    data = cfg.data
+    source = build(data.source, cfg.allowed_targets)
+    if data.label_map:
+        source = RelabelledSource(source, data.label_map)
+    view = build(data.view, cfg.allowed_targets)
+    return PerceptionData(
+        source=source,
+        view=view,
+        augmentation=view.augmentation(**OmegaConf.to_container(data.augmentation)),  # type: ignore[arg-type]
+        batch_size=data.batch_size,
+        eval_batch_size=data.eval_batch_size,
+        num_workers=data.workers,
+        seed=cfg.seed,
+        cache_dir=Path(cfg.paths.cache_dir).expanduser() / "crops",
+        val_fraction=data.val_fraction,
+        num_folds=data.num_folds,
+        fold=data.fold,
+        balanced=data.balanced,
+        memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
+        progress=sys.stdout.isatty(),
+    )
+
+
+def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
+    """The task that the view of the data names."""
+    return task_class(cfg)(data)
+
+
+def make_model(cfg: DictConfig, task: Task) -> nn.Module:
+    """The model of a config, told what the task knows of the data, such as the number of classes."""
+    arguments = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
+    found = {**task.model_arguments(), **feature_extractor(cfg)}
+    model: nn.Module = build(arguments, cfg.allowed_targets, **found)
+    return model
+
+
+def task_class(cfg: DictConfig) -> type[Task]:
+    """The class of the task that the view of a config names. Raises InputError where there is none."""
+    view = locate(str(cfg.data.view._target_), cfg.allowed_targets)
+    target = getattr(view, "task", None)
+    if not isinstance(target, str):
+        raise InputError(
+            f"{view.__name__} names no task",
+            where="data.view",
+            expected="an attribute task = 'package.Class'",
+        )
+    found: type[Task] = locate(target, admitted(cfg))
+    return found
+
+
+def monitor_of(cfg: DictConfig) -> str:
+    """The metric by which the best checkpoint is chosen: trainer.monitor, or the task's headline."""
+    return str(cfg.trainer.monitor or f"val/{task_class(cfg).headline}")
+
+
+def feature_extractor(cfg: DictConfig) -> dict[str, nn.Module]:
+    """{"network": ...} where model.features of a config is the folder of a run: its model; else nothing."""
+    features = cfg.model.get("features")
+    if not isinstance(features, str) or not Path(features).expanduser().is_dir():
+        return {}
+    run = Run.find(features)
+    checkpoint = str(read_config(run).evaluation.checkpoint)
+    return {"network": load(run, checkpoint, list(cfg.allowed_targets)).model.cpu()}
+
+
+def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experiment:
+    """The model and data of a run folder. checkpoint: `best` or `last`.
+
+    Raises InputError where the folder lacks the checkpoint, or its weights do not fit its config.
+    """
+    cfg = read_config(run)
+    cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
+    path = run.checkpoint(checkpoint)
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none yet"
+        raise InputError(f"no checkpoint {checkpoint!r}", where=run.path, expected=f"one of: {there}")
+    data = make_data(cfg)
+    data.prepare_data()
+    data.setup("fit")
+    task = make_task(cfg, data)
+    model = make_model(cfg, task)
+    weights = {k.removeprefix("model."): v for k, v in read_checkpoint(path)["state_dict"].items()}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"weights do not fit the run's config ({error})", where=path) from error
+    device = device_of(cfg)
+    return Experiment(cfg, data, task, arrange(model.to(device), cfg).eval(), device)
+
+
+def read_config(run: Run) -> DictConfig:
+    """config.yaml of a run folder; no key can be added. Raises InputError where it is not readable YAML."""
+    cfg = read_written(run.config)
+    if "data" not in cfg or "model" not in cfg:
+        raise InputError("not the config of a training", where=run.config, expected="keys data, model, ...")
+    cfg.allowed_targets = [SCHEMA_ONLY]  # a file must not let in its own code
+    try:
+        for group, settings in GROUPS.items():
+            if group in cfg:  # a run of an older version lacks what was added since
+                cfg[group] = OmegaConf.merge(asdict(settings()), cfg[group])
+    except OmegaConfBaseException as error:
+        raise InputError(str(error).splitlines()[0], where=run.config) from error
+    OmegaConf.set_struct(cfg, True)
+    return cfg
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, tensors and plain containers only: one that would run code is refused."""
+    content = read_tensors(path)
+    if not isinstance(content, dict) or not {"state_dict", "global_step"} <= content.keys():
+        raise InputError("checkpoint cannot be read (it lacks state_dict or global_step)", where=path)
+    return cast("dict[str, Any]", content)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint file and the training steps behind it."""
+
+    path: Path
+    step: int
+
+
+def newest_checkpoint(run: Run) -> Checkpoint | None:
+    """The checkpoint of the most steps: the last epoch's, or a requeue's; None at the start of a run.
+
+    Raises InputError where one cannot be read.
+    """
+    last = run.checkpoint("last")
+    there = [path for path in (*run.requeue_checkpoints, last) if path.is_file()]
+    found = [Checkpoint(path, int(read_checkpoint(path)["global_step"])) for path in there]
+    return max(found, key=lambda checkpoint: (checkpoint.step, checkpoint.path == last), default=None)
+
+
+def device_of(cfg: DictConfig) -> torch.device:
+    """Where a single process computes."""
+    wanted = cfg.trainer.accelerator in ("auto", "gpu", "cuda")
+    return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
+
+
+def memory_format_of(cfg: DictConfig) -> torch.memory_format:
+    """How images and kernels lie in memory."""
+    return torch.channels_last if cfg.trainer.channels_last else torch.contiguous_format
+
+
+def arrange(model: nn.Module, cfg: DictConfig) -> nn.Module:
+    """The same model, its kernels laid out as the config says."""
+    return model.to(memory_format=memory_format_of(cfg))  # type: ignore[call-overload,no-any-return]

@@ -1,0 +1,75 @@
+"""YAML files from outside: what a few lines stand for, and what a run folder's config may look up."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from deeprob.config_files import read_written, read_yaml
+from deeprob.errors import InputError
+
+
+def write(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_numbers_are_read_as_omegaconf_reads_them(tmp_path):
+    path = write(tmp_path, "lr: 1e-3\nblocks: [2, 2]\nname: a b\nlogger: null\n")
+    assert read_written(path) == OmegaConf.create(
+        {"lr": 0.001, "blocks": [2, 2], "name": "a b", "logger": None}
+    )
+
+
+def test_an_anchor_and_a_merge_key_of_an_experiment_are_taken(tmp_path):
+    path = write(tmp_path, "a: &a {lr: 0.1, size: 3}\nb: {<<: *a, lr: 0.2}\n")
+    assert read_yaml(path).b == {"lr": 0.2, "size": 3}
+
+
+LISTS = "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30))])
+MAPPINGS = "\n".join(
+    ["a0: &a0 {k: v}"]
+    + [f"a{n}: &a{n} {{{', '.join(f'k{i}: *a{n - 1}' for i in range(10))}}}" for n in range(1, 30)]
+)
+MERGED = "\n".join(
+    ["a0: &a0 {k: v}"] + [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 30)]
+)
+
+
+@pytest.mark.parametrize("bomb", [LISTS, MAPPINGS, MERGED], ids=["lists", "mappings", "merge keys"])
+def test_aliases_that_multiply_end_in_one_line(tmp_path, bomb):
+    with pytest.raises(InputError, match="stand for more than 1000000 values"):
+        read_yaml(write(tmp_path, bomb))
+
+
+@pytest.mark.parametrize(
+    "text", ["a: &a [*a]", "a: " + "[" * 5000, "a: {b: [}", "a: 1\n---\nb: 2", "a: !!python/name:os.system"]
+)
+def test_what_is_no_readable_yaml_is_one_line(tmp_path, text):
+    with pytest.raises(InputError, match=r"config\.yaml: not a readable config"):
+        read_yaml(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("card: {question: '${oc.env:TOKEN}'}", "card.question"),
+        ("data: {root: 'a/${oc.env:TOKEN}/b'}", "data.root"),
+        ("model: {freeze: [conv1, [{deep: '${.x}'}]]}", "model.freeze"),
+        ("name: '${oc.decode:${oc.env:TOKEN}}'", "name"),
+    ],
+)
+def test_a_run_folder_looks_nothing_up(tmp_path, monkeypatch, text, key):
+    monkeypatch.setenv("TOKEN", "secret")
+    with pytest.raises(InputError, match=rf"config\.yaml: {key} is not a plain value") as error:
+        read_written(write(tmp_path, text))
+    assert "secret" not in str(error.value)
+
+
+def test_a_list_is_no_config(tmp_path):
+    with pytest.raises(InputError, match=r"config\.yaml: not a config"):
+        read_written(write(tmp_path, "[1, 2]"))
+
+
+def test_a_missing_config_names_its_folder(tmp_path):
+    with pytest.raises(InputError, match=r"config\.yaml is missing; expected a run folder"):
+        read_written(tmp_path / "config.yaml")
