@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from deeprob.data.point_views import PartSplit
-from deeprob.errors import InputError
 from deeprob.evaluation import baselines
 from deeprob.evaluation.entries import as_differences, as_entry, as_metrics, ends, finite, interval_method
 from deeprob.evaluation.learned import template_pictures
@@ -215,13 +213,7 @@ def print_table(results: Mapping[str, Any], console: Console) -> None:
 
 def _training_cost(run: Run) -> dict[str, Any]:
     """What training wrote down about its cost; nothing for a run that is still going or was stopped."""
-    path = run.training
-    if not path.is_file():
-        return {}
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"broken JSON ({error})", where=path, fix="train again") from None
+    known = run.read_training()
     return {name: known[name] for name in COST if name in known}
 
 

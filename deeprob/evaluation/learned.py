@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,10 +41,7 @@ def template_names(count: int, classes: Sequence[str]) -> list[str]:
 
 def read_cross_validation(run: Run) -> Mapping[str, Any] | None:
     """What training.json holds of the choice of k: {"k": (K), "accuracy": (K, folds)}; None without one."""
-    if not run.training.is_file():
-        return None
-    facts = json.loads(run.training.read_text(encoding="utf-8"))
-    found: Mapping[str, Any] | None = facts.get("cross_validation")
+    found: Mapping[str, Any] | None = run.read_training().get("cross_validation")
     return found
 
 
