@@ -64,10 +64,11 @@ def _leaf(values: Any) -> Any:
 
 
 def _augmentation(values: Any) -> Any:
-    """The augmentation of pictures or of points, whichever has these settings."""
+    """The augmentation of pictures or of points, the simplest kind that has these settings."""
     keys = set(values) if isinstance(values, dict) else set()
     fitting = [s for s in SCHEMA["augmentation"].values() if keys and keys <= set(s.__dataclass_fields__)]  # type: ignore[attr-defined]
-    return _filled(fitting[0], values) if len(fitting) == 1 else values
+    alike = bool(fitting) and all(issubclass(schema, fitting[0]) for schema in fitting)
+    return _filled(fitting[0], values) if alike else values
 
 
 def _filled(schema: type, values: dict[str, Any]) -> DictConfig:
