@@ -32,7 +32,11 @@ SCHEMA: dict[str, dict[str, type]] = {
         "points": data.PointsViewSettings,
         "parts": data.PartsViewSettings,
     },
-    "augmentation": {"image": data.Augmentation, "points": data.PointAugmentation},
+    "augmentation": {
+        "image": data.Augmentation,
+        "detection": data.DetectionAugmentation,
+        "points": data.PointAugmentation,
+    },
     "source": {
         "darknet": data.DarknetSettings,
         "props_classification": data.PropsClassificationSettings,

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from deeprob.data.settings import Augmentation as Augmentation
+from deeprob.data.settings import DetectionAugmentation as DetectionAugmentation
 from deeprob.data.settings import PointAugmentation as PointAugmentation
 from deeprob.sim.settings import SimSettings
 

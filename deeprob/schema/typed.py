@@ -76,10 +76,11 @@ def _leaf(key: str, values: Any) -> Any:
 
 
 def _augmentation(key: str, values: Any) -> Any:
-    """The augmentation of pictures or of points, whichever has these settings."""
+    """The augmentation of pictures or of points, the simplest kind that has these settings."""
     keys = set(_mapping(key, values) or {})
     fitting = [s for s in SCHEMA["augmentation"].values() if keys and keys <= set(s.__dataclass_fields__)]  # type: ignore[attr-defined]
-    return _filled(fitting[0], values) if len(fitting) == 1 else values
+    alike = bool(fitting) and all(issubclass(schema, fitting[0]) for schema in fitting)
+    return _filled(fitting[0], values) if alike else values
 
 
 def _filled(schema: type, values: dict[str, Any]) -> DictConfig:

@@ -11,11 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeprob.data.batches.augment import normalise, pixel_maps, render
 from deeprob.data.batches.images import UNMIXABLE, Colour, Generator, ImageCollate, WholeView
 from deeprob.data.batches.samples import Ragged, Rows, Samples
 from deeprob.data.batches.warp import Matrix, fit_matrix, warp_frame
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.settings import Augmentation
+from deeprob.data.settings import Augmentation, DetectionAugmentation
+from deeprob.errors import InputError
+from deeprob.tasks.detection.augment import arrange, move_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,45 +77,36 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True)
 class DetectionCollate(ImageCollate):
-    """Images with boxes; an object of which less than `min_visible` of its box stays inside is left out."""
+    """Images with boxes. What the augmentation leaves of an object too little to be one joins the crowds."""
 
-    min_visible: float = 0.25
+    augmentation: DetectionAugmentation | None = None
 
     refused: ClassVar[Mapping[str, str]] = UNMIXABLE
 
     def __call__(self, split: DetectionSamples, indices: Tensor, generator: Generator) -> DetectionBatch:
-        pixels, maps = self.pixels(split.images.index_select(0, indices), generator)
-        size = (int(pixels.shape[2]), int(pixels.shape[3]))
-        boxes, labels = self._moved(split.boxes, split.labels, indices, maps, size, self.min_visible)
-        crowds, _ = self._moved(split.crowds, split.crowd_labels, indices, maps, size, 0.0)
-        matrices = maps.double() @ split.matrices[indices]
-        return DetectionBatch(pixels, boxes, labels, crowds, matrices, indices)
+        a, frames = self.augmentation, split.images.index_select(0, indices)
+        boxes, labels, crowds = (r.take(indices) for r in (split.boxes, split.labels, split.crowds))
+        matrices = split.matrices[indices]
+        if a is None:
+            pixels = normalise(frames, self.mean, self.std)
+            return DetectionBatch(pixels, _each(boxes), _each(labels), _each(crowds), matrices, indices)
+        layout, draws, affine = arrange(frames, boxes, a, generator)
+        pixels = render(frames, affine, layout, draws, a, generator, self.mean, self.std)
+        maps = pixel_maps(affine, layout, *frames.shape[1:3])
+        seen = move_labels(boxes, labels, crowds, maps, layout, a.min_visible)
+        return DetectionBatch(pixels, *seen, maps.double() @ matrices, indices)
 
-    def _moved(
-        self,
-        all_boxes: Ragged,
-        all_labels: Ragged,
-        indices: Tensor,
-        maps: Tensor,
-        size: tuple[int, int],
-        min_visible: float,
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """The boxes of each image where the augmentation moved them, and their labels."""
-        boxes, labels = all_boxes.take(indices), all_labels.take(indices)
-        owner = torch.arange(len(indices)).repeat_interleave(boxes.counts)
-        moved = boxes.values
-        kept = torch.ones(len(moved), dtype=torch.bool)
-        if self.augmentation is not None:
-            moved, kept = move_boxes(moved, maps[owner], *size, min_visible)
-        counts = torch.bincount(owner[kept], minlength=len(indices)).tolist()
-        of_images = [list(torch.split(rows[kept], counts)) for rows in (moved, labels.values)]
-        return of_images[0], of_images[1]
+
+def _each(rows: Ragged) -> list[Tensor]:
+    """The rows of each sample."""
+    return list(torch.split(rows.values, rows.counts.tolist()))
 
 
 @dataclass(frozen=True)
 class DetectionView(WholeView):
     """The frame scaled to fit width x height, its shape kept, the rest black; and the boxes in it."""
 
+    augmentation: ClassVar[type] = DetectionAugmentation
     samples: ClassVar[type[Samples]] = DetectionSamples
     task: ClassVar[str] = "deeprob.tasks.detection.task.Detection"
 
@@ -138,24 +132,19 @@ class DetectionView(WholeView):
     def collate(
         self, mean: Colour, std: Colour, augmentation: Augmentation | None = None, num_classes: int = 0
     ) -> DetectionCollate:
-        """Make batches of frames with their boxes."""
-        return DetectionCollate(mean, std, augmentation, num_classes)
+        """Make batches of frames with their boxes. Raises InputError for a crop larger than the frame."""
+        if augmentation is None:
+            return DetectionCollate(mean, std, None, num_classes)
+        settings = DetectionAugmentation(**vars(augmentation))
+        if any(c > size for c, size in zip(settings.crop, (self.height, self.width), strict=False)):
+            raise InputError(
+                f"augmentation.crop is {list(settings.crop)}",
+                expected=f"at most [{self.height}, {self.width}], the view's height and width",
+            )
+        return DetectionCollate(mean, std, settings, num_classes)
 
 
 def _rows(instances: Sequence[Instance]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Boxes float32 (n, 4) and classes int64 (n,)."""
     boxes = np.array([i.box_xyxy for i in instances], np.float32).reshape(-1, 4)
     return boxes, np.array([i.class_id for i in instances], np.int64)
-
-
-def move_boxes(
-    boxes: Tensor, maps: Tensor, height: int, width: int, min_visible: float
-) -> tuple[Tensor, Tensor]:
-    """Find the boxes around boxes (n, 4) under maps (n, 3, 3), inside the image; which stay, bool (n,)."""
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2)
-    moved = corners @ maps[:, :2, :2].mT + maps[:, None, :2, 2]
-    low, high = moved.amin(1), moved.amax(1)
-    limit = torch.tensor([width, height]) - 0.5
-    inside_low, inside_high = low.clamp(min=-0.5).minimum(limit), high.clamp(min=-0.5).minimum(limit)
-    whole, inside = (high - low).prod(1), (inside_high - inside_low).prod(1)
-    return torch.cat([inside_low, inside_high], 1), (inside > 0) & (inside >= min_visible * whole)

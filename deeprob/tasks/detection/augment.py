@@ -1,0 +1,121 @@
+"""Where the frames of a batch are shown, and where their boxes go.
+
+A frame is seen through a window. Measured in pixels of the new image, the frame and each of its objects have
+an extent; the window's centre may lie wherever the window stays inside the frame and around the object that
+it is to hold. Where the window is larger than the frame, it may lie wherever the frame stays inside it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deeprob.data.batches.augment import Layout, affine_maps, draw
+from deeprob.data.batches.samples import Ragged
+from deeprob.data.settings import DetectionAugmentation
+
+
+def arrange(
+    frames: Tensor, boxes: Ragged, a: DetectionAugmentation, generator: torch.Generator
+) -> tuple[Layout, Tensor, Tensor]:
+    """Draw how uint8 frames (B, H, W, 3) with their boxes are shown.
+
+    Returns the layout, the draws (14, B) of `render`, and the maps (B, 2, 3) from new to old pixels.
+    """
+    batch, height, width, _ = frames.shape
+    draws = draw(batch, generator)
+    affine = affine_maps(draws, a, height, width)
+    if a.scale:
+        low, high = a.scale
+        affine[:, :, :2] /= (low * (high / low) ** ((draws[3] + 1) / 2)).view(-1, 1, 1)
+    layout = Layout.whole(batch, *(a.crop or (height, width)))
+    if a.crop:
+        affine[:, :, 2] = window_shifts(affine[:, :, :2], boxes, layout.sizes, (height, width), a, generator)
+    return layout, draws, affine
+
+
+def window_shifts(
+    linear: Tensor,
+    boxes: Ragged,
+    sizes: Tensor,
+    frame: tuple[int, int],
+    a: DetectionAugmentation,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw the place of each window: float32 (T, 2), from the frame's centre to the window's, in old pixels.
+
+    linear: (T, 2, 2), from new pixels to old ones. sizes: width and height of each window, int64 (T, 2).
+    frame: height and width of the old images.
+    """
+    forward = torch.linalg.inv(linear)
+    middle = torch.tensor([frame[1] - 1, frame[0] - 1]) / 2
+    edge = middle + 0.5
+    low, high = _centres(_extent(torch.cat([-edge, edge]).expand(len(linear), 4), forward), sizes)
+    u = torch.rand((4, len(linear)), generator=generator)
+    holds = (u[2] < a.whole_object) & (boxes.counts > 0)
+    if bool(holds.any()):
+        chosen = boxes.offsets[:-1] + (u[3] * boxes.counts).long().minimum(boxes.counts - 1)
+        held = boxes.values[chosen[holds]] - middle.repeat(2)
+        near, far = _centres(_extent(held, forward[holds]), sizes[holds])
+        least, most = low[holds], high[holds]
+        low[holds], high[holds] = near.maximum(least).minimum(most), far.maximum(least).minimum(most)
+    centre = (linear @ (low + u[:2].T * (high - low))[..., None]).squeeze(2)
+    # Where nothing is scaled or turned, pixels stay as they are: corner on corner.
+    corner = centre + middle - (linear @ ((sizes - 1) / 2)[..., None]).squeeze(2)
+    return centre + corner.round() - corner
+
+
+def _extent(boxes: Tensor, linear: Tensor) -> Tensor:
+    """Find the boxes (n, 4) around boxes (n, 4) under linear maps (n, 2, 2)."""
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2) @ linear.mT
+    return torch.cat([corners.amin(1), corners.amax(1)], 1)
+
+
+def _centres(extent: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Say where centres of windows of `sizes` (n, 2) may be: inside boxes (n, 4), or around smaller ones."""
+    first, last = extent[:, :2] + sizes / 2, extent[:, 2:] - sizes / 2
+    return first.minimum(last), first.maximum(last)
+
+
+def move_labels(
+    boxes: Ragged, labels: Ragged, crowds: Ragged, maps: Tensor, layout: Layout, min_visible: float
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Find the boxes, labels and crowds of each image, by the maps (T, 3, 3) and layout of T tiles.
+
+    Of an object with less than `min_visible` of its box inside its tile, what is left joins the crowds.
+    """
+    tiles = torch.arange(len(maps))
+    of_box, of_crowd = tiles.repeat_interleave(boxes.counts), tiles.repeat_interleave(crowds.counts)
+    moved, visible = move_boxes(boxes.values, maps[of_box], layout.place[of_box])
+    ignored, shown = move_boxes(crowds.values, maps[of_crowd], layout.place[of_crowd])
+    kept = (visible > 0) & (visible >= min_visible)
+    rest, seen = (visible > 0) & ~kept, shown > 0
+    owner, owner_of_rest = (
+        layout.owner[of_box],
+        torch.cat([layout.owner[of_crowd[seen]], layout.owner[of_box[rest]]]),
+    )
+    return (
+        _by_image(moved[kept], owner[kept], layout.batch),
+        _by_image(labels.values[kept], owner[kept], layout.batch),
+        _by_image(torch.cat([ignored[seen], moved[rest]]), owner_of_rest, layout.batch),
+    )
+
+
+def move_boxes(boxes: Tensor, maps: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Move boxes (n, 4) by maps (n, 3, 3) and clip them to their tiles.
+
+    place: left, top, right, bottom of the tile in whole pixels, (n, 4) or (4,). Returns the boxes, and which
+    part of each box's area is inside, (n,).
+    """
+    moved = _extent(boxes, maps[:, :2, :2]) + maps[:, :2, 2].repeat(1, 2)
+    low, high = moved[:, :2], moved[:, 2:]
+    first, last = place[..., :2] - 0.5, place[..., 2:] - 0.5
+    inside_low, inside_high = low.maximum(first).minimum(last), high.maximum(first).minimum(last)
+    visible = (inside_high - inside_low).prod(1) / (high - low).prod(1)
+    return torch.cat([inside_low, inside_high], 1), visible.nan_to_num(0.0)
+
+
+def _by_image(rows: Tensor, owner: Tensor, batch: int) -> list[Tensor]:
+    """Part rows (n, ...) by the image that each belongs to, their order kept."""
+    order = owner.argsort(stable=True)
+    return list(torch.split(rows[order], torch.bincount(owner, minlength=batch).tolist()))
