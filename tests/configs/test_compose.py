@@ -28,7 +28,8 @@ def test_every_experiment_composes_and_resolves(experiment):
 def test_every_option_of_every_group_composes(group, option):
     # an experiment's augmentation is that of its data: of pictures, or of points
     experiment = "name=any" if group.startswith("data") else "experiment=quickstart"
-    cfg = compose("train", [experiment, f"{group}={option}"])
+    own = [f"{group.replace('/', '.')}._target_=mine.Class"] if option == "own" else []
+    cfg = compose("train", [experiment, f"{group}={option}", *own])
     OmegaConf.resolve(cfg)
 
 

@@ -146,7 +146,7 @@ def read_cache(folder: Path, kind: type[Samples], gigabytes: float) -> Samples |
         size = sum(path.stat().st_size for path in folder.glob("*.npy"))
         fits = Budget(gigabytes).take(size)
         values: dict[str, Any] = {}
-        for field in fields(kind):  # type: ignore[arg-type]
+        for field in fields(kind):
             name = field.name
             if name in described:
                 values[name] = tuple(described[name])
@@ -164,7 +164,7 @@ def read_cache(folder: Path, kind: type[Samples], gigabytes: float) -> Samples |
 
 
 def _values(samples: Samples) -> dict[str, Any]:
-    return {field.name: getattr(samples, field.name) for field in fields(samples)}  # type: ignore[arg-type]
+    return {field.name: getattr(samples, field.name) for field in fields(samples)}
 
 
 def _write(path: Path, values: Tensor) -> None:

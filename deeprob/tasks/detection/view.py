@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deeprob.data.batches.augment import normalise, pixel_maps, render
 from deeprob.data.batches.images import UNMIXABLE, Colour, Generator, ImageCollate, WholeView
-from deeprob.data.batches.samples import Ragged, Rows, Samples
+from deeprob.data.batches.samples import ImageSamples, Ragged, Rows, Samples
 from deeprob.data.batches.warp import Matrix, fit_matrix, warp_frame
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation, DetectionAugmentation
@@ -22,26 +22,20 @@ from deeprob.tasks.detection.augment import arrange, move_labels
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionSamples(Samples):
+class DetectionSamples(ImageSamples):
     """N frames.
 
-    images: uint8 (N, H, W, 3). boxes: float32 (n, 4), pixels of images. labels: int64 (n,). crowds: float32
+    boxes: float32 (n, 4), pixels of images. labels: int64 (n,). crowds: float32
     (k, 4), regions of objects nobody counted, and crowd_labels: int64 (k,). matrices: float64 (N, 3, 3), from
     the frame's own pixels to those of images. sizes: int64 (N, 2), the frame's height and width.
     """
 
-    images: Tensor
     boxes: Ragged
     labels: Ragged
     crowds: Ragged
     crowd_labels: Ragged
     matrices: Tensor
     sizes: Tensor
-    units: Tensor
-    groups: Tensor
-    group_names: tuple[str, ...]
-    keys: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
 
 
 class DetectionBatch(NamedTuple):

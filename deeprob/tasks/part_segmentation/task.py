@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ class PartSegmentationTask(Task):
     name = "part_segmentation"
     title = "Part segmentation"
     headline = "instance_miou"
+    earlier_names: ClassVar[Mapping[str, str]] = MappingProxyType({"top1_accuracy": "point_accuracy"})
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """Softmax cross-entropy of logits (B, C, P) with `batch.labels` (B, P), the mean over all points."""

@@ -20,7 +20,9 @@ def split(size: int = 23) -> CropSamples:
     )
     zeros = torch.zeros(size, dtype=torch.int64)
     labels = (torch.arange(size) % 7 == 0).long()
-    return CropSamples(images, labels, zeros, zeros, ("all",), tuple(map(str, range(size))))
+    return CropSamples(
+        images, labels, units=zeros, groups=zeros, group_names=("all",), keys=tuple(map(str, range(size)))
+    )
 
 
 def training(size: int = 23, **options) -> BatchLoader:
