@@ -96,3 +96,12 @@ def test_shrinking_does_not_alias() -> None:
     stripes[:, ::2] = 255
     small = warp_frame(Frame(stripes, (), "t", "f", "g"), fit_matrix(64, 64, 16, 16), 16, 16).image
     assert small[2:-2, 2:-2].std() < 6
+
+
+def test_an_annotations_area_grows_with_the_image_and_loses_what_is_cut_off() -> None:
+    image = np.zeros((20, 20, 3), np.uint8)
+    instance = Instance(0, np.array([-0.5, -0.5, 9.5, 9.5]), area=60.0)
+    frame = Frame(image, (instance,), "test", "f", "g")
+    assert warp_frame(frame, fit_matrix(20, 20, 40, 40), 40, 40).instances[0].area == pytest.approx(240)
+    left_by_half = np.array([[1.0, 0, -5], [0, 1, 0], [0, 0, 1]])
+    assert warp_frame(frame, left_by_half, 20, 20).instances[0].area == pytest.approx(30)
