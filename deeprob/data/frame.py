@@ -21,6 +21,7 @@ class Instance:
     amodal_mask: bool (H, W), all pixels, also those behind other objects.
     T_cam_obj: float64 (4, 4), maps object points to OpenCV camera axes (x right, y down, z forward), metres.
     visible_fraction: visible pixels over all pixels of the object's silhouette, 0..1.
+    area: the object's size in pixels as the annotation says it; see `size_in_pixels`.
     """
 
     class_id: int
@@ -29,6 +30,16 @@ class Instance:
     amodal_mask: NDArray[np.bool_] | None = None
     T_cam_obj: NDArray[np.float64] | None = None
     visible_fraction: float | None = None
+    area: float | None = None
+
+    @property
+    def size_in_pixels(self) -> float:
+        """The annotation's area; the mask's pixels where it says none, the box's where there is no mask."""
+        if self.area is not None:
+            return self.area
+        if self.mask is not None:
+            return float(np.count_nonzero(self.mask))
+        return float(np.prod(self.box_xyxy[2:] - self.box_xyxy[:2]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, ValidationError
 
 from deeprob.schema import LEAVES, SCHEMA
+from deeprob.schema.moved import current_target
 
 
 def typed(cfg: DictConfig) -> DictConfig:
@@ -71,7 +72,7 @@ def _mapping(key: str, value: Any) -> dict[str, Any] | None:
 
 def _leaf(key: str, values: Any) -> Any:
     """The part of a class, with its schema's types where it has a schema."""
-    schema = LEAVES.get(str((_mapping(key, values) or {}).get("_target_")))
+    schema = LEAVES.get(current_target(str((_mapping(key, values) or {}).get("_target_"))))
     return values if schema is None else _filled(schema, values)
 
 

@@ -125,7 +125,9 @@ def _warp_instance(
             return None
         box = tight  # a turned box is larger than its object
     pose = None if instance.T_cam_obj is None else turn @ instance.T_cam_obj
-    return replace(instance, box_xyxy=box, mask=mask, amodal_mask=amodal, T_cam_obj=pose)
+    scale = abs(float(np.linalg.det(matrix[:2, :2]))) * float(inside / area)
+    area_of = None if instance.area is None else instance.area * scale
+    return replace(instance, box_xyxy=box, mask=mask, amodal_mask=amodal, T_cam_obj=pose, area=area_of)
 
 
 def _is_around(mask: NDArray[np.bool_] | None, instance: Instance) -> bool:

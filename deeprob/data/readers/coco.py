@@ -115,10 +115,21 @@ class CocoSource(FileSource[CocoImage]):
             if entry.get("segmentation"):
                 mask = decode_mask(entry["segmentation"], item.size, where, self.clip_boxes)
             kind = crowds if as_flag(entry.get("iscrowd"), where, "iscrowd") else instances
-            kind.append(Instance(self.category_ids.index(category), box, mask))
+            number = self.category_ids.index(category)
+            kind.append(Instance(number, box, mask, area=_area(entry, where)))
         inside = item.path.is_relative_to(self.root)
         key = item.path.relative_to(self.root if inside else item.folder).as_posix()
         return Frame(image, tuple(instances), self.name, key, group=key, crowds=tuple(crowds))
+
+
+def _area(entry: dict[str, Any], where: str) -> float | None:
+    """What the annotation says of its object's size, pixels; None where it says nothing."""
+    if entry.get("area") is None:
+        return None
+    area = float(as_numbers([entry["area"]], 1, where, "area")[0])
+    if area < 0:
+        raise InputError(f"area is {area:g}", where=where, expected="0 or more")
+    return area
 
 
 def decode_mask(

@@ -29,7 +29,10 @@ BOXES = {
 }
 MOST_CLASSES = 12  # curves in one figure
 RESAMPLES = 500  # each ranks every detection again
-CROWDS = "Crowd regions are no objects to be found; detections inside them are neither right nor wrong."
+CROWDS = (
+    "A crowd region is no object to be found. A detection of its class that finds no object is neither right "
+    "nor wrong where the share of it inside the region reaches the IoU threshold."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +155,8 @@ class BoxMeter:
         ids = np.array([box.class_id for box in found], np.int64)
         boxes = np.array([box.box_xyxy for box in found], np.float64).reshape(-1, 4)
         scores = np.array([b.score for b in found])
-        self._stream.update(boxes, scores, ids, true, true_ids, masks, true_masks, crowd)
+        areas = np.array([i.size_in_pixels for i in marked], np.float64)
+        self._stream.update(boxes, scores, ids, true, true_ids, masks, true_masks, crowd, areas)
         self._counts += np.bincount(true_ids[~crowd], minlength=len(self._counts))
         self._crowds += int(crowd.sum())
         self._units.append(frame.group if self.unit == "group" else frame.key)

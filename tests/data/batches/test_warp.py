@@ -116,3 +116,12 @@ def test_crowds_move_along() -> None:
     frame = Frame(image, (), "t", "f", "g", crowds=(Instance(0, box),))
     (moved,) = warp_frame(frame, SHIFT, 80, 64).crowds
     assert moved.box_xyxy.tolist() == [14.5, 9.5, 34.5, 29.5]
+
+
+def test_an_annotations_area_grows_with_the_image_and_loses_what_is_cut_off() -> None:
+    image = np.zeros((20, 20, 3), np.uint8)
+    instance = Instance(0, np.array([-0.5, -0.5, 9.5, 9.5]), area=60.0)
+    frame = Frame(image, (instance,), "test", "f", "g")
+    assert warp_frame(frame, fit_matrix(20, 20, 40, 40), 40, 40).instances[0].area == pytest.approx(240)
+    left_by_half = np.array([[1.0, 0, -5], [0, 1, 0], [0, 0, 1]])
+    assert warp_frame(frame, left_by_half, 20, 20).instances[0].area == pytest.approx(30)

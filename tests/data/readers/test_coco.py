@@ -143,3 +143,26 @@ def test_random_compressed_text_never_breaks_the_decoder(seed: int) -> None:
         except InputError:
             continue
         assert mask.shape == (30, 40)
+
+
+@pytest.mark.parametrize(("said", "expected"), [({"area": 12.5}, 12.5), ({}, 180), ({"area": None}, 180)])
+def test_an_objects_size_is_the_annotations_area_or_else_the_masks_pixels(source, said, expected) -> None:
+    item = source.items("train")[0]
+    entry = item.annotations[0][1]
+    entry.pop("area", None)
+    entry.update(said)
+    assert source.read(item).instances[0].size_in_pixels == expected
+
+
+def test_without_area_and_mask_the_box_is_the_size(source: CocoSource) -> None:
+    item = source.items("train")[0]
+    item.annotations[0][1].update(area=None, segmentation=[], bbox=[1, 2, 10, 4])
+    assert source.read(item).instances[0].size_in_pixels == 40
+
+
+@pytest.mark.parametrize("area", [-1, "wide", [3]])
+def test_an_area_that_is_none_is_one_line(source: CocoSource, area: object) -> None:
+    item = source.items("train")[0]
+    item.annotations[0][1]["area"] = area
+    with pytest.raises(InputError, match="annotation 0: area"):
+        source.read(item)
