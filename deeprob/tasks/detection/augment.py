@@ -15,23 +15,53 @@ from deeprob.data.batches.samples import Ragged
 from deeprob.data.settings import DetectionAugmentation
 
 
-def arrange(
-    frames: Tensor, boxes: Ragged, a: DetectionAugmentation, generator: torch.Generator
-) -> tuple[Layout, Tensor, Tensor]:
-    """Draw how uint8 frames (B, H, W, 3) with their boxes are shown.
+def lay_out(
+    indices: Tensor, count: int, a: DetectionAugmentation, size: tuple[int, int], generator: torch.Generator
+) -> tuple[Layout, Tensor]:
+    """Draw which of `count` frames the tiles of the images of frames `indices` (B,) show, int64 (T,).
 
-    Returns the layout, the draws (14, B) of `render`, and the maps (B, 2, 3) from new to old pixels.
+    size: height and width of a frame. An image is one tile or four, the first of its own frame; the others of
+    a mosaic are three different frames. Where there are not as many, there is no mosaic.
     """
-    batch, height, width, _ = frames.shape
-    draws = draw(batch, generator)
-    affine = affine_maps(draws, a, height, width)
+    layout = Layout.whole(len(indices), *(a.crop or size))
+    if not a.mosaic or count < 4:
+        return layout, indices
+    mixed = (torch.rand(len(indices), generator=generator) < a.mosaic).nonzero().squeeze(1)
+    u = torch.rand((len(mixed), 2), generator=generator)
+    x, y = ((0.25 + u / 2) * torch.tensor([layout.width, layout.height])).round().long().T
+    none, right, bottom = (
+        torch.zeros_like(x),
+        x.new_full(x.shape, layout.width),
+        y.new_full(y.shape, layout.height),
+    )
+    layout.place[mixed] = torch.stack([none, none, x, y], 1)
+    others = ((x, none, right, y), (none, y, x, bottom), (x, y, right, bottom))
+    place = torch.stack([torch.stack(tile, 1) for tile in others], 1).view(-1, 4)
+    # Three different steps from the frame to others, none of them back to it.
+    steps = torch.randint(count - 3, (len(mixed), 3), generator=generator).sort(1).values + torch.arange(1, 4)
+    frames = (indices[mixed, None] + steps) % count
+    owner = torch.cat([layout.owner, mixed.repeat_interleave(3)])
+    layout = layout._replace(owner=owner, place=torch.cat([layout.place, place]))
+    return layout, torch.cat([indices, frames.flatten()])
+
+
+def arrange(
+    boxes: Ragged, layout: Layout, a: DetectionAugmentation, size: tuple[int, int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw how T tiles show their frames of height and width `size`, with their boxes.
+
+    Returns the draws (14, T) of `render`, and the maps (T, 2, 3) from new to old pixels.
+    """
+    draws = draw(len(layout.owner), generator)
+    affine = affine_maps(draws, a, *size)
     if a.scale:
         low, high = a.scale
         affine[:, :, :2] /= (low * (high / low) ** ((draws[3] + 1) / 2)).view(-1, 1, 1)
-    layout = Layout.whole(batch, *(a.crop or (height, width)))
-    if a.crop:
-        affine[:, :, 2] = window_shifts(affine[:, :, :2], boxes, layout.sizes, (height, width), a, generator)
-    return layout, draws, affine
+    windows = torch.full((len(affine),), bool(a.crop)) | (layout.sizes != torch.tensor(size[::-1])).any(1)
+    if bool(windows.any()):
+        shifts = window_shifts(affine[:, :, :2], boxes, layout.sizes, size, a, generator)
+        affine[:, :, 2] = torch.where(windows[:, None], shifts, affine[:, :, 2])
+    return draws, affine
 
 
 def window_shifts(
