@@ -46,9 +46,16 @@ def lay_out(
 
 
 def arrange(
-    boxes: Ragged, layout: Layout, a: DetectionAugmentation, size: tuple[int, int], generator: torch.Generator
+    boxes: Ragged,
+    pictures: Tensor,
+    layout: Layout,
+    a: DetectionAugmentation,
+    size: tuple[int, int],
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Draw how T tiles show their frames of height and width `size`, with their boxes.
+
+    pictures: float32 (T, 4), where a frame is not the black that fills it up.
 
     Returns the draws (14, T) of `render`, and the maps (T, 2, 3) from new to old pixels.
     """
@@ -59,40 +66,41 @@ def arrange(
         affine[:, :, :2] /= (low * (high / low) ** ((draws[3] + 1) / 2)).view(-1, 1, 1)
     windows = torch.full((len(affine),), bool(a.crop)) | (layout.sizes != torch.tensor(size[::-1])).any(1)
     if bool(windows.any()):
-        shifts = window_shifts(affine[:, :, :2], boxes, layout.sizes, size, a, generator)
+        middle = torch.tensor([size[1] - 1, size[0] - 1]) / 2
+        centres = window_centres(affine[:, :, :2], boxes, pictures, layout.sizes, a.whole_object, generator)
+        shifts = centres - middle
         affine[:, :, 2] = torch.where(windows[:, None], shifts, affine[:, :, 2])
     return draws, affine
 
 
-def window_shifts(
+def window_centres(
     linear: Tensor,
     boxes: Ragged,
+    pictures: Tensor,
     sizes: Tensor,
-    frame: tuple[int, int],
-    a: DetectionAugmentation,
+    whole_object: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draw the place of each window: float32 (T, 2), from the frame's centre to the window's, in old pixels.
+    """Draw where in its frame each window has its centre: x and y, float32 (T, 2).
 
-    linear: (T, 2, 2), from new pixels to old ones. sizes: width and height of each window, int64 (T, 2).
-    frame: height and width of the old images.
+    linear: (T, 2, 2), from new pixels to old ones. boxes: of each frame. pictures: (T, 4), what the windows
+    are to stay in. sizes: their widths and heights, int64 (T, 2). whole_object: probability that a window
+    holds a random box whole.
     """
     forward = torch.linalg.inv(linear)
-    middle = torch.tensor([frame[1] - 1, frame[0] - 1]) / 2
-    edge = middle + 0.5
-    low, high = _centres(_extent(torch.cat([-edge, edge]).expand(len(linear), 4), forward), sizes)
+    low, high = _centres(_extent(pictures, forward), sizes)
     u = torch.rand((4, len(linear)), generator=generator)
-    holds = (u[2] < a.whole_object) & (boxes.counts > 0)
+    holds = (u[2] < whole_object) & (boxes.counts > 0)
     if bool(holds.any()):
         chosen = boxes.offsets[:-1] + (u[3] * boxes.counts).long().minimum(boxes.counts - 1)
-        held = boxes.values[chosen[holds]] - middle.repeat(2)
-        near, far = _centres(_extent(held, forward[holds]), sizes[holds])
+        near, far = _centres(_extent(boxes.values[chosen[holds]], forward[holds]), sizes[holds])
         least, most = low[holds], high[holds]
         low[holds], high[holds] = near.maximum(least).minimum(most), far.maximum(least).minimum(most)
     centre = (linear @ (low + u[:2].T * (high - low))[..., None]).squeeze(2)
+    half = (linear @ ((sizes - 1) / 2)[..., None]).squeeze(2)
     # Where nothing is scaled or turned, pixels stay as they are: corner on corner.
-    corner = centre + middle - (linear @ ((sizes - 1) / 2)[..., None]).squeeze(2)
-    return centre + corner.round() - corner
+    copied = (linear.abs() == torch.eye(2)).flatten(1).all(1)
+    return torch.where(copied[:, None], (centre - half).round() + half, centre)
 
 
 def _extent(boxes: Tensor, linear: Tensor) -> Tensor:
@@ -120,10 +128,8 @@ def move_labels(
     ignored, shown = move_boxes(crowds.values, maps[of_crowd], layout.place[of_crowd])
     kept = (visible > 0) & (visible >= min_visible)
     rest, seen = (visible > 0) & ~kept, shown > 0
-    owner, owner_of_rest = (
-        layout.owner[of_box],
-        torch.cat([layout.owner[of_crowd[seen]], layout.owner[of_box[rest]]]),
-    )
+    owner = layout.owner[of_box]
+    owner_of_rest = torch.cat([layout.owner[of_crowd[seen]], owner[rest]])
     return (
         _by_image(moved[kept], owner[kept], layout.batch),
         _by_image(labels.values[kept], owner[kept], layout.batch),

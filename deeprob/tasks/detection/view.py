@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -87,12 +88,19 @@ class DetectionCollate(ImageCollate):
         size = int(split.images.shape[1]), int(split.images.shape[2])
         layout, shown = lay_out(indices, len(split), a, size, generator)
         rows = (split.boxes.take(shown), split.labels.take(shown), split.crowds.take(shown))
-        draws, affine = arrange(rows[0], layout, a, size, generator)
+        pictures = _pictures(split.matrices[shown], split.sizes[shown])
+        draws, affine = arrange(rows[0], pictures, layout, a, size, generator)
         frames = split.images.index_select(0, shown)
         pixels = render(frames, affine, layout, draws, a, generator, self.mean, self.std)
         maps = pixel_maps(affine, layout, *size)
         seen = move_labels(*rows, maps, layout, a.min_visible)
         return DetectionBatch(pixels, *seen, maps[: len(indices)].double() @ matrices, indices)
+
+
+def _pictures(matrices: Tensor, sizes: Tensor) -> Tensor:
+    """Find where frames of a height and width (n, 2) lie under scaling maps (n, 3, 3): float32 (n, 4)."""
+    scale, shift = matrices.diagonal(dim1=1, dim2=2)[:, :2], matrices[:, :2, 2]
+    return torch.cat([shift - 0.5 * scale, shift + scale * (sizes.flip(1) - 0.5)], 1).float()
 
 
 @dataclass(frozen=True)
