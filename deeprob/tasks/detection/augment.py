@@ -15,54 +15,92 @@ from deeprob.data.batches.samples import Ragged
 from deeprob.data.settings import DetectionAugmentation
 
 
-def arrange(
-    frames: Tensor, boxes: Ragged, a: DetectionAugmentation, generator: torch.Generator
-) -> tuple[Layout, Tensor, Tensor]:
-    """Draw how uint8 frames (B, H, W, 3) with their boxes are shown.
+def lay_out(
+    indices: Tensor, count: int, a: DetectionAugmentation, size: tuple[int, int], generator: torch.Generator
+) -> tuple[Layout, Tensor]:
+    """Draw which of `count` frames the tiles of the images of frames `indices` (B,) show, int64 (T,).
 
-    Returns the layout, the draws (14, B) of `render`, and the maps (B, 2, 3) from new to old pixels.
+    size: height and width of a frame. An image is one tile or four, the first of its own frame; the others of
+    a mosaic are three different frames. Where there are not as many, there is no mosaic.
     """
-    batch, height, width, _ = frames.shape
-    draws = draw(batch, generator)
-    affine = affine_maps(draws, a, height, width)
+    layout = Layout.whole(len(indices), *(a.crop or size))
+    if not a.mosaic or count < 4:
+        return layout, indices
+    mixed = (torch.rand(len(indices), generator=generator) < a.mosaic).nonzero().squeeze(1)
+    u = torch.rand((len(mixed), 2), generator=generator)
+    x, y = ((0.25 + u / 2) * torch.tensor([layout.width, layout.height])).round().long().T
+    none, right, bottom = (
+        torch.zeros_like(x),
+        x.new_full(x.shape, layout.width),
+        y.new_full(y.shape, layout.height),
+    )
+    layout.place[mixed] = torch.stack([none, none, x, y], 1)
+    others = ((x, none, right, y), (none, y, x, bottom), (x, y, right, bottom))
+    place = torch.stack([torch.stack(tile, 1) for tile in others], 1).view(-1, 4)
+    # Three different steps from the frame to others, none of them back to it.
+    steps = torch.randint(count - 3, (len(mixed), 3), generator=generator).sort(1).values + torch.arange(1, 4)
+    frames = (indices[mixed, None] + steps) % count
+    owner = torch.cat([layout.owner, mixed.repeat_interleave(3)])
+    layout = layout._replace(owner=owner, place=torch.cat([layout.place, place]))
+    return layout, torch.cat([indices, frames.flatten()])
+
+
+def arrange(
+    boxes: Ragged,
+    pictures: Tensor,
+    layout: Layout,
+    a: DetectionAugmentation,
+    size: tuple[int, int],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Draw how T tiles show their frames of height and width `size`, with their boxes.
+
+    pictures: float32 (T, 4), where a frame is not the black that fills it up.
+
+    Returns the draws (14, T) of `render`, and the maps (T, 2, 3) from new to old pixels.
+    """
+    draws = draw(len(layout.owner), generator)
+    affine = affine_maps(draws, a, *size)
     if a.scale:
         low, high = a.scale
         affine[:, :, :2] /= (low * (high / low) ** ((draws[3] + 1) / 2)).view(-1, 1, 1)
-    layout = Layout.whole(batch, *(a.crop or (height, width)))
-    if a.crop:
-        affine[:, :, 2] = window_shifts(affine[:, :, :2], boxes, layout.sizes, (height, width), a, generator)
-    return layout, draws, affine
+    windows = torch.full((len(affine),), bool(a.crop)) | (layout.sizes != torch.tensor(size[::-1])).any(1)
+    if bool(windows.any()):
+        middle = torch.tensor([size[1] - 1, size[0] - 1]) / 2
+        centres = window_centres(affine[:, :, :2], boxes, pictures, layout.sizes, a.whole_object, generator)
+        shifts = centres - middle
+        affine[:, :, 2] = torch.where(windows[:, None], shifts, affine[:, :, 2])
+    return draws, affine
 
 
-def window_shifts(
+def window_centres(
     linear: Tensor,
     boxes: Ragged,
+    pictures: Tensor,
     sizes: Tensor,
-    frame: tuple[int, int],
-    a: DetectionAugmentation,
+    whole_object: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draw the place of each window: float32 (T, 2), from the frame's centre to the window's, in old pixels.
+    """Draw where in its frame each window has its centre: x and y, float32 (T, 2).
 
-    linear: (T, 2, 2), from new pixels to old ones. sizes: width and height of each window, int64 (T, 2).
-    frame: height and width of the old images.
+    linear: (T, 2, 2), from new pixels to old ones. boxes: of each frame. pictures: (T, 4), what the windows
+    are to stay in. sizes: their widths and heights, int64 (T, 2). whole_object: probability that a window
+    holds a random box whole.
     """
     forward = torch.linalg.inv(linear)
-    middle = torch.tensor([frame[1] - 1, frame[0] - 1]) / 2
-    edge = middle + 0.5
-    low, high = _centres(_extent(torch.cat([-edge, edge]).expand(len(linear), 4), forward), sizes)
+    low, high = _centres(_extent(pictures, forward), sizes)
     u = torch.rand((4, len(linear)), generator=generator)
-    holds = (u[2] < a.whole_object) & (boxes.counts > 0)
+    holds = (u[2] < whole_object) & (boxes.counts > 0)
     if bool(holds.any()):
         chosen = boxes.offsets[:-1] + (u[3] * boxes.counts).long().minimum(boxes.counts - 1)
-        held = boxes.values[chosen[holds]] - middle.repeat(2)
-        near, far = _centres(_extent(held, forward[holds]), sizes[holds])
+        near, far = _centres(_extent(boxes.values[chosen[holds]], forward[holds]), sizes[holds])
         least, most = low[holds], high[holds]
         low[holds], high[holds] = near.maximum(least).minimum(most), far.maximum(least).minimum(most)
     centre = (linear @ (low + u[:2].T * (high - low))[..., None]).squeeze(2)
+    half = (linear @ ((sizes - 1) / 2)[..., None]).squeeze(2)
     # Where nothing is scaled or turned, pixels stay as they are: corner on corner.
-    corner = centre + middle - (linear @ ((sizes - 1) / 2)[..., None]).squeeze(2)
-    return centre + corner.round() - corner
+    copied = (linear.abs() == torch.eye(2)).flatten(1).all(1)
+    return torch.where(copied[:, None], (centre - half).round() + half, centre)
 
 
 def _extent(boxes: Tensor, linear: Tensor) -> Tensor:
@@ -90,10 +128,8 @@ def move_labels(
     ignored, shown = move_boxes(crowds.values, maps[of_crowd], layout.place[of_crowd])
     kept = (visible > 0) & (visible >= min_visible)
     rest, seen = (visible > 0) & ~kept, shown > 0
-    owner, owner_of_rest = (
-        layout.owner[of_box],
-        torch.cat([layout.owner[of_crowd[seen]], layout.owner[of_box[rest]]]),
-    )
+    owner = layout.owner[of_box]
+    owner_of_rest = torch.cat([layout.owner[of_crowd[seen]], owner[rest]])
     return (
         _by_image(moved[kept], owner[kept], layout.batch),
         _by_image(labels.values[kept], owner[kept], layout.batch),

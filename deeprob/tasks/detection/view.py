@@ -18,7 +18,7 @@ from deeprob.data.batches.warp import Matrix, fit_matrix, warp_frame
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation, DetectionAugmentation
 from deeprob.errors import InputError
-from deeprob.tasks.detection.augment import arrange, move_labels
+from deeprob.tasks.detection.augment import arrange, lay_out, move_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,8 @@ class DetectionBatch(NamedTuple):
     """Images with boxes.
 
     boxes: for each image float32 (n, 4), left, top, right, bottom in pixels. labels: for each int64 (n,).
-    crowds: for each float32 (k, 4). matrices: float64 (B, 3, 3), from the frame's own pixels to the image's.
+    crowds: for each float32 (k, 4). matrices: float64 (B, 3, 3), from the frame's own pixels to the image's;
+    of a mosaic, for its first tile, which shows the frame that `indices` names.
     """
 
     images: Tensor
@@ -78,22 +79,28 @@ class DetectionCollate(ImageCollate):
     refused: ClassVar[Mapping[str, str]] = UNMIXABLE
 
     def __call__(self, split: DetectionSamples, indices: Tensor, generator: Generator) -> DetectionBatch:
-        a, frames = self.augmentation, split.images.index_select(0, indices)
-        boxes, labels, crowds = (r.take(indices) for r in (split.boxes, split.labels, split.crowds))
-        matrices = split.matrices[indices]
+        a, matrices = self.augmentation, split.matrices[indices]
         if a is None:
-            pixels = normalise(frames, self.mean, self.std)
-            return DetectionBatch(pixels, _each(boxes), _each(labels), _each(crowds), matrices, indices)
-        layout, draws, affine = arrange(frames, boxes, a, generator)
+            pixels = normalise(split.images.index_select(0, indices), self.mean, self.std)
+            rows = (split.boxes.take(indices), split.labels.take(indices), split.crowds.take(indices))
+            boxes, labels, crowds = ([r[i] for i in range(len(indices))] for r in rows)
+            return DetectionBatch(pixels, boxes, labels, crowds, matrices, indices)
+        size = int(split.images.shape[1]), int(split.images.shape[2])
+        layout, shown = lay_out(indices, len(split), a, size, generator)
+        rows = (split.boxes.take(shown), split.labels.take(shown), split.crowds.take(shown))
+        pictures = _pictures(split.matrices[shown], split.sizes[shown])
+        draws, affine = arrange(rows[0], pictures, layout, a, size, generator)
+        frames = split.images.index_select(0, shown)
         pixels = render(frames, affine, layout, draws, a, generator, self.mean, self.std)
-        maps = pixel_maps(affine, layout, *frames.shape[1:3])
-        seen = move_labels(boxes, labels, crowds, maps, layout, a.min_visible)
-        return DetectionBatch(pixels, *seen, maps.double() @ matrices, indices)
+        maps = pixel_maps(affine, layout, *size)
+        seen = move_labels(*rows, maps, layout, a.min_visible)
+        return DetectionBatch(pixels, *seen, maps[: len(indices)].double() @ matrices, indices)
 
 
-def _each(rows: Ragged) -> list[Tensor]:
-    """The rows of each sample."""
-    return list(torch.split(rows.values, rows.counts.tolist()))
+def _pictures(matrices: Tensor, sizes: Tensor) -> Tensor:
+    """Find where frames of a height and width (n, 2) lie under scaling maps (n, 3, 3): float32 (n, 4)."""
+    scale, shift = matrices.diagonal(dim1=1, dim2=2)[:, :2], matrices[:, :2, 2]
+    return torch.cat([shift - 0.5 * scale, shift + scale * (sizes.flip(1) - 0.5)], 1).float()
 
 
 @dataclass(frozen=True)

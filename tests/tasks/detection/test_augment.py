@@ -1,15 +1,18 @@
 """Windows of frames: every box lies where its paint went."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from deeprob.data.batches.augment import stream
+from deeprob.data.batches.augment import augment_with_maps, stream
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.reading import Frames
 from deeprob.data.settings import Augmentation, DetectionAugmentation
 from deeprob.errors import InputError
+from deeprob.tasks.detection.augment import lay_out
 from deeprob.tasks.detection.view import DetectionView
 
 HEIGHT, WIDTH = 96, 128
@@ -73,7 +76,7 @@ WINDOWS = [
 
 
 @pytest.mark.parametrize("settings", WINDOWS)
-def test_boxes_and_crowds_lie_where_the_paint_went(split, settings) -> None:
+def test_boxes_lie_where_the_paint_went(split, settings) -> None:
     found = 0
     for seed in range(4):
         seen = batch(split, seed, min_visible=0.5, **settings)
@@ -152,9 +155,18 @@ def test_windows_stay_inside_the_frame_and_reach_all_of_it(split) -> None:
     for seed in range(30):
         inverse = torch.linalg.inv(batch(split, seed, crop=[64, 80], whole_object=0.0).matrices)
         places.append(inverse[:, :2, 2])
-    left_top = torch.cat(places)
+    left_top = torch.cat(places).round(decimals=4)
     assert left_top.amin(0).tolist() == [0, 0]
     assert left_top.amax(0).tolist() == [WIDTH - 80, HEIGHT - 64]
+
+
+def test_windows_keep_out_of_the_black_beside_a_frame() -> None:
+    view = DetectionView(WIDTH, WIDTH)  # bars of 16 pixels above and below
+    split = PerceptionData(Painted(), view, progress=False).split("train")
+    collate = view.collate((0.0,) * 3, (1.0,) * 3, DetectionAugmentation(crop=[64, 80], whole_object=0.0))
+    seen = [torch.linalg.inv(collate(split, torch.arange(8), stream(s)).matrices) for s in range(30)]
+    top = torch.cat(seen)[:, 1, 2]
+    assert [top.min(), top.max()] == [0, HEIGHT - 64]
 
 
 def test_a_frame_smaller_than_its_window_is_shown_whole(split) -> None:
@@ -171,8 +183,6 @@ def test_scale_is_log_uniform_between_its_bounds(split) -> None:
 
 
 def test_whole_frames_are_augmented_as_every_other_image(split) -> None:
-    from deeprob.data.batches.augment import augment_with_maps
-
     plain = {"flip": 0.5, "translate": 0.2, "zoom": 0.3, "rotate": 0.2, "hue": 0.3, "noise": 0.1, "blur": 1.0}
     images, maps = augment_with_maps(split.images, Augmentation(**plain), stream(5), (0.0,) * 3, (1.0,) * 3)
     seen = batch(split, 5, **plain)
@@ -203,3 +213,95 @@ def test_batches_follow_from_the_generator_alone(split) -> None:
 def test_impossible_settings_are_refused_by_name(split, settings, said) -> None:
     with pytest.raises(InputError, match=said):
         batch(split, **settings)
+
+
+MOSAIC = {"mosaic": 1.0, "flip": 0.5, "scale": [0.8, 1.3]}
+
+
+@pytest.mark.parametrize("crop", [[], [64, 80]])
+def test_boxes_of_a_mosaic_lie_where_the_paint_of_their_tile_went(split, crop) -> None:
+    found = 0
+    for seed in range(4):
+        seen = batch(split, seed, crop=crop, min_visible=0.5, **MOSAIC)
+        assert seen.images.shape == (8, 3, *(crop or (HEIGHT, WIDTH)))
+        for image, boxes, labels, crowds in zip(*seen[:4], strict=True):
+            bare = image.amax(0) > 0.5
+            for box, label in zip(boxes, labels.tolist(), strict=True):
+                left, top, right, bottom = (box + 0.5).round().int().tolist()
+                here = 255 * image[:, top:bottom, left:right] - PAINT[label, :, None, None]
+                assert (here.abs().amax(0) < 127).float().mean() > 0.85
+                found += 1
+            for left, top, right, bottom in (torch.cat([boxes, crowds]) + 0.5).tolist():
+                rows = slice(max(0, round(top - 0.8)), round(bottom + 0.8))
+                bare[rows, max(0, round(left - 0.8)) : round(right + 0.8)] = False
+            assert not bare.any()
+    assert found > 60
+
+
+def test_the_tiles_of_a_mosaic_fill_it_with_four_different_frames() -> None:
+    a = DetectionAugmentation(mosaic=1.0)
+    for seed in range(20):
+        layout, shown = lay_out(torch.arange(5), 5, a, (40, 60), stream(seed))
+        assert shown[:5].tolist() == list(range(5))
+        for image in range(5):
+            own = layout.owner == image
+            assert len(set(shown[own].tolist())) == 4
+            covered = torch.zeros(40, 60, dtype=torch.int64)
+            for left, top, right, bottom in layout.place[own].tolist():
+                covered[top:bottom, left:right] += 1
+            assert (covered == 1).all()
+
+
+def test_mosaics_come_as_often_as_they_are_asked_for() -> None:
+    layout, shown = lay_out(torch.arange(1000), 2000, DetectionAugmentation(mosaic=0.3), (8, 8), stream(0))
+    assert abs((len(shown) - 1000) / 3000 - 0.3) < 0.05
+    assert len(layout.owner) == len(shown)
+
+
+def test_three_frames_make_no_mosaic(split) -> None:
+    few = split.take(torch.arange(3))
+    plain, mosaic = batch(few), batch(few, mosaic=1.0)
+    assert torch.equal(plain.images, mosaic.images)
+
+
+def test_matrices_of_a_mosaic_are_those_of_its_first_tile(split) -> None:
+    a = DetectionAugmentation(mosaic=1.0, crop=[64, 80], scale=[0.8, 1.3])
+    layout, _ = lay_out(torch.arange(8), 8, a, (HEIGHT, WIDTH), stream(2))
+    seen = batch(split, 2, crop=[64, 80], mosaic=1.0, scale=[0.8, 1.3])
+    compared = 0
+    for index, (image, matrix) in enumerate(zip(seen.images, seen.matrices, strict=True)):
+        right, bottom = layout.place[index, 2:].tolist()
+        for box, label in zip(split.boxes[index], split.labels[index].tolist(), strict=True):
+            x, y = (
+                ((box.double().view(2, 2).mean(0) @ matrix[:2, :2].T) + matrix[:2, 2]).round().int().tolist()
+            )
+            if 0 <= x < right and 0 <= y < bottom:
+                assert (255 * image[:, y, x] - PAINT[label]).abs().max() < 1
+                compared += 1
+    assert compared > 3
+
+
+def test_the_last_epochs_have_no_mosaic_whenever_they_are_reached() -> None:
+    settings = DetectionAugmentation(mosaic=1.0, mosaic_until=0.75)
+    data = PerceptionData(
+        Painted(),
+        DetectionView(WIDTH, HEIGHT),
+        settings,
+        batch_size=8,
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        progress=False,
+    )
+    data.trainer = SimpleNamespace(max_epochs=4, global_rank=0, world_size=1)
+    batches = data.train_dataloader().batches
+    plain = [
+        torch.equal(seen.images.sum((1, 2, 3)), of_frames(data, seen))
+        for seen in (batches[e, 0] for e in range(6))
+    ]
+    assert plain == [False, False, False, True, True, True]
+
+
+def of_frames(data, seen) -> torch.Tensor:
+    """The sum over each of the frames that a batch names."""
+    whole = data.loader("train").batches[0, 0].images[seen.indices]
+    return whole.sum((1, 2, 3))
