@@ -69,7 +69,7 @@ class KittiSource(FileSource[KittiImage]):
         self._folder = inner if inner.is_dir() else self.root
         images = self._folder / "image_2"
         if not images.is_dir():
-            raise InputError("no such folder", where=images, expected="the images of the left colour camera")
+            raise InputError("no such folder", where=images, expected="training/image_2 in data.root")
         unread: list[Path] = []
         lists = Lists(images, self.root / "ImageSets", splits, unread)
         self.pass_over(unread)
