@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deeprob.sim.export.files import View, edges, put, put_jpeg, put_json, put_png
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 
 
 def begin_darknet(out: Path, objects: tuple[ObjectModel, ...]) -> None:

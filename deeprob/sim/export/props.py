@@ -17,7 +17,7 @@ from deeprob.data.readers.props_pose import OBJECT_IDS
 from deeprob.geometry.mesh_files import write_obj
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim.export.files import View, depth_steps, edges, mask_picture, put, put_json, put_png
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 
 CROP = 32
 MARGIN = 1.1  # side of a crop over the longer side of the object's box
