@@ -13,7 +13,7 @@ from deeprob.errors import InputError
 from deeprob.geometry.mesh import MESH_SUFFIXES, Mesh, load_mesh
 from deeprob.geometry.transform import make_transform
 from deeprob.sim.object_files import find_objects, passed_over
-from deeprob.sim.objects import ObjectModel, Symmetries
+from deeprob.sim.object_model import ObjectModel, Symmetries
 from deeprob.sim.settings import ObjectSettings
 from deeprob.sim.urdf import load_urdf
 

@@ -17,7 +17,8 @@ from deeprob.sim.bullet import BulletRenderer
 from deeprob.sim.fixtures import find_place, fixture_mesh
 from deeprob.sim.library import Library
 from deeprob.sim.look import draw_camera, draw_look
-from deeprob.sim.objects import ObjectModel, load_objects
+from deeprob.sim.object_model import ObjectModel
+from deeprob.sim.objects import load_objects
 from deeprob.sim.physics import Scene, Simulator, scene_rng
 from deeprob.sim.render import Renderer, Rendering
 from deeprob.sim.settings import ObjectSettings, SimSettings

@@ -18,6 +18,7 @@ import numpy as np
 from rich.progress import track
 
 from deeprob.data.frame import Frame
+from deeprob.data.predictions.files import Predicted
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
 from deeprob.page import pages
@@ -95,6 +96,11 @@ class FrameTask(Task):
     @abstractmethod
     def truth_of(cls, frame: Frame) -> Any:
         """The prediction that is right about a frame."""
+
+    @classmethod
+    def answer_of(cls, predicted: Predicted) -> Answer:
+        """What a file of predictions says of each frame."""
+        return predicted.of
 
     @classmethod
     def chance(cls, unit: str, seed: int) -> Chance:

@@ -93,7 +93,7 @@ def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
     [
         ("evaluate", ["rn=x"], "no key 'rn'; did you mean run?"),
         ("card", ["experiment=quickstart", "card.data.licens=x"], "did you mean card.data.licence?"),
-        ("card", [], "required and not set: name; choose an experiment: experiment=quickstart"),
+        ("card", [], "required and not set: name; choose an experiment: experiment=coco_fcos"),
         ("sweep", ["sweep=none"], "no sweep named 'none'; expected quickstart robocup robocup_softmax$"),
         ("sweep", ["jobs=2"], "choose a sweep, .*: sweep=quickstart, sweep=robocup, sweep=robocup_softmax$"),
         ("sweep", ["sweep.trails=2"], "did you mean sweep.trials?"),

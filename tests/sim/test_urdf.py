@@ -14,7 +14,7 @@ from deeprob.sim import raster
 from deeprob.sim.bullet import projection, view_matrix
 from deeprob.sim.capture import captured, import_pybullet
 from deeprob.sim.library import Library
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.urdf import load_urdf
 
 DATA = Path(pybullet_data.getDataPath())

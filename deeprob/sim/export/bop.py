@@ -18,7 +18,7 @@ from deeprob.geometry.boxes import from_pixels, of_mask, to_coco, to_span
 from deeprob.geometry.mesh_files import write_ply
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim.export.files import View, amodal_mask, depth_steps, mask_picture, put, put_json, put_png
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.settings import SimSettings
 
 FOLDERS = {"train": "train_pbr", "val": "val", "test": "test"}

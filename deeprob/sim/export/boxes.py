@@ -18,7 +18,7 @@ from deeprob.sim.export.files import (
     targets,
     targets_without_regions,
 )
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 
 
 def begin_darknet(out: Path, objects: tuple[ObjectModel, ...]) -> None:

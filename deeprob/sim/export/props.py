@@ -28,7 +28,7 @@ from deeprob.sim.export.files import (
     targets,
     targets_without_regions,
 )
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 
 CROP = 32
 MARGIN = 1.1  # side of a crop over the longer side of the object's box
