@@ -28,6 +28,7 @@ HALL = {
     "config_errors",
     "config_files",
     "environment",
+    "overrides",
     "records",
     "schema",
 }  # open to every room but the layers

@@ -26,7 +26,7 @@ def write_part_report(run: Run, results: Mapping[str, Any]) -> Path:
     missing = sorted(NEEDED - set(results))
     if missing:
         raise InputError(
-            f"without {', '.join(missing)}", where=run.results(), fix=f"run: deeprob evaluate run={run.path}"
+            f"without {', '.join(missing)}", where=run.results(), fix=f"run: deeprob evaluate {run.argument}"
         )
     predictions = PartPredictions.load(run, results["split"])
     curves = figures.learning_curves(run.read_metrics())

@@ -74,7 +74,7 @@ class PartPredictions:
     def load(cls, run: Run, split: str) -> PartPredictions:
         """Read what `save` wrote. Raises InputError where the file is missing, broken or incomplete."""
         path = run.predictions(split)
-        fix = f"run: deeprob evaluate run={run.path} split={split}"
+        fix = f"run: deeprob evaluate {run.argument} split={split}"
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in cls.__dataclass_fields__}

@@ -78,7 +78,7 @@ class Predictions:
     def load(cls, run: Run, split: str) -> Predictions:
         """Read what `save` wrote. Raises InputError where the file is missing, broken or incomplete."""
         path = run.predictions(split)
-        fix = f"run: deeprob evaluate run={run.path} split={split}"
+        fix = f"run: deeprob evaluate {run.argument} split={split}"
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}

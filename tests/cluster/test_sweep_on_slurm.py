@@ -13,9 +13,9 @@ from deeprob.cli import main
 from deeprob.cluster.job import find_jobs
 from deeprob.cluster.queue import progress
 from deeprob.config import compose
-from deeprob.evaluation.ablation import quoted
 from deeprob.evaluation.sweep.study import folder_name
 from deeprob.evaluation.sweep.trial import plan, value_of
+from deeprob.overrides import quoted
 from deeprob.runs import Run
 
 pytestmark = pytest.mark.slurm

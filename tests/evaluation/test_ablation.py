@@ -13,7 +13,8 @@ from deeprob.cli.ablate import ablate
 from deeprob.config import compose
 from deeprob.errors import InputError
 from deeprob.evaluation import processes
-from deeprob.evaluation.ablation import compare, config_hash, plan, quoted, write
+from deeprob.evaluation.ablation import compare, config_hash, plan, write
+from deeprob.overrides import quoted
 
 VARIANTS = {"half_width": ["model.width=16"], "no_norm": ["model.norm=false"]}
 
