@@ -87,6 +87,8 @@ def show_data(cfg: DictConfig) -> int:
     bad = [line for summary in summaries.values() for line in summary.bad]
     for line in bad:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
+    for line in getattr(source, "passed_over", ()):
+        console.print(f"note  {line}", highlight=False, soft_wrap=True, markup=False)
     if sheet is not None:
         console.print(f"sheet  {sheet}", highlight=False, soft_wrap=True)
     return 1 if bad else 0
@@ -112,7 +114,9 @@ def show_clouds(source: PointsSource, sheet: Path | None = None) -> int:
     console.print(table)
     for line in source.skipped:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
-    if sheet is not None:
+    if sheet is not None and not drawn:
+        console.print("no sheet: not one cloud can be read")
+    elif sheet is not None:
         from deeprob.data.cloud_sheet import cloud_sheet
         from deeprob.data.inspect import write_sheet
 

@@ -2,8 +2,11 @@
 
     mean_ap   average precision over 101 recalls, mean over classes and IoU 0.50, 0.55 ... 0.95
     ap50, ap75                       at one IoU
-    ap_small, ap_medium, ap_large    of objects below 32^2, up to 96^2, above 96^2 pixels
-    average_recall                   mean over classes and IoUs of the recall with at most 100 boxes an image
+    ap_small, ap_medium, ap_large    of objects up to 32^2, from there to 96^2, from 96^2 pixels on
+    average_recall                   mean over classes and IoUs of the recall, at most 100 boxes of a class
+                                     in an image
+
+An object's size is its annotation's area, as COCO's is; a detection's that of its box or mask.
 
 The IoU is that of boxes, or of masks.
 
@@ -56,6 +59,7 @@ class Detection:
         self._sizes: list[dict[str, int]] = []  # of the images, where masks are compared
         self._truth: list[dict[str, Any]] = []
         self._found: list[dict[str, Any]] = []
+        self._evaluated: Any = None
 
     def update(
         self,
@@ -67,13 +71,15 @@ class Detection:
         masks: Sequence[NDArray[np.bool_]] | None = None,
         true_masks: Sequence[NDArray[np.bool_]] | None = None,
         crowd: NDArray[np.bool_] | None = None,
+        true_areas: NDArray[np.floating] | None = None,
     ) -> None:
         """Add one image.
 
         boxes (N, 4), true_boxes (M, 4): left, top, right, bottom in pixels; scores (N,); class_ids (N,) and
         (M,), 0..C - 1; masks, true_masks: bool (H, W) each, where masks are compared; crowd: bool (M,), which
-        of the true ones are regions of objects not told apart: what lies in them counts neither for nor
-        against. Raises InputError where they do not fit, or are not finite boxes and scores.
+        of the true ones are regions of objects not told apart: what of their class lies in them counts
+        neither for nor against; true_areas (M,): pixels, None takes the masks' or the boxes'. Raises
+        InputError where they do not fit, or are not finite boxes and scores.
         """
         self._check("detections", boxes, class_ids)
         self._check("labels", true_boxes, true_class_ids)
@@ -87,10 +93,12 @@ class Detection:
         shape = next((m.shape for of in (masks, true_masks) for m in of or ()), (0, 0))
         self._sizes.append({"height": shape[0], "width": shape[1]})
         self.num_images += 1
+        self._evaluated = None
         crowd = np.zeros(len(true_class_ids), bool) if crowd is None else crowd
         truth = zip(true_boxes.tolist(), true_class_ids.tolist(), outlines[0], crowd.tolist(), strict=True)
-        for box, c, outline, of_many in truth:
-            self._truth.append(self._entry(box, c, outline) | {"iscrowd": int(of_many)})
+        for i, (box, c, outline, of_many) in enumerate(truth):
+            entry = self._entry(box, c, outline) | {"iscrowd": int(of_many)}
+            self._truth.append(entry if true_areas is None else entry | {"area": float(true_areas[i])})
         found = zip(boxes.tolist(), class_ids.tolist(), outlines[1], scores.tolist(), strict=True)
         for box, c, outline, score in found:
             self._found.append(self._entry(box, c, outline) | {"score": score})
@@ -100,6 +108,7 @@ class Detection:
         for mine, theirs in ((self._truth, other._truth), (self._found, other._found)):
             mine.extend({**entry, "image_id": entry["image_id"] + self.num_images} for entry in theirs)
         self.num_images += other.num_images
+        self._evaluated = None
         self._sizes.extend(other._sizes)
 
     def compute(self) -> dict[str, float]:
@@ -161,9 +170,12 @@ class Detection:
         return entry
 
     def _evaluate(self) -> Any:
-        """Run pycocotools' matching, silently; None where there are no labels."""
-        if not self._truth:
-            return None
+        """Find pycocotools' matching of what was added so far, run once and silently; None without labels."""
+        if self._evaluated is None and self._truth:
+            self._evaluated = self._matched()
+        return self._evaluated
+
+    def _matched(self) -> Any:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
 

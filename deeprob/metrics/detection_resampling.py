@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 from deeprob.metrics.detection import Ranked
@@ -36,30 +37,53 @@ def metrics(parts: Sequence[tuple[list[list[Ranked]], Floats]], truth: Floats) -
 
 def curves(parts: Sequence[tuple[Ranked, Floats]], truth: Floats) -> tuple[Floats, Floats]:
     """Average precision and largest recall of one class, (B, T) each; NaN where no object is drawn."""
-    scores = np.concatenate([ranked.scores for ranked, _ in parts])
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-np.concatenate([ranked.scores for ranked, _ in parts]), kind="stable")
     hit, miss = (
         np.concatenate([getattr(ranked, name) for ranked, _ in parts], axis=1)[:, order]
         for name in ("hit", "miss")
     )
+    starts = np.cumsum([0, *(weight.shape[1] for _, weight in parts)])
+    images = np.concatenate([ranked.images + at for (ranked, _), at in zip(parts, starts, strict=False)])
+    weights = np.ascontiguousarray(np.concatenate([weight for _, weight in parts], axis=1).T)
     positives = truth @ parts[0][0].positives
-    samples, num_ious = len(truth), len(hit)
-    ap, recall = np.zeros((samples, num_ious)), np.zeros((samples, num_ious))
-    rows = max(1, CHUNK // max(hit.size, 1))
-    for start in range(0, samples, rows):
-        stop = min(start + rows, samples)
-        weight = np.concatenate([w[start:stop, ranked.images] for ranked, w in parts], axis=1)[:, order]
-        hits, misses = (np.cumsum(weight[:, None] * which, axis=-1) for which in (hit, miss))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            reached = hits / positives[start:stop, None, None]
-            precision = hits / (hits + misses)
-        precision = np.nan_to_num(precision)
-        best_from_here = np.flip(np.maximum.accumulate(np.flip(precision, -1), axis=-1), -1)
-        ap[start:stop] = interpolated(reached, best_from_here)
-        if len(order):
-            recall[start:stop] = reached[..., -1]
+    ap, recall = np.zeros((len(truth), len(hit))), np.zeros((len(truth), len(hit)))
+    for t in range(len(hit)):
+        ap[:, t], recall[:, t] = _curve(hit[t], miss[t], images[order], weights, positives)
     none = positives == 0
     ap[none] = recall[none] = np.nan
+    return ap, recall
+
+
+def _curve(
+    hit: NDArray[np.bool_],
+    miss: NDArray[np.bool_],
+    images: NDArray[np.int64],
+    weights: Floats,
+    positives: Floats,
+) -> tuple[Floats, Floats]:
+    """Average precision and recall (B,) at one IoU of detections (D,), the surest first; weights (I, B).
+
+    Between two hits precision only falls, so that it is needed at the hits alone.
+    """
+    at = np.flatnonzero(hit)
+    if len(at) == 0:
+        return np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+    counted = np.flatnonzero((hit | miss)[: at[-1] + 1])
+    until = np.searchsorted(at, counted)  # the hit that each of them is counted at first
+    shape = len(at), len(weights)
+    member = scipy.sparse.csr_array((np.ones(len(counted)), (until, images[counted])), shape=shape)
+    ap, recall = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+    rows = max(1, CHUNK // len(at))
+    for start in range(0, weights.shape[1], rows):
+        part = slice(start, start + rows)
+        hits = np.cumsum(weights[images[at], part], axis=0).T
+        seen = np.cumsum(member @ weights[:, part], axis=0).T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            reached = hits / positives[part, None]
+            precision = np.nan_to_num(hits / seen)
+        best_from_here = np.flip(np.maximum.accumulate(np.flip(precision, -1), axis=-1), -1)
+        ap[part] = interpolated(reached, best_from_here)
+        recall[part] = reached[:, -1]
     return ap, recall
 
 

@@ -78,10 +78,11 @@ class Block(nn.Module):
         if not is_fusible(self):
             y: Tensor = conv(self.relu(norm(z)))
             return y
-        momentum, statistics = norm.count_batch(), (norm.running_mean, norm.running_var)
-        vectors, options = (norm.weight, norm.bias), (norm.training, momentum, norm.eps)
+        running_mean, running_var, training, momentum = norm.count_batch()
+        vectors = (running_mean, running_var, norm.weight, norm.bias)
+        geometry = (conv.stride, conv.padding)
         return layers.batch_norm_relu_conv2d(
-            z, *statistics, *vectors, conv.weight, *options, conv.stride, conv.padding
+            z, *vectors, conv.weight, training, momentum, norm.eps, *geometry
         )
 
     def begin(self, x: Tensor | Open) -> tuple[Tensor, Any]:

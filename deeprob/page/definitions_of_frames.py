@@ -18,7 +18,10 @@ class Definition:
 _BOP = "Hodan et al., BOP challenge 2020 on 6D object localization, ECCV workshops 2020, section 2.2"
 _ADD = "Hinterstoisser et al., Model based training, detection and pose estimation, ACCV 2012"
 _COCO = "Lin et al., Microsoft COCO, ECCV 2014; computed by pycocotools"
-_SIZE = "Mean AP of objects {}, a box or mask measured in pixels."
+_SIZE = (
+    "Mean AP of objects {} pixels large: the annotation's area, or the mask's pixels where it says none, or "
+    "the box's. Detections outside of that range which find no object of it do not count."
+)
 
 POSE = {
     "bop_average_recall": Definition(
@@ -105,12 +108,13 @@ DETECTION = {
     ),
     "ap50": Definition("AP50", "Mean average precision at an IoU of 0.5.", _COCO, higher_is_better=True),
     "ap75": Definition("AP75", "Mean average precision at an IoU of 0.75.", _COCO, higher_is_better=True),
-    "ap_small": Definition("AP, small", _SIZE.format("below 32²"), _COCO, higher_is_better=True),
+    "ap_small": Definition("AP, small", _SIZE.format("up to 32²"), _COCO, higher_is_better=True),
     "ap_medium": Definition("AP, medium", _SIZE.format("from 32² to 96²"), _COCO, higher_is_better=True),
-    "ap_large": Definition("AP, large", _SIZE.format("above 96²"), _COCO, higher_is_better=True),
+    "ap_large": Definition("AP, large", _SIZE.format("from 96²"), _COCO, higher_is_better=True),
     "average_recall": Definition(
         "Average recall",
-        "Recall with at most 100 detections an image, the mean over classes and IoU thresholds.",
+        "Recall with at most 100 detections of a class in an image, the mean over classes and over IoU "
+        "thresholds.",
         _COCO,
         higher_is_better=True,
     ),

@@ -84,8 +84,7 @@ def _everyday(name: str) -> ObjectModel:
     if entry.y_up:
         mesh = mesh.transformed(make_transform([[1, 0, 0], [0, 0, -1], [0, 1, 0]]))
     if name in SIDES:
-        scale = np.asarray(SIDES[name]) / mesh.extents  # axis-aligned faces: their normals stay as they are
-        mesh.vertices[:] = mesh.vertices * scale
+        mesh = mesh.transformed(np.diag([*(np.asarray(SIDES[name]) / mesh.extents), 1.0]))
     else:
         mesh = mesh.transformed(np.diag([*(3 * [entry.size / mesh.extents.max()]), 1.0]))
     return ObjectModel(name, mesh.transformed(make_transform(t=-mesh.centre)), path, _turns(entry.turns))

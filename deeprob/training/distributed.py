@@ -152,7 +152,7 @@ def synchronise_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
     """
     from deeprob.layers.sync_batch_norm import convert
 
-    model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(convert(model))  # type: ignore[no-untyped-call]
+    model = convert(model)
     for name, module in model.named_modules():
         if getattr(module, "running_mean", None) is not None and "Sync" not in type(module).__name__:
             raise InputError(

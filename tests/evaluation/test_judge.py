@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from deeprob.cli import main
 from deeprob.cli.render import compose_settings
@@ -145,6 +147,7 @@ def test_true_boxes_and_masks_are_perfect(tmp_path, coco_set, masks):
 def test_what_lies_in_a_crowd_is_neither_right_nor_wrong(tmp_path, coco_set, masks):
     everything = detections(coco_set, masks)
     labels = json.loads((coco_set.root / "annotations" / "instances_val.json").read_text())
+    labels["annotations"] = [a for a in labels["annotations"] if not a["iscrowd"]]  # hidden ones, as rendered
     for number, annotation in enumerate(labels["annotations"], start=1):
         annotation["iscrowd"] = int(number % 3 == 0)
     (tmp_path / "labels.json").write_text(json.dumps(labels))
@@ -159,6 +162,33 @@ def test_what_lies_in_a_crowd_is_neither_right_nor_wrong(tmp_path, coco_set, mas
         assert results["metrics"]["average_recall"]["value"] == pytest.approx(1)
         assert results["metrics"]["mean_ap"]["n"] == objects
         assert "missed" not in page.read_text()
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_every_number_is_what_pycocotools_says_of_the_two_files(tmp_path, coco_set, masks):
+    """Areas as annotated, which no box or mask has."""
+    labels = json.loads((coco_set.root / "annotations" / "instances_val.json").read_text())
+    rng = np.random.default_rng(1)
+    for number, annotation in enumerate(labels["annotations"]):
+        annotation["area"] = float(rng.choice([200, 1024, 3000, 9216, 20000]))
+        annotation["iscrowd"] = int(number % 7 == 0)
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    source = CocoSource(coco_set.root, {"val": str(tmp_path / "labels.json")}, {"val": "images/val"})
+    found = detections(coco_set, masks, keep=lambda number: number % 5)
+    for entry in found:
+        entry["score"] = float(rng.random())
+        entry["bbox"] = (np.array(entry["bbox"]) + rng.integers(-3, 4, 4).clip(-2)).clip(0).tolist()
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps(found))
+    results, _ = judge(path, source, "val", samples=50, progress=False, against=None)
+    truth = COCO(str(tmp_path / "labels.json"))
+    alone = COCOeval(truth, truth.loadRes(str(path)), "segm" if masks else "bbox")
+    alone.evaluate()
+    alone.accumulate()
+    alone.summarize()
+    expected = [None if value < 0 else value for value in alone.stats[[0, 1, 2, 3, 4, 5, 8]]]
+    assert [entry["value"] for entry in results["metrics"].values()] == expected
+    assert None not in expected
 
 
 def test_what_is_left_out_is_missing_from_the_recall(tmp_path, coco_set):
@@ -181,10 +211,27 @@ def test_boxes_of_a_bop_set_go_by_scene_and_image(tmp_path, bop):
             left, top, right, bottom = i.box_xyxy.tolist()
             found.append({"scene_id": int(item.scene.name), "image_id": item.im_id, "score": 0.5,
                           "category_id": bop.object_ids[i.class_id],
-                          "bbox": [left + 0.5, top + 0.5, right - left - 1, bottom - top - 1]})  # fmt: skip
+                          "bbox": [left + 0.5, top + 0.5, right - left, bottom - top]})  # fmt: skip
     (tmp_path / "boxes.json").write_text(json.dumps(found))
     results, _ = judge(tmp_path / "boxes.json", bop, "test", samples=50, progress=False, against=None)
     assert results["metrics"]["mean_ap"]["value"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("boxes", ["visible", "amodal"])
+def test_detections_as_bop_writes_them_are_perfect(tmp_path, rendered, boxes):
+    """scene_gt_coco.json holds what bop_toolkit makes: x, y, columns, rows of the silhouettes."""
+    source = BopSource(rendered / "bop", {"test": ["test/*"]}, boxes=boxes)
+    found = []
+    for scene in sorted((rendered / "bop" / "test").iterdir()):
+        for truth in json.loads((scene / "scene_gt_coco.json").read_text())["annotations"]:
+            runs = coco.frPyObjects(truth["segmentation"], *truth["segmentation"]["size"])
+            bbox = truth["bbox"] if boxes == "amodal" else coco.toBbox(runs).tolist()
+            found.append({"scene_id": int(scene.name), "image_id": truth["image_id"], "score": 0.5,
+                          "category_id": truth["category_id"], "bbox": bbox})  # fmt: skip
+    (tmp_path / "boxes.json").write_text(json.dumps(found))
+    results, _ = judge(tmp_path / "boxes.json", source, "test", samples=50, progress=False, against=None)
+    assert results["metrics"]["mean_ap"]["value"] == pytest.approx(1)
+    assert any(boxes in note for note in results["notes"])
 
 
 def write_labels(folder: Path, source: CocoSource, change=lambda labels: labels):

@@ -225,3 +225,55 @@ def test_a_crowd_is_scored_as_pycocotools_does_from_a_coco_file(masks, tmp_path)
     assert scores == pytest.approx({k: v if v >= 0 else np.nan for k, v in expected.items()}, nan_ok=True)
     assert scores["mean_ap"] > alone.compute()["mean_ap"]  # without the crowd they are mistakes
     assert all(r.positives.sum() == n for r, n in zip(stream.ranked()[0], (12, 6), strict=True))
+
+
+def one(box, **more):
+    """A perfect detection of one object alone."""
+    box = np.array([box], float)
+    return {
+        "boxes": box, "scores": np.ones(1), "class_ids": np.zeros(1, int), "true_boxes": box,
+        "true_class_ids": np.zeros(1, int), **more,
+    }  # fmt: skip
+
+
+def test_an_object_on_the_border_of_two_sizes_is_of_both():
+    metrics = Detection(("cup",))
+    metrics.update(**one([0, 0, 32, 32]))
+    found = metrics.compute()
+    assert (found["ap_small"], found["ap_medium"]) == (pytest.approx(1), pytest.approx(1))
+    assert np.isnan(found["ap_large"])
+
+
+def test_an_objects_size_is_its_annotations_area():
+    metrics = Detection(("cup",))
+    metrics.update(**one([0, 0, 200, 200], true_areas=np.array([100.0])))
+    found = metrics.compute()
+    assert found["ap_small"] == pytest.approx(1)
+    assert np.isnan(found["ap_large"])
+
+
+def test_a_hundred_detections_of_each_class_count_in_an_image():
+    objects = np.array([[20.0 * i, 0, 20.0 * i + 15, 15] for i in range(150)])
+    ids = np.repeat([0, 1], [120, 30])
+    metrics = Detection(("cup", "ball"))
+    metrics.update(objects, np.linspace(1, 0.5, 150), ids, objects, ids)
+    assert metrics.compute()["average_recall"] == pytest.approx((100 / 120 + 1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("class_id", "right", "wrong"),
+    [(0, 0.6, 0), (0, 0.4, 1), (1, 0.6, 1)],
+    ids=["of its class and mostly inside", "mostly outside", "of another class"],
+)
+def test_what_a_crowd_excuses(class_id, right, wrong):
+    """A detection that finds nothing, `right` of it inside the crowd, beside one object that is found."""
+    cup, crowd = [200.0, 200, 240, 240], [0.0, 0, 100, 100]
+    stray = [100 - 50 * right, 0, 150 - 50 * right, 50]
+    metrics = Detection(("cup", "ball"))
+    metrics.update(
+        np.array([cup, stray]), np.array([0.5, 0.9]), np.array([0, class_id]), np.array([cup, crowd]),
+        np.array([0, 0]), crowd=np.array([False, True]),
+    )  # fmt: skip
+    of_class = metrics.ranked()[0][class_id]
+    assert of_class.miss[0].sum() == wrong
+    assert metrics.ranked()[0][0].positives.sum() == 1

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deeprob.data.batches.samples import Ragged, Rows, Samples
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file
+from deeprob.runs import atomic_file, sweep
 
 GIB = 2**30
 
@@ -120,6 +120,7 @@ class Columns:
 
 def write_cache(folder: Path, samples: Samples) -> None:
     """Keep a split in a folder: an array file for each column, and split.json for the rest."""
+    sweep(folder)
     # The description is written last: where it stands, all the rest is whole.
     described: dict[str, Any] = {"ragged": []}
     for name, value in _values(samples).items():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,9 +61,9 @@ def find_evidence(runs_dir: Path, experiment: str, allowed: Sequence[str] = ()) 
         run=run,
         results=results,
         num_runs=len(evaluated),
-        seeds=tuple(sorted({int(found["seed"]) for _, _, found in evaluated})),
+        seeds=tuple(sorted({int(found["seed"]) for _, _, found in evaluated if "seed" in found})),
         machine=_machine(run),
-        epochs=_json(run.training).get("epochs"),
+        epochs=_known(run.read_training).get("epochs"),
         failures=_failures(run, results, allowed),
         ablations=ablations,
         sweeps=sweeps,
@@ -80,19 +79,18 @@ def _starts_from(folder: Path, experiment: str) -> bool:
 
 def _machine(run: Run) -> str:
     """The processor that a run was made on."""
-    facts = _json(run.environment)
+    facts = _known(run.read_environment)
     if not facts:
         return ""
     return ", ".join(facts.get("gpus") or []) or f"{facts.get('cpu')}, CPU threads: {facts.get('threads')}"
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """What a JSON file holds, nothing where it is missing or broken."""
+def _known(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a record of the run holds, nothing where it is broken."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return read()
+    except (OSError, InputError):
         return {}
-    return found
 
 
 def _failures(run: Run, results: Mapping[str, Any], allowed: Sequence[str]) -> list[Mapping[str, Any]]:

@@ -23,9 +23,16 @@ from deeprob.page import overlays as pictures
 
 RANKED = tuple(field.name for field in fields(Ranked))
 PER_CLASS = ("class_ap", "class_ap50")
+BOXES = {
+    "visible": "around what is visible; BOP's own 2-D detection task takes data.source.boxes=amodal",
+    "amodal": "amodal: around the whole object, also where others hide it",
+}
 MOST_CLASSES = 12  # curves in one figure
 RESAMPLES = 500  # each ranks every detection again
-CROWDS = "Crowd regions are no objects to be found; detections inside them are neither right nor wrong."
+CROWDS = (
+    "A crowd region is no object to be found. A detection of its class that finds no object is neither right "
+    "nor wrong where the share of it inside the region reaches the IoU threshold."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +118,15 @@ class RankedScores:
 
 @dataclass
 class BoxMeter:
-    """Collects the predictions for frames. masks: compare masks in place of boxes."""
+    """Collects the predictions for frames. masks: compare masks in place of boxes.
+
+    convention: whether the true boxes are around what is `visible`, or `amodal`.
+    """
 
     classes: Sequence[str]
     unit: str
     masks: bool = False
+    convention: str = "visible"
 
     def __post_init__(self) -> None:
         self._stream = Detection(self.classes, self.masks)
@@ -144,7 +155,8 @@ class BoxMeter:
         ids = np.array([box.class_id for box in found], np.int64)
         boxes = np.array([box.box_xyxy for box in found], np.float64).reshape(-1, 4)
         scores = np.array([b.score for b in found])
-        self._stream.update(boxes, scores, ids, true, true_ids, masks, true_masks, crowd)
+        areas = np.array([i.size_in_pixels for i in marked], np.float64)
+        self._stream.update(boxes, scores, ids, true, true_ids, masks, true_masks, crowd, areas)
         self._counts += np.bincount(true_ids[~crowd], minlength=len(self._counts))
         self._crowds += int(crowd.sum())
         self._units.append(frame.group if self.unit == "group" else frame.key)
@@ -186,8 +198,13 @@ class BoxMeter:
             },
             worst=self._worst(scores.ranked, frames, answer),
             most_samples=RESAMPLES,
-            notes=[CROWDS] if self._crowds else [],
+            notes=self._notes(),
         )
+
+    def _notes(self) -> list[str]:
+        """What is counted, and how."""
+        boxes = [] if self.masks else [f"Boxes are {BOXES[self.convention]}."]
+        return [*([CROWDS] if self._crowds else []), *boxes]
 
     def _per_class(self, scores: RankedScores, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:
         weights = (
