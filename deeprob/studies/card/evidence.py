@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,11 @@ class Evidence:
     sweeps: dict[str, str] = field(default_factory=dict)
 
 
-def find_evidence(runs_dir: Path, experiment: str) -> Evidence:
-    """Look through the runs folder; what is broken in it is left out, as a card must not fail over it."""
+def find_evidence(runs_dir: Path, experiment: str, allowed: Sequence[str] = ()) -> Evidence:
+    """Look through the runs folder; what is broken in it is left out, as a card must not fail over it.
+
+    allowed: further packages that the task may come from.
+    """
     evaluated = []
     for path in (runs_dir / experiment).glob("*/results.json"):
         try:
@@ -61,7 +64,7 @@ def find_evidence(runs_dir: Path, experiment: str) -> Evidence:
         seeds=tuple(sorted({int(found["seed"]) for _, _, found in evaluated if "seed" in found})),
         machine=_machine(run),
         epochs=_known(run.read_training).get("epochs"),
-        failures=_failures(run, results),
+        failures=_failures(run, results, allowed),
         ablations=ablations,
         sweeps=sweeps,
     )
@@ -90,10 +93,10 @@ def _known(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return {}
 
 
-def _failures(run: Run, results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _failures(run: Run, results: Mapping[str, Any], allowed: Sequence[str]) -> list[Mapping[str, Any]]:
     """The worst mistakes that the evaluation kept pictures of."""
     try:
-        kind = task_of_results(results)
+        kind = task_of_results(results, allowed)
         page = kind.page(results, run.path / kind.predictions_file(results["split"]), run.path)
     except InputError:
         return []
