@@ -110,9 +110,9 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "robustness": Definition(
         "Robustness",
-        "Top-1 accuracy on the same samples after corrupting their images: noise, blur, darker or brighter"
-        " light, a grey patch, JPEG compression, in five severities. The mean is over all corruptions and "
-        "severities.",
+        "The task's first metric on the same samples after corrupting their images: noise, blur, darker or "
+        "brighter light, a grey patch, JPEG compression, in five severities. The mean is over all "
+        "corruptions and severities.",
         "After Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
         higher_is_better=True,
     ),
@@ -130,8 +130,8 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "slices": Definition(
         "Error slices",
-        "Top-1 accuracy on parts of the test set. Quantities are cut into quarters of the samples; slices "
-        "of fewer than 10 samples are left out. Of so many slices the worst is partly chance.",
+        "The metric on parts of the test set. Quantities are cut into quarters of what is counted; slices "
+        "of fewer than 10 are left out. Of so many slices the worst is partly chance.",
     ),
     "other_data": Definition(
         "Other data",
@@ -204,5 +204,9 @@ SLICE_TITLES = {
     "box_pixels": "shorter side of the box, pixels",
     "distance_m": "distance, metres",
     "visible_fraction": "visible fraction",
+    "object_pixels": "size of the object, square root of its pixels",
+    "border_pixels": "distance of the box to the border, pixels",
+    "objects_in_image": "objects in the image",
+    "neighbour_iou": "largest IoU with another object",
 }
 """What a kind of slice is called on a page."""
