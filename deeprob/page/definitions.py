@@ -72,7 +72,8 @@ DEFINITIONS: dict[str, Definition] = {
         "Of a hundred test sets drawn like this one, about 95 would give an interval that holds the true "
         "value. Bias-corrected accelerated bootstrap (bias-corrected alone for what ranks all samples anew); "
         "whole independent units (frames, scenes) are drawn, because samples of one unit resemble each "
-        "other. Where every unit is right, the exact binomial bound; none for a perfect area under a curve.",
+        "other. Where every unit is right, the exact binomial bound; none for an average precision or "
+        "an area under a curve that no resample changes.",
         "Efron, Better bootstrap confidence intervals, JASA 82, 1987",
     ),
     "n": Definition("n", "Number of samples behind the number."),

@@ -14,7 +14,7 @@ from deeprob.metrics.detection_errors import KINDS
 from deeprob.metrics.detection_matches import Floats, Matches
 from deeprob.metrics.detection_operating import METRICS, Curve
 from deeprob.metrics.entries import as_entry, entry
-from deeprob.metrics.statistics import bias_corrected, bootstrap
+from deeprob.metrics.statistics import bootstrap, spread_of
 from deeprob.page import figures
 
 RECALL = 0.9
@@ -31,10 +31,7 @@ def error_kinds(
     kinds = detection_errors.kinds_of(matches)
     ones = np.ones((1, matches.num_images))
     cost = detection_errors.costs(matches, num_classes, ones)[1][0]
-    low: Floats = np.full(len(KINDS), np.nan)
-    high = low
-    if len(weights):
-        low, high = bias_corrected(cost, detection_errors.costs(matches, num_classes, weights)[1])
+    low, high = spread_of(cost, detection_errors.costs(matches, num_classes, weights)[1])
     missed = int(detection_errors.missed(matches, kinds).sum())
     unfound = int((matches.object_scores < threshold).sum())
     found = {}

@@ -18,7 +18,7 @@ from deeprob.metrics.detection import METRICS, Detection, Ranked
 from deeprob.metrics.detection_matches import Matches
 from deeprob.metrics.entries import entry
 from deeprob.metrics.scores import Evaluation, units_of
-from deeprob.metrics.statistics import Difference, Floats, Intervals, bias_corrected
+from deeprob.metrics.statistics import Difference, Floats, Intervals, bias_corrected, spread_of
 from deeprob.page import figures
 from deeprob.page import overlays as pictures
 from deeprob.tasks.detection import analysis
@@ -51,15 +51,13 @@ class RankedScores:
         return len(np.unique(self.units))
 
     def intervals(self, *, samples: int, seed: int) -> Intervals:
-        """Bias-corrected percentile intervals; NaN for fewer than two units."""
+        """Bias-corrected percentile intervals; NaN for fewer than two units, or where no resample differs."""
         if self.units.max(initial=0) < 1 or not self.ranked:
             unknown = np.full_like(self.value, np.nan)
             return Intervals(self.value, unknown, unknown)
         weights = self._drawn(samples, seed)
-        low, high = bias_corrected(
-            self.value, detection_resampling.metrics([(self.ranked, weights)], weights)
-        )
-        return Intervals(self.value, low, high)
+        drawn = detection_resampling.metrics([(self.ranked, weights)], weights)
+        return Intervals(self.value, *spread_of(self.value, drawn))
 
     def difference(self, other: RankedScores, *, samples: int, seed: int) -> Difference:
         """Subtract `other`: interval by resampling both together, p-value by exchanging them in units."""
@@ -254,7 +252,7 @@ class BoxMeter:
             of_class = scores.ranked[0][c]
             value, drawn = (detection_resampling.curves([(of_class, w)], w)[0] for w in (ones, weights))
             columns = [np.stack([ap.mean(axis=1), ap[:, 0]], axis=1) for ap in (value, drawn)]
-            low, high = bias_corrected(columns[0][0], columns[1]) if len(drawn) else (np.full(2, np.nan),) * 2
+            low, high = spread_of(columns[0][0], columns[1])
             n = int(self._counts[c])
             found[name] = {"n": n} | {
                 m: entry(columns[0][0, i], low[i], high[i], n) for i, m in enumerate(PER_CLASS)

@@ -98,6 +98,11 @@ def test_the_worst_are_found_again_where_only_some_frames_are_evaluated():
     assert [shown["key"] for shown in evaluation.worst] == ["f5"]
 
 
+def test_a_perfect_detector_has_no_interval_of_its_average_precision():
+    entry = measured(evaluated([frame(i) for i in range(6)], [[RIGHT]] * 6), samples=30, seed=0)["metrics"]
+    assert entry["mean_ap"] == {"value": pytest.approx(1), "ci95": None, "n": 6}
+
+
 def test_nothing_found_at_all_has_no_operating_point():
     evaluation = evaluated([frame(i) for i in range(4)], [[]] * 4)
     assert evaluation.more["operating_points"]["all classes"]["best_f1"] is None
