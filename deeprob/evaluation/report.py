@@ -177,7 +177,7 @@ def _robustness_drawing(robustness: Mapping[str, Any]) -> str:
     corrupted = {
         name: [entry["value"] for entry in entries] for name, entries in robustness["corruptions"].items()
     }
-    return figures.robustness_curves(robustness["clean"]["value"], corrupted)
+    return figures.robustness_curves(robustness["clean"]["value"], corrupted, title(robustness["metric"]))
 
 
 def _write_drawings(folder: Path, drawings: Mapping[str, str]) -> None:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.errors import InputError
+from deeprob.metrics.detection_matches import Matches, matches_of
 
 METRICS = ("mean_ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "average_recall")
 _STATS = (0, 1, 2, 3, 4, 5, 8)  # where pycocotools keeps them
@@ -153,6 +154,14 @@ class Detection:
             [_ranked(of_images[c, size], most, len(evaluated.params.iouThrs)) for c in range(numbers[0])]
             for size in range(numbers[1])
         ]
+
+    def matches(self) -> Matches | None:
+        """What each detection found at an IoU of 0.5; None without labels."""
+        evaluated = self._evaluate()
+        if evaluated is None:
+            return None
+        of_images = [e for e in evaluated.evalImgs if e and e["aRng"] == evaluated.params.areaRng[0]]
+        return matches_of(of_images, self._truth, self._found, self.num_images)
 
     def _entry(self, box: Sequence[float], class_id: int, outline: Any) -> dict[str, Any]:
         left, top, right, bottom = box

@@ -223,6 +223,15 @@ def bias_corrected(value: Floats, resampled: Floats) -> tuple[Floats, Floats]:
     return _bca(value, resampled, np.zeros_like(value))
 
 
+def spread_of(value: Floats, resampled: Floats) -> tuple[Floats, Floats]:
+    """Like `bias_corrected`; NaN where no resample differs, as [1, 1] would overstate what is known."""
+    if len(resampled) == 0:
+        return np.full_like(value, np.nan), np.full_like(value, np.nan)
+    low, high = bias_corrected(value, resampled)
+    known = low < high
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
 @dataclass(frozen=True)
 class Contrast:
     """A weighted sum of metrics, the mean over seeds: standard error, 95 % interval, two-sided p-value."""

@@ -72,7 +72,8 @@ DEFINITIONS: dict[str, Definition] = {
         "Of a hundred test sets drawn like this one, about 95 would give an interval that holds the true "
         "value. Bias-corrected accelerated bootstrap (bias-corrected alone for what ranks all samples anew); "
         "whole independent units (frames, scenes) are drawn, because samples of one unit resemble each "
-        "other. Where every unit is right, the exact binomial bound; none for a perfect area under a curve.",
+        "other. Where every unit is right, the exact binomial bound; none for an average precision or "
+        "an area under a curve that no resample changes.",
         "Efron, Better bootstrap confidence intervals, JASA 82, 1987",
     ),
     "n": Definition("n", "Number of samples behind the number."),
@@ -110,7 +111,7 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "robustness": Definition(
         "Robustness",
-        "The headline metric on the same samples after corrupting their images: noise, blur, darker or "
+        "The task's first metric on the same samples after corrupting their images: noise, blur, darker or "
         "brighter light, a grey patch, JPEG compression, in five severities. The mean is over all "
         "corruptions and severities.",
         "After Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",
@@ -130,8 +131,8 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "slices": Definition(
         "Error slices",
-        "The headline metric on parts of the test set. Quantities are cut into quarters of the samples; "
-        "slices of fewer than 10 samples are left out. Of so many slices the worst is partly chance.",
+        "The metric on parts of the test set. Quantities are cut into quarters of what is counted; slices "
+        "of fewer than 10 are left out. Of so many slices the worst is partly chance.",
     ),
     "other_data": Definition(
         "Other data",
@@ -204,5 +205,9 @@ SLICE_TITLES = {
     "box_pixels": "shorter side of the box, pixels",
     "distance_m": "distance, metres",
     "visible_fraction": "visible fraction",
+    "object_pixels": "size of the object, square root of its pixels",
+    "border_pixels": "distance of the box to the border, pixels",
+    "objects_in_image": "objects in the image",
+    "neighbour_iou": "largest IoU with another object",
 }
 """What a kind of slice is called on a page."""

@@ -126,6 +126,71 @@ DETECTION = {
     ),
 }
 
+_TIDE = "Bolya et al., TIDE: a general toolbox for identifying object detection errors, ECCV 2020"
+_RIGHT = "A detection is right where it finds an object of its class at an IoU of 0.5. "
+
+DETECTION_ERRORS = {
+    "ap50_cost": Definition(
+        "AP50 gained",
+        "AP50 once this kind of error alone is put right, minus AP50 as it is. A wrong class or place is "
+        "corrected, of several detections that mean one object the surest alone; a detection of any other "
+        "kind is taken away; a missed object is not asked for.",
+        _TIDE,
+    ),
+    "error_classification": Definition(
+        "Classification", "The detection has an IoU of 0.5 or more with an object of another class.", _TIDE
+    ),
+    "error_localisation": Definition(
+        "Localisation", "The detection has an IoU from 0.1 to 0.5 with an object of its class.", _TIDE
+    ),
+    "error_both": Definition(
+        "Both", "The detection has an IoU from 0.1 to 0.5 with an object of another class only.", _TIDE
+    ),
+    "error_duplicate": Definition(
+        "Duplicate", "The detection is on an object of its class that a surer one has found.", _TIDE
+    ),
+    "error_background": Definition(
+        "Background", "The detection has an IoU of at most 0.1 with any object.", _TIDE
+    ),
+    "error_missed": Definition(
+        "Missed",
+        "An object that no detection finds, and that no error of classification or localisation means. At "
+        "the best F1: every object that is not found with at least that score.",
+        _TIDE,
+    ),
+    "at_best_f1": Definition("At the best F1", "Those with at least the score of the best F1."),
+}
+
+OPERATING = {
+    "best_f1": Definition(
+        "Best F1", "The score at which F1 is largest, all classes together or the class alone."
+    ),
+    "recall_90": Definition(
+        "Recall of 0.9", "The highest score at which 90 % of the objects are found, where there is one."
+    ),
+    "recall_at_best_f1": Definition(
+        "Recall at best F1",
+        "Share of objects found at an IoU of 0.5 by detections with at least the score of the best F1 of all "
+        "classes together. The score is the same in every slice and resample.",
+        higher_is_better=True,
+    ),
+    "box_precision": Definition(
+        "Precision", _RIGHT + "Share of detections that are right.", higher_is_better=True
+    ),
+    "box_recall": Definition("Recall", "Share of objects that are found.", higher_is_better=True),
+    "box_f1": Definition("F1", "Harmonic mean of precision and recall.", higher_is_better=True),
+    "false_positives_per_image": Definition(
+        "False positives an image", "Detections that find no object, over the images.", higher_is_better=False
+    ),
+    "detection_calibration_error": Definition(
+        "Expected calibration error of detections",
+        _RIGHT + "Mean distance between score and share of right ones over 15 bins of the score, weighted by "
+        "their detections, of every detection given.",
+        "Kueppers et al., Multivariate confidence calibration for object detection, CVPR workshops 2020",
+        higher_is_better=False,
+    ),
+}
+
 SEGMENTATION = {
     "miou": Definition(
         "mIoU",
@@ -156,6 +221,8 @@ SEGMENTATION = {
 OF_FRAMES = {
     **POSE,
     **DETECTION,
+    **DETECTION_ERRORS,
+    **OPERATING,
     **SEGMENTATION,
     "random": Definition(
         "Labels of another image",

@@ -148,8 +148,8 @@ def intervals_chart(
     return to_svg(figure, name, f"{label} with 95 % intervals: {rows}.")
 
 
-def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]]) -> str:
-    """Accuracy over severity, one line a corruption: clean at 0, then each severity's value."""
+def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]], label: str) -> str:
+    """The metric called `label` over severity, one line a corruption: clean at 0, then each severity's."""
     figure, axes = new_figure(height=3.4)
     for i, (name, values) in enumerate(corrupted.items()):
         axes.plot(
@@ -163,10 +163,10 @@ def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]]) ->
         )
     axes.set_ylim(0, 1)
     axes.set_xlabel("severity")
-    axes.set_ylabel("top-1 accuracy")
+    axes.set_ylabel(label)
     add_legend(axes)
     ends = "; ".join(f"{name.replace('_', ' ')} {values[-1]:.3f}" for name, values in corrupted.items())
-    text = f"Accuracy over severity of corruption, {clean:.3f} without. At the highest severity: {ends}."
+    text = f"{label} over severity of corruption, {clean:.3f} without. At the highest severity: {ends}."
     return to_svg(figure, "robustness", text)
 
 

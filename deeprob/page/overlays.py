@@ -13,9 +13,14 @@ from deeprob.page.pictures import data_uri
 NUM_WORST = 18
 SIDE = 240  # pixels of a picture's longer side
 TRUE, ESTIMATED = (60, 220, 90), (255, 70, 50)  # green what is there, red what was said
+RIGHT = (80, 170, 255)  # blue what was said and is right
+LABELLED_SIDE = 480  # pixels of the longer side of a picture with text in it
+TEXT = 13  # pixels high
 CONTEXT = 0.35  # around what is shown, as a part of its longer side
 
 Image = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def outlines(image: Image, silhouettes: Sequence[NDArray[np.bool_]]) -> Image:
@@ -27,14 +32,57 @@ def outlines(image: Image, silhouettes: Sequence[NDArray[np.bool_]]) -> Image:
     return drawn
 
 
-def boxes(image: Image, true: NDArray[np.float64], found: NDArray[np.float64]) -> Image:
-    """Draw boxes (N, 4): left, top, right, bottom in pixels."""
-    drawn = np.ascontiguousarray(image).copy()
-    thick = max(1, round(max(image.shape[:2]) / SIDE))
-    for of, colour in ((found, ESTIMATED), (true, TRUE)):
-        for left, top, right, bottom in np.clip(np.round(of), -(2**15), 2**15).astype(int).tolist():
-            cv2.rectangle(drawn, (left, top), (right, bottom), colour, thick)
-    return drawn
+def labelled_boxes(image: Image, drawn: Sequence[tuple[NDArray[np.float64], Colour, str]]) -> Image:
+    """Draw boxes (4,), each with its colour and what is written on it, on the image made LABELLED_SIDE large.
+
+    Boxes are scaled with the image and text is not, so that it can be read whatever the image's size. What is
+    written stands above or below its box, as near as other text leaves room; the last box lies on top.
+    """
+    scale = LABELLED_SIDE / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    shrunk = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    canvas = np.ascontiguousarray(cv2.resize(image, size, interpolation=shrunk), np.uint8)
+    for box, colour, _ in drawn:
+        left, top, right, bottom = _on_canvas(box, scale)
+        cv2.rectangle(canvas, (left, top), (right, bottom), colour, 2)
+    written: list[tuple[Rectangle, Colour, str]] = []
+    for box, colour, text in reversed(drawn):  # the last one's text nearest to its box
+        if text:
+            text = "".join(c if c.isprintable() else "?" for c in text)
+            corners = _on_canvas(box, scale)
+            place = _place(canvas.shape, text, corners, [of for of, _, _ in written])
+            written.append((place, colour, text))
+            if place[3] < corners[1] or place[1] > corners[3]:  # away from its box: a line leads there
+                ends = (place[3], corners[1]) if place[3] < corners[1] else (corners[3], place[1])
+                cv2.line(canvas, (place[0] + 1, ends[0]), (place[0] + 1, ends[1]), colour, 1)
+    for (left, top, right, bottom), colour, text in written:
+        ink = (0, 0, 0) if sum(colour) > 380 else (255, 255, 255)
+        cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, -1)
+        cv2.putText(canvas, text, (left + 2, bottom - 4), ink, cv2.FontFace("sans"), TEXT)
+    return canvas
+
+
+def _on_canvas(box: NDArray[np.float64], scale: float) -> list[int]:
+    """Corners in whole pixels of an image that was made `scale` times as large; pixel i is centred on i."""
+    scaled: list[int] = np.clip(np.round((box + 0.5) * scale - 0.5), -(2**15), 2**15).astype(int).tolist()
+    return scaled
+
+
+def _place(shape: tuple[int, ...], text: str, box: Sequence[int], taken: Sequence[Rectangle]) -> Rectangle:
+    """Where a text goes: above or below its box, in the nearest row of the image that is not `taken`."""
+    _, _, width, _ = cv2.getTextSize((1, 1), text, (0, 0), cv2.FontFace("sans"), TEXT)
+    wide, high = width + 4, TEXT + 4
+    left = max(0, min(box[0], shape[1] - wide))
+    rows = range(shape[0] // high)
+    tops = [top for row in rows for top in (box[1] - high * (row + 1), box[3] + high * row)]
+    inside = [(left, top, left + wide, top + high) for top in tops if 0 <= top <= shape[0] - high]
+    free = [place for place in inside if not any(_overlap(place, other) for other in taken)]
+    top = max(0, min(box[1], shape[0] - high))
+    return (free or inside or [(left, top, left + wide, top + high)])[0]
+
+
+def _overlap(a: Rectangle, b: Rectangle) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def mistakes(image: Image, wrong: NDArray[np.bool_]) -> Image:

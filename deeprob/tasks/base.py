@@ -63,12 +63,16 @@ class EvaluationOptions(Protocol):
 
 @dataclass(frozen=True)
 class Block:
-    """A part of a report that one task has: templates/blocks/<template>.html.j2, filled from `context`."""
+    """A part of a report that one task has: templates/blocks/<template>.html.j2, filled from `context`.
+
+    terms: names in it to define at the end of the page.
+    """
 
     id: str
     title: str
     template: str
     context: Mapping[str, Any] = field(default_factory=dict)
+    terms: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

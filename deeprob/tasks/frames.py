@@ -29,6 +29,9 @@ from deeprob.tasks.base import Block, EvaluationOptions, Page, Predict, Task
 
 RANDOM = "random"  # the baseline: the labels of another image
 
+Drawing = tuple[str, str]
+"""An SVG and its caption."""
+
 Answer = Callable[[int, Frame], Any]
 """What is predicted for frame number i of a split."""
 
@@ -78,7 +81,8 @@ class FrameTask(Task):
     """A task whose predictions are of frames.
 
     counted: what the numbers count. headlines: the metrics to show first. per_class: the columns of the table
-    by class. legend: of the pictures of the worst; whole: whether those show whole frames.
+    by class. legend: of the pictures of the worst; whole: whether those show whole frames. own_drawings: what
+    `own_blocks` show; the rest stand beside the table by class.
     """
 
     counted: ClassVar[str] = "objects"
@@ -86,6 +90,7 @@ class FrameTask(Task):
     per_class: ClassVar[tuple[str, ...]]
     legend: ClassVar[str]
     whole: ClassVar[bool] = True
+    own_drawings: ClassVar[Sequence[str]] = ()
 
     @classmethod
     @abstractmethod
@@ -163,13 +168,23 @@ class FrameTask(Task):
         return cls.frame_page(results, read_shown(path_of(Run(folder), results["split"])))
 
     @classmethod
+    def own_blocks(cls, results: Mapping[str, Any], drawings: Mapping[str, Drawing]) -> Sequence[Block]:
+        """What only this task has to show, between its slices and its worst. drawings: of `own_drawings`."""
+        return ()
+
+    @classmethod
     def frame_page(cls, results: Mapping[str, Any], shown: Mapping[str, Any]) -> Page:
         """What a report shows. shown: drawings, and pictures of the worst."""
-        classes = {"drawings": list(shown["drawings"].values()), "per_class": cls.per_class}
+        drawings = shown["drawings"]
+        beside = [drawing for name, drawing in drawings.items() if name not in cls.own_drawings]
+        classes = {"drawings": beside, "per_class": cls.per_class}
         worst = {"worst": shown["worst"], "legend": cls.legend, "frames": cls.whole}
         blocks = [Block("classes", "By class", "classes", classes)]
         if results.get("slices"):
-            blocks.append(Block("slices", "Error slices", "slices"))
+            blocks.append(Block("slices", "Error slices", "slices", terms=(results["sliced"], "slices")))
+        blocks += cls.own_blocks(
+            results, {name: drawings[name] for name in cls.own_drawings if name in drawings}
+        )
         if shown["worst"]:
             blocks.append(Block("worst", "Worst first", "worst", worst))
         return Page(
@@ -177,9 +192,9 @@ class FrameTask(Task):
             headline=cls.headlines,
             counted=cls.counted,
             blocks=blocks,
-            drawings={name: drawing for name, (drawing, _) in shown["drawings"].items()},
+            drawings={name: drawing for name, (drawing, _) in drawings.items()},
             failures=shown["worst"],
-            terms=[*cls.per_class, *((results["sliced"], "slices") if results.get("slices") else ())],
+            terms=[*cls.per_class, *(term for block in blocks for term in block.terms)],
         )
 
     @classmethod

@@ -11,6 +11,7 @@ from deeprob.metrics.statistics import (
     contrast_over_seeds,
     holm,
     paired_difference,
+    spread_of,
     sums_by_unit,
 )
 
@@ -216,3 +217,10 @@ def test_a_contrast_of_four_runs_is_the_difference_of_differences():
     assert found.value == pytest.approx((a - b) - (c - d))
     spread = (values[0] - values[1] - values[2] + values[3]).std() / np.sqrt(30)
     assert found.standard_error == pytest.approx(spread, rel=0.1)
+
+
+def test_what_no_resample_changes_has_no_interval():
+    drawn = np.stack([np.ones(200), np.linspace(0, 1, 200)], axis=1)
+    low, high = spread_of(np.array([1.0, 0.5]), drawn)
+    assert np.isnan([low[0], high[0]]).all()
+    np.testing.assert_allclose([low[1], high[1]], [0.025, 0.975], atol=0.01)

@@ -13,13 +13,17 @@ from deeprob.data.frame import Frame
 from deeprob.data.predictions.files import Box
 from deeprob.data.readers.coco import decode_mask
 from deeprob.errors import InputError
-from deeprob.metrics import detection_resampling
+from deeprob.metrics import detection_operating, detection_resampling
 from deeprob.metrics.detection import METRICS, Detection, Ranked
+from deeprob.metrics.detection_matches import Matches
 from deeprob.metrics.entries import entry
 from deeprob.metrics.scores import Evaluation, units_of
-from deeprob.metrics.statistics import Difference, Floats, Intervals, bias_corrected
+from deeprob.metrics.statistics import Difference, Floats, Intervals, bias_corrected, spread_of
 from deeprob.page import figures
 from deeprob.page import overlays as pictures
+from deeprob.tasks.detection import analysis
+from deeprob.tasks.detection.pictures import worst_frames
+from deeprob.tasks.detection.slices import SLICED, recall_slices
 
 RANKED = tuple(field.name for field in fields(Ranked))
 PER_CLASS = ("class_ap", "class_ap50")
@@ -51,15 +55,13 @@ class RankedScores:
         return len(np.unique(self.units))
 
     def intervals(self, *, samples: int, seed: int) -> Intervals:
-        """Bias-corrected percentile intervals; NaN for fewer than two units."""
+        """Bias-corrected percentile intervals; NaN for fewer than two units, or where no resample differs."""
         if self.units.max(initial=0) < 1 or not self.ranked:
             unknown = np.full_like(self.value, np.nan)
             return Intervals(self.value, unknown, unknown)
         weights = self._drawn(samples, seed)
-        low, high = bias_corrected(
-            self.value, detection_resampling.metrics([(self.ranked, weights)], weights)
-        )
-        return Intervals(self.value, low, high)
+        drawn = detection_resampling.metrics([(self.ranked, weights)], weights)
+        return Intervals(self.value, *spread_of(self.value, drawn))
 
     def difference(self, other: RankedScores, *, samples: int, seed: int) -> Difference:
         """Subtract `other`: interval by resampling both together, p-value by exchanging them in units."""
@@ -132,6 +134,9 @@ class BoxMeter:
         self._stream = Detection(self.classes, self.masks)
         self._units: list[str] = []
         self._keys: list[str] = []
+        self._indices: list[int] = []  # of the frames in their split
+        self._groups: list[str] = []
+        self._sizes: list[tuple[int, ...]] = []
         self._crowds = 0
         self._counts = np.zeros(len(self.classes), np.int64)
 
@@ -161,6 +166,9 @@ class BoxMeter:
         self._crowds += int(crowd.sum())
         self._units.append(frame.group if self.unit == "group" else frame.key)
         self._keys.append(frame.key)
+        self._indices.append(index)
+        self._groups.append(frame.group)
+        self._sizes.append(frame.image.shape[:2])
 
     def update(self, predictions: Sequence[Sequence[Box]], truths: Sequence[Frame]) -> None:
         """Add some frames."""
@@ -172,7 +180,11 @@ class BoxMeter:
         self._stream.merge(other._stream)
         self._counts += other._counts
         self._units += other._units
+        self._crowds += other._crowds
         self._keys += other._keys
+        self._indices += other._indices
+        self._groups += other._groups
+        self._sizes += other._sizes
 
     def scores(self) -> RankedScores:
         """COCO's metrics over independent units."""
@@ -182,29 +194,62 @@ class BoxMeter:
 
     def evaluation(self, *, samples: int, seed: int, frames: Any, answer: Any) -> Evaluation:
         """All numbers. frames: of the split; answer: what was predicted for each, to draw the worst."""
-        classes = self.classes
-        if not self._counts.any():
+        matches = self._stream.matches()
+        if not self._counts.any() or matches is None:
             raise InputError("no object in any image", expected="a split with labels")
-        scores = self.scores()
-        samples = min(samples, RESAMPLES)
+        scores, chosen = self.scores(), {"samples": min(samples, RESAMPLES), "seed": seed}
+        best = detection_operating.curve_of(matches).best_f1_score()
+        more, drawings = self._more(matches, scores, best, **chosen)
+        sizes = np.array(self._sizes, np.int64)
+        sliced = recall_slices(matches, best, sizes, self._groups, scores.units, **chosen)
+
+        def frame_of(image: int) -> Frame:
+            frame: Frame = frames[self._indices[image]]
+            return frame
+
+        def outlined(image: int, frame: Frame) -> NDArray[np.uint8]:
+            said = [box for box in answer(self._indices[image], frame) if box.score >= best]
+            return self._outlined(image, frame, said)
+
         return Evaluation(
             scores,
-            self._per_class(scores, samples=samples, seed=seed),
-            drawings={
+            self._per_class(scores, **chosen),
+            sliced,
+            SLICED,
+            {
                 "precision_recall": (
-                    self._curves(classes),
+                    self._curves(self.classes),
                     "Precision over recall at an IoU of 0.5, with the average precision of each class.",
-                )
+                ),
+                **drawings,
             },
-            worst=self._worst(scores.ranked, frames, answer),
+            worst_frames(matches, best, self.classes, frame_of, outlined if self.masks else None),
+            self._notes(),
+            more,
             most_samples=RESAMPLES,
-            notes=self._notes(),
         )
 
     def _notes(self) -> list[str]:
         """What is counted, and how."""
         boxes = [] if self.masks else [f"Boxes are {BOXES[self.convention]}."]
         return [*([CROWDS] if self._crowds else []), *boxes]
+
+    def _more(
+        self, matches: Matches, scores: RankedScores, best: float, *, samples: int, seed: int
+    ) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
+        """What results.json holds beside the metrics, and its drawings."""
+        chosen = {"samples": samples, "seed": seed}
+        several = scores.num_units > 1
+        weights = scores._drawn(samples, seed) if several else np.zeros((0, len(scores.units)))
+        more: dict[str, Any] = {
+            "error_kinds": analysis.error_kinds(matches, len(self.classes), weights, best),
+            "operating_points": analysis.operating_points(matches, self.classes, scores.units, **chosen),
+        }
+        drawings = analysis.operating_curves(matches, self.classes, best) if matches.hit.any() else {}
+        calibrated = analysis.calibration(matches, scores.units, **chosen)
+        if calibrated is not None:
+            more["calibration"], drawings["reliability"] = calibrated
+        return more, drawings
 
     def _per_class(self, scores: RankedScores, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:
         weights = (
@@ -220,7 +265,7 @@ class BoxMeter:
             of_class = scores.ranked[0][c]
             value, drawn = (detection_resampling.curves([(of_class, w)], w)[0] for w in (ones, weights))
             columns = [np.stack([ap.mean(axis=1), ap[:, 0]], axis=1) for ap in (value, drawn)]
-            low, high = bias_corrected(columns[0][0], columns[1]) if len(drawn) else (np.full(2, np.nan),) * 2
+            low, high = spread_of(columns[0][0], columns[1])
             n = int(self._counts[c])
             found[name] = {"n": n} | {
                 m: entry(columns[0][0, i], low[i], high[i], n) for i, m in enumerate(PER_CLASS)
@@ -249,42 +294,14 @@ class BoxMeter:
             figure, "precision-recall", f"Precision over recall at IoU 0.5; average precision: {told}."
         )
 
-    def _worst(self, ranked: list[list[Any]], frames: Any, answer: Any) -> list[dict[str, Any]]:
-        """The images with the most objects missed at an IoU of 0.5."""
-        missed = np.zeros(len(self._keys))
-        for of_class in ranked[0]:
-            hits = np.bincount(of_class.images, weights=of_class.hit[0], minlength=len(missed))
-            missed += of_class.positives - hits
-        shown = []
-        for index in np.argsort(-missed, kind="stable")[: pictures.NUM_WORST]:
-            if missed[index] == 0:
-                break
-            frame = frames[int(index)]
-            true = np.array([i.box_xyxy for i in frame.instances], np.float64).reshape(-1, 4)
-            surest = answer(int(index), frame)[: len(true)]
-            if self.masks:
-                drawn = pictures.outlines(
-                    frame.image, [np.logical_or.reduce([i.mask for i in frame.instances])]
-                )
-                for box in surest:
-                    drawn = pictures.outlines(
-                        drawn, [np.zeros(drawn.shape[:2], bool), _mask(box, drawn.shape[:2])]
-                    )
-            else:
-                drawn = pictures.boxes(
-                    frame.image, true, np.array([b.box_xyxy for b in surest]).reshape(-1, 4)
-                )
-            said = f"{missed[index]:.0f} of {len(true)} missed"
-            shown.append(
-                {
-                    "image": pictures.picture(drawn),
-                    "said": said,
-                    "of": frame.key,
-                    "key": frame.key,
-                    "alt": f"{frame.key}, {said}",
-                }
-            )
-        return shown
+    def _outlined(self, index: int, frame: Frame, found: Sequence[Box]) -> NDArray[np.uint8]:
+        """The frame's image with the true masks and those found."""
+        true = [i.mask for i in frame.instances if i.mask is not None]
+        none = np.zeros(frame.image.shape[:2], bool)
+        drawn = pictures.outlines(frame.image, [np.logical_or.reduce(true)] if true else [])
+        for box in found:
+            drawn = pictures.outlines(drawn, [none, _mask(box, drawn.shape[:2])])
+        return drawn
 
 
 def truths_of(frame: Frame, masks: bool) -> Iterable[Box]:

@@ -18,9 +18,11 @@ from deeprob.errors import InputError
 from deeprob.geometry.boxes import to_coco
 from deeprob.metrics.scores import Scores
 from deeprob.runs import write_text
-from deeprob.tasks.base import Loss
+from deeprob.tasks.base import Block, Loss
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
-from deeprob.tasks.frames import Answer, FrameTask
+from deeprob.tasks.frames import Answer, Drawing, FrameTask
+
+OPERATING_TERMS = ("box_precision", "box_recall", "box_f1", "false_positives_per_image")
 
 
 class Detection(FrameTask):
@@ -35,7 +37,11 @@ class Detection(FrameTask):
     headline = "mean_ap"
     headlines = ("mean_ap", "ap50", "average_recall")
     per_class = ("class_ap", "class_ap50")
-    legend = "Green: ground truth. Red: the highest-scoring detections, as many as there are objects."
+    legend = (
+        "At the score of the best F1. Green: ground truth, named where it is missed. Blue: right "
+        "detections, red: wrong ones, with class and score."
+    )
+    own_drawings = ("operating", "recall_over_false", "reliability")
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """The sum of the detector's named terms."""
@@ -84,6 +90,19 @@ class Detection(FrameTask):
         return f"predictions_{split}.json"
 
     @classmethod
+    def own_blocks(cls, results: Mapping[str, Any], drawings: Mapping[str, Drawing]) -> list[Block]:
+        """Kinds of errors, and operating points with the calibration of scores; results of old lack both."""
+        blocks = []
+        if "error_kinds" in results:
+            terms = ("ap50_cost", "at_best_f1", *(f"error_{kind}" for kind in results["error_kinds"]))
+            blocks.append(Block("error-kinds", "Kinds of errors", "errors_of_boxes", terms=terms))
+        if "operating_points" in results:
+            terms = ("best_f1", "recall_90", *OPERATING_TERMS, "detection_calibration_error")
+            shown = {"drawings": list(drawings.values())}
+            blocks.append(Block("operating", "Operating points", "operating_points", shown, terms))
+        return blocks
+
+    @classmethod
     def scores_from(cls, arrays: Mapping[str, Any]) -> Scores:
         return RankedScores.of_arrays(arrays)
 
@@ -93,7 +112,6 @@ class InstanceSegmentation(Detection):
 
     name = "instance_segmentation"
     title = "Instance segmentation"
-    legend = "Green: ground truth. Red: the highest-scoring masks, as many as there are objects."
 
     @classmethod
     def frame_meter(cls, source: Any, unit: str) -> BoxMeter:

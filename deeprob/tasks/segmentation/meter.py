@@ -33,6 +33,7 @@ class LabelMapMeter:
     def __post_init__(self) -> None:
         self._units: list[str] = []
         self._keys: list[str] = []
+        self._indices: list[int] = []  # of the frames in their split
         self._sums: list[NDArray[np.float64]] = []
 
     def add(self, index: int, frame: Frame, predicted: NDArray[np.int64]) -> None:
@@ -44,6 +45,7 @@ class LabelMapMeter:
         self._sums.append(sums)
         self._units.append(frame.group if self.unit == "group" else frame.key)
         self._keys.append(frame.key)
+        self._indices.append(index)
 
     def update(self, predictions: Sequence[NDArray[np.int64]], truths: Sequence[Frame]) -> None:
         """Add some frames."""
@@ -55,6 +57,7 @@ class LabelMapMeter:
         self._sums += other._sums
         self._units += other._units
         self._keys += other._keys
+        self._indices += other._indices
 
     def scores(self) -> SummedScores:
         """Every metric of deeprob.metrics.segmentation."""
@@ -86,9 +89,9 @@ class LabelMapMeter:
         for i in np.argsort(right, kind="stable")[: pictures.NUM_WORST]:
             if right[i] == 1:
                 break
-            frame = frames[int(i)]
+            frame = frames[self._indices[i]]
             image = pictures.picture(
-                pictures.mistakes(frame.image, label_map_of(frame) != answer(int(i), frame))
+                pictures.mistakes(frame.image, label_map_of(frame) != answer(self._indices[i], frame))
             )
             said = f"{100 * (1 - right[i]):.1f} % wrong"
             worst.append(
