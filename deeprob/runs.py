@@ -50,7 +50,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         # Names of files and classes may hold what UTF-8 has no place for: a stray byte, half of a pair.
-        text = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
+        text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
         with naming(path), os.fdopen(descriptor, mode, **text) as file:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

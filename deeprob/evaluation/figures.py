@@ -243,8 +243,8 @@ def _take_names_as_they_are(figure: Figure) -> None:
             if isinstance(ticks, FuncFormatter):  # also of given names, which are written anew when drawn
                 axis.set_major_formatter(FuncFormatter(_encodable_by(ticks.func)))
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # type: ignore[attr-defined]
-        text.set_text(_encodable(text.get_text()))  # type: ignore[attr-defined]
+        text.set_parse_math(False)
+        text.set_text(_encodable(text.get_text()))
 
 
 def _encodable_by(function: Callable[..., str]) -> Callable[..., str]:

@@ -28,12 +28,12 @@ def typed(cfg: DictConfig) -> DictConfig:
     for name, part in inner.items():
         key = f"data.{name}"
         whole.data[name] = _augmentation(key, part) if name == "augmentation" else _leaf(key, part)
-    for name, part in parts.items():
-        whole[name] = _leaf(name, part)
-    inner = {name: optim.pop(name) for name in ("optimizer", "schedule") if name in optim}
+    for group, part in parts.items():
+        whole[group] = _leaf(group, part)
+    chosen = {name: optim.pop(name) for name in ("optimizer", "schedule") if name in optim}
     OmegaConf.update(whole, "optim", optim, merge=True)
-    for name, part in inner.items():
-        whole.optim[name] = _leaf(f"optim.{name}", part)
+    for key, part in chosen.items():
+        whole.optim[key] = _leaf(f"optim.{key}", part)
     whole.callbacks = {name: _leaf(f"callbacks.{name}", part) for name, part in callbacks.items()}
     OmegaConf.set_struct(whole, True)
     _link(whole, whole)
