@@ -47,8 +47,8 @@ class one_line_errors:  # noqa: N801  a context manager reads as a verb
         text = str(error)
         twice = re.search(r"Could not append to config\. An item is already at '([^']+)'", text)
         if twice:
-            fix = f"leave out the +: {twice[1]}=..."
-            return InputError(f"{twice[1]} is there already", where=self.where, fix=fix)
+            there, hint = f"{twice[1]} is there already", f"leave out the +: {twice[1]}=..."
+            return InputError(there, where=self.where, fix=hint)
         several = re.search(r"Ambiguous value for argument '([^'=]+)=(.*?)'\n", text)
         if several:
             return InputError(

@@ -106,11 +106,11 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
         kept = _keep(run, traceback.format_exc())
         if isinstance(error, InputError):
             raise
-        line = " ".join(str(error).split())
+        line = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, OSError) and error.errno in DISK and error.filename:
             line = f"{error.filename}: {error.strerror}"
         told = f" (traceback: {run.error})" if kept else ""
-        print(f"deeprob train: failed: {line or type(error).__name__}{told}", file=sys.stderr)
+        print(f"deeprob train: failed: {line}{told}", file=sys.stderr)
         return 1
     print_results(run, console)
     console.print(f"\n{time.monotonic() - started:.0f} s in all", highlight=False)

@@ -33,8 +33,8 @@ def typed(cfg: DictConfig) -> DictConfig:
         whole[group] = _leaf(group, part)
     chosen = {name: optim.pop(name) for name in ("optimizer", "schedule") if name in optim}
     OmegaConf.update(whole, "optim", optim, merge=True)
-    for kind, part in chosen.items():
-        whole.optim[kind] = _leaf(f"optim.{kind}", part)
+    for key, part in chosen.items():
+        whole.optim[key] = _leaf(f"optim.{key}", part)
     whole.callbacks = {name: _leaf(f"callbacks.{name}", part) for name, part in callbacks.items()}
     OmegaConf.set_struct(whole, True)
     _link(whole, whole)
