@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from deeprob.errors import InputError
+from deeprob.overrides import shell
 from deeprob.records import ATTEMPTS, ENVIRONMENT, METRICS, RESULTS, TRAINING, read_record, read_rows
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no fault of the input
@@ -194,6 +195,11 @@ class Run:
         return run
 
     @property
+    def argument(self) -> str:
+        """`run=<folder>`, to paste into a shell."""
+        return shell("run", self.path)
+
+    @property
     def run_id(self) -> str:
         return self.path.name
 
@@ -292,7 +298,7 @@ class Run:
         """training.json, nothing before the training has ended. Raises InputError where the file broke."""
         if not self.training.is_file():
             return {}
-        return read_record(self.training, TRAINING, f"run: deeprob train run={self.path}")
+        return read_record(self.training, TRAINING, f"run: deeprob train {self.argument}")
 
     def read_environment(self) -> dict[str, Any]:
         """environment.json, nothing where there is none. Raises InputError where the file broke."""
@@ -300,7 +306,7 @@ class Run:
 
     def read_results(self, split: str | None = None) -> Mapping[str, Any]:
         """results.json as written. Raises InputError where the run was not evaluated or the file broke."""
-        path, fix = self.results(split), f"run: deeprob evaluate run={self.path}"
+        path, fix = self.results(split), f"run: deeprob evaluate {self.argument}"
         try:
             return read_record(path, RESULTS, fix)
         except FileNotFoundError:

@@ -35,6 +35,7 @@ HALL = {
     "config_errors",
     "config_files",
     "environment",
+    "overrides",
     "records",
     "schema",
 }  # open to every room but the layers

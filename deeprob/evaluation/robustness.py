@@ -98,7 +98,7 @@ def read_robustness(run: Run, split: str) -> dict[str, Any] | None:
     path = path_of(run, split)
     if not path.is_file():
         return None
-    fix = f"run: deeprob evaluate run={run.path} split={split} robustness=true"
+    fix = f"run: deeprob evaluate {run.argument} split={split} robustness=true"
     return read_record(path, ROBUSTNESS, fix)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from deeprob import layers
 from deeprob.errors import InputError
-from deeprob.models.backend import input_norm_of, layers_of, operations_of
+from deeprob.models.backend import check_positive, input_norm_of, layers_of, operations_of
 
 
 class Open(NamedTuple):
@@ -202,6 +202,7 @@ class ResNet(nn.Module):
             raise ValueError(f"block: expected {' or '.join(BLOCKS)}, got {block!r}")
         if not 1 <= len(blocks) <= 4 or min(blocks) < 1:
             raise ValueError(f"blocks: expected one to four stages of at least one block, got {list(blocks)}")
+        check_positive("resnet", num_classes=num_classes, width=width, in_channels=in_channels)
         L, make = layers_of(backend), BLOCKS[block]
         self.in_channels = in_channels
         self.input_norm = input_norm_of(input_norm, in_channels, backend)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deeprob.overrides import shell
 from deeprob.runs import Run
 
 
@@ -28,8 +29,8 @@ def commands(run: Run, results: Mapping[str, Any]) -> list[str]:
     overrides = [line for line in text_of(run.overrides).splitlines() if line]
     return [
         " ".join(["deeprob train", *map(shlex.quote, overrides)]),
-        f"deeprob evaluate run={shlex.quote(str(run.path))} split={results['split']}",
-        f"deeprob report run={shlex.quote(str(run.path))}",
+        f"deeprob evaluate {run.argument} {shell('split', results['split'])}",
+        f"deeprob report {run.argument}",
     ]
 
 

@@ -147,7 +147,9 @@ class FrameTask(Task):
             scores = cls.scores_from(arrays)
         except KeyError as error:
             raise InputError(
-                f"scores without {error}", where=path, fix=f"run: deeprob evaluate run={path.parent}"
+                f"scores without {error}",
+                where=path,
+                fix=f"run: deeprob evaluate {Run(path.parent).argument}",
             ) from None
         return scores, hashlib.sha256("\0".join(keys).encode()).hexdigest()
 
@@ -258,7 +260,7 @@ def _save_scores(scores: Scores, keys: Sequence[str], path: Path) -> None:
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:
-    fix = f"run: deeprob evaluate run={path.parent}"
+    fix = f"run: deeprob evaluate {Run(path.parent).argument}"
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

@@ -32,7 +32,7 @@ def page_of(results: Mapping[str, Any], predictions: Predictions, folder: Path) 
         raise InputError(
             f"without {', '.join(missing)}",
             where=folder / "results.json",
-            fix=f"run: deeprob evaluate run={folder}",
+            fix=f"run: deeprob evaluate {Run(folder).argument}",
         )
     classes, samples = predictions.classes, samples_of(predictions)
     sums = np.asarray(sample_sums(predictions.probabilities, predictions.labels).sum(axis=0))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deeprob.errors import InputError
 from deeprob.metrics.classification import Floats, Integers, softmax
-from deeprob.runs import atomic_file
+from deeprob.runs import Run, atomic_file
 
 THUMBNAIL_PIXELS = 96  # longest side; small crops are kept as they are
 NUM_WRONG, NUM_RIGHT = 60, 24
@@ -74,7 +74,7 @@ class Predictions:
     @classmethod
     def load(cls, path: Path) -> Predictions:
         """Read what `save` wrote. Raises InputError where the file is missing, broken or incomplete."""
-        fix = f"run: deeprob evaluate run={path.parent}"
+        fix = f"run: deeprob evaluate {Run(path.parent).argument}"
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}

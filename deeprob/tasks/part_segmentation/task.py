@@ -27,6 +27,7 @@ from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.metrics.statistics import Intervals, bootstrap
 from deeprob.page.pictures import data_uri
 from deeprob.page.run_facts import split_name
+from deeprob.runs import Run
 from deeprob.tasks.base import Block, EvaluationOptions, Loss, Page, Predict, Task
 from deeprob.tasks.classification.task import with_accuracy
 from deeprob.tasks.part_segmentation.meter import PartsMeter, parts_of
@@ -134,7 +135,7 @@ class PartSegmentationTask(Task):
             raise InputError(
                 "without per_category",
                 where=folder / "results.json",
-                fix=f"run: deeprob evaluate run={folder}",
+                fix=f"run: deeprob evaluate {Run(folder).argument}",
             )
         predictions = PartPredictions.load(file)
         legend = [
