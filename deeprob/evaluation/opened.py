@@ -7,10 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from deeprob.data.batches.samples import Samples
 from deeprob.errors import InputError
@@ -104,9 +103,9 @@ def _on_other_data(
             expected=", ".join(classes),
             fix="rename or leave them out: '+data.label_map={theirs: ours, other: null}'",
         )
-    index = torch.tensor([classes.index(name) for name in there.classes])
-    if isinstance(samples.labels, Tensor) and samples.labels.dim() == 1:
-        task, samples = experiment.task, replace(samples, labels=index[samples.labels])
+    adopted = experiment.task.adopted(samples, there)
+    if adopted is not None:
+        task, samples = experiment.task, adopted
     elif tuple(there.classes) == tuple(classes):
         task = make_task(cfg, there)
     else:

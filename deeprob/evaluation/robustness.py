@@ -46,7 +46,7 @@ def evaluate_robustness(
     opened = open_run(run, split, checkpoint, allowed, progress=False)
     here, options, metric = opened.samples, opened.options, opened.task.headline
     if not hasattr(here, "images"):
-        raise InputError("corruptions are of images, and these samples are clouds of points", where=run.path)
+        raise InputError("corruptions are of images, and these samples have none", where=run.path)
     samples, seed = int(options.bootstrap_samples), int(options.seed)
 
     def cell(scores: Scores) -> dict[str, Any]:

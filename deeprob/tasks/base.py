@@ -143,6 +143,13 @@ class Task(ABC):
         """What a meter compares the predictions for a batch with: the samples that the batch is of."""
         return samples.take(batch.indices)
 
+    def adopted(self, samples: Any, there: PerceptionData) -> Any:
+        """Samples of another data set as if they were of this one, their classes counted as here.
+
+        Its classes are some of these. None where they cannot be: the classes must then be the same.
+        """
+        return None
+
     @abstractmethod
     def meter(self, samples: Samples) -> Meter:
         """An empty meter for the samples of a split."""

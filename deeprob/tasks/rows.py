@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.metrics.statistics import Floats, sums_by_unit
@@ -70,6 +71,9 @@ class RowTask(Task):
     def truths(self, samples: Any, batch: Any) -> Truth:
         chosen = samples.take(batch.indices)
         return Truth(self.ground_truth(chosen), chosen.units.cpu().numpy())
+
+    def adopted(self, samples: Any, there: PerceptionData) -> Any:
+        return samples if there.classes == self.data.classes else None
 
     def meter(self, samples: Any) -> RowMeter:
         return RowMeter(type(self))

@@ -16,7 +16,7 @@ from deeprob.errors import InputError
 from deeprob.schema import SCHEMA
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 DOCUMENTS = [*TEXTS, *sorted((ROOT / "configs").rglob("*.yaml"))]
 
 

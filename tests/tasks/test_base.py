@@ -156,6 +156,17 @@ def test_a_sweep_keeps_its_best_trial(counting, tmp_path):
     assert (planned.folder / "toy_best.yaml").is_file()
 
 
+def test_it_is_evaluated_on_another_data_set(counting_run, frames_root, tmp_path):
+    other = compose("evaluate", [f"run={counting_run.path}", "data=darknet", f"data.root={frames_root}"]).data
+    other.source.name = "elsewhere"
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(counting_run.path, copy.path)
+    found = evaluate_run(copy, "val", progress=False, allowed=ALLOWED, other=other)
+    assert found["split"] == "elsewhere-val"
+    assert found["metrics"] == counting_run.read_results()["metrics"]
+    assert found["baselines"] == counting_run.read_results()["baselines"]
+
+
 def test_robustness_takes_the_headline(counting_run):
     found = evaluate_robustness(counting_run, progress=False, allowed=ALLOWED)
     assert found["metric"] == "exact"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
 from deeprob.layers import cross_entropy
 from deeprob.metrics.classification import Floats, softmax
@@ -39,6 +41,11 @@ class Classification(Task):
     def predict(self, model: nn.Module, batch: Any) -> Floats:
         """Probabilities float64 (B, C)."""
         return softmax(model(batch[0]).float().cpu().numpy())
+
+    def adopted(self, samples: Any, there: PerceptionData) -> Any:
+        classes = list(self.data.classes)
+        index = torch.tensor([classes.index(name) for name in there.classes])
+        return replace(samples, labels=index[samples.labels])
 
     def meter(self, samples: Samples) -> ClassificationMeter:
         return ClassificationMeter(len(self.data.classes))

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.cloud_sheet import draw_clouds
 from deeprob.errors import InputError
 from deeprob.layers import cross_entropy
@@ -69,6 +70,10 @@ class PartSegmentationTask(Task):
 
     def truths(self, samples: Any, batch: Any) -> tuple[Integers, PartSamples]:
         return batch.labels.cpu().numpy(), samples.take(batch.indices)
+
+    def adopted(self, samples: Any, there: PerceptionData) -> Any:
+        same = [tuple(data.classes) + tuple(data.source.classes) for data in (self.data, there)]
+        return samples if same[0] == same[1] else None
 
     def meter(self, samples: Any) -> PartsMeter:
         categories = list(self.data.source.classes)
