@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +26,9 @@ from deeprob.config_errors import check_flags, flatten, one_line_errors
 from deeprob.config_files import read_yaml
 from deeprob.environment import shipped
 from deeprob.errors import InputError
+from deeprob.overrides import check_known, plain, quote, quoted
 from deeprob.schema import LEAVES, SCHEMA, arguments, schema_of
+from deeprob.schema.models import NetworkSettings
 from deeprob.schema.moved import current_target
 
 CONFIG_DIR = shipped("configs")
@@ -75,7 +78,8 @@ def _offer_experiment_files(overrides: Sequence[str]) -> None:
 
     for override in overrides:
         key, _, value = override.partition("=")
-        for path in value.split(",") if key == "experiment" else ():
+        text = plain(override)
+        for path in ([text] if text != value else text.split(",")) if key == "experiment" else ():
             if not path.endswith(".yaml"):
                 continue
             try:
@@ -106,12 +110,14 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     from hydra.core.global_hydra import GlobalHydra
 
     register()
+    check_known(overrides)
     _offer_experiment_files(overrides)
     with _explained(verb, overrides):
         overrides = quote_text(verb, overrides)
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
             cfg = hydra_compose(verb, list(overrides))
+        _complete(cfg)
         check_values(cfg, overrides)
     return cfg
 
@@ -144,6 +150,7 @@ def set_value(cfg: DictConfig, verb: str, overrides: Sequence[str], changed: str
             OmegaConf.update(cfg, key, OverridesParser.create().parse_override(changed).value(), merge=True)
         except OmegaConfBaseException as error:
             raise ConfigCompositionException(f"Error merging override {changed}") from error
+        _complete(cfg)
         check_values(cfg, [*overrides, changed])
     return True
 
@@ -157,6 +164,7 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
     import hydra
 
     register()
+    check_known(arguments)
     _offer_experiment_files(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through, and are told in one line by us
 
@@ -166,6 +174,7 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
         from hydra.core.hydra_config import HydraConfig
 
         try:
+            _complete(cfg)
             check_values(cfg, HydraConfig.get().overrides.task)
             task(cfg)
         except Exception as error:  # kept from Hydra, which would print it in its own words
@@ -194,18 +203,18 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
 
 
 def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
-    """The overrides with free text quoted: Hydra's grammar has its own meaning for ( , [ and {.
+    """The overrides for Hydra's grammar: a verb's free text in quotes, the rest as `overrides.quote` says.
 
-    What is quoted already, and any other key, stay as they are.
+    What is quoted already stays as it is.
     """
-    quoted = []
+    texts = _FREE_TEXT.get(verb, re.compile("(?!)"))
+    taken = []
     for override in overrides:
         key, equals, value = override.partition("=")
-        free = verb in _FREE_TEXT and _FREE_TEXT[verb].fullmatch(key)
-        if equals and free and value[:1] not in ("'", '"'):
-            override = f"{key}='" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-        quoted.append(override)
-    return quoted
+        if equals and texts.fullmatch(key) and value[:1] not in ("'", '"'):
+            override = f"{key}={quoted(value)}"
+        taken.append(override)
+    return quote(taken)
 
 
 def build(leaf: Mapping[str, Any] | DictConfig, allowed: Sequence[str] = (), **arguments: Any) -> Any:
@@ -307,6 +316,23 @@ def admitted(cfg: DictConfig) -> list[str]:
 
 def _inside(target: str, packages: Sequence[str]) -> bool:
     return any(target == package or target.startswith(f"{package}.") for package in packages)
+
+
+def _complete(cfg: DictConfig) -> None:
+    """Expand ~ in paths, and give a network without a schema what every network has."""
+    for key, value in (cfg.get("paths") or {}).items():
+        if (
+            isinstance(value, str)
+            and value.startswith("~")
+            and not cfg.paths._get_node(key)._is_interpolation()
+        ):
+            cfg.paths[key] = os.path.expanduser(value)
+    model = cfg.get("model")
+    if isinstance(model, DictConfig) and "optim" in cfg and "_target_" in model:
+        defaults = asdict(NetworkSettings())
+        if not defaults.keys() <= model.keys():
+            OmegaConf.set_struct(model, False)
+            cfg.model = OmegaConf.merge(defaults, model)
 
 
 def check_values(cfg: DictConfig, overrides: Sequence[str]) -> None:

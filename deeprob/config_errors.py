@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from deeprob.errors import InputError
+from deeprob.overrides import shell
 
 _NOISE = ("object_type", "reference_type", "full_key", "See https", "Use -h", "usage:")
 
@@ -44,6 +45,18 @@ class one_line_errors:  # noqa: N801  a context manager reads as a verb
 
     def _explain(self, error: BaseException) -> InputError:
         text = str(error)
+        twice = re.search(r"Could not append to config\. An item is already at '([^']+)'", text)
+        if twice:
+            fix = f"leave out the +: {twice[1]}=..."
+            return InputError(f"{twice[1]} is there already", where=self.where, fix=fix)
+        several = re.search(r"Ambiguous value for argument '([^'=]+)=(.*?)'\n", text)
+        if several:
+            return InputError(
+                f"{several[1]}={several[2]} stands for several runs",
+                where=self.where,
+                expected="one value, or -m in front",
+                fix="a text with commas stands in quotes: " + shell(several[1], several[2]),
+            )
         key = re.search(r"Could not (?:override|append|delete) '?([\w./@]+)'?", text)
         if key:
             return self._no_key(key[1])
@@ -52,8 +65,8 @@ class one_line_errors:  # noqa: N801  a context manager reads as a verb
             group, name = choice.groups()
             found = self.options(group)
             near = difflib.get_close_matches(name, found, n=1)
-            fix = f"did you mean {near[0]}?" if near else None
-            return InputError(f"no {group} named {name!r}", expected=" ".join(found), fix=fix)
+            offer = f"did you mean {near[0]}?" if near else None
+            return InputError(f"no {group} named {name!r}", expected=" ".join(found), fix=offer)
         unknown = re.search(r"Key '([^']+)' (?:not in|is not in struct)", text)
         if unknown:
             full = re.search(r"full_key: (\S+)", text)

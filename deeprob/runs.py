@@ -16,6 +16,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -24,16 +25,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from deeprob.errors import InputError
+from deeprob.overrides import shell
+from deeprob.records import ATTEMPTS, ENVIRONMENT, METRICS, RESULTS, TRAINING, read_record, read_rows
 
-RESULTS = (
-    "run_id",
-    "experiment",
-    "task",
-    "split",
-    "metrics",
-    "cost",
-    "data",
-)  # what every results.json holds
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no fault of the input
 LOCK_SECONDS = 180.0  # until a file server lets go of a dead node's lock
 
@@ -58,6 +52,8 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         # Names of files and classes may hold what UTF-8 has no place for: a stray byte, half of a pair.
         text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "errors": "backslashreplace"}
         with naming(path), os.fdopen(descriptor, mode, **text) as file:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -96,6 +92,20 @@ def append_line(path: Path, line: str) -> None:
             if file.read(1) != b"\n":
                 line = "\n" + line
         file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def sweep(folder: Path) -> None:
+    """Delete what writers that were killed left in a folder; a living one holds its file locked."""
+    for path in folder.glob(".*.partial"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime < LOCK_SECONDS:
+                continue  # it may be about to be locked
+            if path.is_dir():
+                shutil.rmtree(path)
+                continue
+            with open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def make_folder(path: Path) -> None:
@@ -185,6 +195,11 @@ class Run:
         return run
 
     @property
+    def argument(self) -> str:
+        """`run=<folder>`, to paste into a shell."""
+        return shell("run", self.path)
+
+    @property
     def run_id(self) -> str:
         return self.path.name
 
@@ -272,36 +287,30 @@ class Run:
             yield
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl in order; a row cut off by a kill is left out."""
-        if not self.metrics.is_file():
-            return []
-        rows = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-        return rows
+        """The rows of metrics.jsonl in order; a row cut off by a kill, or of another form, is left out."""
+        return list(read_rows(self.metrics, METRICS))
+
+    def read_attempts(self) -> list[dict[str, Any]]:
+        """The starts of the run, of attempts.jsonl."""
+        return list(read_rows(self.attempts, ATTEMPTS))
+
+    def read_training(self) -> dict[str, Any]:
+        """training.json, nothing before the training has ended. Raises InputError where the file broke."""
+        if not self.training.is_file():
+            return {}
+        return read_record(self.training, TRAINING, f"run: deeprob train {self.argument}")
+
+    def read_environment(self) -> dict[str, Any]:
+        """environment.json, nothing where there is none. Raises InputError where the file broke."""
+        return read_record(self.environment, ENVIRONMENT) if self.environment.is_file() else {}
 
     def read_results(self, split: str | None = None) -> Mapping[str, Any]:
         """results.json as written. Raises InputError where the run was not evaluated or the file broke."""
-        path = self.results(split)
+        path, fix = self.results(split), f"run: deeprob evaluate {self.argument}"
         try:
-            results: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return read_record(path, RESULTS, fix)
         except FileNotFoundError:
-            raise InputError(
-                "the run has no results yet", where=path, fix=f"run: deeprob evaluate run={self.path}"
-            ) from None
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"broken JSON ({error})", where=path, fix=f"run: deeprob evaluate run={self.path}"
-            ) from None
-        missing = [key for key in RESULTS if not isinstance(results, dict) or key not in results]
-        if missing:
-            raise InputError(
-                f"results without {', '.join(missing)}",
-                where=path,
-                fix=f"run: deeprob evaluate run={self.path}",
-            )
-        return results
+            raise InputError("the run has no results yet", where=path, fix=fix) from None
 
 
 def _fresh_folder(parent: Path, run_id: str) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 from deeprob.config import compose
 
-pytest_plugins = ["fixtures.data", "fixtures.runs"]
+pytest_plugins = ["fixtures.data", "fixtures.runs", "fixtures.tasks"]
 
 gc.disable()  # until all tests are imported: a fifth of the time that it takes
 

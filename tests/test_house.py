@@ -1,11 +1,14 @@
 """The house itself: imports go one way, names and files are where the map says."""
 
 import ast
+import graphlib
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from deeprob.metrics import classification, detection, points, pose_matching, segmentation
 
 ROOT = Path(__file__).resolve().parent.parent
 # A room may use the rooms of lower rank, and itself.
@@ -32,6 +35,8 @@ HALL = {
     "config_errors",
     "config_files",
     "environment",
+    "overrides",
+    "records",
     "schema",
 }  # open to every room but the layers
 
@@ -66,6 +71,84 @@ def test_imports_go_one_way(room):
             allowed = allowed or (other in RANK and RANK[other] < RANK[room])
             if not allowed and other != "__version__":
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports deeprob.{other}")
+    assert not wrong, "\n".join(wrong)
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_import_goes_in_a_circle():
+    """Imports inside functions count, and those for the type checker alone."""
+    paths = {module_name(path): path for path in modules()}
+    imported = {name: set() for name in paths}
+    for name, path in paths.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                above = package.split(".")[: len(package.split(".")) + 1 - node.level]
+                base = ".".join([*(above if node.level else ()), *filter(None, [node.module])])
+                inner = {f"{base}.{alias.name}" for alias in node.names}
+                imported[name] |= (inner & paths.keys()) or ({base} & paths.keys())
+            elif isinstance(node, ast.Import):
+                imported[name] |= {alias.name for alias in node.names} & paths.keys()
+        imported[name].discard(name)
+    try:
+        graphlib.TopologicalSorter(imported).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+ENGINES = ("data", "page", "training", "evaluation", "studies", "cluster", "cli", "graphs", "schema")
+METRICS = {
+    *classification.metric_names(10),
+    *detection.METRICS,
+    *points.METRICS,
+    *pose_matching.METRICS,
+    *segmentation.METRICS,
+} - {"detected"}
+
+
+def engine_files(suffix):
+    return [path for room in ENGINES for path in sorted((ROOT / "deeprob" / room).rglob(f"*{suffix}"))]
+
+
+def test_no_engine_asks_which_task_it_is():
+    """They know the protocol of tasks/base.py; what differs between tasks is a method of theirs."""
+    wrong = []
+    for path in engine_files(".py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Compare):
+                sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
+                of_task = [bool(re.search(r"""\btask(_name|\.name)?$|\[['"]task['"]\]$""", s)) for s in sides]
+                asks = any(of_task) and not all(of_task) and isinstance(node.ops[0], ast.Eq | ast.NotEq)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                asks = re.search(r"\w+(Samples|Split)\b", ast.unparse(node.args[1])) is not None
+            else:
+                continue
+            if asks:
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {ast.unparse(node)}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_no_engine_names_a_metric():
+    """The task says its headline, and its scores say their names; only a page's definitions list them."""
+    named = re.compile(rf"\b({'|'.join(sorted(METRICS))})\b")
+    wrong = []
+    for path in engine_files(".py"):
+        if path.name.startswith("definitions"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            text = node.value if isinstance(node, ast.Constant) and id(node) not in prose else None
+            if isinstance(text, str) and named.search(text):
+                wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {text}")
+    for path in (
+        path for path in engine_files(".j2") if path.parent.name != "blocks"
+    ):  # those are tasks' own
+        wrong += [f"{path.name}: {found[0]}" for found in named.finditer(path.read_text(encoding="utf-8"))]
     assert not wrong, "\n".join(wrong)
 
 

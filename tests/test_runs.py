@@ -15,6 +15,7 @@ from deeprob.runs import (
     atomic_file,
     given_run_id,
     naming,
+    sweep,
     write_json,
     write_new,
     write_text,
@@ -188,10 +189,17 @@ def test_broken_results_are_named(tmp_path):
         Run(tmp_path).read_results()
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '{"run_id": "a", "experiment": "b"}'])
-def test_results_of_another_form_are_one_line(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", r"the whole is \[\]; expected a JSON object"),
+        ("null", "the whole is None"),
+        ('{"run_id": "a", "experiment": "b"}', "without task, split, metrics, cost, data"),
+    ],
+)
+def test_results_of_another_form_are_one_line(tmp_path, text, said):
     (tmp_path / "results.json").write_text(text)
-    with pytest.raises(InputError, match=r"results without .*metrics.*; run: deeprob evaluate"):
+    with pytest.raises(InputError, match=rf"results\.json: {said}.*; run: deeprob evaluate"):
         Run(tmp_path).read_results()
 
 
@@ -227,3 +235,68 @@ def test_a_job_that_was_queued_again_waits_for_a_lock_that_is_let_go_late(tmp_pa
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     with run.locked():
         assert holder.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"metrics": {"top1_accuracy": 0.5}}, r"metrics\.top1_accuracy is 0\.5; expected a JSON object"),
+        (
+            {"metrics": {"top1_accuracy": {"value": "a"}}},
+            r"metrics\.top1_accuracy\.value is 'a'; expected a number",
+        ),
+        (
+            {"metrics": {"a": {"value": 1.0, "ci95": [0.1]}}},
+            r"metrics\.a\.ci95 is \[0\.1\]; expected a list of 2",
+        ),
+        ({"seed": -1}, "seed is -1; expected a whole number"),
+        ({"cost": []}, r"cost is \[\]; expected a JSON object"),
+        ({"split": None}, "split is None; expected text"),
+    ],
+)
+def test_a_wrong_value_of_the_results_is_named(tmp_path, change, said):
+    good = {
+        "run_id": "a",
+        "experiment": "b",
+        "task": "classification",
+        "split": "val",
+        "metrics": {"top1_accuracy": {"value": None, "ci95": None, "n": 3}},
+        "cost": {"parameters": 3},
+        "data": {"source": "c", "real": True, "val": 3},
+        "later": {"any": "thing"},
+    }
+    write_json(tmp_path / "results.json", good)
+    assert Run(tmp_path).read_results() == good
+    write_json(tmp_path / "results.json", good | change)
+    with pytest.raises(InputError, match=rf"results\.json: {said}"):
+        Run(tmp_path).read_results()
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"[" * 100_000, b'{"epochs": NaN}', b'{"epochs": 1e400}', b"5"]
+)
+def test_a_broken_record_is_one_line(tmp_path, content):
+    (tmp_path / "training.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"training\.json: .*; run: deeprob train run="):
+        Run(tmp_path).read_training()
+
+
+def test_rows_of_another_form_are_left_out(tmp_path):
+    rows = ["5", "null", '{"step": "x"}', '{"step": 0, "val/loss": "x"}', '{"step": 1, "val/loss": 0.5}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows) + "\n")
+    assert Run(tmp_path).read_metrics() == [{"step": 1, "val/loss": 0.5}]
+    start = '{"time": 1.5, "step": 0, "total_steps": 3, "job": null, "restart": 0}'
+    (tmp_path / "attempts.jsonl").write_text("{}\n" + start + '\n{"step')
+    assert Run(tmp_path).read_attempts() == [json.loads(start)]
+
+
+def test_what_killed_writers_left_is_swept_and_a_living_ones_file_stays(tmp_path):
+    (tmp_path / ".a.json.x.partial").write_text("half")
+    with atomic_file(tmp_path / "b.json") as file:
+        for path in tmp_path.glob(".*.partial"):
+            os.utime(path, (0, 0))
+        sweep(tmp_path)
+        (living,) = tmp_path.glob(".*.partial")
+        assert living.name.startswith(".b.json")
+        file.write("{}")
+    assert os.listdir(tmp_path) == ["b.json"]

@@ -87,8 +87,9 @@ def show_data(cfg: DictConfig) -> int:
     bad = [line for summary in summaries.values() for line in summary.bad]
     for line in bad:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
-    if sheet is not None:
-        console.print(f"sheet  {sheet}", highlight=False, soft_wrap=True)
+    for line in getattr(source, "passed_over", ()):
+        console.print(f"note  {line}", highlight=False, soft_wrap=True, markup=False)
+    _print_sheet(console, sheet, any(summary.frames for summary in summaries.values()))
     return 1 if bad else 0
 
 
@@ -112,13 +113,20 @@ def show_clouds(source: PointsSource, sheet: Path | None = None) -> int:
     console.print(table)
     for line in source.skipped:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
-    if sheet is not None:
+    if drawn and sheet is not None:
         from deeprob.data.cloud_sheet import cloud_sheet
         from deeprob.data.inspect import write_sheet
 
         write_sheet(cloud_sheet(drawn.values()), sheet)
-        console.print(f"sheet  {sheet}", highlight=False, soft_wrap=True)
+    _print_sheet(console, sheet, bool(drawn))
     return 1 if source.skipped else 0
+
+
+def _print_sheet(console: Console, sheet: Path | None, drawn: bool) -> None:
+    """Say where the contact sheet lies, or that there was nothing to draw."""
+    if sheet is not None:
+        told = str(sheet) if drawn else "not written: no sample can be shown"
+        console.print(f"sheet  {told}", highlight=False, soft_wrap=True, markup=False)
 
 
 def show_model(cfg: DictConfig) -> int:

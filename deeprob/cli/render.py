@@ -112,33 +112,41 @@ def _listed(argument: str) -> str:
 
 
 def _say_origins(settings: SimSettings) -> None:
-    """Warn of objects whose origin lies far outside them."""
+    """Warn of objects whose origin lies far outside them, and of files that are not read."""
     if settings.objects.folder in ("everyday", "random_urdfs"):
         return
     from deeprob.sim.folder import check_origin
+    from deeprob.sim.object_files import passed_over
     from deeprob.sim.objects import load_objects
 
-    for model in load_objects(settings.objects):
-        line = check_origin(model)
-        if line:
-            print(f"warning: {line}", file=sys.stderr)
+    models = load_objects(settings.objects)
+    lines = [check_origin(model) for model in models]
+    lines.append(passed_over(Path(settings.objects.folder).expanduser(), [model.path for model in models]))
+    for line in filter(None, lines):
+        print(f"warning: {line}", file=sys.stderr)
+
+
+def _within(path: Path, folder: Path) -> str:
+    """An object's file as seen from the folder of objects."""
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
 
 
 def _show_objects(settings: SimSettings) -> None:
-    """Print what the objects are: names, sizes, faces, symmetries."""
+    """Print what the objects are: names, sizes, faces, symmetries, files."""
     from rich.console import Console
     from rich.table import Table
 
     from deeprob.sim.objects import load_objects
 
     table = Table()
-    for column in ("class", "name", "size in cm", "faces", "closed", "symmetries"):
-        table.add_column(column)
+    for column in ("class", "name", "size in cm", "faces", "closed", "symmetries", "file"):
+        table.add_column(column, overflow="fold")  # a name cut short says nothing
+    folder = Path(settings.objects.folder).expanduser()
     for number, model in enumerate(load_objects(settings.objects)):
         size = " x ".join(f"{100 * side:.1f}" for side in model.mesh.extents)
-        symmetries = (
-            f"{len(model.symmetries.discrete)} discrete, {len(model.symmetries.continuous)} continuous"
-        )
+        kinds = {"discrete": model.symmetries.discrete, "continuous": model.symmetries.continuous}
+        symmetries = ", ".join(f"{len(of)} {kind}" for kind, of in kinds.items() if of) or "none"
         closed = "yes" if model.mesh.closed else "no"
-        table.add_row(str(number), model.name, size, str(len(model.mesh.faces)), closed, symmetries)
+        faces = str(len(model.mesh.faces))
+        table.add_row(str(number), model.name, size, faces, closed, symmetries, _within(model.path, folder))
     Console().print(table)

@@ -43,6 +43,9 @@ def main(arguments: list[str]) -> int:
     broken = next((a for a in arguments if "\n" in a or "\r" in a), None)
     if broken is not None:
         raise InputError("a line break in a value", where=repr(broken), expected="one line")
+    option = next((a for a in arguments if a.startswith("-")), None)
+    if option is not None:
+        raise InputError(f"option {option}", expected="key=value: commas make an array, without -m")
     action, *overrides = arguments
     own, others = split(action, overrides)
     cfg = compose("submit", own)
@@ -112,9 +115,10 @@ def _jobs_dir(cfg: DictConfig) -> Path:
 def _elsewhere(cfg: DictConfig) -> str:
     """What must be said to find the job again where runs do not lie in the usual place."""
     from deeprob.config import compose
+    from deeprob.overrides import shell
 
     usual = compose("submit").paths.runs_dir
-    return "" if cfg.paths.runs_dir == usual else f" paths.runs_dir={shlex.quote(cfg.paths.runs_dir)}"
+    return "" if cfg.paths.runs_dir == usual else f" {shell('paths.runs_dir', cfg.paths.runs_dir)}"
 
 
 def _scratch_paths(cluster: DictConfig, verb: str, overrides: list[str]) -> list[str]:

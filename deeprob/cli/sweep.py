@@ -41,6 +41,7 @@ def sweep(cfg: DictConfig, arguments: list[str]) -> int:
     from rich.console import Console
 
     from deeprob.errors import InputError
+    from deeprob.overrides import shell
 
     if cfg.jobs < 1:
         raise InputError(f"jobs={cfg.jobs}", expected="1 or more")
@@ -72,7 +73,8 @@ def sweep(cfg: DictConfig, arguments: list[str]) -> int:
     if best is None:
         return 1
     path = write_best(planned, best)
-    console.print(f"train the best  deeprob train experiment={path}", highlight=False, soft_wrap=True)
+    command = f"deeprob train {shell('experiment', path)}"
+    console.print(f"train the best  {command}", highlight=False, soft_wrap=True)
     return 0
 
 

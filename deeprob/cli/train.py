@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Run the verb. Returns the exit code; raises InputError and KeyboardInterrupt."""
     from deeprob.config import hydra_main
+    from deeprob.overrides import plain
 
-    folder = next((a.removeprefix("run=") for a in arguments if a.startswith("run=")), None)
+    folder = next((a for a in arguments if a.startswith("run=")), None)
     if folder is not None:
-        return resume(folder, [a for a in arguments if not a.startswith("run=")])
+        return resume(plain(folder), [a for a in arguments if not a.startswith("run=")])
     codes: list[int] = []
 
     def task(cfg: DictConfig) -> None:
@@ -97,7 +98,7 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
         evaluate_run(run, allowed=admitted(cfg))
         report = write_report(run, allowed=admitted(cfg))
     except KeyboardInterrupt:
-        print(f"\ninterrupted; go on with: deeprob train run={run.path}", file=sys.stderr)
+        print(f"\ninterrupted; go on with: deeprob train {run.argument}", file=sys.stderr)
         raise
     except Exception as error:
         if isinstance(error, InputError) and (isinstance(error, InUseError) or run.checkpoints.is_dir()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,7 +110,7 @@ def _meaning(code: int) -> str:
 
 def _of_run(run: Run, running: bool) -> dict[str, Any]:
     """What the run folder says of progress."""
-    attempts = _attempts(run)
+    attempts = run.read_attempts()
     facts: dict[str, Any] = {"starts": len(attempts)}
     rows = run.read_metrics()
     metric = _judged_by(run)
@@ -150,12 +149,6 @@ def _of_study(folder: Path, trials: int, running: bool) -> dict[str, Any]:
         pace = (datetime.now() - begin).total_seconds() / len(ended)
         facts["seconds_left"] = pace * max(trials - len(ended), 0)
     return facts
-
-
-def _attempts(run: Run) -> list[dict[str, Any]]:
-    if not run.attempts.is_file():
-        return []
-    return [json.loads(line) for line in run.attempts.read_text(encoding="utf-8").splitlines() if line]
 
 
 def _judged_by(run: Run) -> str:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from deeprob.config import compose, composed, set_value
 from deeprob.errors import InputError
+from deeprob.overrides import plain, quote
 from deeprob.runs import Run
 
 VERBS = ("train", "sweep", "ablate", "evaluate", "report", "render", "benchmark", "gradcheck")
@@ -70,6 +71,7 @@ def _values(override: str) -> list[str]:
 
     if override.startswith("-"):
         raise InputError(f"option {override}", expected="key=value: an array needs no -m")
+    (override,) = quote([override])
     try:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException as error:
@@ -121,11 +123,11 @@ def check_runs(overrides: Sequence[str]) -> None:
     for override in overrides:
         if override.startswith("run="):
             for value in _values(override):
-                Run.find(value.removeprefix("run=").strip("'\""))
+                Run.find(plain(value))
 
 
 def _run_folder(overrides: Sequence[str]) -> str | None:
-    return next((o.removeprefix("run=") for o in overrides if o.startswith("run=")), None)
+    return next((plain(o) for o in overrides if o.startswith("run=")), None)
 
 
 def _task(verb: str, overrides: Sequence[str], label: str, run_id: str) -> Task:

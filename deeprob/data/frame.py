@@ -15,7 +15,8 @@ class Instance:
     """One object in a frame. Every label but the class may be missing.
 
     class_id: index into the source's `classes`.
-    box_xyxy: float64 (4,), left, top, right, bottom in pixels; the pixel i covers [i - 0.5, i + 0.5].
+    box_xyxy: float64 (4,), left, top, right, bottom in pixels; the pixel i covers [i - 0.5, i + 0.5]. Around
+        what is visible, unless the source's box_convention is "amodal".
     mask: bool (H, W), the visible pixels.
     amodal_mask: bool (H, W), all pixels, also those behind other objects.
     T_cam_obj: float64 (4, 4), maps object points to OpenCV camera axes (x right, y down, z forward), metres.
@@ -51,8 +52,8 @@ class Frame:
     source, key: the data set, and the file or seed inside it that this frame came from.
     group: the independent unit it belongs to (a recording session, a scene); frames of one group never
         lie on both sides of a split.
-    crowds: regions of objects that are not told apart. They are no target of training, and what is detected
-        in them is neither right nor wrong.
+    crowds: regions of objects that are not told apart, or hardly visible. They are no target of training, and
+        what is detected in them is neither right nor wrong.
     """
 
     image: NDArray[np.uint8]

@@ -26,15 +26,16 @@ _COLORS = ((230, 80, 60), (60, 160, 230), (90, 190, 90), (240, 180, 40), (170, 1
 class SplitSummary:
     """What one split holds.
 
-    frames, empty: how many, and how many of them without an object. groups: sessions or scenes.
-    classes: objects of each class. sizes: frames of each (width, height). boxes: the 5th, 50th and 95th
-    percentile of the boxes' shorter side in pixels. labels: what is known of any object besides its box.
-    bad: one line for each frame that cannot be read.
+    frames, empty: how many, and how many of them without an object. groups: sessions or scenes. crowds:
+    regions that are left out of training and judgement. classes: objects of each class. sizes: frames of each
+    (width, height). boxes: the 5th, 50th and 95th percentile of the boxes' shorter side in pixels. labels:
+    what is known of any object besides its box. bad: one line for each frame that cannot be read.
     """
 
     frames: int = 0
     empty: int = 0
     groups: int = 0
+    crowds: int = 0
     classes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     boxes: tuple[float, float, float] | None = None
@@ -104,6 +105,7 @@ def _summarise(
             summary.frames += 1
             summary.empty += not frame.instances
             groups.add(frame.group)
+            summary.crowds += len({crowd.box_xyxy.tobytes() for crowd in frame.crowds})
             summary.sizes[frame.image.shape[1], frame.image.shape[0]] += 1
             labels |= {"depth"} if frame.depth_m is not None else set()
             for instance in frame.instances:
@@ -133,6 +135,8 @@ def _table(source: Source, summaries: dict[str, SplitSummary]) -> Table:
         ("shorter side of boxes, px", [_percentiles(s.boxes) for s in summaries.values()]),
     ]
     rows += [(name, [str(s.classes[name]) for s in summaries.values()]) for name in source.classes]
+    if any(s.crowds for s in summaries.values()):
+        rows.append(("regions left out", [str(s.crowds) for s in summaries.values()]))
     rows.append(("bad frames", [str(len(s.bad)) for s in summaries.values()]))
     for name, cells in rows:
         table.add_row(name, *cells)

@@ -29,6 +29,7 @@ class RelabelledSource:
         self.label_map = dict(label_map)
         self.name, self.real, self.splits = source.name, source.real, source.splits
         self.unit = getattr(source, "unit", "frame" if source.real else "group")
+        self.box_convention = getattr(source, "box_convention", "visible")
         names = [self.label_map.get(name, name) for name in source.classes]
         self.classes = tuple(dict.fromkeys(name for name in names if name is not None))
         if not self.classes:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 
 from deeprob.errors import InputError
 
 
+class _Settings:
+    def closing(self) -> tuple[float, _Settings] | None:
+        """From which part of the epochs on (0 to 1) other settings hold, and which; None where these do."""
+        return None
+
+
 @dataclass  # not frozen: OmegaConf would make it read-only, and overrides could not reach it
-class Augmentation:
+class Augmentation(_Settings):
     """How far each property of an image may be moved; 0 leaves it as it is.
 
     flip: probability of a mirror image, left to right.
@@ -46,7 +52,51 @@ class Augmentation:
 
 
 @dataclass
-class PointAugmentation:
+class DetectionAugmentation(Augmentation):
+    """How far a frame with boxes may be moved, and which part of it is shown.
+
+    crop: height and width in pixels of the window that a batch shows of each frame, at a random place; empty
+        is the whole frame. The window lies inside the frame where it fits, and `translate` does not count.
+    scale: least and largest scale, log-uniform, in place of `zoom`; empty is `zoom`.
+    whole_object: probability that a window holds a random object of its frame whole, if it fits.
+    min_visible: an object of whose box a smaller part stays is no object any more, but a region to ignore.
+    mosaic: probability that an image is made of windows of four frames that meet at a random point, each with
+        its own geometry and colours. Objects keep their size; those of YOLOv4's mosaic (2020) shrink.
+    mosaic_until: part of the epochs with mosaics; the last ones show images as they will be seen later.
+    """
+
+    crop: list[int] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+    whole_object: float = 0.5
+    min_visible: float = 0.25
+    mosaic: float = 0.0
+    mosaic_until: float = 0.85
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check(self, dict.fromkeys(("whole_object", "min_visible", "mosaic", "mosaic_until"), 1.0))
+        if self.crop and (len(self.crop) != 2 or min(self.crop) < 1):
+            raise InputError(
+                f"augmentation.crop is {list(self.crop)}", expected="[height, width], or [] for whole frames"
+            )
+        if self.scale and not (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1] < math.inf):
+            raise InputError(
+                f"augmentation.scale is {list(self.scale)}",
+                expected="[low, high], both over 0, or [] for zoom",
+            )
+        if self.scale and self.zoom:
+            raise InputError(
+                f"augmentation.scale is {list(self.scale)} and augmentation.zoom {self.zoom:g}",
+                expected="one of them",
+                fix="set data.augmentation.zoom=0",
+            )
+
+    def closing(self) -> tuple[float, DetectionAugmentation] | None:
+        return (self.mosaic_until, replace(self, mosaic=0.0)) if self.mosaic else None
+
+
+@dataclass
+class PointAugmentation(_Settings):
     """How far a point cloud may be moved, as Augmentation.
 
     rotate: largest angle, radians; 3.1416 is any angle. axis: the camera's axis to turn about, `optical` (z:
@@ -75,12 +125,12 @@ AXES = ("optical", "vertical", "any")
 
 def _check(settings: Augmentation | PointAugmentation, limits: dict[str, float]) -> None:
     """Raise InputError for a number that is negative, not finite, or over its limit."""
-    for field in fields(settings):
-        value, limit = getattr(settings, field.name), limits.get(field.name, math.inf)
-        if isinstance(value, str):
+    for setting in fields(settings):
+        value, limit = getattr(settings, setting.name), limits.get(setting.name, math.inf)
+        if isinstance(value, str | list):
             continue
         if not (0 <= value <= limit and math.isfinite(value)):
             raise InputError(
-                f"augmentation.{field.name} is {value}",
+                f"augmentation.{setting.name} is {value}",
                 expected=f"0 to {limit:g}" if limit < math.inf else "0 or more",
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from deeprob.errors import InputError
 from deeprob.evaluation.opened import Opened, open_run
 from deeprob.metrics.entries import measured
 from deeprob.page.shown import write_shown
@@ -96,13 +94,7 @@ def print_table(results: Mapping[str, Any], console: Console) -> None:
 
 def _training_cost(run: Run) -> dict[str, Any]:
     """What training wrote down about its cost; nothing for a run that is still going or was stopped."""
-    path = run.training
-    if not path.is_file():
-        return {}
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"broken JSON ({error})", where=path, fix="train again") from None
+    known = run.read_training()
     return {name: known[name] for name in COST if name in known}
 
 

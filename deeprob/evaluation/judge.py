@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deeprob.data.predictions.files import Predicted, read_predictions
+from deeprob.data.predictions.files import read_predictions
 from deeprob.errors import InputError
 from deeprob.evaluation.report import write_page
 from deeprob.metrics.entries import measured
@@ -57,7 +57,7 @@ def judge(
     kind, frames = KINDS[predicted.task], source.frames(split)
     baselines: dict[str, Answer | None] = {}
     if other is not None:
-        baselines[other.path.stem] = _answer(other)
+        baselines[other.path.stem] = kind.answer_of(other)
     elif against == RANDOM:
         baselines[RANDOM] = None
     keys: set[str] = set()
@@ -66,7 +66,7 @@ def judge(
         source,
         frames,
         unit,
-        _noting(_answer(predicted), keys),
+        _noting(kind.answer_of(predicted), keys),
         baselines,
         samples=samples,
         seed=seed,
@@ -88,12 +88,6 @@ def judge(
     write_json(folder / "results.json", results)
     shown = {"drawings": evaluation.drawings, "worst": evaluation.worst}
     return results, write_page(folder, results, kind, shown, command)
-
-
-def _answer(predicted: Predicted) -> Answer:
-    if predicted.task == Segmentation.name:
-        return lambda _, frame: predicted.label_map(frame)
-    return predicted.of
 
 
 def _noting(answer: Answer, keys: set[str]) -> Answer:

@@ -193,5 +193,5 @@ def _check(run: Run, results: Mapping[str, Any]) -> None:
     missing = sorted(NEEDED - set(results))
     if missing:
         raise InputError(
-            f"without {', '.join(missing)}", where=run.results(), fix=f"run: deeprob evaluate run={run.path}"
+            f"without {', '.join(missing)}", where=run.results(), fix=f"run: deeprob evaluate {run.argument}"
         )

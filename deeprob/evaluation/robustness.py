@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from deeprob.metrics.entries import entry
 from deeprob.metrics.scores import Scores
 from deeprob.metrics.statistics import bias_corrected
 from deeprob.page.definitions import title
+from deeprob.records import ROBUSTNESS, read_record
 from deeprob.runs import Run, write_json
 
 SCHEMA = 1
@@ -98,12 +98,8 @@ def read_robustness(run: Run, split: str) -> dict[str, Any] | None:
     path = path_of(run, split)
     if not path.is_file():
         return None
-    try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        fix = f"run: deeprob evaluate run={run.path} split={split} robustness=true"
-        raise InputError(f"broken JSON ({error})", where=path, fix=fix) from None
-    return results
+    fix = f"run: deeprob evaluate {run.argument} split={split} robustness=true"
+    return read_record(path, ROBUSTNESS, fix)
 
 
 def table(results: Mapping[str, Any]) -> Table:

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.errors import InputError
+from deeprob.geometry.mesh_parts import read_parts
+from deeprob.geometry.surface import corner_normals, face_normals, orientation
 
-CREASE_DEGREES = 40.0  # faces that meet at a sharper angle keep an edge in the shading
 MESH_SUFFIXES = (".obj", ".ply", ".stl")
 
 
@@ -47,10 +48,33 @@ class Mesh:
         return np.asarray((self.vertices.min(axis=0) + self.vertices.max(axis=0)) / 2)
 
     def transformed(self, T: NDArray[np.float64]) -> Mesh:
-        """The mesh under a similarity T (4, 4): a rotation, a uniform scale, a translation."""
-        scale = np.cbrt(np.linalg.det(T[:3, :3]))
-        normals = self.normals @ (T[:3, :3] / scale).T.astype(np.float32)
-        return replace(self, vertices=self.vertices @ T[:3, :3].T + T[:3, 3], normals=normals)
+        """The mesh under an affine T (4, 4) that can be inverted (else InputError), faces still outwards.
+
+        A mirror image (a negative determinant) turns the winding. The normals turn along with a rotation and
+        a uniform scale; any other map changes the angles between faces, and they are computed anew.
+        """
+        A = T[:3, :3]
+        determinant = np.linalg.det(A) if np.isfinite(T).all() else 0.0
+        if not abs(determinant) > 1e-30:
+            raise InputError(
+                f"a mesh cannot be scaled by {_factors(A)}", where="mesh", expected="factors above 0"
+            )
+        vertices = self.vertices @ A.T + T[:3, 3]
+        order = [0, 1, 2] if determinant > 0 else [0, 2, 1]
+        faces = np.ascontiguousarray(self.faces[:, order])
+        scale = np.cbrt(abs(determinant))
+        if np.allclose(A @ A.T, scale**2 * np.eye(3), rtol=0, atol=1e-9 * scale**2):
+            normals = np.ascontiguousarray(self.normals[:, order] @ (A / scale).T.astype(np.float32))
+        else:
+            normals = corner_normals(vertices, faces)
+        return replace(
+            self,
+            vertices=vertices,
+            faces=faces,
+            normals=normals,
+            colors=np.ascontiguousarray(self.colors[:, order]),
+            uv=np.ascontiguousarray(self.uv[:, order]),
+        )
 
 
 def make_mesh(
@@ -88,14 +112,13 @@ def join_meshes(meshes: list[Mesh]) -> Mesh:
     )
 
 
-def load_mesh(path: Path, scale: float = 1.0) -> Mesh:
+def load_mesh(path: Path, scale: float = 1.0, textured: bool = True) -> Mesh:
     """Read an OBJ, PLY or STL file; coordinates are multiplied by `scale`.
 
-    Raises InputError, naming the file, where it is missing or unreadable, has no faces, refers to vertices
-    that are not there, holds a coordinate that is not finite, or names a texture that does not exist.
+    textured=False leaves pictures out, and they may be missing. Raises InputError, naming the file, where it
+    is missing or unreadable, has no faces, refers to vertices that are not there, holds a coordinate that is
+    not finite, or names a texture that does not exist.
     """
-    import trimesh
-
     if path.suffix.lower() not in MESH_SUFFIXES:
         raise InputError(
             f"no mesh format that can be read ({path.suffix or 'no suffix'})",
@@ -104,18 +127,7 @@ def load_mesh(path: Path, scale: float = 1.0) -> Mesh:
         )
     if not path.is_file():
         raise InputError("no such mesh file", where=path)
-    if path.suffix.lower() == ".obj":
-        _check_textures(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scene = trimesh.load_scene(path, process=False)
-            parts = [_part(geometry) for geometry in scene.geometry.values() if hasattr(geometry, "faces")]
-    except Exception as error:  # trimesh raises whatever its parsers stumble over
-        raise InputError(
-            f"the mesh cannot be read ({error})", where=path, expected="a valid OBJ, PLY or STL file"
-        ) from error
-    parts = [(vertices * scale, *rest) for vertices, *rest in parts]
+    parts = [(vertices * scale, *rest) for vertices, *rest in read_parts(path, textured)]
     return _assemble(parts, path)
 
 
@@ -137,48 +149,6 @@ def load_vertices(path: Path) -> NDArray[np.float64]:
     if not len(vertices) or not np.isfinite(vertices).all():
         raise InputError("a mesh without vertices, or not finite ones", where=path)
     return vertices
-
-
-def _part(geometry: Any) -> tuple[Any, ...]:
-    """Vertices, faces, corner colours, corner uv or None, texture or None of a trimesh geometry."""
-    vertices, faces = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces)
-    visual = geometry.visual
-    material = getattr(visual, "material", None)
-    uv, texture = getattr(visual, "uv", None), None
-    colors = np.full((len(faces), 3, 3), 0.7, np.float32)
-    if material is not None:
-        image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
-        if image is not None and uv is not None and max(image.size) > 2:
-            texture = np.asarray(image.convert("RGB"), np.uint8)
-            colors[:] = 1.0
-        else:
-            colors[:] = np.asarray(material.main_color[:3], np.float32) / 255
-    elif visual.kind == "vertex":
-        colors = np.asarray(visual.vertex_colors[:, :3], np.float32)[faces] / 255
-    elif visual.kind == "face":
-        colors[:] = np.asarray(visual.face_colors[:, None, :3], np.float32) / 255
-    corner_uv = np.asarray(uv, np.float32)[faces] if texture is not None else None
-    return vertices, faces, colors, corner_uv, texture
-
-
-def _check_textures(path: Path) -> None:
-    """Raise InputError where a material library of this OBJ names a picture that is not there."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    libraries = [
-        line.split(maxsplit=1)[1].strip() for line in text.splitlines() if line.startswith("mtllib ")
-    ]
-    for library in libraries:
-        material = path.parent / library
-        if not material.is_file():
-            continue  # common in files from the net, and harmless: the mesh is drawn grey
-        for line in material.read_text(encoding="utf-8", errors="replace").splitlines():
-            words = line.split()
-            if len(words) >= 2 and words[0] == "map_Kd" and not (path.parent / words[-1]).is_file():
-                raise InputError(
-                    f"the texture {words[-1]} does not exist",
-                    where=f"{material}: map_Kd",
-                    fix="put the picture beside the mesh, or delete that line",
-                )
 
 
 def _assemble(parts: list[tuple[Any, ...]], where: object) -> Mesh:
@@ -210,59 +180,26 @@ def _assemble(parts: list[tuple[Any, ...]], where: object) -> Mesh:
         )
     positions, index = np.unique(positions, axis=0, return_inverse=True)
     corners = index.reshape(-1)[corners].astype(np.int32)
-    closed, flip = _orientation(positions, corners)
-    keep = (
-        np.linalg.norm(_cross(positions, corners), axis=1) > 0
-    )  # the others cover no pixel and have no normal
+    closed, inside_out = orientation(positions, corners)
+    # the others cover no pixel and have no normal
+    keep = np.linalg.norm(face_normals(positions, corners), axis=1) > 0
     if not keep.any():
         raise InputError("every face of the mesh has zero area", where=where)
-    corners = corners[keep]
-    order = [0, 2, 1] if flip else [0, 1, 2]
-    corners = corners[:, order]
+    colors, uv = np.concatenate([part[2] for part in parts]), np.concatenate(uvs)
+    for values in (corners, colors, uv):
+        values[inside_out] = values[inside_out][:, [0, 2, 1]]
     return Mesh(
         vertices=positions,
-        faces=np.ascontiguousarray(corners),
-        normals=_corner_normals(positions, corners),
-        colors=np.ascontiguousarray(np.concatenate([part[2] for part in parts])[keep][:, order]),
-        uv=np.ascontiguousarray(np.concatenate(uvs)[keep][:, order]),
+        faces=corners[keep],
+        normals=corner_normals(positions, corners[keep]),
+        colors=colors[keep],
+        uv=uv[keep],
         face_texture=np.concatenate(owners)[keep],
         textures=tuple(textures),
         closed=closed,
     )
 
 
-def _cross(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Face normals (F, 3), twice the face's area long."""
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    return np.asarray(np.cross(b - a, c - a))
-
-
-def _orientation(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> tuple[bool, bool]:
-    """Whether the surface is closed with consistent winding, and whether it is wound inside out."""
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
-    forward, backward = (edges @ [len(vertices), 1], edges @ [1, len(vertices)])
-    closed = bool(np.array_equal(np.sort(forward), np.sort(backward)))
-    volume = float(np.einsum("ij,ij->", vertices[faces[:, 0]], _cross(vertices, faces)))
-    return closed, closed and volume < 0
-
-
-def _corner_normals(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Unit normals (F, 3, 3): at each corner the mean of the adjoining faces that make no crease with it."""
-    weighted = _cross(vertices, faces)
-    unit = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
-    owner = np.repeat(np.arange(len(faces)), 3)
-    corner = faces.reshape(-1)
-    order = np.argsort(corner, kind="stable")
-    start = np.searchsorted(corner[order], np.arange(len(vertices) + 1))
-    valence = np.diff(start)
-    # every pair (corner, face at the same vertex): for each corner, the run of faces that share its vertex
-    repeat = valence[corner]
-    left = np.repeat(np.arange(len(corner)), repeat)
-    step = np.arange(repeat.sum()) - np.repeat(np.cumsum(repeat) - repeat, repeat)
-    right = owner[order[np.repeat(start[corner], repeat) + step]]
-    smooth = np.einsum("ij,ij->i", unit[owner[left]], unit[right]) > np.cos(np.radians(CREASE_DEGREES))
-    total = np.empty((len(corner), 3))
-    for axis in range(3):
-        total[:, axis] = np.bincount(left[smooth], weighted[right[smooth], axis], minlength=len(corner))
-    total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30)
-    return total.reshape(-1, 3, 3).astype(np.float32)
+def _factors(A: NDArray[np.float64]) -> str:
+    """The factors of a linear map, for a message."""
+    return " ".join(f"{value:g}" for value in np.linalg.norm(A, axis=0))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from . import kernels_pool as loops
 from ._function import Function, expect, expect_alike
+from ._module import takes_only
 from ._pooling import as_loop, layout_of, loop_layout, num_windows, windows
 from ._window import Pair
 from .kernels import run
@@ -212,38 +213,19 @@ def bin_average(size: int, count: int, like: Tensor) -> Tensor:
     return ((place >= first) & (place < last)).to(like.dtype) / (last - first)
 
 
-class AvgPool2d(nn.Module):
+@takes_only(divisor_override=None)
+class AvgPool2d(nn.AvgPool2d):
     """As torch.nn.AvgPool2d."""
-
-    def __init__(
-        self,
-        kernel_size: Pair,
-        stride: Pair | None = None,
-        padding: Pair = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        super().__init__()
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
 
     def forward(self, x: Tensor) -> Tensor:
         window = (self.kernel_size, self.stride, self.padding)
         return avg_pool2d(x, *window, self.ceil_mode, self.count_include_pad)
 
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
-
-class AdaptiveAvgPool2d(nn.Module):
+class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
     """As torch.nn.AdaptiveAvgPool2d."""
 
-    def __init__(self, output_size: int | tuple[int | None, int | None]) -> None:
-        super().__init__()
-        self.output_size = output_size
+    output_size: int | tuple[int | None, int | None]
 
     def forward(self, x: Tensor) -> Tensor:
         return adaptive_avg_pool2d(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"

@@ -14,7 +14,7 @@ Source: Ioffe and Szegedy, Batch normalization (2015), section 3.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -174,56 +174,43 @@ def statistics(
     return mean, var
 
 
-class BatchNorm2d(nn.Module):
-    """As torch.nn.BatchNorm2d, with the gradient above."""
+class BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """What batch norms share: which statistics a batch is normalised by, and which ones it moves."""
 
-    expected: tuple[str, tuple[int, ...]] = ("(N, C, H, W)", (4,))
-    functional: Callable[..., Tensor] = staticmethod(batch_norm)
-
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features, self.eps, self.momentum = num_features, eps, momentum
-        self.weight = nn.Parameter(torch.ones(num_features)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(num_features)) if affine else None
-        self.register_buffer("running_mean", torch.zeros(num_features) if track_running_stats else None)
-        self.register_buffer("running_var", torch.ones(num_features) if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", torch.tensor(0) if track_running_stats else None)
+    expected: ClassVar[tuple[str, tuple[int, ...]]]
+    functional: ClassVar[Callable[..., Tensor]] = staticmethod(batch_norm)
 
     def forward(self, x: Tensor) -> Tensor:
         shape, dims = self.expected
         expect(x.dim() in dims, type(self).__name__, f"x {shape}", x)
-        momentum, training = self.count_batch(), self.training or self.running_mean is None
-        statistics = (self.running_mean, self.running_var)
-        return self.functional(x, *statistics, self.weight, self.bias, training, momentum, self.eps)
+        running_mean, running_var, training, momentum = self.count_batch()
+        vectors = (running_mean, running_var, self.weight, self.bias)
+        return self.functional(x, *vectors, training, momentum, self.eps)
 
-    def count_batch(self) -> float:
-        """Count one more batch in training; return how far it moves the running statistics."""
+    def count_batch(self) -> tuple[Tensor | None, Tensor | None, bool, float]:
+        """Count one more batch in training.
+
+        Returns the running mean and variance, None if they are to stay as they are; whether the batch is
+        normalised by its own ones; and how far it moves the running ones.
+        """
         momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if momentum is None:  # the plain average over all batches so far
                 momentum = 1.0 / float(self.num_batches_tracked)
-        return momentum or 0.0
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.weight is not None}, track_running_stats={self.running_mean is not None}"
-        )
+        own = self.training or (self.running_mean is None and self.running_var is None)
+        if self.training and not self.track_running_stats:
+            return None, None, own, 0.0
+        return self.running_mean, self.running_var, own, momentum or 0.0
 
 
-class BatchNorm1d(BatchNorm2d):
-    """As torch.nn.BatchNorm1d, over x (N, C) or (N, C, L)."""
+class BatchNorm2d(BatchNorm, nn.BatchNorm2d):
+    """As torch.nn.BatchNorm2d, with the gradient above."""
+
+    expected = ("(N, C, H, W)", (4,))
+
+
+class BatchNorm1d(BatchNorm, nn.BatchNorm1d):
+    """As torch.nn.BatchNorm1d, over x (N, C) or (N, C, L), with the gradient above."""
 
     expected = ("(N, C) or (N, C, L)", (2, 3))

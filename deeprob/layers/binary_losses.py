@@ -206,19 +206,10 @@ def sigmoid_focal_loss(
     return y
 
 
-class BCEWithLogitsLoss(nn.Module):
+class BCEWithLogitsLoss(nn.BCEWithLogitsLoss):
     """As torch.nn.BCEWithLogitsLoss."""
 
-    weight: Tensor | None
-    pos_weight: Tensor | None
-
-    def __init__(
-        self, weight: Tensor | None = None, reduction: Reduction = "mean", pos_weight: Tensor | None = None
-    ) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.register_buffer("pos_weight", pos_weight)
-        self.reduction = reduction
+    reduction: Reduction
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(x, target, self.weight, self.pos_weight, self.reduction)

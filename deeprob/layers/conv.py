@@ -19,7 +19,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d as convolve
 from torch.nn.functional import conv_transpose2d as convolve_transposed
@@ -27,6 +26,7 @@ from torch.nn.functional import unfold
 
 from . import winograd
 from ._function import Function, expect, expect_alike, is_multiplied_out, is_narrow
+from ._module import takes_only
 from ._window import Pair, pair, single
 from .kernels_conv import fast_weight_gradient, is_pointwise, pointwise, pointwise_input_gradient
 from .opaque import Result, is_traced, opaque
@@ -266,51 +266,19 @@ def conv1d(
     return conv2d(x.unsqueeze(-2), weight.unsqueeze(-2), bias, step, margin, reach, groups).squeeze(-2)
 
 
-class Conv2d(nn.Module):
+@takes_only(padding_mode="zeros")
+class Conv2d(nn.Conv2d):
     """As torch.nn.Conv2d with zero padding, with the gradient above."""
 
-    spatial = 2
+    def forward(self, x: Tensor) -> Tensor:
+        geometry = (self.stride, self.padding, self.dilation, self.groups)
+        return conv2d(x, self.weight, self.bias, *geometry)
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair | str = 0,
-        dilation: Pair = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-    ) -> None:
-        super().__init__()
-        name = type(self).__name__
-        expect(padding_mode == "zeros", name, 'padding_mode "zeros"', repr(padding_mode))
-        fits = in_channels % groups == 0 and out_channels % groups == 0
-        expect(fits, name, f"channels divisible by groups={groups}", f"{in_channels} to {out_channels}")
-        self.in_channels, self.out_channels, self.kernel_size = in_channels, out_channels, kernel_size
-        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        window = pair(kernel_size) if self.spatial == 2 else (single(kernel_size),)
-        bound = 1 / math.sqrt(max(1, in_channels // groups * math.prod(window)))  # kaiming_uniform(a=sqrt(5))
-        weight = torch.empty(out_channels, in_channels // groups, *window)
-        self.weight = nn.Parameter(weight.uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound)) if bias else None
+
+@takes_only(padding_mode="zeros")
+class Conv1d(nn.Conv1d):
+    """As torch.nn.Conv1d with zero padding, with the gradient above."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"padding={self.padding!r}, dilation={self.dilation}, groups={self.groups}, "
-            f"bias={self.bias is not None}"
-        )
-
-
-class Conv1d(Conv2d):
-    """As torch.nn.Conv1d with zero padding."""
-
-    spatial = 1
-
-    def forward(self, x: Tensor) -> Tensor:
-        return conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        geometry = (self.stride, self.padding, self.dilation, self.groups)
+        return conv1d(x, self.weight, self.bias, *geometry)

@@ -11,10 +11,8 @@ Cost: forward 2 N C H W (O/G) KH KW FLOPs, backward twice that; saves x (W is a 
 Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
 """
 
-import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d as convolve
 from torch.nn.functional import conv_transpose2d as convolve_transposed
@@ -100,42 +98,11 @@ def conv_transpose2d(
     return y
 
 
-class ConvTranspose2d(nn.Module):
+class ConvTranspose2d(nn.ConvTranspose2d):
     """As torch.nn.ConvTranspose2d, with the gradient above."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair = 0,
-        output_padding: Pair = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Pair = 1,
-    ) -> None:
-        super().__init__()
-        fits = in_channels % groups == 0 and out_channels % groups == 0
-        expect(
-            fits,
-            "ConvTranspose2d",
-            f"channels divisible by groups={groups}",
-            f"{in_channels} to {out_channels}",
-        )
-        self.stride, self.padding, self.output_padding = stride, padding, output_padding
-        self.groups, self.dilation = groups, dilation
-        window = pair(kernel_size)
-        bound = 1 / math.sqrt(
-            max(1, out_channels // groups * math.prod(window))
-        )  # kaiming_uniform(a=sqrt(5))
-        weight = torch.empty(in_channels, out_channels // groups, *window)
-        self.weight = nn.Parameter(weight.uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-bound, bound)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        geometry = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        window: list[Any] = [self.stride, self.padding, self.kernel_size, 2, self.dilation]
+        output_padding = self._output_padding(x, output_size, *window)
+        geometry: list[Any] = [self.stride, self.padding, output_padding, self.groups, self.dilation]
         return conv_transpose2d(x, self.weight, self.bias, *geometry)
-
-    def extra_repr(self) -> str:
-        return f"weight={tuple(self.weight.shape)}, stride={self.stride}, padding={self.padding}"

@@ -308,22 +308,10 @@ def check_target(name: str, x: Tensor, target: Tensor, ignore_index: int | None 
     return False
 
 
-class CrossEntropyLoss(nn.Module):
+class CrossEntropyLoss(nn.CrossEntropyLoss):
     """As torch.nn.CrossEntropyLoss."""
 
-    weight: Tensor | None
-
-    def __init__(
-        self,
-        weight: Tensor | None = None,
-        ignore_index: int = -100,
-        reduction: Reduction = "mean",
-        label_smoothing: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
-        self.reduction: Reduction = reduction
+    reduction: Reduction
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         return cross_entropy(x, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)

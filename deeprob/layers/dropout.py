@@ -65,16 +65,8 @@ def gate(x: Tensor, keep: Tensor, p: float) -> Tensor:
     return y
 
 
-class Dropout(nn.Module):
+class Dropout(nn.Dropout):
     """As torch.nn.Dropout; `inplace` is accepted and ignored: nothing is overwritten."""
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        expect(0 <= p <= 1, "Dropout", "p between 0 and 1", p)
-        self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
         return dropout(x, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, may_overwrite
+from ._module import takes_only
 from ._values import expect_indices
 
 
@@ -72,20 +73,9 @@ def embedding(indices: Tensor, weight: Tensor, padding_idx: int | None = None) -
     return y.view(*indices.shape, weight.shape[1])
 
 
-class Embedding(nn.Module):
-    """As torch.nn.Embedding: weight drawn from the standard normal distribution, the padding row zero."""
-
-    def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None) -> None:
-        super().__init__()
-        self.num_embeddings, self.embedding_dim, self.padding_idx = num_embeddings, embedding_dim, padding_idx
-        self.weight = nn.Parameter(torch.randn(num_embeddings, embedding_dim))
-        if padding_idx is not None:
-            with torch.no_grad():
-                self.weight[padding_idx] = 0
+@takes_only(max_norm=None, scale_grad_by_freq=False, sparse=False)
+class Embedding(nn.Embedding):
+    """As torch.nn.Embedding, with the gradient above; all rows of weight are kept as they are."""
 
     def forward(self, indices: Tensor) -> Tensor:
         return embedding(indices, self.weight, self.padding_idx)
-
-    def extra_repr(self) -> str:
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -318,14 +318,14 @@ def _binary(function: type[Function], name: str, a: Tensor, b: Tensor) -> Tensor
     return y
 
 
-class Tanh(nn.Module):
+class Tanh(nn.Tanh):
     """As torch.nn.Tanh."""
 
     def forward(self, x: Tensor) -> Tensor:
         return tanh(x)
 
 
-class Sigmoid(nn.Module):
+class Sigmoid(nn.Sigmoid):
     """As torch.nn.Sigmoid."""
 
     def forward(self, x: Tensor) -> Tensor:

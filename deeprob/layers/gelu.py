@@ -135,25 +135,15 @@ def silu(x: Tensor) -> Tensor:
     return y
 
 
-class GELU(nn.Module):
+class GELU(nn.GELU):
     """As torch.nn.GELU."""
-
-    def __init__(self, approximate: str = "none") -> None:
-        super().__init__()
-        self.approximate = approximate
 
     def forward(self, x: Tensor) -> Tensor:
         return gelu(x, self.approximate)
 
-    def extra_repr(self) -> str:
-        return f"approximate={self.approximate!r}"
 
-
-class SiLU(nn.Module):
+class SiLU(nn.SiLU):
     """As torch.nn.SiLU; `inplace` is accepted and ignored: nothing is overwritten."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
         return silu(x)

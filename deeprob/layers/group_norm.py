@@ -171,19 +171,8 @@ def group_norm(
     return y
 
 
-class GroupNorm(nn.Module):
+class GroupNorm(nn.GroupNorm):
     """As torch.nn.GroupNorm."""
-
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
-        super().__init__()
-        fits = num_groups > 0 and num_channels % num_groups == 0
-        expect(fits, "GroupNorm", f"num_channels divisible by num_groups={num_groups}", num_channels)
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
-        self.weight = nn.Parameter(torch.ones(num_channels)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(num_channels)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.weight is not None}"

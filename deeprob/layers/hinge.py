@@ -91,17 +91,8 @@ def multi_margin_loss(
     return losses.sum() if reduction == "sum" else losses.sum() / max(1, len(x))
 
 
-class MultiMarginLoss(nn.Module):
+class MultiMarginLoss(nn.MultiMarginLoss):
     """As torch.nn.MultiMarginLoss."""
-
-    weight: Tensor | None
-
-    def __init__(
-        self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: str = "mean"
-    ) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.p, self.margin, self.reduction = p, margin, reduction
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         return multi_margin_loss(x, target, self.p, self.margin, self.weight, self.reduction)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, is_plain
+from ._module import takes_only
 from .kernels_sampling import resize, resize_adjoint
 from .opaque import Result, is_traced, opaque
 
@@ -149,22 +150,11 @@ def _sizes(
     return [int(n * s) for n, s in zip(shape, scales, strict=True)], [float(s) for s in scales]
 
 
-class Upsample(nn.Module):
+@takes_only(recompute_scale_factor=None)
+class Upsample(nn.Upsample):
     """As torch.nn.Upsample, of images."""
 
-    def __init__(
-        self,
-        size: int | Sequence[int] | None = None,
-        scale_factor: float | Sequence[float] | None = None,
-        mode: Mode = "nearest",
-        align_corners: bool | None = None,
-    ) -> None:
-        super().__init__()
-        self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
+    mode: Mode
 
     def forward(self, x: Tensor) -> Tensor:
         return interpolate(x, self.size, self.scale_factor, self.mode, self.align_corners)
-
-    def extra_repr(self) -> str:
-        shape = f"size={self.size}" if self.size is not None else f"scale_factor={self.scale_factor}"
-        return f"{shape}, mode={self.mode!r}"

@@ -11,7 +11,6 @@ Cost: forward 2 N D M FLOPs, backward 4 N D M; saves x (W is a parameter).
 Source: Johnson, backpropagation lecture, matrix multiply.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -90,18 +89,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
-class Linear(nn.Module):
+class Linear(nn.Linear):
     """As torch.nn.Linear, with the gradient above."""
-
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        super().__init__()
-        self.in_features, self.out_features = in_features, out_features
-        bound = 1 / math.sqrt(in_features) if in_features else 0.0  # kaiming_uniform(a=sqrt(5)), as torch
-        self.weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(out_features).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"

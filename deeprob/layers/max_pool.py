@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from . import kernels_pool as loops
-from ._function import Function, expect, is_plain
+from ._function import Function, is_plain
+from ._module import takes_only
 from ._pooling import LOOP_FROM, as_loop, layout_of, num_windows, windows
 from ._window import Pair
 from .kernels import run
@@ -161,25 +162,9 @@ def max_pool2d(
     return y
 
 
-class MaxPool2d(nn.Module):
+@takes_only(return_indices=False)
+class MaxPool2d(nn.MaxPool2d):
     """As torch.nn.MaxPool2d, without the indices."""
-
-    def __init__(
-        self,
-        kernel_size: Pair,
-        stride: Pair | None = None,
-        padding: Pair = 0,
-        dilation: Pair = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__()
-        expect(not return_indices, "MaxPool2d", "return_indices=False", return_indices)
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        self.dilation, self.ceil_mode = dilation, ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
         return max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-
-    def extra_repr(self) -> str:
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

@@ -26,14 +26,12 @@ from .matmul import matmul
 from .softmax import softmax
 
 
-class MultiheadAttention(nn.Module):
-    """As torch.nn.MultiheadAttention, without add_bias_kv and add_zero_attn: same names, same state dict."""
+class MultiheadAttention(nn.MultiheadAttention):
+    """As torch.nn.MultiheadAttention, without add_bias_kv and add_zero_attn."""
 
-    in_proj_weight: Tensor | None
-    q_proj_weight: Tensor | None
-    k_proj_weight: Tensor | None
-    v_proj_weight: Tensor | None
-    in_proj_bias: Tensor | None
+    in_proj_weight: Any
+    in_proj_bias: Any
+    out_proj: Any
 
     def __init__(
         self,
@@ -41,31 +39,34 @@ class MultiheadAttention(nn.Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
-        *,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
         kdim: int | None = None,
         vdim: int | None = None,
         batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        fits = num_heads > 0 and embed_dim % num_heads == 0
-        expect(fits, "MultiheadAttention", f"num_heads to divide {embed_dim}", num_heads)
-        self.embed_dim, self.num_heads = embed_dim, num_heads
-        self.dropout, self.batch_first = dropout, batch_first
-        self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
-        packed = self.kdim == self.vdim == embed_dim
-        shapes = {
-            "in_proj_weight": (3 * embed_dim, embed_dim) if packed else None,
-            "q_proj_weight": None if packed else (embed_dim, embed_dim),
-            "k_proj_weight": None if packed else (embed_dim, self.kdim),
-            "v_proj_weight": None if packed else (embed_dim, self.vdim),
-        }
-        for name, shape in shapes.items():
-            weight = None if shape is None else nn.Parameter(nn.init.xavier_uniform_(torch.empty(shape)))
-            self.register_parameter(name, weight)
-        self.register_parameter("in_proj_bias", nn.Parameter(torch.zeros(3 * embed_dim)) if bias else None)
-        self.out_proj = Linear(embed_dim, embed_dim, bias)
-        if bias:
-            self.out_proj.bias = nn.Parameter(torch.zeros(embed_dim))
+        name = "MultiheadAttention"
+        expect(
+            num_heads > 0 and embed_dim % num_heads == 0, name, f"num_heads to divide {embed_dim}", num_heads
+        )
+        expect(not add_bias_kv, name, "add_bias_kv=False", add_bias_kv)
+        expect(not add_zero_attn, name, "add_zero_attn=False", add_zero_attn)
+        super().__init__(
+            embed_dim,
+            num_heads,
+            dropout,
+            bias,
+            kdim=kdim,
+            vdim=vdim,
+            batch_first=batch_first,
+            device=device,
+            dtype=dtype,
+        )
+        theirs = self.out_proj
+        self.out_proj = Linear(embed_dim, embed_dim, bias, device="meta")
+        self.out_proj.weight, self.out_proj.bias = theirs.weight, theirs.bias
 
     def forward(
         self,
@@ -119,7 +120,6 @@ class MultiheadAttention(nn.Module):
 
     def _heads_of_one(self, x: Tensor) -> tuple[Tensor, ...]:
         """Q, K, V (N, H, L, E / H) of self-attention, by one product."""
-        assert self.in_proj_weight is not None
         qkv = linear(x, self.in_proj_weight, self.in_proj_bias).reshape(*x.shape[:2], 3, self.num_heads, -1)
         return tuple(part.transpose(1, 2) for part in qkv.unbind(2))
 
@@ -138,9 +138,6 @@ class MultiheadAttention(nn.Module):
         scale = torch.full((), 1 / math.sqrt(q.shape[-1]), dtype=q.dtype, device=q.device)
         scores = matmul(mul(q, scale), k.mT)
         return softmax(scores if mask is None else add(scores, mask.to(scores.dtype)), -1)
-
-    def extra_repr(self) -> str:
-        return f"{self.embed_dim}, {self.num_heads}, dropout={self.dropout}, batch_first={self.batch_first}"
 
 
 def merged_mask(

@@ -179,23 +179,19 @@ def _expect_pair(layer: str, x: Tensor, target: Tensor, reduction: str) -> None:
     expect_reduction(layer, reduction)
 
 
-class MSELoss(nn.Module):
+class MSELoss(nn.MSELoss):
     """As torch.nn.MSELoss."""
 
-    def __init__(self, reduction: Reduction = "mean") -> None:
-        super().__init__()
-        self.reduction = reduction
+    reduction: Reduction
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         return mse_loss(x, target, self.reduction)
 
 
-class SmoothL1Loss(nn.Module):
+class SmoothL1Loss(nn.SmoothL1Loss):
     """As torch.nn.SmoothL1Loss."""
 
-    def __init__(self, reduction: Reduction = "mean", beta: float = 1.0) -> None:
-        super().__init__()
-        self.reduction, self.beta = reduction, beta
+    reduction: Reduction
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         return smooth_l1_loss(x, target, self.reduction, self.beta)

@@ -106,25 +106,15 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     return y
 
 
-class ReLU(nn.Module):
+class ReLU(nn.ReLU):
     """As torch.nn.ReLU; `inplace` is accepted and ignored: nothing is overwritten."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
         return relu(x)
 
 
-class LeakyReLU(nn.Module):
+class LeakyReLU(nn.LeakyReLU):
     """As torch.nn.LeakyReLU; `inplace` is accepted and ignored: nothing is overwritten."""
-
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
         return leaky_relu(x, self.negative_slope)
-
-    def extra_repr(self) -> str:
-        return f"negative_slope={self.negative_slope}"

@@ -221,11 +221,11 @@ def batch_norm_later(
 
 def norm_of(z: Tensor, norm: BatchNorm2d) -> Norm:
     """Do the same for a module, as its forward would."""
-    momentum, training = norm.count_batch(), norm.training or norm.running_mean is None
-    assert norm.weight is not None
-    assert norm.bias is not None
-    running = (norm.running_mean, norm.running_var)
-    return batch_norm_later(z, *running, norm.weight, norm.bias, training, momentum, norm.eps)
+    fits = norm.weight is not None and norm.bias is not None
+    expect(fits, "norm_of", "a norm with weight and bias", repr(norm))
+    running_mean, running_var, training, momentum = norm.count_batch()
+    vectors = (running_mean, running_var, norm.weight, norm.bias)
+    return batch_norm_later(z, *vectors, training, momentum, norm.eps)
 
 
 def convolved(image: Tensor, kernel: Tensor, stride: Pair = 1, padding: Pair = 0) -> Tensor:

@@ -122,25 +122,23 @@ def check(name: str, x: Tensor, dim: int) -> None:
     """Raise ValueError unless x is floating and has the axis."""
     expect_alike(name, x=x)
     rank = max(1, x.dim())
-    expect(-rank <= dim < rank, name, f"dim from {-rank} to {rank - 1}", dim)
+    fits = isinstance(dim, int) and -rank <= dim < rank
+    expect(fits, name, f"dim from {-rank} to {rank - 1}", dim)
 
 
-class Softmax(nn.Module):
-    """As torch.nn.Softmax."""
+class Softmax(nn.Softmax):
+    """As torch.nn.Softmax; the axis must be said."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
+    dim: int
 
     def forward(self, x: Tensor) -> Tensor:
         return softmax(x, self.dim)
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
 
+class LogSoftmax(nn.LogSoftmax):
+    """As torch.nn.LogSoftmax; the axis must be said."""
 
-class LogSoftmax(Softmax):
-    """As torch.nn.LogSoftmax."""
+    dim: int
 
     def forward(self, x: Tensor) -> Tensor:
         return log_softmax(x, self.dim)

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ._function import Function, expect, may_overwrite
-from .batch_norm import BatchNorm1d, BatchNorm2d, batch_norm, check_batch_norm
+from .batch_norm import BatchNorm, batch_norm, check_batch_norm
 from .channels import combine, moments, normalise, over_batch, per_channel, sum_and_dot
 
 
@@ -169,22 +169,49 @@ def sync_batch_norm(
     return y
 
 
-class SyncBatchNorm(BatchNorm2d):
+class SyncBatchNorm(BatchNorm):
     """As torch.nn.SyncBatchNorm, over x (N, C, ...) of all processes, on CPUs too."""
 
     expected = ("(N, C, ...)", (2, 3, 4, 5))
     functional = staticmethod(sync_batch_norm)
 
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: object = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        expect(process_group is None, "SyncBatchNorm", "process_group=None", repr(process_group))
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: nn.Module, process_group: object = None) -> nn.Module:
+        """Do as `convert` does; all processes are one group."""
+        expect(process_group is None, cls.__name__, "process_group=None", repr(process_group))
+        return convert(module)
+
 
 def convert(model: nn.Module) -> nn.Module:
     """Turn the batch norms of `model` into synchronised ones that hold the same parameters and statistics.
 
-    Returns the model, or, where it is a batch norm itself, what takes its place.
+    Ours become ours, torch's torch's. Returns the model, or, where it is a batch norm itself, what takes its
+    place.
     """
-    if type(model) in (BatchNorm1d, BatchNorm2d):
-        synchronised = SyncBatchNorm(1, model.eps, model.momentum)  # type: ignore[arg-type]
-        synchronised.__dict__.update(model.__dict__)
-        return synchronised
+    if isinstance(model, BatchNorm):
+        if not isinstance(model, SyncBatchNorm):
+            synchronised = SyncBatchNorm(1, model.eps, model.momentum)
+            synchronised.__dict__.update(model.__dict__)
+            return synchronised
+    elif isinstance(model, nn.modules.batchnorm._BatchNorm):
+        theirs: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return theirs
     for name, child in model.named_children():
         setattr(model, name, convert(child))
     return model

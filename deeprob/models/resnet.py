@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from deeprob import layers
 from deeprob.errors import InputError
-from deeprob.models.backend import input_norm_of, layers_of, operations_of
+from deeprob.models.backend import check_positive, input_norm_of, layers_of, operations_of
 
 
 class Open(NamedTuple):
@@ -78,10 +78,11 @@ class Block(nn.Module):
         if not is_fusible(self):
             y: Tensor = conv(self.relu(norm(z)))
             return y
-        momentum, statistics = norm.count_batch(), (norm.running_mean, norm.running_var)
-        vectors, options = (norm.weight, norm.bias), (norm.training, momentum, norm.eps)
+        running_mean, running_var, training, momentum = norm.count_batch()
+        vectors = (running_mean, running_var, norm.weight, norm.bias)
+        geometry = (conv.stride, conv.padding)
         return layers.batch_norm_relu_conv2d(
-            z, *statistics, *vectors, conv.weight, *options, conv.stride, conv.padding
+            z, *vectors, conv.weight, training, momentum, norm.eps, *geometry
         )
 
     def begin(self, x: Tensor | Open) -> tuple[Tensor, Any]:
@@ -201,6 +202,7 @@ class ResNet(nn.Module):
             raise ValueError(f"block: expected {' or '.join(BLOCKS)}, got {block!r}")
         if not 1 <= len(blocks) <= 4 or min(blocks) < 1:
             raise ValueError(f"blocks: expected one to four stages of at least one block, got {list(blocks)}")
+        check_positive("resnet", num_classes=num_classes, width=width, in_channels=in_channels)
         L, make = layers_of(backend), BLOCKS[block]
         self.in_channels = in_channels
         self.input_norm = input_norm_of(input_norm, in_channels, backend)

@@ -152,6 +152,7 @@ class ViT(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("vit", patch=patch, dim=dim, depth=depth, heads=heads, in_channels=in_channels)
+        check_positive("vit", num_classes=num_classes, mlp_ratio_times_dim=int(mlp_ratio * dim))
         if image_size < patch or image_size % patch:
             raise InputError(f"image_size={image_size}", where="vit", expected=f"a multiple of patch={patch}")
         if dim % heads:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deeprob.errors import InputError
+from deeprob.overrides import shell
 from deeprob.runs import Run
 
 
@@ -30,20 +29,17 @@ def commands(run: Run, results: Mapping[str, Any]) -> list[str]:
     overrides = [line for line in text_of(run.overrides).splitlines() if line]
     return [
         " ".join(["deeprob train", *map(shlex.quote, overrides)]),
-        f"deeprob evaluate run={shlex.quote(str(run.path))} split={results['split']}",
-        f"deeprob report run={shlex.quote(str(run.path))}",
+        f"deeprob evaluate {run.argument} {shell('split', results['split'])}",
+        f"deeprob report {run.argument}",
     ]
 
 
 def machine(run: Run) -> dict[str, Any]:
     """environment.json as text, and one line about the machine."""
-    text = text_of(run.environment)
-    if not text:
+    facts = run.read_environment()
+    if not facts:
         return {"environment": "", "machine": ""}
-    try:
-        facts = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"broken JSON ({error})", where=run.environment) from None
+    text = text_of(run.environment)
     processor = (
         ", ".join(facts.get("gpus") or []) or f"{facts.get('cpu')}, CPU threads: {facts.get('threads')}"
     )

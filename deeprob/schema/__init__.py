@@ -32,7 +32,11 @@ SCHEMA: dict[str, dict[str, type]] = {
         "points": data.PointsViewSettings,
         "parts": data.PartsViewSettings,
     },
-    "augmentation": {"image": data.Augmentation, "points": data.PointAugmentation},
+    "augmentation": {
+        "image": data.Augmentation,
+        "detection": data.DetectionAugmentation,
+        "points": data.PointAugmentation,
+    },
     "source": {
         "darknet": data.DarknetSettings,
         "props_classification": data.PropsClassificationSettings,
@@ -40,6 +44,8 @@ SCHEMA: dict[str, dict[str, type]] = {
         "props_pose": data.PropsPoseSettings,
         "bop": data.BopSettings,
         "coco": data.CocoSettings,
+        "voc": data.VocSettings,
+        "kitti": data.KittiSettings,
         "folder": data.FolderSettings,
         "points": data.PointsSettings,
     },

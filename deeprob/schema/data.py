@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from deeprob.data.settings import Augmentation as Augmentation
+from deeprob.data.settings import DetectionAugmentation as DetectionAugmentation
 from deeprob.data.settings import PointAugmentation as PointAugmentation
 from deeprob.sim.settings import SimSettings
 
@@ -124,6 +125,8 @@ class DarknetSettings(FileSourceSettings):
     _target_: str = "deeprob.data.readers.darknet.DarknetSource"
     splits: dict[str, list[str]] = MISSING
     names_file: str = "obj.names"
+    missing_labels: str = "error"
+    clip_boxes: bool = False
 
 
 @dataclass
@@ -162,6 +165,7 @@ class BopSettings(FileSourceSettings):
     targets: dict[str, str] | None = None
     class_names: dict[int, str] | None = None
     labels: bool = True
+    boxes: str = "visible"
 
 
 @dataclass
@@ -171,6 +175,29 @@ class CocoSettings(FileSourceSettings):
     _target_: str = "deeprob.data.readers.coco.CocoSource"
     annotations: dict[str, str] = MISSING
     images: dict[str, str] | None = None
+    clip_boxes: bool = False
+
+
+@dataclass
+class VocSettings(FileSourceSettings):
+    """See deeprob.data.readers.voc.VocSource."""
+
+    _target_: str = "deeprob.data.readers.voc.VocSource"
+    splits: dict[str, str] = MISSING
+    names_file: str | None = None
+    missing_labels: str = "error"
+    clip_boxes: bool = False
+
+
+@dataclass
+class KittiSettings(FileSourceSettings):
+    """See deeprob.data.readers.kitti.KittiSource."""
+
+    _target_: str = "deeprob.data.readers.kitti.KittiSource"
+    splits: dict[str, str] = MISSING
+    names: list[str] | None = None
+    missing_labels: str = "error"
+    clip_boxes: bool = False
 
 
 @dataclass

@@ -148,7 +148,9 @@ class FCOSSettings(NetworkSettings):
     radius: float = 1.5
     level_side: float = 8.0
     distance: str = "softplus"
+    bins: int = 0
     box_weight: float = 1.0
+    spread_weight: float = 0.25
     corners: bool = False
     score_threshold: float = 0.005
     candidates: int = 500

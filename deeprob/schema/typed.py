@@ -6,9 +6,10 @@ from dataclasses import is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError
+from omegaconf.errors import ConfigKeyError, ValidationError
 
 from deeprob.schema import LEAVES, SCHEMA
+from deeprob.schema.moved import current_target
 
 
 def typed(cfg: DictConfig) -> DictConfig:
@@ -18,23 +19,23 @@ def typed(cfg: DictConfig) -> DictConfig:
     OmegaConfBaseException where a value is of another type.
     """
     values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    data, optim = dict(values.pop("data")), dict(values.pop("optim", None) or {})
+    data, optim = _part(values, "data"), _part(values, "optim")
     parts = {name: values.pop(name) for name in ("model", "objective", "logger") if name in values}
-    callbacks = values.pop("callbacks", None) or {}
+    callbacks = _part(values, "callbacks")
     whole = _filled(SCHEMA["root"]["train"], values)
     OmegaConf.set_struct(whole, False)
     inner = {name: data.pop(name) for name in ("source", "view", "augmentation") if name in data}
     whole.data = _filled(SCHEMA["data"]["pybullet" if "sim" in data else "files"], data)
-    for name in ("source", "view"):
-        whole.data[name] = _leaf(inner.get(name))
-    whole.data.augmentation = _augmentation(inner.get("augmentation"))
-    for name, part in parts.items():
-        whole[name] = _leaf(part)
-    inner = {name: optim.pop(name) for name in ("optimizer", "schedule") if name in optim}
-    OmegaConf.update(whole, "optim", optim, merge=True)
     for name, part in inner.items():
-        whole.optim[name] = _leaf(part)
-    whole.callbacks = {name: _leaf(part) for name, part in callbacks.items()}
+        key = f"data.{name}"
+        whole.data[name] = _augmentation(key, part) if name == "augmentation" else _leaf(key, part)
+    for group, part in parts.items():
+        whole[group] = _leaf(group, part)
+    chosen = {name: optim.pop(name) for name in ("optimizer", "schedule") if name in optim}
+    OmegaConf.update(whole, "optim", optim, merge=True)
+    for kind, part in chosen.items():
+        whole.optim[kind] = _leaf(f"optim.{kind}", part)
+    whole.callbacks = {name: _leaf(f"callbacks.{name}", part) for name, part in callbacks.items()}
     OmegaConf.set_struct(whole, True)
     _link(whole, whole)
     return whole
@@ -58,16 +59,29 @@ def _link(whole: DictConfig, node: DictConfig) -> None:
                 node[key] = written
 
 
-def _leaf(values: Any) -> Any:
-    schema = LEAVES.get(str(values.get("_target_"))) if isinstance(values, dict) else None
+def _part(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """Take a part out of a mapping; nothing where there is none."""
+    return dict(_mapping(key, values.pop(key, None)) or {})
+
+
+def _mapping(key: str, value: Any) -> dict[str, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise ValidationError(f"{key} is {value!r:.60}, not keys and values")
+    return value
+
+
+def _leaf(key: str, values: Any) -> Any:
+    """The part of a class, with its schema's types where it has a schema."""
+    schema = LEAVES.get(current_target(str((_mapping(key, values) or {}).get("_target_"))))
     return values if schema is None else _filled(schema, values)
 
 
-def _augmentation(values: Any) -> Any:
-    """The augmentation of pictures or of points, whichever has these settings."""
-    keys = set(values) if isinstance(values, dict) else set()
+def _augmentation(key: str, values: Any) -> Any:
+    """The augmentation of pictures or of points, the simplest kind that has these settings."""
+    keys = set(_mapping(key, values) or {})
     fitting = [s for s in SCHEMA["augmentation"].values() if keys and keys <= set(s.__dataclass_fields__)]  # type: ignore[attr-defined]
-    return _filled(fitting[0], values) if len(fitting) == 1 else values
+    alike = bool(fitting) and all(issubclass(schema, fitting[0]) for schema in fitting)
+    return _filled(fitting[0], values) if alike else values
 
 
 def _filled(schema: type, values: dict[str, Any]) -> DictConfig:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file
+from deeprob.runs import atomic_file, sweep
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
 from deeprob.sim.physics import Scene
@@ -48,6 +48,8 @@ class SceneBank:
         """Settle what is missing of the first so many scenes; an interruption leaves finished files."""
         parts = [self._part(split, first) for first in range(0, scenes, SCENES_PER_FILE)]
         missing = [part for part in parts if not part.path.is_file()]
+        for folder in {part.path.parent for part in missing}:
+            sweep(folder)
         try:
             with show_progress("settling scenes", len(missing) * SCENES_PER_FILE, progress) as advance:
                 for _ in run_jobs(self.settings, _settle, missing, workers):

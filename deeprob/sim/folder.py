@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import numpy as np
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import MESH_SUFFIXES, Mesh, load_mesh
 from deeprob.geometry.transform import make_transform
-from deeprob.sim.objects import ObjectModel, Symmetries
+from deeprob.sim.object_files import find_objects, passed_over
+from deeprob.sim.object_model import ObjectModel, Symmetries
 from deeprob.sim.settings import ObjectSettings
 from deeprob.sim.urdf import load_urdf
 
@@ -26,9 +26,10 @@ _BOP = 1e-3
 def folder_files(folder: Path) -> dict[str, Path]:
     """Name -> file of every object in a folder, in order of the names.
 
-    An object is a file (its name is the file's), or a folder that holds one mesh or URDF (its name is the
-    folder's, as in PROPS, `14_mug/textured_simple.obj` is mug). A mesh that a URDF there is made of is no
-    object. Raises InputError where there is none.
+    An object is a file (its name is the file's), or a folder that holds a mesh or URDF (its name is the
+    folder's, as in PROPS, `14_mug/textured_simple.obj` is mug), itself or one folder deeper. Of several forms
+    of one object that with a texture is taken. A mesh that a URDF there is made of is no object. Raises
+    InputError where there is none.
     """
     if folder.is_file() and folder.suffix.lower() in (*MESH_SUFFIXES, ".urdf"):
         return {folder.stem: folder}
@@ -38,17 +39,14 @@ def folder_files(folder: Path) -> dict[str, Path]:
             where=f"sim.objects.folder={folder}",
             expected="everyday, random_urdfs, or a folder with OBJ, PLY, STL or URDF files",
         )
-    parts = _parts_of_urdfs(folder)
-    files = {path.stem: path for path in sorted(folder.iterdir()) if _is_object(path) and path not in parts}
+    files = find_objects(folder)
     if not files:
-        for inner in sorted((path for path in folder.iterdir() if path.is_dir()), key=_props_order):
-            found = sorted(path for path in inner.iterdir() if _is_object(path))
-            if found:
-                urdfs = [path for path in found if path.suffix.lower() == ".urdf"]
-                number, _, name = inner.name.partition("_")
-                files[name if number.isdigit() and name else inner.name] = (urdfs or found)[0]
-    if not files:
-        raise InputError("the folder holds no object", where=folder, expected="OBJ, PLY, STL or URDF files")
+        told = passed_over(folder, ())
+        raise InputError(
+            "the folder holds no object" + (f"; {told}" if told else ""),
+            where=folder,
+            expected="OBJ, PLY, STL or URDF files",
+        )
     named = {_class_name(name, path): path for name, path in files.items()}
     if len(named) < len(files):
         raise InputError("two objects have the same name", where=folder, expected="a name for each object")
@@ -61,35 +59,17 @@ def _class_name(name: str, path: Path) -> str:
     number = path.stem.removeprefix("obj_")
     if names.is_file() and path.stem.startswith("obj_") and number.isdigit():
         try:
-            return str(json.loads(names.read_text(encoding="utf-8")).get(str(int(number)), name))
+            return str(json.loads(names.read_text(encoding="utf-8-sig")).get(str(int(number)), name))
         except (ValueError, AttributeError) as error:
             raise InputError(f"no names can be read ({error})", where=names) from error
     return str(_description(path.parent, name).get("name", name))
-
-
-def _parts_of_urdfs(folder: Path) -> set[Path]:
-    """The meshes beside URDFs that these are made of: parts of objects, no objects."""
-    parts = set()
-    for path in folder.glob("*.urdf"):
-        names = re.findall(r'filename\s*=\s*"([^"]+)"', path.read_text(encoding="utf-8", errors="replace"))
-        parts |= {folder / name.removeprefix("package://").removeprefix("./") for name in names}
-    return parts
-
-
-def _is_object(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in (*MESH_SUFFIXES, ".urdf")
-
-
-def _props_order(path: Path) -> tuple[int, str]:
-    number = path.name.partition("_")[0]
-    return (int(number), path.name) if number.isdigit() else (1 << 30, path.name)
 
 
 def load_file(name: str, path: Path, settings: ObjectSettings) -> ObjectModel:
     """One object. Raises InputError for a file that cannot be used, or a size that cannot be meant."""
     entry = _description(path.parent, name)
     info = _models_info(path)
-    scale = settings.scale * float(entry.get("scale", 1.0)) * (_BOP if info is not None else 1.0)
+    scale = settings.scale * _scale(entry, path) * (_BOP if info is not None else 1.0)
     mesh = load_urdf(path, scale) if path.suffix.lower() == ".urdf" else load_mesh(path, scale)
     _check_size(name, mesh, path)
     symmetries = _symmetries(entry, path, 1.0) if info is None else _symmetries(info, path, _BOP)
@@ -103,6 +83,21 @@ def load_file(name: str, path: Path, settings: ObjectSettings) -> ObjectModel:
         )
         mesh = mesh.transformed(shift)
     return ObjectModel(name, mesh, path, symmetries)
+
+
+def _scale(entry: dict[str, Any], path: Path) -> float:
+    """The factor that objects.yaml gives, else 1."""
+    try:
+        scale = float(entry.get("scale", 1.0))
+    except (TypeError, ValueError):
+        scale = float("nan")
+    if not 0 < scale < np.inf:
+        raise InputError(
+            f"scale is {entry['scale']!r}",
+            where=f"{DESCRIPTION}, object {path.stem}",
+            expected="a number above 0",
+        )
+    return scale
 
 
 def _check_size(name: str, mesh: Mesh, path: Path) -> None:
@@ -160,7 +155,7 @@ def _models_info(path: Path) -> dict[str, Any] | None:
     if not info.is_file() or not number.isdigit():
         return None
     try:
-        entry: dict[str, Any] = json.loads(info.read_text(encoding="utf-8"))[str(int(number))]
+        entry: dict[str, Any] = json.loads(info.read_text(encoding="utf-8-sig"))[str(int(number))]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"no entry of object {int(number)} ({error})", where=info) from error
     return entry

@@ -17,7 +17,8 @@ from deeprob.sim.bullet import BulletRenderer
 from deeprob.sim.fixtures import find_place, fixture_mesh
 from deeprob.sim.library import Library
 from deeprob.sim.look import draw_camera, draw_look
-from deeprob.sim.objects import ObjectModel, load_objects
+from deeprob.sim.object_model import ObjectModel
+from deeprob.sim.objects import load_objects
 from deeprob.sim.physics import Scene, Simulator, scene_rng
 from deeprob.sim.render import Renderer, Rendering
 from deeprob.sim.settings import ObjectSettings, SimSettings
@@ -26,6 +27,7 @@ from deeprob.sim.textures import find_pictures
 VERSION = 6  # raise it whenever the same settings give other pictures: caches made before are then left alone
 DISTRACTORS = 40  # shapes to draw distractors from
 _VIEW = 1 << 20  # keeps the random numbers of views apart from those of a scene's attempts
+_ENDS = 1 << 16  # bytes of a picture that are looked at, first and last
 _PIXEL_FREE = ("name", "train_scenes", "val_scenes", "test_scenes", "min_visible")
 
 
@@ -98,14 +100,19 @@ def fingerprint(settings: SimSettings, objects: Sequence[ObjectModel]) -> str:
         for part in (
             model.mesh.vertices,
             model.mesh.faces,
+            model.mesh.normals,
             model.mesh.colors,
             model.mesh.uv,
+            model.mesh.face_texture,
             *model.mesh.textures,
         ):
             digest.update(np.ascontiguousarray(part).tobytes())
     for path in _other_files(settings):
-        with path.open("rb") as file:  # a picture that changed does so in its size or near its beginning
-            digest.update(f"{path.name} {path.stat().st_size}".encode() + file.read(1 << 16))
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            digest.update(f"{path.name} {size}".encode() + file.read(_ENDS))
+            file.seek(max(size - _ENDS, 0))  # a checksum of the pixels stands at the end
+            digest.update(file.read(_ENDS))
     return digest.hexdigest()[:12]
 
 

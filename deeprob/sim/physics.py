@@ -18,7 +18,7 @@ from deeprob.geometry.rotation import quaternion_to_matrix, random_quaternion
 from deeprob.geometry.transform import invert_transform, make_transform
 from deeprob.sim.capture import captured, import_pybullet
 from deeprob.sim.fixtures import Box, find_place
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.settings import SceneSettings
 
 STEP = 1 / 120  # seconds; coarser steps let objects sink into each other by a centimetre

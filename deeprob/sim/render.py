@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import from_pixels
 from deeprob.geometry.camera import Array, invert_intrinsics
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim import raster, silhouettes
@@ -244,17 +245,17 @@ def _unit(vectors: Array) -> Array:
 
 
 def to_frame(rendering: Rendering, scene: Scene, *, source: str, key: str, min_visible: float) -> Frame:
-    """The Frame of a rendering; instances less visible than `min_visible` have no label."""
+    """The Frame of a rendering; what is seen of instances less visible than `min_visible` is its crowds."""
     fractions = rendering.visible_fraction
-    seen = np.flatnonzero((rendering.visible[:, 0] > 0) & (fractions >= min_visible))
+    seen = np.flatnonzero(rendering.visible[:, 0] > 0)
     # One block: the system hands out large ones by large pages, and only the boxes in it are written.
     masks = np.zeros((len(seen), 2, *rendering.owner.shape), np.bool_)
     silhouettes.write_masks(
         rendering.owner, rendering.cover, seen, rendering.visible, rendering.amodal, masks
     )
-    boxes = rendering.visible[seen, 1:] + np.array([-0.5, -0.5, 0.5, 0.5])
+    boxes = from_pixels(rendering.visible[seen, 1:])
     T_cam_obj = invert_transform(rendering.T_world_cam) @ scene.T_world_obj[seen]
-    instances = [
+    marked = [
         Instance(
             class_id=int(scene.models[i]),
             box_xyxy=boxes[k],
@@ -269,8 +270,9 @@ def to_frame(rendering: Rendering, scene: Scene, *, source: str, key: str, min_v
         image=rendering.image,
         depth_m=rendering.depth_m,
         K=rendering.K,
-        instances=tuple(instances),
+        instances=tuple(i for i in marked if (i.visible_fraction or 0) >= min_visible),
         source=source,
         key=key,
         group=scene.key,
+        crowds=tuple(i for i in marked if (i.visible_fraction or 0) < min_visible),
     )

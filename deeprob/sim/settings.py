@@ -162,8 +162,10 @@ class SimSettings:
     train_scenes, val_scenes, test_scenes: settled scenes a split; no scene is in two splits.
     views: pictures of each scene, each with its own camera, light and colours.
     renderer: `ours`, or PyBullet's own `tiny` (slow, the same geometry) or `egl` (needs a graphics driver).
-    min_visible: an object is labelled only when this share of its silhouette is visible; the others are
-        in the picture, without a label.
+    min_visible: an object is a target only when this share of its silhouette is visible, also of what lies
+        outside the picture. The others are regions that are left out of training and judgement: COCO's
+        iscrowd. Formats that have no such regions label them where a tenth of the silhouette is visible, or
+        they fill a hundredth of the picture.
     """
 
     name: str = "everyday"
@@ -228,6 +230,7 @@ def check_settings(settings: SimSettings) -> None:
     _require(scene.objects[0] >= 1, "sim.scene.objects", scene.objects, "at least one object")
     table = len(scene.table) == 2 and all(0 < side < 100 for side in scene.table)
     _require(table, "sim.scene.table", scene.table, "two lengths above 0 m")
+    _require(0 < settings.objects.scale < math.inf, "sim.objects.scale", settings.objects.scale, "above 0")
     _require(scene.scale[0] > 0, "sim.scene.scale", scene.scale, "factors above 0")
     _require(scene.attempts >= 1, "sim.scene.attempts", scene.attempts, "at least 1")
     _require(

@@ -10,7 +10,7 @@ from typing import overload
 from deeprob.data.frame import Frame
 from deeprob.data.readers import reading
 from deeprob.errors import InputError
-from deeprob.runs import write_json
+from deeprob.runs import sweep, write_json
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
 from deeprob.sim.render import to_frame
@@ -78,6 +78,8 @@ class PyBulletSource:
         if not missing:
             return
         try:
+            for folder in {shard.path.parent for shard in missing}:
+                sweep(folder)
             write_json(self.folder / "settings.json", asdict(self.settings))
             scenes = sum(shard.end - shard.first for shard in missing)
             with show_progress("rendering scenes", scenes, progress) as advance:

@@ -7,6 +7,7 @@ and the scale it reports for a mesh already contains globalScaling.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def load_urdf(path: Path, scale: float = 1.0) -> Mesh:
         try:
             body = p.loadURDF(str(path), useFixedBase=True, globalScaling=scale, physicsClientId=client)
             shapes = p.getVisualShapeData(body, physicsClientId=client)
-            parts = [(shape, _link_pose(p, client, body, shape[1])) for shape in shapes]
+            drawn = [shape for shape in shapes if shape[2] == _MESH or not _is_nothing(shape)]
+            parts = [(shape, _link_pose(p, client, body, shape[1])) for shape in drawn]
         except p.error as error:
             parts, failure = [], str(error)
         else:
@@ -39,6 +41,13 @@ def load_urdf(path: Path, scale: float = 1.0) -> Mesh:
         finally:
             p.disconnect(physicsClientId=client)
     if failure:
+        gone = re.search(r"cannot find '([^']+)'", chatter.text)
+        if gone:
+            raise InputError(
+                f"no file {gone[1]}, which it names",
+                where=path,
+                expected="it beside the URDF, or in a folder above it",
+            )
         text = "; ".join(line for line in chatter.text.splitlines() if line.strip()) or failure
         raise InputError(f"PyBullet cannot load it ({text[-300:]})", where=path)
     if not parts:
@@ -46,6 +55,12 @@ def load_urdf(path: Path, scale: float = 1.0) -> Mesh:
             "the URDF has no visual shape", where=path, expected="a <visual> with a mesh or a solid"
         )
     return join_meshes([_shape_mesh(shape, T, path) for shape, T in parts])
+
+
+def _is_nothing(shape: Any) -> bool:
+    """Whether a solid has no size: a link without a visual is written so."""
+    sizes = {_SPHERE: 1, _BOX: 3, _CYLINDER: 2, _CAPSULE: 2}.get(shape[2], 0)
+    return sizes > 0 and not any(shape[3][:sizes])
 
 
 def _link_pose(p: Any, client: int, body: int, link: int) -> Any:
@@ -73,8 +88,15 @@ def _shape_mesh(shape: Any, T_base_link: Any, path: Path) -> Mesh:
     kind, size, file, rgba = shape[2], shape[3], shape[4], shape[7]
     if kind == _MESH:
         name = Path(file.decode())
-        mesh = load_mesh(name if name.is_absolute() else path.parent / name)
-        mesh.vertices[:] = mesh.vertices * np.asarray(size)
+        beside = path.parent / name  # PyBullet looks there, and where the program runs
+        mesh = load_mesh(beside if beside.is_file() else name)
+        if not (np.isfinite(size).all() and np.all(size)):
+            raise InputError(
+                f"{name.name} is scaled by {' '.join(f'{s:g}' for s in size)}",
+                where=path,
+                expected="numbers other than 0",
+            )
+        mesh = mesh.transformed(np.diag([*size, 1.0]))
         if not mesh.textures:
             mesh.colors[:] = rgba[:3]
     else:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from deeprob.config import compose
 from deeprob.errors import InputError
+from deeprob.overrides import quoted
 from deeprob.runs import Run
 from deeprob.studies.comparison import Comparison, corrected
 from deeprob.studies.designs import BASE, Design, make_design
@@ -118,13 +119,6 @@ def config_hash(cfg: DictConfig) -> str:
     values: dict[str, Any] = OmegaConf.to_container(copy, resolve=True)  # type: ignore[assignment]
     kept = {key: value for key, value in values.items() if key not in NOT_HASHED}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def quoted(value: object) -> str:
-    """A value as Hydra's override grammar takes any text."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    return QuotedString(str(value), Quote.single).with_quotes()
 
 
 def compare(plan: Plan, errors: Mapping[str, str]) -> Findings:

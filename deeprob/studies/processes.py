@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import os
 import re
@@ -20,6 +19,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from deeprob.errors import InputError
+from deeprob.records import mapping, read_record
 from deeprob.runs import Run
 
 COMMAND = (sys.executable, "-m", "deeprob", "train")
@@ -40,8 +41,8 @@ class Job:
     def done(self) -> bool:
         """Whether its results are there and whole."""
         try:
-            return "metrics" in json.loads(self.run.results().read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            return bool(read_record(self.run.results(), mapping(needed=("metrics",))))
+        except (FileNotFoundError, InputError):
             return False
 
 

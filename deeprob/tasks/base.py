@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -114,12 +115,14 @@ class Task(ABC):
     """A task on one data set.
 
     name: stands in results.json. title: heads its pages. headline: the metric that training monitors and
-    studies compare by default, the larger the better.
+    studies compare by default, the larger the better. earlier_names: those by which earlier versions logged
+    a score, and its name now; a run that has chosen its best epoch by one goes on doing so.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     headline: ClassVar[str]
+    earlier_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, data: PerceptionData) -> None:
         self.data = data

@@ -18,6 +18,7 @@ import numpy as np
 from rich.progress import track
 
 from deeprob.data.frame import Frame
+from deeprob.data.predictions.files import Predicted
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
 from deeprob.page import pages
@@ -102,6 +103,11 @@ class FrameTask(Task):
         """The prediction that is right about a frame."""
 
     @classmethod
+    def answer_of(cls, predicted: Predicted) -> Answer:
+        """What a file of predictions says of each frame."""
+        return predicted.of
+
+    @classmethod
     def chance(cls, unit: str, seed: int) -> Chance:
         """The baseline that looks at no image."""
         return Chance(cls, unit, seed)
@@ -146,7 +152,9 @@ class FrameTask(Task):
             scores = cls.scores_from(arrays)
         except KeyError as error:
             raise InputError(
-                f"scores without {error}", where=path, fix=f"run: deeprob evaluate run={path.parent}"
+                f"scores without {error}",
+                where=path,
+                fix=f"run: deeprob evaluate {Run(path.parent).argument}",
             ) from None
         return scores, hashlib.sha256("\0".join(keys).encode()).hexdigest()
 
@@ -267,7 +275,7 @@ def _save_scores(scores: Scores, keys: Sequence[str], path: Path) -> None:
 
 
 def _read_arrays(path: Path) -> dict[str, Any]:
-    fix = f"run: deeprob evaluate run={path.parent}"
+    fix = f"run: deeprob evaluate {Run(path.parent).argument}"
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

@@ -12,7 +12,6 @@ from deeprob.config import check_values, options, quote_text
 from deeprob.config_errors import flatten, one_line_errors
 from deeprob.errors import InputError
 from deeprob.runs import Run
-from deeprob.schema.typed import typed
 from deeprob.training.experiment import Checkpoint, read_checkpoint, read_config
 from deeprob.training.groups import parameter_groups
 from deeprob.training.module import PerceptionModule
@@ -30,7 +29,7 @@ def change(run: Run, overrides: Sequence[str]) -> DictConfig:
     explained = one_line_errors("train", overrides, lambda: list(flatten(before)), options)
     explained.where = str(run.config)
     with explained:
-        cfg = typed(before)
+        cfg = before.copy()
         cfg.allowed_targets = []
         for override in overrides:
             _set(cfg, override)
@@ -91,8 +90,12 @@ def check_fits(module: PerceptionModule, checkpoint: Checkpoint) -> None:
     groups = parameter_groups(module, module.model, module.decay_norm_and_bias, module.body_lr_factor)
     optimizer = module.make_optimizer(groups)
     now = [_settings(group) for group in optimizer.state_dict()["param_groups"]]
-    then = [_settings(group) for group in saved[0]["param_groups"]]
-    if [len(group["params"]) for group in now] != [len(group["params"]) for group in then]:
+    try:
+        then = [_settings(group) for group in saved[0]["param_groups"]]
+        counts = [len(group["params"]) for group in then]
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise InputError(f"its optimiser's state is damaged ({error})", where=checkpoint.path) from error
+    if [len(group["params"]) for group in now] != counts:
         raise InputError(
             "its optimiser has other groups of parameters",
             where=checkpoint.path,

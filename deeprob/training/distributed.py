@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 
 from deeprob.config import admitted
 from deeprob.errors import InputError
+from deeprob.overrides import quoted
 from deeprob.runs import Run
 from deeprob.tasks.base import Meter
 from deeprob.training import signals
@@ -80,7 +81,7 @@ def launch(cfg: DictConfig, run: Run, changes: Sequence[str] = ()) -> int:
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # it tells failures at length
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
     kept = [change for change in changes if not change.startswith("allowed_targets=")]
-    arguments = ["-m", "deeprob", "train", f"run={run.path}", *kept]
+    arguments = ["-m", "deeprob", "train", f"run={quoted(run.path)}", *kept]
     allowed = admitted(cfg)
     if allowed:
         arguments.append(f"allowed_targets=[{','.join(allowed)}]")
@@ -152,7 +153,7 @@ def synchronise_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
     """
     from deeprob.layers.sync_batch_norm import convert
 
-    model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(convert(model))  # type: ignore[no-untyped-call]
+    model = convert(model)
     for name, module in model.named_modules():
         if getattr(module, "running_mean", None) is not None and "Sync" not in type(module).__name__:
             raise InputError(

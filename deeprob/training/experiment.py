@@ -15,6 +15,7 @@ from rich.progress import Progress
 from torch import nn
 
 from deeprob.config import SCHEMA_ONLY, admitted, build, locate
+from deeprob.config_errors import flatten
 from deeprob.config_files import read_written
 from deeprob.data.batches.batch import with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
@@ -23,11 +24,9 @@ from deeprob.data.relabel import RelabelledSource
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
-from deeprob.schema.training import OptimSettings, TrainerSettings
+from deeprob.schema.typed import typed
 from deeprob.tasks.base import Task
 from deeprob.training.weights import read_tensors
-
-GROUPS: dict[str, Any] = {"model": NetworkSettings, "optim": OptimSettings, "trainer": TrainerSettings}
 
 
 @dataclass(frozen=True)
@@ -151,16 +150,19 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
 def read_config(run: Run) -> DictConfig:
     """config.yaml of a run folder; no key can be added. Raises InputError where it is not readable YAML."""
     cfg = read_written(run.config)
-    if "data" not in cfg or "model" not in cfg:
+    if not all(isinstance(cfg.get(key), DictConfig) for key in ("data", "model")):
         raise InputError("not the config of a training", where=run.config, expected="keys data, model, ...")
-    cfg.allowed_targets = [SCHEMA_ONLY]  # a file must not let in its own code
     try:
-        for group, settings in GROUPS.items():
-            if group in cfg:  # a run of an older version lacks what was added since
-                cfg[group] = OmegaConf.merge(asdict(settings()), cfg[group])
+        cfg = typed(cfg)  # with the defaults of what was added since the run's version
+        OmegaConf.set_struct(cfg.model, False)
+        cfg.model = OmegaConf.merge(asdict(NetworkSettings()), cfg.model)  # also of one that has no schema
+        OmegaConf.set_struct(cfg.model, True)
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0], where=run.config) from error
-    OmegaConf.set_struct(cfg, True)
+    missing = [key for key, value in flatten(cfg).items() if value == "???"]
+    if missing:
+        raise InputError(f"{', '.join(missing[:3])} missing", where=run.config)
+    cfg.allowed_targets = [SCHEMA_ONLY]  # a file must not let in its own code
     return cfg
 
 
@@ -169,6 +171,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     content = read_tensors(path)
     if not isinstance(content, dict) or not {"state_dict", "global_step"} <= content.keys():
         raise InputError("checkpoint cannot be read (it lacks state_dict or global_step)", where=path)
+    weights, step = content["state_dict"], content["global_step"]
+    named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
+    if not named or not all(isinstance(t, torch.Tensor) for t in weights.values()):
+        raise InputError("its state_dict is none", where=path, expected="names and tensors")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise InputError(f"its global_step is {step!r:.60}", where=path, expected="a whole number, 0 or more")
     return cast("dict[str, Any]", content)
 
 

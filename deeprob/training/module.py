@@ -121,8 +121,13 @@ class PerceptionModule(LightningModule):
         loss, _ = self._totals["val"].means(self.trainer.strategy)
         self.log("val/loss", loss)
         scores = merged(self._meter, self.trainer.world_size).scores()
-        for name, value in zip(scores.names, scores.value.tolist(), strict=True):
+        values = dict(zip(scores.names, scores.value.tolist(), strict=True))
+        for name, value in values.items():
             self.log(f"val/{name}", value, prog_bar=name == self.task.headline)
+        monitored = {getattr(callback, "monitor", None) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        for earlier, name in self.task.earlier_names.items():
+            if f"val/{earlier}" in monitored:  # by a run that an earlier version began
+                self.log(f"val/{earlier}", values[name])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the sums of a running epoch: a run cut off in the middle of it reports the same means."""

@@ -44,7 +44,7 @@ def run_of(cfg: DictConfig, overrides: list[str], several: bool = False) -> Run:
             raise InputError(
                 f"DEEPROB_RUN_ID={run_id} is the folder of another training ({_listed(different)} differ)",
                 where=run.path,
-                fix=f"give it an id of its own, or go on with that one: deeprob train run={run.path}",
+                fix=f"give it an id of its own, or go on with that one: deeprob train {run.argument}",
             )
     raise AssertionError("not reached")
 

@@ -18,7 +18,7 @@ from torch import nn
 from deeprob import environment
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.errors import InputError
-from deeprob.runs import Run, write_json, write_text
+from deeprob.runs import Run, sweep, write_json, write_text
 from deeprob.training import signals
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.callbacks import Cost
@@ -52,6 +52,8 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
         if main:
+            for folder in (run.path, run.checkpoints, run.plots):
+                sweep(folder)
             run.error.unlink(missing_ok=True)
         resume = newest_checkpoint(run)
         if main and resume is None:

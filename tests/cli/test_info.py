@@ -98,6 +98,13 @@ def test_clouds_are_drawn_once_each(tmp_path, capsys):
     assert not image[:, 2 * 240 :].any()
 
 
+def test_a_sheet_of_bad_clouds_alone_is_not_drawn(tmp_path, capsys):
+    (tmp_path / "broken.xyz").write_text("1 2\n")
+    assert main(["info", "data=points", f"data.root={tmp_path}", "sheet=sheet.png"]) == 1
+    assert "sheet  not written: no sample can be shown" in capsys.readouterr().out
+    assert not (tmp_path / "sheet.png").exists()
+
+
 def test_all_that_is_bad_is_listed_whatever_the_source_is_told(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     content = {"data": np.zeros((2, 32, 32, 3), np.uint8), "labels": [8, 8]}

@@ -2,6 +2,7 @@ import re
 
 import cv2
 import pytest
+import trimesh
 
 from deeprob.cli import main
 from deeprob.cli.render import compose_settings
@@ -45,6 +46,21 @@ def test_preview_writes_one_picture_of_sixteen_samples(tmp_path):
     assert main(["render", "preview=true", f"out={sheet}", *SMALL]) == 0
     zoom, gaps = 8, 3 * 6
     assert cv2.imread(str(sheet)).shape == (4 * zoom * 40 + gaps, 4 * zoom * 48 + gaps, 3)
+
+
+def test_the_table_of_a_preview_names_each_file_and_what_is_passed_over(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    trimesh.creation.box((0.1, 0.06, 0.04)).export(tmp_path / "crate.obj")
+    trimesh.creation.box((0.1, 0.06, 0.04)).export(tmp_path / "crate.stl")
+    (tmp_path / "mug.glb").write_bytes(b"")
+    assert (
+        main(["render", "preview=true", f"out={tmp_path / 's.png'}", f"sim.objects={tmp_path}", *SMALL[1:]])
+        == 0
+    )
+    shown = capsys.readouterr()
+    assert "crate.obj" in shown.out
+    assert "crate.stl" not in shown.out
+    assert "warning: 1 mesh file is passed over (1 .glb), such as mug.glb" in shown.err
 
 
 def test_a_preview_that_cannot_be_written_is_one_line(capfd):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from deeprob.cli import main
+from deeprob.runs import Run
 
 
 @pytest.fixture
@@ -161,3 +163,31 @@ def test_ctrl_c_leaves_a_run_that_goes_on(squares_overrides):
     epoch = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["epoch"]
     assert main(["train", f"run={folder}", f"trainer.max_epochs={epoch + 2}"]) == 0
     assert json.loads((folder / "training.json").read_text())["epochs"] == epoch + 2
+
+
+def test_a_model_of_ones_own_trains_and_is_evaluated(squares_overrides, tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_package.py").write_text(
+        "import torch\n\n\n"
+        "class Flat(torch.nn.Sequential):\n"
+        "    def __init__(self, num_classes, width):\n"
+        "        super().__init__(torch.nn.Flatten(), torch.nn.Linear(768, width), torch.nn.ReLU())\n"
+        "        self.append(torch.nn.Linear(width, num_classes))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "flat.yaml").write_text("_target_: own_package.Flat\nwidth: 4\n")
+    shared = [o for o in squares_overrides if not o.startswith("model.")]
+    own = ["--config-dir", f"{tmp_path}/conf", *shared, "model=flat", "allowed_targets=[own_package]"]
+    assert main(["train", *own, "trainer.max_epochs=1"]) == 0
+    (folder,) = tmp_path.glob("runs/squares/*")
+    assert main(["evaluate", f"run={folder}"]) == 2
+    assert "allowed_targets=[own_package]" in capsys.readouterr().err
+    assert main(["evaluate", f"run={folder}", "allowed_targets=[own_package]"]) == 0
+
+
+def test_a_folder_of_any_name_goes_through_every_verb(train, tmp_path):
+    _, _, folder = train("trainer.max_epochs=1")
+    odd = tmp_path / "läufe" / "it's (1), a=b"
+    folder.rename(odd.parent.mkdir() or odd)
+    for verb in ("evaluate", "report", "train"):
+        assert main([verb, *shlex.split(Run(odd).argument)]) == 0

@@ -13,8 +13,8 @@ from deeprob.cli import main
 from deeprob.cluster.job import find_jobs
 from deeprob.cluster.queue import progress
 from deeprob.config import compose
+from deeprob.overrides import quoted
 from deeprob.runs import Run
-from deeprob.studies.ablation import quoted
 from deeprob.studies.sweep.study import folder_name
 from deeprob.studies.sweep.trial import plan, value_of
 

@@ -1,6 +1,7 @@
 """Every root with every option of every group composes; a misspelt key is refused with the nearest name."""
 
 import copy
+import dataclasses
 import re
 
 import pytest
@@ -28,7 +29,8 @@ def test_every_experiment_composes_and_resolves(experiment):
 def test_every_option_of_every_group_composes(group, option):
     # an experiment's augmentation is that of its data: of pictures, or of points
     experiment = "name=any" if group.startswith("data") else "experiment=quickstart"
-    cfg = compose("train", [experiment, f"{group}={option}"])
+    own = [f"{group.replace('/', '.')}._target_=mine.Class"] if option == "own" else []
+    cfg = compose("train", [experiment, f"{group}={option}", *own])
     OmegaConf.resolve(cfg)
 
 
@@ -92,7 +94,7 @@ def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
     [
         ("evaluate", ["rn=x"], "no key 'rn'; did you mean run?"),
         ("card", ["experiment=quickstart", "card.data.licens=x"], "did you mean card.data.licence?"),
-        ("card", [], "required and not set: name; choose an experiment: experiment=quickstart"),
+        ("card", [], "required and not set: name; choose an experiment: experiment=coco_fcos"),
         ("sweep", ["sweep=none"], "no sweep named 'none'; expected quickstart robocup robocup_softmax$"),
         ("sweep", ["jobs=2"], "choose a sweep, .*: sweep=quickstart, sweep=robocup, sweep=robocup_softmax$"),
         ("sweep", ["sweep.trails=2"], "did you mean sweep.trials?"),
@@ -277,3 +279,20 @@ def test_leaves_agree_with_the_classes_they_configure():
 
 def test_flatten_puts_dots_between_the_levels():
     assert flatten(OmegaConf.create({"a": {"b": 1}, "c": 2})) == {"a.b": 1, "c": 2}
+
+
+SIZES = [
+    (name, field.name)
+    for name, schema in SCHEMA["model"].items()
+    for field in dataclasses.fields(schema)
+    if field.type == "int" and field.name in arguments(schema) and field.name not in ("folds", "seed")
+]
+
+
+@pytest.mark.parametrize(("model", "key"), SIZES)
+def test_a_size_below_one_is_told_in_our_words(model, key):
+    schema = SCHEMA["model"][model]
+    leaf = {"_target_": schema._target_, **({"in_channels": 3} if "in_channels" in arguments(schema) else {})}
+    for size in (0, -1):
+        with pytest.raises(InputError, match=key):
+            build(leaf | {key: size}, num_classes=3)

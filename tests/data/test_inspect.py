@@ -44,6 +44,14 @@ def test_summary_says_which_labels_there_are(readers, tmp_path: Path) -> None:
     assert summaries["train"].labels == ("depth", "masks", "poses")
 
 
+def test_regions_that_are_left_out_are_counted_once(readers, tmp_path: Path) -> None:
+    for name in ("voc", "kitti"):
+        readers[name].build(tmp_path / name)
+        table, summaries = describe(readers[name].open(tmp_path / name), progress=False)
+        assert summaries["train"].crowds == 4
+        assert "regions left out" in list(table.columns[0].cells)
+
+
 def test_contact_sheet_is_a_picture_of_every_split(darknet_root: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     describe(DarknetSource(darknet_root, SPLITS), sheet, per_split=4, progress=False)

@@ -43,7 +43,7 @@ def make_split(count: int, seed: int) -> CropSamples:
     keys = [f"frame {i // 4} box {i % 4}" for i in range(count)]
     units = torch.arange(count) // 4
     names = tuple(f"session {i}" for i in range(count))
-    return CropSamples(images, labels, units, units, names, tuple(keys))
+    return CropSamples(images, labels, units=units, groups=units, group_names=names, keys=tuple(keys))
 
 
 class Data:

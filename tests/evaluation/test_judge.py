@@ -148,6 +148,7 @@ def test_true_boxes_and_masks_are_perfect(tmp_path, coco_set, masks):
 def test_what_lies_in_a_crowd_is_neither_right_nor_wrong(tmp_path, coco_set, masks):
     everything = detections(coco_set, masks)
     labels = json.loads((coco_set.root / "annotations" / "instances_val.json").read_text())
+    labels["annotations"] = [a for a in labels["annotations"] if not a["iscrowd"]]  # hidden ones, as rendered
     for number, annotation in enumerate(labels["annotations"], start=1):
         annotation["iscrowd"] = int(number % 3 == 0)
     (tmp_path / "labels.json").write_text(json.dumps(labels))
@@ -211,10 +212,27 @@ def test_boxes_of_a_bop_set_go_by_scene_and_image(tmp_path, bop):
             left, top, right, bottom = i.box_xyxy.tolist()
             found.append({"scene_id": int(item.scene.name), "image_id": item.im_id, "score": 0.5,
                           "category_id": bop.object_ids[i.class_id],
-                          "bbox": [left + 0.5, top + 0.5, right - left - 1, bottom - top - 1]})  # fmt: skip
+                          "bbox": [left + 0.5, top + 0.5, right - left, bottom - top]})  # fmt: skip
     (tmp_path / "boxes.json").write_text(json.dumps(found))
     results, _ = judge(tmp_path / "boxes.json", bop, "test", samples=50, progress=False, against=None)
     assert results["metrics"]["mean_ap"]["value"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("boxes", ["visible", "amodal"])
+def test_detections_as_bop_writes_them_are_perfect(tmp_path, rendered, boxes):
+    """scene_gt_coco.json holds what bop_toolkit makes: x, y, columns, rows of the silhouettes."""
+    source = BopSource(rendered / "bop", {"test": ["test/*"]}, boxes=boxes)
+    found = []
+    for scene in sorted((rendered / "bop" / "test").iterdir()):
+        for truth in json.loads((scene / "scene_gt_coco.json").read_text())["annotations"]:
+            runs = coco.frPyObjects(truth["segmentation"], *truth["segmentation"]["size"])
+            bbox = truth["bbox"] if boxes == "amodal" else coco.toBbox(runs).tolist()
+            found.append({"scene_id": int(scene.name), "image_id": truth["image_id"], "score": 0.5,
+                          "category_id": truth["category_id"], "bbox": bbox})  # fmt: skip
+    (tmp_path / "boxes.json").write_text(json.dumps(found))
+    results, _ = judge(tmp_path / "boxes.json", source, "test", samples=50, progress=False, against=None)
+    assert results["metrics"]["mean_ap"]["value"] == pytest.approx(1)
+    assert any(boxes in note for note in results["notes"])
 
 
 def write_labels(folder: Path, source: CocoSource, change=lambda labels: labels):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,6 +47,53 @@ def test_a_similarity_scales_the_points_and_keeps_the_normals_unit():
     turned = cube().transformed(np.array([[0, -2, 0, 1], [2, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]]))
     np.testing.assert_allclose(turned.extents, [2, 2, 2])
     np.testing.assert_allclose(np.linalg.norm(turned.normals, axis=2), 1, atol=1e-6)
+
+
+def outwards(mesh):
+    """Of each face, how far its normal points away from the middle of the mesh; of convex meshes above 0."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    return np.einsum("ij,ij->i", a - mesh.centre, np.cross(b - a, c - a))
+
+
+@pytest.mark.parametrize("factors", [(1, -1, 1), (-1, -1, -1), (-0.2, 3, 1), (1, -2, -2)])
+def test_a_mirrored_mesh_is_not_inside_out(factors):
+    mesh = cube().transformed(np.diag([*factors, 1.0]))
+    assert (outwards(mesh) > 0).all()
+    directions = mesh.vertices[mesh.faces].mean(axis=1) - mesh.centre
+    assert (np.einsum("fc,fkc->fk", directions, mesh.normals) > 0).all()
+
+
+def test_attributes_follow_their_corners_into_a_mirror_image():
+    color = np.random.default_rng(0).random((12, 3, 3), np.float32)
+    mesh = replace(cube(), colors=color, uv=color[..., :2])
+    mirrored = mesh.transformed(np.diag([1.0, -1, 1, 1]))
+    before = {
+        (*np.round(p, 6), *c)
+        for p, c in zip(mesh.vertices[mesh.faces].reshape(-1, 3), rows(mesh), strict=True)
+    }
+    back = mirrored.vertices[mirrored.faces].reshape(-1, 3) * [1, -1, 1]
+    assert {(*np.round(p, 6), *c) for p, c in zip(back, rows(mirrored), strict=True)} == before
+
+
+def rows(mesh):
+    """Colour and texture place of each corner."""
+    return np.concatenate([mesh.colors, mesh.uv], axis=2).reshape(-1, 5).tolist()
+
+
+def test_normals_of_a_stretched_sphere_are_those_of_the_ellipsoid():
+    import trimesh
+
+    sphere = trimesh.creation.icosphere(subdivisions=4)
+    stretched = make_mesh(sphere.vertices, sphere.faces).transformed(np.diag([1.0, 1.5, 0.5, 1]))
+    expected = stretched.vertices[stretched.faces] / np.array([1, 1.5, 0.5]) ** 2
+    expected /= np.linalg.norm(expected, axis=2, keepdims=True)
+    np.testing.assert_allclose(stretched.normals, expected, atol=0.05)
+
+
+@pytest.mark.parametrize("factors", [(1, 0, 1), (np.nan, 1, 1), (1, np.inf, 1)])
+def test_a_flat_scale_is_refused(factors):
+    with pytest.raises(InputError, match="cannot be scaled by"):
+        cube().transformed(np.diag([*factors, 1.0]))
 
 
 def test_joined_meshes_keep_their_faces():

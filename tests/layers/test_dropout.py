@@ -46,4 +46,4 @@ def test_the_seed_decides():
 
 def test_p_outside_its_range_is_refused():
     with pytest.raises(ValueError, match=r"expected p between 0 and 1, got 1\.5"):
-        layers.Dropout(1.5)
+        layers.dropout(torch.ones(2), 1.5)

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 import scipy.stats
 
+from deeprob.metrics.scores import SummedScores
 from deeprob.metrics.statistics import (
     bootstrap,
     contrast_over_seeds,
@@ -154,6 +155,11 @@ def test_holm_never_exceeds_one():
     assert holm(np.array([0.6, 0.7])).tolist() == [1, 1]
 
 
+def scored(runs):
+    """The sums of each run of each seed as scores."""
+    return [[SummedScores(("ratio",), sums, ratio, (1,)) for sums in of_seed] for of_seed in runs]
+
+
 def simulated_pairs(rng: np.random.Generator, num_seeds: int, spread: float) -> list[tuple]:
     """Runs that are right where a unit's hardness lies below their skill; true difference 0.0625."""
     hardness = rng.random(150)
@@ -170,20 +176,20 @@ def test_interval_over_seeds_covers_the_truth(num_seeds, spread):
     covered = 0
     for trial in range(trials):
         pairs = simulated_pairs(rng, num_seeds, spread)
-        found = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True, samples=100, seed=trial)
+        found = contrast_over_seeds(scored(pairs), (1, -1), 0, same_units=True, samples=100, seed=trial)
         covered += found.low <= 0.0625 <= found.high
     assert 0.93 <= covered / trials <= 0.99
 
 
 def test_p_value_over_seeds_agrees_with_the_interval():
     pairs = simulated_pairs(np.random.default_rng(1), 3, 0.02)
-    found = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True)
+    found = contrast_over_seeds(scored(pairs), (1, -1), 0, same_units=True)
     assert (found.p_value < 0.05) == (not found.low <= 0 <= found.high)
 
 
 def test_one_seed_leaves_the_spread_of_training_out():
     pairs = simulated_pairs(np.random.default_rng(2), 1, 0.0)
-    found = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True, samples=4000)
+    found = contrast_over_seeds(scored(pairs), (1, -1), 0, same_units=True, samples=4000)
     paired = paired_difference(*pairs[0], ratio, samples=4000)
     assert found.value == pytest.approx(paired.value[0])
     assert found.low == pytest.approx(paired.low[0], abs=0.01)
@@ -191,14 +197,14 @@ def test_one_seed_leaves_the_spread_of_training_out():
 
 def test_runs_that_are_equal_do_not_differ_over_seeds():
     rows = rows_of(np.random.default_rng(3).integers(2, size=40).astype(float))
-    found = contrast_over_seeds([(rows, rows), (rows, rows)], (1, -1), ratio, 0, same_units=True)
+    found = contrast_over_seeds(scored([(rows, rows), (rows, rows)]), (1, -1), 0, same_units=True)
     assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
 
 
 def test_seeds_tested_on_other_units_are_resampled_apart():
     pairs = simulated_pairs(np.random.default_rng(4), 2, 0.0)
-    together = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=True)
-    apart = contrast_over_seeds(pairs, (1, -1), ratio, 0, same_units=False)
+    together = contrast_over_seeds(scored(pairs), (1, -1), 0, same_units=True)
+    apart = contrast_over_seeds(scored(pairs), (1, -1), 0, same_units=False)
     assert together.value == apart.value
     assert together.standard_error != apart.standard_error
 
@@ -206,7 +212,7 @@ def test_seeds_tested_on_other_units_are_resampled_apart():
 def test_a_contrast_of_four_runs_is_the_difference_of_differences():
     values = np.random.default_rng(6).random((4, 30))
     runs = [[rows_of(v) for v in values]]
-    found = contrast_over_seeds(runs, (1, -1, -1, 1), ratio, 0, same_units=True)
+    found = contrast_over_seeds(scored(runs), (1, -1, -1, 1), 0, same_units=True)
     a, b, c, d = values.mean(1)
     assert found.value == pytest.approx((a - b) - (c - d))
     spread = (values[0] - values[1] - values[2] + values[3]).std() / np.sqrt(30)

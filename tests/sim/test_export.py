@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import os
@@ -6,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from deeprob.data.frame import Frame
 from deeprob.data.readers.bop import BopSource
 from deeprob.data.readers.coco import CocoSource
 from deeprob.data.readers.darknet import DarknetSource
@@ -20,6 +23,7 @@ from deeprob.errors import InputError
 from deeprob.geometry.camera import project_points
 from deeprob.geometry.transform import transform_points
 from deeprob.sim.export import bop
+from deeprob.sim.export.files import regions, targets, targets_without_regions
 from deeprob.sim.export.run import FORMATS, export, fit_settings
 from deeprob.sim.generator import Generator
 from deeprob.sim.render import to_frame
@@ -38,9 +42,16 @@ def rendered(format_name, num, split="train"):
     frames = []
     for index in range(-(-num // settings.views)):
         for scene, view in generator.views(split, index):
-            visible = 1e-9 if format_name in ("bop", "props_pose") else settings.min_visible
+            visible = settings.min_visible if format_name in ("coco", "props_classification") else 0
             frames.append(to_frame(view, scene, source="", key="", min_visible=visible))
+    if format_name in ("darknet", "props_detection"):  # no regions to be left out of training
+        return [dataclasses.replace(f, instances=tuple(filter(plain, f.instances))) for f in frames[:num]]
     return frames[:num]
+
+
+def plain(instance):
+    """Whether a tenth of an object is visible, or it fills a hundredth of the picture."""
+    return instance.visible_fraction >= 0.1 or instance.mask.mean() >= 0.01
 
 
 def written(tmp_path, format_name, num=5, splits=("train",), workers=0):
@@ -158,8 +169,6 @@ def test_run_lengths_begin_with_the_background():
 
 
 def test_pixel_center_moves_the_picture_by_half_a_pixel_under_the_same_k():
-    import dataclasses
-
     base = small()
     camera = dataclasses.replace(base.camera, K=[70.0, 70.0, 31.0, 24.0])
     plain = Generator(small(camera=camera))
@@ -214,8 +223,28 @@ def test_darknet_is_read_back_with_the_same_boxes(tmp_path):
 def test_coco_is_read_back_the_same(tmp_path):
     out = written(tmp_path, "coco")
     source = CocoSource(out, {"train": "annotations/instances_train.json"}, {"train": "images/train"})
-    compare(source.frames("train"), rendered("coco", 5), masks=True)
+    frames, expected = source.frames("train"), rendered("coco", 5)
+    compare(frames, expected, masks=True)
+    assert any(truth.crowds for truth in expected)
+    hidden = [(f.crowds, truth.crowds) for f, truth in zip(frames, expected, strict=True)]
+    compare(
+        *([Frame(np.zeros(0), of[k], "", "", "") for of in hidden] for k in (0, 1)), masks=True, exact=False
+    )
     assert source.classes == ("domino", "cone", "mug")
+
+
+def test_an_object_that_hangs_out_of_the_picture_is_labelled_where_nothing_can_be_left_out():
+    fractions, pixels = np.array([0.7, 0.45, 0.12, 0.05, 0.05, 0.0]), [300, 5000, 8, 200, 8, 0]
+    scene = SimpleNamespace(labelled=6)
+    rendering = SimpleNamespace(
+        owner=np.zeros((100, 100)),
+        visible_fraction=fractions,
+        visible=np.array([[n, 0, 0, 0, 0] for n in pixels]),
+    )
+    assert targets(scene, rendering, 0.6) == [0]
+    assert regions(scene, rendering, 0.6) == [1, 2, 3, 4]
+    assert targets_without_regions(scene, rendering, 0.6) == [0, 1, 2, 3]
+    assert targets_without_regions(scene, rendering, 0.0) == [0, 1, 2, 3, 4]
 
 
 def contents(folder):

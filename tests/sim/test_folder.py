@@ -133,7 +133,9 @@ def test_a_folder_without_objects_is_one_line(tmp_path, content):
         load(folder)
 
 
-@pytest.mark.parametrize("text", ["crate: [", "crate: {colour: red}", "crate: 5"])
+@pytest.mark.parametrize(
+    "text", ["crate: [", "crate: {colour: red}", "crate: 5", "crate: {scale: -1}", "crate: {scale: much}"]
+)
 def test_a_description_that_cannot_be_used_names_its_file(tmp_path, text):
     box(tmp_path / "crate.ply")
     (tmp_path / "objects.yaml").write_text(text)

@@ -5,7 +5,7 @@ from deeprob.geometry.camera import make_intrinsics
 from deeprob.geometry.mesh import make_mesh
 from deeprob.sim import raster
 from deeprob.sim.library import Library
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.silhouettes import silhouette
 
 K = make_intrinsics(50, 50, 31.5, 23.5)

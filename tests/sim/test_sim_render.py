@@ -67,11 +67,13 @@ def test_depth_of_the_table_is_the_plane_z_0(views):
     np.testing.assert_allclose(points[:, 2], 0, atol=1e-6)
 
 
-def test_a_frame_leaves_out_what_is_hardly_visible(views):
+def test_what_is_hardly_visible_is_no_target_but_a_region(views):
     for scene, view in views:
         frame = to_frame(view, scene, source="sim", key="k", min_visible=0.9)
         assert all(instance.visible_fraction >= 0.9 for instance in frame.instances)
         assert len(frame.instances) == (view.visible_fraction >= 0.9).sum()
+        hidden = (view.visible[:, 0] > 0) & (view.visible_fraction < 0.9)
+        assert [i.class_id for i in frame.crowds] == scene.models[: len(hidden)][hidden].tolist()
 
 
 def test_boxes_enclose_the_visible_pixels_to_their_outer_edges(views):

@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from deeprob.cli.ablate import ablate
 from deeprob.config import compose
 from deeprob.errors import InputError
+from deeprob.overrides import quoted
 from deeprob.studies import processes
-from deeprob.studies.ablation import compare, config_hash, plan, quoted, write
+from deeprob.studies.ablation import compare, config_hash, plan, write
 
 VARIANTS = {"half_width": ["model.width=16"], "no_norm": ["model.norm=false"]}
 

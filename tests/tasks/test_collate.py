@@ -14,7 +14,8 @@ from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 from deeprob.geometry.camera import project_points
 from deeprob.tasks.classification.view import ClassificationView
-from deeprob.tasks.detection.view import DetectionView, move_boxes
+from deeprob.tasks.detection.augment import move_boxes
+from deeprob.tasks.detection.view import DetectionView
 from deeprob.tasks.pose.view import PoseView
 from deeprob.tasks.segmentation.view import SegmentationView, move_mask
 
@@ -106,9 +107,9 @@ def test_an_object_that_leaves_the_image_is_left_out() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])
     away = torch.eye(3).repeat(2, 1, 1)
     away[:, 0, 2] = -9.0
-    moved, kept = move_boxes(boxes, away, 40, 40, min_visible=0.25)
-    assert kept.tolist() == [False, True]
-    assert moved[1].tolist() == [11, 20, 21, 30]
+    moved, visible = move_boxes(boxes, away, torch.tensor([0, 0, 40, 40]))
+    np.testing.assert_allclose(visible, [0.15, 1.0])
+    assert moved.tolist() == [[-0.5, 0, 1, 10], [11, 20, 21, 30]]
 
 
 def test_a_mask_moves_by_whole_pixels_and_repeats_its_border() -> None:

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf, ValidationError
 
 from deeprob.cli import main
 from deeprob.config import compose
+from deeprob.data.settings import Augmentation, DetectionAugmentation, PointAugmentation
 from deeprob.schema.typed import typed
 from deeprob.training.changes import change
 from deeprob.training.experiment import read_config
@@ -119,6 +120,23 @@ def test_a_written_config_gets_its_types_back(experiment, tmp_path):
         assert OmegaConf.get_type(OmegaConf.select(again, key)) is not dict, key
     with pytest.raises(ValidationError):
         again.callbacks.gradient_flow.every = "often"
+
+
+@pytest.mark.parametrize(
+    ("view", "kind"),
+    [
+        ("classification", Augmentation),
+        ("detection", DetectionAugmentation),
+        ("points", PointAugmentation),
+    ],
+)
+def test_an_augmentation_read_back_is_of_its_own_kind(view, kind):
+    composed = compose(
+        "train", ["name=x", "model=fcos", "data=robocup_msl", f"data/view={view}", "data.root=x"]
+    )
+    again = typed(OmegaConf.create(OmegaConf.to_container(composed, resolve=True)))
+    assert OmegaConf.get_type(again.data.augmentation) is kind
+    assert again.data.augmentation == composed.data.augmentation
 
 
 def test_what_follows_another_value_follows_it_again():

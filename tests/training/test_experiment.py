@@ -102,3 +102,39 @@ def test_evaluation_makes_nothing_a_folder_may_not_call(trained):
     OmegaConf.save(cfg, run.config)
     with pytest.raises(InputError, match="_target_"):
         load(run, "last")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seed", "abc", "could not be converted to Integer"),
+        ("trainer", {"max_epochs": "many"}, "could not be converted to Integer"),
+        ("data", 5, "not the config of a training"),
+        ("model", None, "not the config of a training"),
+        ("optim", "adamw", "optim is 'adamw', not keys and values"),
+        ("logger", [1], "logger is .*, not keys and values"),
+        ("data.root", "???", "data.root"),
+    ],
+)
+def test_a_wrong_value_of_a_folders_config_is_one_line(folder, key, value, said):
+    run = folder(**{key.replace(".", "__"): value})
+    with pytest.raises(InputError, match=rf"config\.yaml: .*{said}"):
+        read_config(run)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("state_dict", 5, "its state_dict is none"),
+        ("state_dict", {"a": 1}, "its state_dict is none"),
+        ("state_dict", {1: torch.zeros(1)}, "its state_dict is none"),
+        ("state_dict", {"a": torch.zeros(1)}, "weights do not fit the run's config"),
+        ("global_step", "x", "its global_step is 'x'"),
+    ],
+)
+def test_a_checkpoint_of_another_structure_is_one_line(trained, key, value, said):
+    run = trained("a", "trainer.max_epochs=1")
+    content = torch.load(run.checkpoint("last"), weights_only=True)
+    torch.save({**content, key: value}, run.checkpoint("last"))
+    with pytest.raises(InputError, match=rf"last\.ckpt: {said}"):
+        load(run, "last")

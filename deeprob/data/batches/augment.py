@@ -12,6 +12,7 @@ Both maps are applied in one pass over the pixels (deeprob.data.batches.kernels)
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -62,14 +63,67 @@ def augment_with_maps(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Augment as `augment` does; and the maps (B, 3, 3) from pixels of the old image to pixels of the new."""
     batch, height, width, _ = images.shape
-    a = augmentation
-    # Rows: flip, x, y, zoom, aspect, angle, brightness, contrast, saturation, hue, blur, noise, cutout y, x.
-    draws = 2 * torch.rand((14, batch), generator=generator) - 1
-    affine = _affine(draws[1:6], a, draws[0] < 2 * a.flip - 1, height, width)
+    draws, layout = draw(batch, generator), Layout.whole(batch, height, width)
+    affine = affine_maps(draws, augmentation, height, width)
+    out = render(images, affine, layout, draws, augmentation, generator, mean, std)
+    return out, pixel_maps(affine, layout, height, width)
+
+
+class Layout(NamedTuple):
+    """Where in a batch of images (batch, 3, height, width) each of T tiles lies.
+
+    owner: int64 (T,), its image; tile i is the first of image i. place: int64 (T, 4), left, top, right,
+    bottom in it.
+    """
+
+    owner: torch.Tensor
+    place: torch.Tensor
+    batch: int
+    height: int
+    width: int
+
+    @classmethod
+    def whole(cls, batch: int, height: int, width: int) -> Layout:
+        """One tile an image, the whole of it."""
+        place = torch.tensor([[0, 0, width, height]]).repeat(batch, 1)
+        return cls(torch.arange(batch), place, batch, height, width)
+
+    @property
+    def sizes(self) -> torch.Tensor:
+        """The width and height of each tile, int64 (T, 2)."""
+        return self.place[:, 2:] - self.place[:, :2]
+
+
+def draw(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw the numbers in [-1, 1) that `count` images are varied by, (14, count).
+
+    Rows: flip, x, y, zoom, aspect, angle, brightness, contrast, saturation, hue, blur, noise, cutout y, x.
+    """
+    return 2 * torch.rand((14, count), generator=generator) - 1
+
+
+def render(
+    images: torch.Tensor,
+    affine: torch.Tensor,
+    layout: Layout,
+    draws: torch.Tensor,
+    a: Augmentation,
+    generator: torch.Generator,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> torch.Tensor:
+    """Lay uint8 images (T, H, W, 3) out as tiles, each by its map and with its own colours.
+
+    affine: (T, 2, 3), as affine_maps gives them. draws: (14, T). Blur, noise and cutout are done to whole
+    images. Returns float32 (batch, 3, height, width), normalised.
+    """
     colour, lift = _colour_map(draws[6:10], a, mean, std)
+    batch, height, width = layout[2:]
     out = torch.empty(batch, 3, height, width)
     low, high = (torch.tensor([(level - m) / d for m, d in zip(mean, std, strict=True)]) for level in (0, 1))
-    run(warp_and_recolour, batch, images.contiguous(), affine, colour, lift, low, high, out)
+    where = layout.owner, layout.place
+    run(warp_and_recolour, len(images), images.contiguous(), affine, colour, lift, low, high, *where, out)
+    draws = draws[:, :batch]
     if a.blur:
         run(blur, batch, out, _gaussian(a.blur * draws[10].abs(), a.blur))
     if a.noise:
@@ -79,7 +133,7 @@ def augment_with_maps(
     if a.cutout:
         inside_y, inside_x = _interval(draws[12], a.cutout, height), _interval(draws[13], a.cutout, width)
         out.masked_fill_((inside_y[:, :, None] & inside_x[:, None, :])[:, None], 0.0)
-    return out, _pixel_maps(affine, height, width)
+    return out
 
 
 def mix(
@@ -114,27 +168,29 @@ def mix(
     return images, targets.lerp(targets[other], (1 - kept)[:, None])
 
 
-def _affine(
-    draws: torch.Tensor, a: Augmentation, flips: torch.Tensor, height: int, width: int
-) -> torch.Tensor:
-    """Build each sample's map from output to input pixels, (B, 2, 3), both counted from the centre."""
-    shift_x, shift_y = (draws[0] * a.translate * width).round(), (draws[1] * a.translate * height).round()
-    zoom, aspect = (1 + a.zoom) ** draws[2], (1 + a.aspect) ** (draws[3] / 2)
-    cos, sin = torch.cos(draws[4] * a.rotate), torch.sin(draws[4] * a.rotate)
+def affine_maps(draws: torch.Tensor, a: Augmentation, height: int, width: int) -> torch.Tensor:
+    """Build the maps (T, 2, 3) by draws (14, T) from new pixels to old ones, each counted from its centre."""
+    mirror = 1 - 2 * (draws[0] < 2 * a.flip - 1).float()
+    shift_x, shift_y = (draws[1] * a.translate * width).round(), (draws[2] * a.translate * height).round()
+    zoom, aspect = (1 + a.zoom) ** draws[3], (1 + a.aspect) ** (draws[4] / 2)
+    cos, sin = torch.cos(draws[5] * a.rotate), torch.sin(draws[5] * a.rotate)
     scale_x, scale_y = zoom * aspect, zoom / aspect
-    mirror = 1 - 2 * flips.float()
     row_x = torch.stack([mirror * cos / scale_x, -sin / scale_y, shift_x], dim=1)
     row_y = torch.stack([mirror * sin / scale_x, cos / scale_y, shift_y], dim=1)
     return torch.stack([row_x, row_y], dim=1)
 
 
-def _pixel_maps(affine: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Turn maps (B, 2, 3) from new to old, counted from the centre, into (B, 3, 3) from old to new pixels."""
+def pixel_maps(affine: torch.Tensor, layout: Layout, height: int, width: int) -> torch.Tensor:
+    """Turn maps (T, 2, 3) from new to old, counted from centres, into (T, 3, 3) from old to new pixels.
+
+    height, width: of the old images.
+    """
     centre = torch.tensor([width - 1, height - 1]) / 2
+    new_centre = layout.place[:, :2] + (layout.sizes - 1) / 2
     forward = torch.linalg.inv(affine[:, :, :2])
     maps = torch.eye(3).repeat(len(affine), 1, 1)
     maps[:, :2, :2] = forward
-    maps[:, :2, 2] = centre - (forward @ (centre + affine[:, :, 2])[..., None]).squeeze(2)
+    maps[:, :2, 2] = new_centre - (forward @ (centre + affine[:, :, 2])[..., None]).squeeze(2)
     return maps
 
 

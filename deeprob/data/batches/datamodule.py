@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import LightningDataModule
 
+from deeprob.data.batches.batch import Collate
 from deeprob.data.batches.divide import assign_folds, divide_by_group
 from deeprob.data.batches.fresh import FreshCollate, FreshFrames
 from deeprob.data.batches.loader import BatchLoader, balance_name
@@ -175,25 +176,41 @@ class PerceptionData(LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         samples, size = self.split("train"), self.batch_size
-        collate = self.view.collate(self.mean, self.std, self.augmentation, len(self.classes))
-        if "train" in getattr(self.source, "streams", ()):
-            source = cast(FreshSource, self.source)
-            samples, collate = (
-                FreshFrames.of(source, "train", samples),
-                FreshCollate(source, "train", self.view, collate),
-            )
+        if self._streams:
+            samples = FreshFrames.of(cast(FreshSource, self.source), "train", samples)
             size = max(1, round(size / samples.samples_per_frame))
         return BatchLoader(
             samples,
             size,
-            collate,
+            self._training_collate(self.augmentation),
             shuffle=True,
             balanced=self.balanced,
             drop_last=True,
             num_workers=self.num_workers,
             seed=self.seed,
+            closing=self._closing(),
             **self._part(),
         )
+
+    @property
+    def _streams(self) -> bool:
+        return "train" in getattr(self.source, "streams", ())
+
+    def _training_collate(self, augmentation: Any) -> Collate:
+        """What makes training batches by an augmentation."""
+        collate = self.view.collate(self.mean, self.std, augmentation, len(self.classes))
+        if self._streams:
+            return FreshCollate(cast(FreshSource, self.source), "train", self.view, collate)
+        return collate
+
+    def _closing(self) -> tuple[int, Collate] | None:
+        """From which epoch on the augmentation changes, and what makes batches then."""
+        closing = None if self.augmentation is None else self.augmentation.closing()
+        epochs = 0 if self.trainer is None else self.trainer.max_epochs or 0
+        if closing is None or epochs < 1:  # a training without a known end has no last part
+            return None
+        part, augmentation = closing
+        return round(part * epochs), self._training_collate(augmentation)
 
     def val_dataloader(self) -> BatchLoader:
         """Batches of this process's part of "val": together the parts are the split, each sample once."""

@@ -18,18 +18,13 @@ from deeprob.data.frame import FreshSource
 VISITS = 1 << 31  # looks of a frame to draw from
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FreshFrames(Samples):
     """The frames of a split, each a sample that gives as many of a view's as are seen in it this time.
 
     samples_per_frame: how many that is on average.
     """
 
-    units: Tensor
-    groups: Tensor
-    group_names: tuple[str, ...]
-    keys: tuple[str, ...]
-    skipped: tuple[str, ...]
     samples_per_frame: float
 
     @classmethod
@@ -38,7 +33,8 @@ class FreshFrames(Samples):
         count = len(source.frames(split))
         frames = torch.arange(count)
         keys = tuple(f"{split} frame {i}" for i in range(count))
-        return cls(frames, torch.zeros(count, dtype=torch.int64), (split,), keys, (), len(seen) / count)
+        together = torch.zeros(count, dtype=torch.int64)
+        return cls(len(seen) / count, units=frames, groups=together, group_names=(split,), keys=keys)
 
 
 @dataclass(frozen=True)

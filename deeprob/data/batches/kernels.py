@@ -21,13 +21,16 @@ def warp_and_recolour(
     lift: Any,
     low: Any,
     high: Any,
+    owner: Any,
+    place: Any,
     out: Any,
 ) -> None:
-    """Write samples start..stop of out (B, 3, H, W) float32 from images (B, H, W, 3) uint8.
+    """Write tiles start..stop of out (B, 3, H', W') float32, each from its own of images (T, H, W, 3) uint8.
 
     out(p) = clip(colour [rgb(affine p), 1] + lift * mean grey, low, high), with rgb(q) bilinear between the
-    four pixels around q, and q kept inside the image. affine: (B, 2, 3), pixels about the centre.
-    colour: (B, 3, 4), lift: (B, 3), low, high: (3,), all float32.
+    four pixels around q, and q kept inside the image. affine: (T, 2, 3), from pixels about the tile's centre
+    to those about the image's. colour: (T, 3, 4), lift: (T, 3), low, high: (3,), all float32.
+    owner: int64 (T,), which of out a tile lies in; place: int64 (T, 4), its left, top, right, bottom there.
 
     A pixel is packed into one integer, so that it is fetched by one load where its channels would take three;
     one more row and column than the image has spare a test at its end. Each row is done in three loops, of
@@ -37,12 +40,13 @@ def warp_and_recolour(
     pitch = width + 1
     packed = np.empty((height + 1) * pitch, U32)
     right, bottom = F32(width - 1), F32(height - 1)
-    index, across, down = np.empty(width, I32), np.empty(width, F32), np.empty(width, F32)
+    longest = out.shape[3]
+    index, across, down = np.empty(longest, I32), np.empty(longest, F32), np.empty(longest, F32)
     p00, p01, p10, p11 = (
-        np.empty(width, U32),
-        np.empty(width, U32),
-        np.empty(width, U32),
-        np.empty(width, U32),
+        np.empty(longest, U32),
+        np.empty(longest, U32),
+        np.empty(longest, U32),
+        np.empty(longest, U32),
     )
     low0, low1, low2, high0, high1, high2 = low[0], low[1], low[2], high[0], high[1], high[2]
     for b in range(start, stop):
@@ -61,22 +65,27 @@ def warp_and_recolour(
         c00, c01, c02, c03 = c[0, 0], c[0, 1], c[0, 2], c[0, 3] + lift[b, 0] * grey
         c10, c11, c12, c13 = c[1, 0], c[1, 1], c[1, 2], c[1, 3] + lift[b, 1] * grey
         c20, c21, c22, c23 = c[2, 0], c[2, 1], c[2, 2], c[2, 3] + lift[b, 2] * grey
-        for y in range(height):
-            v = F32(y) - bottom * HALF
+        image, left, top = owner[b], place[b, 0], place[b, 1]
+        across_tile, down_tile = place[b, 2] - left, place[b, 3] - top
+        half_x, half_y = F32(across_tile - 1) * HALF, F32(down_tile - 1) * HALF
+        for y in range(down_tile):
+            v = F32(y) - half_y
             row_x, row_y = bx * v + a[0, 2] + right * HALF, by * v + a[1, 2] + bottom * HALF
-            for x in range(width):
-                u = F32(I32(x)) - right * HALF
+            for x in range(across_tile):
+                u = F32(I32(x)) - half_x
                 from_x = min(max(ax * u + row_x, ZERO), right)
                 from_y = min(max(ay * u + row_y, ZERO), bottom)
                 x0, y0 = I32(from_x), I32(from_y)
                 across[x], down[x] = from_x - F32(x0), from_y - F32(y0)
                 index[x] = y0 * I32(pitch) + x0
-            for x in range(width):
+            for x in range(across_tile):
                 i = U64(index[x])
                 p00[x], p01[x] = packed[i], packed[i + U64(1)]
                 p10[x], p11[x] = packed[i + U64(pitch)], packed[i + U64(pitch + 1)]
-            out0, out1, out2 = out[b, 0, y], out[b, 1, y], out[b, 2, y]
-            for x in range(width):
+            out0 = out[image, 0, top + y, left : left + across_tile]
+            out1 = out[image, 1, top + y, left : left + across_tile]
+            out2 = out[image, 2, top + y, left : left + across_tile]
+            for x in range(across_tile):
                 w11 = across[x] * down[x]
                 w10, w01 = down[x] - w11, across[x] - w11
                 w00 = ONE - across[x] - w10

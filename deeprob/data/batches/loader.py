@@ -43,10 +43,11 @@ class Batches:
         seed: int,
         rank: int,
         num_replicas: int,
+        closing: tuple[int, Collate] | None = None,
     ) -> None:
         self.split = split
         self.batch_size = batch_size
-        self.collate = collate
+        self.collate, self.closing = collate, closing
         self.shuffle, self.balanced, self.drop_last = shuffle, balanced, drop_last
         self.seed = seed
         self.rank, self.num_replicas = rank, num_replicas
@@ -64,7 +65,9 @@ class Batches:
         ]
         # Stream 0 of the epoch is its order.
         generator = stream(self.seed, epoch, 1 + number * self.num_replicas + self.rank)
-        return self.collate(self.split, indices, generator)
+        closing = self.closing
+        collate = self.collate if closing is None or epoch < closing[0] else closing[1]
+        return collate(self.split, indices, generator)
 
     def _epoch_order(self, epoch: int) -> torch.Tensor:
         """List the split's indices in the epoch's order, int64 (N,)."""
@@ -107,6 +110,7 @@ class BatchLoader:
     drop_last: leave out a last batch that is not full (unless it is the only one).
     num_workers: threads that make batches ahead; 0 makes them in this one, when they are asked for.
     rank, num_replicas: this process's number among those that train together; each takes its own part.
+    closing: an epoch, and what makes the batches from it on in place of `collate`.
 
     `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
     between two steps and loaded again, the next iteration starts at the batch after. The number of processes
@@ -128,6 +132,7 @@ class BatchLoader:
         seed: int = 0,
         rank: int = 0,
         num_replicas: int = 1,
+        closing: tuple[int, Collate] | None = None,
     ) -> None:
         for field, value, least in (
             ("batch_size", batch_size, 1),
@@ -137,7 +142,16 @@ class BatchLoader:
             if value < least:
                 raise InputError(f"{field} is {value}", expected=f"{least} or more")
         self.batches = Batches(
-            split, batch_size, collate, shuffle, balance_name(balanced), drop_last, seed, rank, num_replicas
+            split,
+            batch_size,
+            collate,
+            shuffle,
+            balance_name(balanced),
+            drop_last,
+            seed,
+            rank,
+            num_replicas,
+            closing,
         )
         if len(split) < num_replicas:
             raise InputError(

@@ -130,7 +130,7 @@ class Gathering:
     def finish(self, skipped: tuple[str, ...] = ()) -> Samples:
         """Return all samples, `view.samples`. There must be one."""
         return self.view.samples(
-            **self.columns.finish(),  # type: ignore[call-arg]
+            **self.columns.finish(),
             units=torch.tensor(self.units),
             groups=torch.tensor(self.groups),
             group_names=tuple(self.group_ids),

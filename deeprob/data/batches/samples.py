@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -42,21 +43,22 @@ class Ragged:
         return Ragged(self.values.index_select(0, rows), offsets)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Samples:
     """What the samples of every task have in common; a frozen dataclass derives from it.
 
-    Each field that holds a tensor or a Ragged has one row a sample. Every task has the fields
-        units: int64 (N,), the independent unit of statistics that each belongs to: its frame, or scene
-        groups: int64 (N,), index into group_names: what must not lie on both sides of a division
-        keys: one name for each sample, naming its frame
-        skipped: one line for each bad sample left out
+    Each field that holds a tensor or a Ragged has one row a sample.
+    units: int64 (N,), the independent unit of statistics that each belongs to: its frame, or scene.
+    groups: int64 (N,), index into group_names: what must not lie on both sides of a division.
+    keys: one name for each sample, naming its frame.
+    skipped: one line for each bad sample left out.
     """
 
     units: Tensor
     groups: Tensor
     group_names: tuple[str, ...]
     keys: tuple[str, ...]
-    skipped: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,13 +66,24 @@ class Samples:
     def take(self: S, index: Tensor) -> S:
         """Select the samples that int64 `index` (n,) names, in its order."""
         changed: dict[str, Any] = {"keys": tuple(self.keys[i] for i in index.tolist())}
-        for name in (f.name for f in fields(self)):  # type: ignore[arg-type]
+        for name in (f.name for f in fields(self)):
             value = getattr(self, name)
             if isinstance(value, Tensor):
                 changed[name] = value.index_select(0, index)
             elif isinstance(value, Ragged):
                 changed[name] = value.take(index)
-        return replace(self, **changed)  # type: ignore[type-var]
+        return replace(self, **changed)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSamples(Samples):
+    """N images of one size, and what a task adds. images: uint8 (N, H, W, 3), RGB."""
+
+    images: Tensor
+
+    def pictures(self, index: Tensor) -> NDArray[np.uint8]:
+        """Show the samples that int64 `index` (n,) names: uint8 (n, H, W, 3)."""
+        return np.asarray(self.images.index_select(0, index).numpy())
 
 
 @dataclass(frozen=True)

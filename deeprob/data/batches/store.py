@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deeprob.data.batches.samples import Ragged, Rows, Samples
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file
+from deeprob.runs import atomic_file, sweep
 
 GIB = 2**30
 
@@ -120,6 +120,7 @@ class Columns:
 
 def write_cache(folder: Path, samples: Samples) -> None:
     """Keep a split in a folder: an array file for each column, and split.json for the rest."""
+    sweep(folder)
     # The description is written last: where it stands, all the rest is whole.
     described: dict[str, Any] = {"ragged": []}
     for name, value in _values(samples).items():
@@ -145,7 +146,7 @@ def read_cache(folder: Path, kind: type[Samples], gigabytes: float) -> Samples |
         size = sum(path.stat().st_size for path in folder.glob("*.npy"))
         fits = Budget(gigabytes).take(size)
         values: dict[str, Any] = {}
-        for field in fields(kind):  # type: ignore[arg-type]
+        for field in fields(kind):
             name = field.name
             if name in described:
                 values[name] = tuple(described[name])
@@ -163,7 +164,7 @@ def read_cache(folder: Path, kind: type[Samples], gigabytes: float) -> Samples |
 
 
 def _values(samples: Samples) -> dict[str, Any]:
-    return {field.name: getattr(samples, field.name) for field in fields(samples)}  # type: ignore[arg-type]
+    return {field.name: getattr(samples, field.name) for field in fields(samples)}
 
 
 def _write(path: Path, values: Tensor) -> None:

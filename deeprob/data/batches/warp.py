@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.readers.files import mask_box
 from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_mask
 
 Matrix = NDArray[np.float64]
 
@@ -63,8 +63,10 @@ def warp_frame(frame: Frame, matrix: Matrix, width: int, height: int, min_visibl
     if frame.K is not None:
         K, turn[:3, :3] = split_camera(matrix @ frame.K)
     size = width, height
-    instances = (_warp_instance(i, matrix, turn, size, min_visible) for i in frame.instances)
-    crowds = (_warp_instance(i, matrix, turn, size, 0.0) for i in frame.crowds)
+    instances, crowds = (
+        [_warp_instance(i, matrix, turn, size, least) for i in marked]
+        for marked, least in ((frame.instances, min_visible), (frame.crowds, 0.0))
+    )
     depth = None
     if frame.depth_m is not None:
         depth = np.asarray(_warp(frame.depth_m, matrix, size, cv2.INTER_NEAREST), np.float32)
@@ -110,8 +112,15 @@ def _warp_instance(
         None if plane is None else _warp(plane.astype(np.uint8), matrix, size, cv2.INTER_NEAREST) != 0
         for plane in (instance.mask, instance.amodal_mask)
     )
-    if mask is not None:
-        tight = mask_box(mask)
+    around = mask
+    if (
+        amodal is not None
+        and not _is_around(instance.mask, instance)
+        and _is_around(instance.amodal_mask, instance)
+    ):
+        around = amodal
+    if around is not None:
+        tight = of_mask(around)
         if tight is None:
             return None
         box = tight  # a turned box is larger than its object
@@ -119,6 +128,12 @@ def _warp_instance(
     scale = abs(float(np.linalg.det(matrix[:2, :2]))) * float(inside / area)
     area_of = None if instance.area is None else instance.area * scale
     return replace(instance, box_xyxy=box, mask=mask, amodal_mask=amodal, T_cam_obj=pose, area=area_of)
+
+
+def _is_around(mask: NDArray[np.bool_] | None, instance: Instance) -> bool:
+    """Whether an instance's box is the one around this mask."""
+    box = None if mask is None else of_mask(mask)
+    return box is not None and bool(np.abs(box - instance.box_xyxy).max() < 1)
 
 
 def _warp_image(image: NDArray[np.uint8], matrix: Matrix, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -6,8 +6,8 @@
                    entry, masks are judged.
     a folder       of label images, <key of the frame>.png: 0 is background, i + 1 is class i
 
-Formats: https://bop.felk.cvut.cz/challenges, https://cocodataset.org/#format-results. A box is counted as in
-the data set: COCO's from the image's corner, BOP's from the middle of the first pixel to that of the last.
+Formats: https://bop.felk.cvut.cz/challenges, https://cocodataset.org/#format-results. A box is
+counted from the image's corner, of BOP data sets too: width is the number of columns.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from deeprob.data.frame import Frame
 from deeprob.data.predictions.bop_csv import read_results
 from deeprob.data.predictions.names import Names
-from deeprob.data.readers.bop import BopSource
 from deeprob.data.readers.fields import as_list, as_numbers, as_object, field, read_json
 from deeprob.data.readers.files import same_size
 from deeprob.data.readers.reading import read_plane
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import from_coco
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +82,6 @@ class Predicted:
             )
 
 
-def coco_box(box_xyxy: NDArray[np.float64]) -> list[float]:
-    """[x, y, width, height] from the image's corner, of a box whose pixel i covers [i - 1/2, i + 1/2]."""
-    left, top, right, bottom = box_xyxy.tolist()
-    return [left + 0.5, top + 0.5, right - left, bottom - top]
-
-
 def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     """Read predictions about a split. Raises InputError that names the file, the entry and the field."""
     if path.suffix.lower() == ".csv" and not hasattr(source, "mesh"):
@@ -102,7 +96,7 @@ def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     if path.suffix.lower() == ".csv":
         return Predicted(path, "pose", _poses(path, names), names)
     if path.suffix.lower() == ".json":
-        return _boxes(path, names, isinstance(source, BopSource))
+        return _boxes(path, names)
     raise InputError(
         "not a file of predictions" if path.exists() else "no such file",
         where=path,
@@ -120,7 +114,7 @@ def _poses(path: Path, names: Names) -> dict[Hashable, list[Pose]]:
     return found
 
 
-def _boxes(path: Path, names: Names, pixel_boxes: bool) -> Predicted:
+def _boxes(path: Path, names: Names) -> Predicted:
     found: dict[Hashable, list[Box]] = {}
     masked: bool | None = None
     for index, value in enumerate(as_list(read_json(path), path, "the file")):
@@ -134,14 +128,13 @@ def _boxes(path: Path, names: Names, pixel_boxes: bool) -> Predicted:
             raise InputError("segmentation in some entries only", where=where, expected="in all, or in none")
         masked = segmentation is not None
         if masked and "bbox" not in entry:
-            box = np.zeros(4)
+            box = from_coco([0, 0, 0, 0])
         else:
             x, y, width, height = as_numbers(field(entry, where, "bbox"), 4, where, "bbox").tolist()
             if width < 0 or height < 0:
                 raise InputError(
                     f"bbox is {width:g} wide, {height:g} high", where=where, expected="0 or more"
                 )
-            end = 0.5 if pixel_boxes else -0.5
-            box = np.array([x - 0.5, y - 0.5, x + width + end, y + height + end])
+            box = from_coco([x, y, width, height])
         found.setdefault(image, []).append(Box(class_id, score, box, segmentation, where))
     return Predicted(path, "instance_segmentation" if masked else "detection", found, names)

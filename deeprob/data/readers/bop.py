@@ -11,16 +11,24 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
+from deeprob.data.readers.bop_models import (
+    MILLIMETRES,
+    check_unit,
+    find_models,
+    read_models_info,
+    symmetries_of,
+)
 from deeprob.data.readers.fields import (
     as_int,
     as_intrinsics,
@@ -31,15 +39,16 @@ from deeprob.data.readers.fields import (
     field,
     read_json,
 )
-from deeprob.data.readers.files import FileSource, mask_box, read_depth, read_mask
+from deeprob.data.readers.files import FileSource, NoSplitError, read_depth, read_mask
 from deeprob.data.readers.reading import IMAGE_SUFFIXES, OnBadSample, list_folder, read_image
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import from_span, of_image, of_mask
 from deeprob.geometry.mesh import Mesh, load_mesh
-from deeprob.geometry.rotation import axis_angle_to_matrix
-from deeprob.geometry.transform import make_transform
 
-_MILLIMETRES = 1e-3
 _FILES = ("scene_camera.json", "scene_gt.json", "scene_gt_info.json")
+
+BOXES = {"visible": ("mask_visib", "bbox_visib"), "amodal": ("mask", "bbox_obj")}  # folder of masks, field
+_MASKS = tuple(folder for folder, _ in BOXES.values())
 
 
 @dataclass(frozen=True)
@@ -61,9 +70,15 @@ class BopSource(FileSource[BopImage]):
     targets: for each split it names, a targets file (test_targets_bop19.json): only its images are taken.
     class_names: the name of an obj_id; the rest are named obj_000001 and so on. Classes are in order of ids.
     labels: whether there are ground truth poses; the test sets of some challenges keep theirs.
+    boxes: around the `visible` pixels, or `amodal`, around the whole silhouette as far as it lies inside the
+    picture; the second is what BOP's 2-D detection task judges by default.
     A frame's group is its scene; its key `<folder>/<scene>/<im_id>`. Objects that are not seen are left out.
     """
 
+    default_splits: ClassVar = {
+        "train": (["train*/*"], ["train_pbr/*"]),
+        "test": (["test*/*"], ["test/*"]),
+    }
     unit = "group"  # the images of a scene are a video, or views of one pile of objects
 
     def __init__(
@@ -73,18 +88,30 @@ class BopSource(FileSource[BopImage]):
         targets: Mapping[str, str] | None = None,
         class_names: Mapping[int, str] | None = None,
         labels: bool = True,
+        boxes: str = "visible",
         on_bad_sample: OnBadSample = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(root, name, on_bad_sample)
-        self.models_info = _models_info(self.root)
+        if boxes not in BOXES:
+            raise InputError(f"data.source.boxes is {boxes!r}", expected=" or ".join(BOXES))
+        self.box_convention = boxes
+        self._models = find_models(self.root)
+        self.models_info = read_models_info(self._models)
         self.object_ids = tuple(sorted(self.models_info))
         names = class_names or {}
         self.classes = tuple(names.get(obj_id, f"obj_{obj_id:06d}") for obj_id in self.object_ids)
+        twice = [name for name, count in Counter(self.classes).items() if count > 1]
+        if twice:
+            raise InputError(
+                f"data.source.class_names gives {twice[0]!r} to two objects", expected="a name for each"
+            )
         self.labels = labels
-        self.splits = tuple(splits)
-        self._items = {split: self._list(split, patterns) for split, patterns in splits.items()}
+        self._items = self.gather(splits, lambda split: self._list(split, splits[split]))
+        self.splits = tuple(self._items)
         for split, file in (targets or {}).items():
+            if split in splits and split not in self.splits:
+                continue  # a default split that this set lacks
             self.check_split(split)
             self._items[split] = _only_targets(self._items[split], self.root / file)
         self._scene = functools.lru_cache(maxsize=16)(_read_scene)
@@ -93,7 +120,11 @@ class BopSource(FileSource[BopImage]):
         return self._items[split]
 
     def files(self, item: BopImage) -> Iterable[Path]:
-        return (item.image, item.scene / "mask_visib", *(item.scene / file for file in _FILES))
+        parts = (*_FILES, "depth", *_MASKS)
+        return (item.image, *(item.scene / part for part in parts))
+
+    def options(self) -> tuple[object, ...]:
+        return self.labels, self.box_convention
 
     def read(self, item: BopImage) -> Frame:
         scene = self._scene(item.scene, self.labels)
@@ -103,8 +134,10 @@ class BopSource(FileSource[BopImage]):
         camera = as_object(field(scene[0], camera_file, str(item.im_id)), where, "camera")
         depth, depth_path = None, item.scene / "depth" / f"{item.im_id:06d}.png"
         if depth_path.parent.is_dir():
+            if not depth_path.is_file() and depth_path.with_suffix(".tif").is_file():
+                depth_path = depth_path.with_suffix(".tif")  # ITODD
             scale = as_numbers([camera.get("depth_scale", 1.0)], 1, where, "depth_scale")[0]
-            depth = read_depth(depth_path, scale * _MILLIMETRES, image.shape)
+            depth = read_depth(depth_path, scale * MILLIMETRES, image.shape)
         return Frame(
             image=image,
             instances=tuple(self._instances(item, scene, image.shape)) if self.labels else (),
@@ -116,33 +149,16 @@ class BopSource(FileSource[BopImage]):
         )
 
     def mesh(self, class_id: int) -> Mesh:
-        """Load the model of a class, in metres."""
-        return load_mesh(
-            self.root / "models" / f"obj_{self.object_ids[class_id]:06d}.ply", scale=_MILLIMETRES
-        )
+        """Load the shape of a class's model, in metres, without its texture."""
+        path = self._models.parent / f"obj_{self.object_ids[class_id]:06d}.ply"
+        mesh = load_mesh(path, scale=MILLIMETRES, textured=False)
+        check_unit(mesh, self.models_info[self.object_ids[class_id]], path)
+        return mesh
 
     def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
-        """List the transforms that leave a class looking the same: float64 (S, 4, 4), the identity first.
-
-        The discrete ones of models_info.json, each with `steps` turns about the axis of a continuous one.
-        """
-        info = self.models_info[self.object_ids[class_id]]
-        where = f"{self.root} models_info.json object {self.object_ids[class_id]}"
-        found = [np.eye(4)]
-        for values in as_list(info.get("symmetries_discrete", []), where, "symmetries_discrete"):
-            T = as_numbers(values, 16, where, "symmetries_discrete").reshape(4, 4)
-            entry = {"cam_R_m2c": T[:3, :3].ravel().tolist(), "cam_t_m2c": T[:3, 3].tolist()}
-            found.append(as_transform(entry, _MILLIMETRES, f"{where} symmetries_discrete"))
-        for value in as_list(info.get("symmetries_continuous", []), where, "symmetries_continuous"):
-            entry = as_object(value, where, "symmetries_continuous")
-            axis = as_numbers(field(entry, where, "axis"), 3, where, "axis")
-            offset = as_numbers(field(entry, where, "offset"), 3, where, "offset") * _MILLIMETRES
-            if not np.linalg.norm(axis) > 0:
-                raise InputError("axis has no length", where=where)
-            turns = [axis_angle_to_matrix(axis, 2 * np.pi * step / steps) for step in range(steps)]
-            about = [make_transform(R, offset - R @ offset) for R in turns]
-            found = [turn @ T for T in found for turn in about]
-        return np.stack(found)
+        """List the transforms that leave a class looking the same, `steps` turns about an axis: (S, 4, 4)."""
+        obj_id = self.object_ids[class_id]
+        return symmetries_of(self.models_info[obj_id], f"{self._models} object {obj_id}", steps)
 
     def _list(self, split: str, patterns: Sequence[str]) -> list[BopImage]:
         scenes = [
@@ -165,7 +181,7 @@ class BopSource(FileSource[BopImage]):
                     )
             items += [BopImage(scene, path) for path in paths]
         if not items:
-            raise InputError(
+            raise NoSplitError(
                 f"split {split!r} has no images", where=self.root, expected=f"scenes {list(patterns)}"
             )
         return items
@@ -193,19 +209,19 @@ class BopSource(FileSource[BopImage]):
                 )
             masks = [
                 read_mask(path, size) if path.parent.is_dir() else None
-                for path in (
-                    item.scene / folder / f"{item.im_id:06d}_{index:06d}.png"
-                    for folder in ("mask_visib", "mask")
-                )
+                for path in (item.scene / folder / f"{item.im_id:06d}_{index:06d}.png" for folder in _MASKS)
             ]
-            box, fraction = _visible(info, masks[0], size, f"{info_file} image {key} object {index}")
+            place = f"{info_file} image {key} object {index}"
+            box, fraction = _visible(info, masks[0], size, place)
+            if box is not None and self.box_convention == "amodal":
+                box = _box(info, masks[1], "amodal", size, place)
             if box is not None:
                 yield Instance(
                     class_id=self.object_ids.index(obj_id),
                     box_xyxy=box,
                     mask=masks[0],
                     amodal_mask=masks[1],
-                    T_cam_obj=as_transform(entry, _MILLIMETRES, where),
+                    T_cam_obj=as_transform(entry, MILLIMETRES, where),
                     visible_fraction=fraction,
                 )
 
@@ -214,27 +230,35 @@ def _visible(
     info: Any, mask: NDArray[np.bool_] | None, size: tuple[int, ...], where: str
 ) -> tuple[NDArray[np.float64] | None, float | None]:
     """Find an object's visible box, None where nothing of it is seen, and its visible fraction."""
-    fraction = box = None
+    fraction = None
     if info is not None:
         info = as_object(info, where, "object")
         if "visib_fract" in info:
             fraction = float(as_numbers([info["visib_fract"]], 1, where, "visib_fract")[0])
             if not 0 <= fraction <= 1:
                 raise InputError(f"visib_fract is {fraction:g}", where=where, expected="0 to 1")
+    if mask is None and fraction == 0:
+        return None, fraction
+    return _box(info, mask, "visible", size, where), fraction
+
+
+def _box(
+    info: Any, mask: NDArray[np.bool_] | None, kind: str, size: tuple[int, ...], where: str
+) -> NDArray[np.float64] | None:
+    """Take a box from its mask, else from its field of scene_gt_info.json; None where it is empty."""
     if mask is not None:
-        return mask_box(mask), fraction
+        return of_mask(mask)
+    folder, name = BOXES[kind]
     if info is None:
-        raise InputError("neither this file nor mask_visib is there", where=where, expected="one of the two")
-    x, y, width, height = as_numbers(field(info, where, "bbox_visib"), 4, where, "bbox_visib")
-    if width >= 0 and height >= 0 and fraction != 0:
-        # x, y and x + width, y + height are the first and the last pixel; boxes end half a pixel further.
-        box = np.array([x - 0.5, y - 0.5, x + width + 0.5, y + height + 0.5])
-        if (box < -1.5).any() or (box > np.array([size[1], size[0]] * 2) + 0.5).any():
-            raise InputError(
-                "bbox_visib lies outside the image", where=where, expected=f"{size[1]} x {size[0]}"
-            )
-        box = box.clip(-0.5, np.array([size[1], size[0]] * 2) - 0.5)
-    return box, fraction
+        raise InputError(f"neither this file nor {folder} is there", where=where, expected="one of the two")
+    values = as_numbers(field(info, where, name), 4, where, name)
+    if (values[2:] < 0).any():
+        return None
+    box, limits = from_span(values), of_image(size)
+    if kind == "visible" and ((box[:2] < limits[:2] - 1).any() or (box[2:] > limits[2:] + 1).any()):
+        raise InputError(f"{name} lies outside the image", where=where, expected=f"{size[1]} x {size[0]}")
+    box = box.clip(np.tile(limits[:2], 2), np.tile(limits[2:], 2))
+    return box if (box[2:] > box[:2]).all() else None
 
 
 def _read_scene(scene: Path, labels: bool) -> tuple[dict[str, Any], Any, Any]:
@@ -245,16 +269,6 @@ def _read_scene(scene: Path, labels: bool) -> tuple[dict[str, Any], Any, Any]:
         as_object(read_json(gt), gt, "the file") if labels else None,
         as_object(read_json(info), info, "the file") if labels and os.path.lexists(info) else None,
     )
-
-
-def _models_info(root: Path) -> dict[int, dict[str, Any]]:
-    found = sorted(root.glob("models*/models_info.json"))
-    if not found:
-        raise InputError("no models/models_info.json, which lists the objects", where=root)
-    entries = as_object(read_json(found[0]), found[0], "the file")
-    if not all(key.isascii() and key.isdigit() for key in entries):
-        raise InputError("a key is no object id", where=found[0], expected="whole numbers")
-    return {int(key): as_object(value, found[0], f"object {key}") for key, value in entries.items()}
 
 
 def _only_targets(items: list[BopImage], path: Path) -> list[BopImage]:

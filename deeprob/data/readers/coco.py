@@ -5,10 +5,11 @@ Format: https://cocodataset.org/#format-data. A box is [x, y, width, height], pi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.fields import (
     as_box,
+    as_flag,
     as_int,
     as_list,
     as_numbers,
@@ -25,7 +27,8 @@ from deeprob.data.readers.fields import (
     inside,
     read_json,
 )
-from deeprob.data.readers.files import FileSource
+from deeprob.data.readers.files import FileSource, NoSplitError
+from deeprob.data.readers.image_headers import wrong_size
 from deeprob.data.readers.reading import OnBadSample, read_image
 from deeprob.errors import InputError
 
@@ -35,6 +38,7 @@ class CocoImage:
     """One image of a split, and its annotations as the file has them."""
 
     labels: Path
+    folder: Path
     path: Path
     image_id: int
     size: tuple[int, int]
@@ -44,34 +48,51 @@ class CocoImage:
 class CocoSource(FileSource[CocoImage]):
     """Images with boxes and masks.
 
-    annotations: for each split its JSON file, relative to root. images: for each split its folder of images,
-    relative to root; a split not named has them in root. Regions with iscrowd become the frame's crowds.
-    The classes are the categories in order of their ids, the same in every split's file.
+    annotations: for each split its JSON file, relative to root or absolute. images: for each split its folder
+    of images, likewise; a split not named has them in root. Regions with iscrowd become the frame's crowds.
+    clip_boxes: cut boxes that lie farther than a pixel outside the image, in place of refusing them.
+    The classes are the categories in order of their ids, the same in every split's file; where two have one
+    name, their ids are part of it.
     """
+
+    default_splits: ClassVar = {split: (f"annotations/instances_{split}.json",) for split in ("train", "val")}
 
     def __init__(
         self,
         root: Path,
         annotations: Mapping[str, str],
         images: Mapping[str, str] | None = None,
+        clip_boxes: bool = False,
         on_bad_sample: OnBadSample = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(root, name, on_bad_sample)
-        self.splits = tuple(annotations)
-        self._items: dict[str, list[CocoImage]] = {}
+        self.clip_boxes = clip_boxes
         self.category_ids: tuple[int, ...] | None = None
-        for split, file in annotations.items():
-            path = self.root / file
-            content = as_object(read_json(path), path, "the file")
-            ids, classes = _categories(content, path)
-            if self.category_ids is not None and (ids, classes) != (self.category_ids, self.classes):
-                raise InputError("other categories than the first split's", where=path)
-            self.category_ids, self.classes = ids, classes
-            self._items[split] = _images(content, path, self.root / (images or {}).get(split, ""))
+        folders = images or {}
+        self._items = self.gather(
+            annotations,
+            lambda split: self._list(
+                split, self.root / annotations[split], self.root / folders.get(split, "")
+            ),
+        )
+        self.splits = tuple(self._items)
+
+    def _list(self, split: str, path: Path, folder: Path) -> list[CocoImage]:
+        if not path.exists():
+            raise NoSplitError("no such file", where=path, expected=f"the annotations of split {split!r}")
+        content = as_object(read_json(path), path, "the file")
+        ids, classes = _categories(content, path)
+        if self.category_ids is not None and (ids, classes) != (self.category_ids, self.classes):
+            raise InputError("other categories than the first split's", where=path)
+        self.category_ids, self.classes = ids, classes
+        return _images(content, path, folder)
 
     def items(self, split: str) -> list[CocoImage]:
         return self._items[split]
+
+    def options(self) -> tuple[object, ...]:
+        return (self.clip_boxes,)
 
     def files(self, item: CocoImage) -> Iterable[Path]:
         return item.labels, item.path
@@ -79,11 +100,7 @@ class CocoSource(FileSource[CocoImage]):
     def read(self, item: CocoImage) -> Frame:
         image = read_image(item.path)
         if image.shape[:2] != item.size:
-            raise InputError(
-                f"image of {image.shape[1]} x {image.shape[0]} pixels",
-                where=item.path,
-                expected=f"{item.size[1]} x {item.size[0]}, as {item.labels.name} says",
-            )
+            raise wrong_size(image.shape, item.size, item.path, item.labels.name)
         assert self.category_ids is not None
         instances: list[Instance] = []
         crowds: list[Instance] = []
@@ -93,14 +110,15 @@ class CocoSource(FileSource[CocoImage]):
             if category not in self.category_ids:
                 raise InputError(f"category_id is {category}", where=where, expected="one of the categories")
             x, y, width, height = as_numbers(field(entry, where, "bbox"), 4, where, "bbox").tolist()
-            box = as_box([x, y, x + width, y + height], item.size, where, "bbox")
+            box = as_box([x, y, x + width, y + height], item.size, where, "bbox", self.clip_boxes)
             mask = None
             if entry.get("segmentation"):
-                mask = decode_mask(entry["segmentation"], item.size, where)
-            kind = crowds if entry.get("iscrowd") else instances
+                mask = decode_mask(entry["segmentation"], item.size, where, self.clip_boxes)
+            kind = crowds if as_flag(entry.get("iscrowd"), where, "iscrowd") else instances
             number = self.category_ids.index(category)
             kind.append(Instance(number, box, mask, area=_area(entry, where)))
-        key = item.path.relative_to(self.root).as_posix()
+        inside = item.path.is_relative_to(self.root)
+        key = item.path.relative_to(self.root if inside else item.folder).as_posix()
         return Frame(image, tuple(instances), self.name, key, group=key, crowds=tuple(crowds))
 
 
@@ -114,8 +132,13 @@ def _area(entry: dict[str, Any], where: str) -> float | None:
     return area
 
 
-def decode_mask(segmentation: Any, size: tuple[int, int], where: object) -> NDArray[np.bool_]:
-    """Turn polygons [[x, y, ...], ...] or run lengths {"size": [H, W], "counts": ...} into bool (H, W)."""
+def decode_mask(
+    segmentation: Any, size: tuple[int, int], where: object, clip: bool = False
+) -> NDArray[np.bool_]:
+    """Turn polygons [[x, y, ...], ...] or run lengths {"size": [H, W], "counts": ...} into bool (H, W).
+
+    clip: corners may lie outside the image, by up to its size.
+    """
     from pycocotools import mask as coco
 
     height, width = size
@@ -129,7 +152,9 @@ def decode_mask(segmentation: Any, size: tuple[int, int], where: object) -> NDAr
                         f"polygon of {count} values", where=where, expected="an even number, 6 or more"
                     )
                 corners = as_numbers(polygon, count, where, "segmentation").reshape(-1, 2)
-                if (corners < -1).any() or (corners > (width + 1, height + 1)).any():
+                limits = np.array([width, height])
+                beyond = limits if clip else 1
+                if (corners < -beyond).any() or (corners > limits + beyond).any():
                     raise InputError(
                         "segmentation lies outside the image", where=where, expected=f"{width} x {height}"
                     )
@@ -177,7 +202,9 @@ def _categories(content: dict[str, Any], path: Path) -> tuple[tuple[int, ...], t
         named[category] = as_text(field(entry, where, "name"), where, "name")
     if not named:
         raise InputError("no categories", where=path)
-    return tuple(sorted(named)), tuple(named[category] for category in sorted(named))
+    times = Counter(named.values())
+    ids = tuple(sorted(named))
+    return ids, tuple(named[i] if times[named[i]] == 1 else f"{named[i]} ({i})" for i in ids)
 
 
 def _images(content: dict[str, Any], path: Path, folder: Path) -> list[CocoImage]:
@@ -205,7 +232,7 @@ def _images(content: dict[str, Any], path: Path, folder: Path) -> list[CocoImage
             folder, as_text(field(entry, where, "file_name"), where, "file_name"), where, "file_name"
         )
         images[image_id] = CocoImage(
-            path, file, image_id, (height, width), tuple(annotations.pop(image_id, ()))
+            path, folder, file, image_id, (height, width), tuple(annotations.pop(image_id, ()))
         )
     if annotations:
         lost = min(annotations)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deeprob.data.readers.reading import read_text
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import from_edges
 from deeprob.geometry.transform import make_transform
 
 _ROTATION_TOLERANCE = 1e-2  # files keep as few as four digits
@@ -61,6 +62,14 @@ def as_int(value: Any, where: object, name: str) -> int:
     return value
 
 
+def as_flag(value: Any, where: object, name: str) -> bool:
+    """Check that a value says yes or no: true, 1, "1" or false, 0, "0"; None, as a field left out, is no."""
+    choices = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False, "none": False}
+    if str(value).lower() not in choices:
+        raise InputError(f"{name} is {_show(value)}", where=where, expected="0 or 1")
+    return choices[str(value).lower()]
+
+
 def field(value: dict[str, Any], where: object, name: str) -> Any:
     """Take a field of a JSON object that must be there."""
     if name not in value:
@@ -80,26 +89,30 @@ def as_numbers(value: Any, count: int, where: object, name: str) -> NDArray[np.f
     return np.array(numbers, np.float64)
 
 
-def as_box(value: Any, size: tuple[int, ...], where: object, name: str) -> NDArray[np.float64]:
+def as_box(
+    value: Any, size: tuple[int, ...], where: object, name: str, clip: bool | None = None
+) -> NDArray[np.float64]:
     """Check edges left, top, right, bottom counted from the image's corner; return them from pixel centres.
 
-    size: (H, W, ...). An edge may lie one pixel outside, for tools round, and is clipped. The result is
-    float64 (4,), where pixel i covers [i - 0.5, i + 0.5].
+    size: (H, W, ...). An edge may lie one pixel outside, for tools round, and is clipped; clip=True clips
+    what lies farther outside too. None is False of a reader without that option. The result is float64 (4,),
+    where pixel i covers [i - 0.5, i + 0.5].
     """
     edges = as_numbers(value, 4, where, name)
     limits = np.array([size[1], size[0], size[1], size[0]], np.float64)
-    if (edges < -1).any() or (edges > limits + 1).any():
+    if not clip and ((edges < -1).any() or (edges > limits + 1).any()):
         raise InputError(
             f"{name} [{_join(edges)}] lies outside the image",
             where=where,
             expected=f"0 to {size[1]} x {size[0]}",
+            fix=None if clip is None else "data.source.clip_boxes=true cuts at the border",
         )
     edges = edges.clip(0, limits)
     if edges[2] <= edges[0] or edges[3] <= edges[1]:
         raise InputError(
             f"{name} [{_join(edges)}] has no area", where=where, expected="left < right, top < bottom"
         )
-    return edges - 0.5
+    return from_edges(edges)
 
 
 def as_transform(
@@ -134,9 +147,15 @@ def as_intrinsics(value: Any, where: object, name: str) -> NDArray[np.float64]:
 
 
 def inside(root: Path, relative: str, where: object, name: str) -> Path:
-    """Join a path from a label file to `root`. Raises InputError where it is absolute or leads out."""
+    """Join a path from a label file to `root`. Raises InputError where it is absolute or leads out.
+
+    Backslashes separate folders, as on the machine that wrote them, unless a file is called so.
+    """
     path = Path(relative)
-    if path.is_absolute() or ".." in path.parts or "\0" in relative:
+    if "\\" in relative and "\0" not in relative and not (root / relative).is_file():
+        path = Path(relative.replace("\\", "/"))
+    drive = bool(path.parts) and len(path.parts[0]) == 2 and path.parts[0].endswith(":")
+    if path.is_absolute() or drive or ".." in path.parts or "\0" in relative:
         raise InputError(
             f"{name} {relative[:80]!r} leads outside the data set", where=where, expected="a path inside"
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,12 @@ from deeprob.data.readers.reading import Frames, OnBadSample, fingerprint, read_
 from deeprob.errors import InputError
 
 Item = TypeVar("Item")
+VERSION = 2  # counted up where a reader makes something else of the same files: caches of old labels end
 RENDERED = "render.json"  # what `deeprob render` leaves in a folder: its pictures are simulated
+
+
+class NoSplitError(InputError):
+    """What a split is made of is not there."""
 
 
 class FileSource(ABC, Generic[Item]):
@@ -27,6 +33,9 @@ class FileSource(ABC, Generic[Item]):
 
     real: bool
     unit = "frame"  # what is independent for statistics: each "frame", or only each "group" of them
+    box_convention = "visible"  # whether a box is around what is seen, or "amodal", what others hide as well
+    # split -> the values that the configs give it: some of these may be lacking, none that a user asks for
+    default_splits: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     classes: tuple[str, ...]
     splits: tuple[str, ...]
 
@@ -37,6 +46,7 @@ class FileSource(ABC, Generic[Item]):
             raise InputError(f"data.source.on_bad_sample is {on_bad_sample!r}", expected="error or skip")
         self.on_bad_sample = on_bad_sample
         self.skipped: list[str] = []
+        self.passed_over: list[str] = []  # a line for pictures of kinds that are not read
         self.real = not (self.root / RENDERED).is_file()
         expect_root(self.root, name)
 
@@ -50,22 +60,72 @@ class FileSource(ABC, Generic[Item]):
 
     @abstractmethod
     def files(self, item: Item) -> Iterable[Path]:
-        """Name the files that a frame is read from."""
+        """Name the files that a frame is read from, or whole folders of them."""
+
+    def options(self) -> tuple[object, ...]:
+        """List the settings beside the classes that change what is read from the same files."""
+        return ()
 
     def frames(self, split: str) -> Frames[Item]:
         self.check_split(split)
         return Frames(self.items(split), self.read, self.on_bad_sample, self.skipped)
 
     def fingerprint(self, split: str) -> str:
-        """Name the split's content: another name when any of its files changes."""
+        """Name the split's content: another name when any of its files, or an option, changes."""
         self.check_split(split)
         paths = dict.fromkeys(path for item in self.items(split) for path in self.files(item))
-        return fingerprint(type(self).__name__, self.classes, *paths)
+        return fingerprint(type(self).__name__, VERSION, self.classes, self.options(), *paths)
+
+    def gather(self, splits: Mapping[str, Any], find: Callable[[str], list[Item]]) -> dict[str, list[Item]]:
+        """Find the items of each split; those of a default one that is not there are left out.
+
+        find: raises NoSplitError where the split is not there.
+        """
+        found: dict[str, list[Item]] = {}
+        absent: list[NoSplitError] = []
+        for split, value in splits.items():
+            try:
+                found[split] = find(split)
+            except NoSplitError as error:
+                plain = value if isinstance(value, str) else list(value)
+                if plain not in self.default_splits.get(split, ()):
+                    raise
+                absent.append(error)
+        if absent and not found:
+            raise absent[0]
+        return found
+
+    def pass_over(self, unread: Sequence[Path]) -> None:
+        """Note pictures of kinds that are not read."""
+        if unread:
+            kinds = ", ".join(sorted({path.suffix.lower() for path in unread}))
+            count = "1 picture" if len(unread) == 1 else f"{len(unread)} pictures"
+            self.passed_over.append(f"{count} of kinds that are not read ({kinds}), such as {unread[0]}")
 
     def check_split(self, split: str) -> None:
         """Raise InputError for an unknown split."""
         if split not in self.splits:
             raise InputError(f"no split {split!r}", where=self.root, expected=" or ".join(self.splits))
+
+
+def check_missing_labels(value: str) -> None:
+    """Raise InputError unless a value of the option missing_labels is one."""
+    if value not in ("error", "empty"):
+        raise InputError(f"data.source.missing_labels is {value!r}", expected="error or empty")
+
+
+def is_missing(path: Path, missing_labels: str, expected: str) -> bool:
+    """Whether an image has no label file. Raises InputError where that is an error."""
+    if os.path.lexists(path):
+        return False
+    if missing_labels == "error":
+        raise InputError(
+            "no such file",
+            where=path,
+            expected=expected,
+            fix="data.source.missing_labels=empty takes images without a file as images without objects",
+        )
+    return True
 
 
 def read_mask(path: Path, size: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -90,14 +150,6 @@ def same_size(plane: NDArray[np.generic], size: tuple[int, ...], path: Path) -> 
             expected=f"{size[1]} x {size[0]}",
         )
     return plane
-
-
-def mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """Find the box around a mask's pixels, in pixels: float64 (4,); None where it has none."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    return np.array([columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5])
 
 
 def expect_root(root: Path, name: str | None) -> None:

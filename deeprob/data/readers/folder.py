@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import numpy as np
+from typing import ClassVar
 
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.readers.files import FileSource
+from deeprob.data.readers.files import FileSource, NoSplitError
 from deeprob.data.readers.reading import OnBadSample, find_images, list_folder, read_image
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_image
 
 
 class FolderSource(FileSource[tuple[Path, int]]):
@@ -21,6 +21,8 @@ class FolderSource(FileSource[tuple[Path, int]]):
     A frame's group is the folder that its class folder holds it in, or itself where it lies there directly.
     """
 
+    default_splits: ClassVar = {split: (split,) for split in ("train", "val")}
+
     def __init__(
         self,
         root: Path,
@@ -29,19 +31,18 @@ class FolderSource(FileSource[tuple[Path, int]]):
         name: str | None = None,
     ) -> None:
         super().__init__(root, name, on_bad_sample)
-        self.splits = tuple(splits)
-        found: dict[str, list[tuple[Path, str]]] = {}
-        for split, folder in splits.items():
-            base = self.root / folder
-            if not base.is_dir():
-                raise InputError(f"no folder for split {split!r}", where=base)
-            classes = [path for path in list_folder(base) if path.is_dir()]
-            found[split] = [(image, path.name) for path in classes for image in find_images(path)]
-            if not found[split]:
-                raise InputError(f"split {split!r} has no images", where=base, expected="<class>/<image>")
-        self.classes = tuple(sorted({name for images in found.values() for _, name in images}))
+        unread: list[Path] = []
+        # The number of a class is known when those of all splits are: until then it is 0.
+        found = self.gather(splits, lambda split: _list(split, self.root / splits[split], unread))
+        self.pass_over(unread)
+        self.splits = tuple(found)
+        base = {split: self.root / splits[split] for split in found}
+        names = {s: [path.relative_to(base[s]).parts[0] for path, _ in found[s]] for s in found}
+        self.classes = tuple(sorted({name for of_split in names.values() for name in of_split}))
         ids = {name: index for index, name in enumerate(self.classes)}
-        self._items = {s: [(image, ids[name]) for image, name in images] for s, images in found.items()}
+        self._items = {
+            s: [(path, ids[name]) for (path, _), name in zip(found[s], names[s], strict=True)] for s in found
+        }
 
     def items(self, split: str) -> list[tuple[Path, int]]:
         return self._items[split]
@@ -52,13 +53,22 @@ class FolderSource(FileSource[tuple[Path, int]]):
     def read(self, item: tuple[Path, int]) -> Frame:
         path, class_id = item
         image = read_image(path)
-        box = np.array([-0.5, -0.5, image.shape[1] - 0.5, image.shape[0] - 0.5])
         direct = path.parent.name == self.classes[class_id]
         group = path if direct else path.parent
         return Frame(
             image=image,
-            instances=(Instance(class_id, box),),
+            instances=(Instance(class_id, of_image(image.shape)),),
             source=self.name,
             key=path.relative_to(self.root).as_posix(),
             group=group.relative_to(self.root).as_posix(),
         )
+
+
+def _list(split: str, base: Path, unread: list[Path]) -> list[tuple[Path, int]]:
+    if not base.is_dir():
+        raise NoSplitError(f"no folder for split {split!r}", where=base)
+    classes = [path for path in list_folder(base) if path.is_dir()]
+    found = [(image, 0) for path in classes for image in find_images(path, unread)]
+    if not found:
+        raise InputError(f"split {split!r} has no images", where=base, expected="<class>/<image>")
+    return found

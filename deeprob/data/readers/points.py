@@ -139,8 +139,8 @@ class PointsSource:
 def read_points(path: Path) -> tuple[Points, Points | None]:
     """Read points (N, 3), and normals (N, 3) where the file has them, from .xyz text, .ply or .npy.
 
-    A row is x y z in metres, or x y z nx ny nz. Raises InputError for a missing, broken or empty file,
-    for a row of another length, and for a value that is not finite.
+    A row is x y z in metres, x y z nx ny nz, or x y z and a colour, which is left out. Raises InputError for
+    a missing, broken or empty file, for a row of another length, and for a value that is not finite.
     """
     return split_normals(read_rows(path, (3, 6)), path)
 
@@ -166,14 +166,21 @@ def read_rows(path: Path, lengths: tuple[int, ...]) -> Points:
 
 
 def split_normals(rows: Points, path: Path) -> tuple[Points, Points | None]:
-    """Split rows (N, 3) or (N, 6) into points and unit normals; None where there are none."""
+    """Split rows (N, 3) or (N, 6) into points and unit normals; None where there are none, or colours."""
     normals = None
-    if rows.shape[1] == 6:
+    named = path.suffix.lower() == ".ply"  # whose header says that these are normals
+    if rows.shape[1] == 6 and (named or not _are_colours(rows[:, 3:])):
         lengths = np.linalg.norm(rows[:, 3:], axis=1, keepdims=True)
         if (lengths < 1e-9).any():
             raise InputError(f"the normal of point {int(lengths.argmin())} has no length", where=path)
         normals = rows[:, 3:] / lengths
     return rows[:, :3].copy(), normals
+
+
+def _are_colours(values: Points) -> bool:
+    """Whether values (N, 3) are red, green, blue: none below 0, and not all as long as a normal, 1."""
+    lengths = np.linalg.norm(values, axis=1)
+    return bool((values >= 0).all() and (np.abs(lengths - 1) > 0.02).any())
 
 
 def cloud_from_depth(frame: Frame, instance: Instance | None = None) -> Points:

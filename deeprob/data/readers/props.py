@@ -20,6 +20,7 @@ from deeprob.data.readers.files import FileSource
 from deeprob.data.readers.reading import OnBadSample, is_litter, read_bytes, read_image, read_text
 from deeprob.data.readers.unpickle import read_pickle
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_image
 
 MD5_TABLE = "classification_md5.tsv"
 CLASSES = (
@@ -103,10 +104,9 @@ class PropsClassificationSource(FileSource[tuple[Path, int]]):
     def read(self, item: tuple[Path, int]) -> Frame:
         path, index = item
         images, labels = self._instance(path)
-        box = np.array([-0.5, -0.5, images.shape[2] - 0.5, images.shape[1] - 0.5])
         return Frame(
             image=images[index],
-            instances=(Instance(int(labels[index]), box),),
+            instances=(Instance(int(labels[index]), of_image(images.shape[1:])),),
             source=self.name,
             key=f"{path.name} {index}",
             group=path.stem,

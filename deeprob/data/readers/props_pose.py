@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.fields import as_int, as_list, as_numbers, as_object, as_transform, field, read_json
-from deeprob.data.readers.files import FileSource, mask_box, read_depth, read_mask
+from deeprob.data.readers.files import FileSource, read_depth, read_mask
 from deeprob.data.readers.props import CLASSES
 from deeprob.data.readers.props_check import STORED, Reading, Seen, check_agreement, some
-from deeprob.data.readers.reading import Frames, OnBadSample, fingerprint, read_image
+from deeprob.data.readers.reading import Frames, OnBadSample, read_image
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_mask
 from deeprob.geometry.camera import make_intrinsics
 from deeprob.geometry.mesh import Mesh, load_mesh, load_vertices
 
@@ -91,11 +92,11 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
             self._info_file(split),
             folder / "rgb" / f"{number:06d}.png",
             folder / "depth" / f"{number:06d}.png",
-            *sorted((folder / "mask_visib").glob(f"{number:06d}_*.png")),
+            folder / "mask_visib",
         )
 
-    def fingerprint(self, split: str) -> str:
-        return fingerprint(super().fingerprint(split), self.depth_scale, self.reading)
+    def options(self) -> tuple[object, ...]:
+        return self.depth_scale, self.reading
 
     def frames(self, split: str) -> Frames[tuple[str, int]]:
         found = super().frames(split)
@@ -111,7 +112,7 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
         image, depth = self._pictures(item)
         instances = []
         for place, class_id, mask, stored in self._objects(item, image.shape):
-            box = mask_box(mask)
+            box = of_mask(mask)
             if box is None:
                 continue
             T_cam_obj = self.reading.pose(stored)
@@ -129,12 +130,12 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
         return Frame(image, tuple(instances), self.name, key, split, K, depth)
 
     def mesh(self, class_id: int) -> Mesh:
-        """Load the model of a class, in metres."""
+        """Load the shape of a class's model, in metres, without its texture."""
         path = self._model(class_id)
         if path is None:
             name = f"{OBJECT_IDS[class_id]}_{CLASSES[class_id]}"
             raise InputError(f"no model {name}", where=self.root / "model")
-        return load_mesh(path, scale=self.reading.model_scale)
+        return load_mesh(path, scale=self.reading.model_scale, textured=False)
 
     def _model(self, class_id: int) -> Path | None:
         folders = sorted((self.root / "model").glob(f"{OBJECT_IDS[class_id]}_*"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -18,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame
+from deeprob.data.readers.image_headers import PNG_START, has_palette, palette_indices
 from deeprob.errors import InputError
 
 OnBadSample = Literal["error", "skip"]
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+UNREAD_SUFFIXES = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".psd", ".dng", ".cr2", ".nef")
 MAX_PIXELS = 2**27  # a larger header is a mistake or an attack: decoding it would take gigabytes
 
 _JPEG_MARKER = re.compile(
@@ -32,7 +33,6 @@ _JPEG_SIZE = frozenset(range(0xC0, 0xD0)) - {
     0xC8,
     0xCC,
 }  # start-of-frame segments hold the image's size
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 
 _COUNTING = threading.Lock()  # frames are read in several threads
 
@@ -159,17 +159,26 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_plane(path: Path) -> Pixels:
-    """Decode a one-channel image (depth, mask) as it is stored: uint8 or uint16 (H, W). Raises InputError."""
+    """Decode a one-channel image (depth, mask, labels) as it is stored: uint8 or uint16 (H, W).
+
+    Of a PNG with a palette these are the indices, as labelme and VOC write label maps; of colours that are
+    all grey, the grey. Raises InputError.
+    """
     image = _decode(path, cv2.IMREAD_UNCHANGED)
+    if image.ndim == 3 and has_palette(path):
+        return palette_indices(path)
+    if image.ndim == 3 and (image[..., :1] == image[..., :3]).all():
+        return np.ascontiguousarray(image[..., 0])
     if image.ndim != 2:
         raise InputError(f"image of {image.shape[2]} channels", where=path, expected="one channel")
     return image
 
 
-def find_images(root: Path) -> Iterator[Path]:
+def find_images(root: Path, unread: list[Path] | None = None) -> Iterator[Path]:
     """Find every image under `root` in sorted order; links to folders are followed, once.
 
-    What is no part of a data set is passed over: `is_litter`.
+    What is no part of a data set is passed over: `is_litter`. Pictures of kinds that are not read are added
+    to `unread`.
     """
     visited: set[str] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
@@ -180,8 +189,12 @@ def find_images(root: Path) -> Iterator[Path]:
         visited.add(real)
         subfolders[:] = sorted(name for name in subfolders if not is_litter(name))
         for file in sorted(files):
-            if file.lower().endswith(IMAGE_SUFFIXES) and not is_litter(file):
+            if is_litter(file):
+                continue
+            if file.lower().endswith(IMAGE_SUFFIXES):
                 yield Path(folder, file)
+            elif unread is not None and file.lower().endswith(UNREAD_SUFFIXES):
+                unread.append(Path(folder, file))
 
 
 def is_litter(name: str) -> bool:
@@ -202,24 +215,42 @@ def _refuse(error: OSError) -> None:
 
 
 def fingerprint(*parts: object) -> str:
-    """Name the content that `parts` stand for; of a path it is the name, size and time of the file."""
+    """Name the content that `parts` stand for; of a path it is the name, size and time of the file.
+
+    Of a folder it is that of each file in it: one that is written anew in its place leaves no trace in the
+    folder itself.
+    """
     digest = hashlib.sha256()
     for part in parts:
-        line = repr(part)
+        lines = [repr(part)]
         if isinstance(part, Path):
-            line = str(part)
-            with contextlib.suppress(OSError):
-                stat = part.stat()
-                line += f" {stat.st_size} {stat.st_mtime_ns}"
-        digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
+            lines = [str(part), *_states(part)]
+        for line in lines:
+            digest.update(line.encode("utf-8", "surrogateescape") + b"\n")
     return digest.hexdigest()[:16]
+
+
+def _states(path: Path) -> list[str]:
+    """Name, size and time of a file, or of each file of a folder; nothing where neither is there."""
+    try:
+        if path.is_dir():
+            with os.scandir(path) as entries:
+                kept = sorted((e for e in entries if not is_litter(e.name)), key=lambda e: e.name)
+                return [_state(entry.name, entry.stat()) for entry in kept]
+        return [_state(path.name, path.stat())]
+    except OSError:
+        return []
+
+
+def _state(name: str, stat: os.stat_result) -> str:
+    return f"{name} {stat.st_size} {stat.st_mtime_ns}"
 
 
 def _decode(path: Path, flags: int) -> Pixels:
     content = read_bytes(path)
     if content.startswith(b"\xff\xd8"):
         _check_jpeg(content, path)
-    elif content.startswith(_PNG_START):
+    elif content.startswith(PNG_START):
         _check_png(content, path)
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
@@ -261,7 +292,7 @@ def _check_jpeg(content: bytes, path: Path) -> None:
 
 def _check_png(content: bytes, path: Path) -> None:
     """Walk the chunks to IEND and check each checksum: the decoder would return what precedes the damage."""
-    position = len(_PNG_START)
+    position = len(PNG_START)
     while True:
         size = int.from_bytes(content[position : position + 4], "big")
         body, end = content[position + 4 : position + 8 + size], position + 12 + size

@@ -10,9 +10,13 @@
          + sum of c (1 - GIoU) over positives / sum of c                  c: true centre-ness
          + sum of binary cross-entropies of c over positives / P
 
+Distances may be told as distributions: a softmax over 0, 1, ..., `bins` strides, whose mean is the distance,
+and one term more, the cross-entropy against the true distance's share of the two bins next to it.
+
 With task-aligned assignment there is no centre-ness: the logit itself learns how good the box is, by
 cross-entropy against that quality q, which takes the place of c, and sum of q that of P.
-Source: Tian et al., FCOS: fully convolutional one-stage object detection (2019); Feng et al., TOOD (2021).
+Source: Tian et al., FCOS: fully convolutional one-stage object detection (2019); Feng et al., TOOD (2021);
+distributions: Li et al., Generalized focal loss (2020), section 3.2.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from deeprob.models.backend import check_positive
 from deeprob.models.detection import assignment as rules
 from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import decode
-from deeprob.models.detection.heads import make_heads, rows
+from deeprob.models.detection.heads import LevelHead, own_heads, rows
 from deeprob.models.detection.locations import Locations, locations_of
 from deeprob.models.detection.pyramid import Backbone
 
@@ -41,13 +45,15 @@ class DenseOutputs(NamedTuple):
     """What every location says, N of them, all levels in one row.
 
     logits: (B, N, C). boxes: (B, N, 4), pixels. quality: (B, N), logits of centre-ness; None with
-    task-aligned assignment. points (N, 2), strides (N,): the locations. size: int64 (2,), height and width of
-    the images. Floats are float32 at least.
+    task-aligned assignment. spread: (B, N, 4, bins + 1), logits of each distance in strides; None without
+    bins. points (N, 2), strides (N,): the locations. size: int64 (2,), height and width of the images.
+    Floats are float32 at least.
     """
 
     logits: Tensor
     boxes: Tensor
     quality: Tensor | None
+    spread: Tensor | None
     points: Tensor
     strides: Tensor
     size: Tensor
@@ -65,7 +71,8 @@ class FCOS(nn.Module):
     kernel: of the predictions, 1 or 3. separable: depthwise and 1x1 convolutions in the towers.
     assignment: "centre", "atss" or "tal", see assignment.py. radius: of "centre", in strides. level_side: a
         level of "centre" takes boxes up to so many of its strides long.
-    distance: how distances are made positive, "softplus" or "relu". box_weight: of the GIoU loss.
+    distance: how distances are made positive, "softplus" or "relu"; bins: instead, of their distributions.
+    box_weight, spread_weight: of the losses of boxes and distributions.
     corners: locations are at the cells' corners, as torchvision's weights expect.
     score_threshold, candidates, nms_iou, max_detections: of `detect`; candidates go into the suppression.
     fused: see resnet.Block. backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
@@ -94,7 +101,9 @@ class FCOS(nn.Module):
         radius: float = 1.5,
         level_side: float = 8.0,
         distance: str = "softplus",
+        bins: int = 0,
         box_weight: float = 1.0,
+        spread_weight: float = 0.25,
         corners: bool = False,
         score_threshold: float = 0.005,
         candidates: int = 500,
@@ -117,6 +126,7 @@ class FCOS(nn.Module):
         self.strides, self.assignment, self.radius = tuple(strides), assignment, radius
         self.level_side, self.distance, self.box_weight = level_side, distance, box_weight
         self.corners, self.num_classes = corners, num_classes
+        self.bins, self.spread_weight = bins, spread_weight
         self.decoding = (score_threshold, candidates, nms_iou, max_detections)
         body: dict[str, Any] = {
             "widths": widths,
@@ -126,10 +136,18 @@ class FCOS(nn.Module):
             "in_channels": in_channels,
         }
         self.backbone = Backbone(backbone, strides, width, norm=neck_norm, backend=backend, **body)
-        self.head: nn.Module = make_heads(
-            len(self.strides) if not share_heads else None,
-            *(num_classes, width, head_convs, head_norm, separable, kernel, assignment != "tal", backend),
-        )
+        head: dict[str, Any] = {
+            "num_classes": num_classes,
+            "width": width,
+            "depth": head_convs,
+            "norm": head_norm,
+            "separable": separable,
+            "kernel": kernel,
+            "centre_ness": assignment != "tal",
+            "bins": bins,
+            "backend": backend,
+        }
+        self.head: nn.Module = LevelHead(**head) if share_heads else own_heads(len(strides), **head)
         self.scales = nn.Parameter(torch.ones(len(self.strides))) if share_heads and scales else None
 
     def forward(self, images: Tensor) -> DenseOutputs:
@@ -142,9 +160,11 @@ class FCOS(nn.Module):
             quality = widened(rows([q for _, _, q in of_levels if q is not None])).squeeze(2)
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
         height, width = images.shape[2:]
-        at = locations_of(sizes, self.strides, (height, width), images, self.corners)
-        boxes = boxes_around(at, distances, self.distance)
-        return DenseOutputs(logits, boxes, quality, *at, torch.tensor([height, width]))
+        at = locations_of(sizes, self.strides, (height, width), logits, self.corners)
+        spread = distances.reshape(*distances.shape[:2], 4, -1) if self.bins else None
+        reach = rectified(distances, self.distance) if spread is None else mean_of(spread)
+        boxes = layers.distances_to_boxes(at.points, layers.mul(reach, at.strides[:, None]))
+        return DenseOutputs(logits, boxes, quality, spread, *at, torch.tensor([height, width]))
 
     def losses(self, outputs: DenseOutputs, targets: Targets) -> dict[str, Tensor]:
         """Return the terms of the loss above: classes, boxes and, with centre-ness, centre_ness."""
@@ -155,7 +175,12 @@ class FCOS(nn.Module):
             total = quality.sum()
         predicted = layers.take_rows(outputs.boxes, *positive)
         giou = layers.generalized_box_iou_loss(predicted, wanted.to(predicted), "sum", quality.to(predicted))
-        terms = {"boxes": giou * (self.box_weight / total.clamp_min(1e-6))}
+        share = 1 / total.clamp_min(1e-6)
+        terms = {"boxes": giou * (self.box_weight * share)}
+        if outputs.spread is not None:
+            spread = layers.take_rows(outputs.spread, *positive)
+            at = outputs.points[positive[1]], outputs.strides[positive[1], None]
+            terms["spread"] = spread_loss(spread, wanted, *at, quality) * (self.spread_weight * share)
         if outputs.quality is None:
             return terms | {"classes": self._soft_classes(outputs.logits, assigned) / total.clamp_min(1)}
         number = max(1, len(quality))
@@ -212,17 +237,36 @@ class FCOS(nn.Module):
         return labels[..., None] == torch.arange(self.num_classes, device=labels.device)
 
 
-def boxes_around(at: Locations, distances: Tensor, form: str) -> Tensor:
-    """Boxes (B, N, 4) in pixels of distances (B, N, 4) in strides, before they are made positive.
+def rectified(distances: Tensor, form: str) -> Tensor:
+    """Distances of any size as ones above 0.
 
     softplus(d) = ln(1 + e^d) is the cross-entropy of a logit d whose truth is 0.
     """
     if form == "relu":
-        positive = layers.relu(distances)
-    else:
-        nothing = torch.zeros_like(distances)
-        positive = layers.binary_cross_entropy_with_logits(distances, nothing, reduction="none")
-    return layers.distances_to_boxes(at.points, layers.mul(positive, at.strides[:, None]))
+        return layers.relu(distances)
+    return layers.binary_cross_entropy_with_logits(distances, torch.zeros_like(distances), reduction="none")
+
+
+def mean_of(spread: Tensor) -> Tensor:
+    """Mean (...) of distributions over 0, 1, ..., by their logits (..., bins + 1)."""
+    values = torch.arange(spread.shape[-1], device=spread.device).to(spread)
+    return layers.matmul(layers.softmax(spread, -1), values[:, None]).squeeze(-1)
+
+
+def spread_loss(spread: Tensor, boxes: Tensor, points: Tensor, strides: Tensor, weight: Tensor) -> Tensor:
+    """Sum over P locations of weight (P,) times the mean over a box's four sides of the cross-entropies.
+
+    spread: logits (P, 4, bins + 1). boxes (P, 4), points (P, 2), strides (P, 1): in pixels.
+    """
+    distances = torch.cat([points - boxes[:, :2], boxes[:, 2:] - points], 1) / strides
+    last = spread.shape[-1] - 1
+    distances = distances.clamp(0, last)
+    low = distances.floor().clamp_max(last - 1).long()
+    above = (distances - low).to(spread)
+    target = torch.zeros_like(spread).scatter_(2, low[..., None], (1 - above)[..., None])
+    target = target.scatter_(2, low[..., None] + 1, above[..., None])
+    loss = layers.cross_entropy(spread.flatten(0, 1), target.flatten(0, 1), reduction="none")
+    return layers.mul(loss, weight.to(loss).repeat_interleave(4)).sum() / 4
 
 
 def _counted(labels: Tensor, like: Tensor) -> Tensor | None:

@@ -57,13 +57,18 @@ class ClassificationHead(nn.Module):
 
 
 class RegressionHead(nn.Module):
-    """A map (B, width, H, W) -> distances (B, 4, H, W), not yet positive, and centre-ness (B, 1, H, W)."""
+    """A map (B, width, H, W) -> distances (B, 4, H, W), not yet positive, and centre-ness (B, 1, H, W).
 
-    def __init__(self, conv: nn.Sequential, width: int, centre_ness: bool, kernel: int, backend: str) -> None:
+    bins: above 0, each distance is told by bins + 1 logits: (B, 4 (bins + 1), H, W).
+    """
+
+    def __init__(
+        self, conv: nn.Sequential, width: int, centre_ness: bool, bins: int, kernel: int, backend: str
+    ) -> None:
         super().__init__()
         L = layers_of(backend)
         self.conv = conv
-        self.bbox_reg = L.Conv2d(width, 4, kernel, padding=kernel // 2)
+        self.bbox_reg = L.Conv2d(width, 4 * (bins + 1), kernel, padding=kernel // 2)
         self.bbox_ctrness = L.Conv2d(width, 1, kernel, padding=kernel // 2) if centre_ness else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -83,6 +88,7 @@ class LevelHead(nn.Module):
         separable: bool = False,
         kernel: int = 3,
         centre_ness: bool = True,
+        bins: int = 0,
         backend: str = "deeprob",
     ) -> None:
         super().__init__()
@@ -90,7 +96,7 @@ class LevelHead(nn.Module):
             raise InputError(f"head_norm={norm!r}", where="model", expected=" or ".join(NORMS))
         towers = [tower(width, depth, norm, separable, backend) for _ in range(2)]
         self.classification_head = ClassificationHead(towers[0], width, num_classes, kernel, backend)
-        self.regression_head = RegressionHead(towers[1], width, centre_ness, kernel, backend)
+        self.regression_head = RegressionHead(towers[1], width, centre_ness, bins, kernel, backend)
         self._initialise(layers_of(backend), norm)
 
     def _initialise(self, L: object, norm: str) -> None:
@@ -119,8 +125,6 @@ def rows(maps: Sequence[Tensor]) -> Tensor:
     return layers.concat([x.flatten(2) for x in maps], 2).mT
 
 
-def make_heads(levels: int | None, *arguments: Any) -> nn.Module:
-    """One `LevelHead` for all levels, or a list with one for each of so many."""
-    if levels is None:
-        return LevelHead(*arguments)
-    return nn.ModuleList(LevelHead(*arguments) for _ in range(levels))
+def own_heads(levels: int, **arguments: Any) -> nn.ModuleList:
+    """A `LevelHead` for each of so many levels."""
+    return nn.ModuleList(LevelHead(**arguments) for _ in range(levels))

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
 
+from deeprob.geometry.boxes import from_pixels, of_mask, to_coco, to_span
 from deeprob.geometry.mesh_files import write_ply
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim.export.files import View, amodal_mask, depth_steps, mask_picture, put, put_json, put_png
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.settings import SimSettings
 
 FOLDERS = {"train": "train_pbr", "val": "val", "test": "test"}
@@ -175,10 +176,10 @@ def annotation(
     down = visible.ravel(order="F")
     ends = [*(np.flatnonzero(down[1:] != down[:-1]) + 1).tolist(), down.size]
     counts = [0] * bool(down[0]) + np.diff([0, *ends]).tolist()
-    rows, columns = (np.flatnonzero(silhouette.any(axis=axis)) for axis in (1, 0))
-    left, top = int(columns[0]), int(rows[0])
+    box = of_mask(silhouette)
+    assert box is not None, "an object that is seen has a silhouette"
     return {
-        "bbox": [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
+        "bbox": to_coco(box).astype(int).tolist(),
         "area": int(visible.sum()),
         "segmentation": {"size": [height, width], "counts": counts},
         "iscrowd": 0,
@@ -202,9 +203,7 @@ def _targets(scene_id: int, im_id: int, obj_ids: Any, fractions: Any) -> list[di
 
 
 def _box(row: Any) -> list[int]:
-    if not row[0]:
-        return [-1, -1, -1, -1]
-    return [int(row[1]), int(row[2]), int(row[3] - row[1]), int(row[4] - row[2])]
+    return to_span(from_pixels(row[1:])) if row[0] else [-1, -1, -1, -1]
 
 
 def finish(out: Path, split: str, parts: list[Any]) -> None:

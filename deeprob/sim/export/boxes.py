@@ -7,8 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from deeprob.sim.export.files import View, edges, put, put_jpeg, put_json, put_png
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.export.files import (
+    View,
+    edges,
+    put,
+    put_jpeg,
+    put_json,
+    put_png,
+    regions,
+    targets,
+    targets_without_regions,
+)
+from deeprob.sim.object_model import ObjectModel
 
 
 def begin_darknet(out: Path, objects: tuple[ObjectModel, ...]) -> None:
@@ -22,7 +32,7 @@ def write_darknet_scene(out: Path, split: str, index: int, views: list[View], mi
         path = out / split / f"{index:06d}" / f"{number:06d}.jpg"
         height, width = rendering.owner.shape
         lines = []
-        for i in _labelled(scene, rendering, min_visible):
+        for i in targets_without_regions(scene, rendering, min_visible):
             left, top, right, bottom = edges(rendering.visible[i])
             shares = [(left + right) / 2 / width, (top + bottom) / 2 / height]
             shares += [(right - left) / width, (bottom - top) / height]
@@ -35,7 +45,10 @@ def write_darknet_scene(out: Path, split: str, index: int, views: list[View], mi
 def write_coco_scene(
     out: Path, split: str, index: int, first: int, views: list[View], min_visible: float
 ) -> Any:
-    """Write images/<split>/<image>.png; returns the scene's images and annotations."""
+    """Write images/<split>/<image>.png; returns the scene's images and annotations.
+
+    What is hardly visible is an iscrowd region: neither a target nor background.
+    """
     from pycocotools import mask as coco
 
     images, annotations = [], []
@@ -44,7 +57,8 @@ def write_coco_scene(
         put_png(out / "images" / split / name, rendering.image)
         height, width = rendering.owner.shape
         images.append({"id": number, "file_name": name, "width": width, "height": height, "scene": index})
-        for i in _labelled(scene, rendering, min_visible):
+        hidden = regions(scene, rendering, min_visible)
+        for i in sorted((*targets(scene, rendering, min_visible), *hidden)):
             left, top, right, bottom = edges(rendering.visible[i])
             runs = coco.encode(np.asfortranarray(rendering.owner == i, dtype=np.uint8))
             annotations.append(
@@ -54,7 +68,7 @@ def write_coco_scene(
                     "bbox": [left, top, right - left, bottom - top],
                     "area": int(rendering.visible[i, 0]),
                     "segmentation": {"size": [height, width], "counts": runs["counts"].decode("ascii")},
-                    "iscrowd": 0,
+                    "iscrowd": int(i in hidden),
                 }
             )
     return images, annotations
@@ -71,9 +85,3 @@ def finish_coco(out: Path, split: str, objects: tuple[ObjectModel, ...], parts: 
         "categories": [{"id": number, "name": model.name} for number, model in enumerate(objects, start=1)],
     }
     put_json(out / "annotations" / f"instances_{split}.json", content)
-
-
-def _labelled(scene: Any, rendering: Any, min_visible: float) -> list[int]:
-    """The instances that are visible enough for a label."""
-    fraction = rendering.visible_fraction
-    return [i for i in range(scene.labelled) if rendering.visible[i, 0] and fraction[i] >= min_visible]

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.geometry.boxes import from_pixels, to_edges
 from deeprob.runs import naming
 from deeprob.sim.physics import Scene
 from deeprob.sim.render import Rendering
 
 View = tuple[Scene, Rendering]
+SLIVER = 0.1  # of a silhouette: BOP's least visible target
+LARGE = 0.01  # of the picture
 
 
 def put(path: Path, content: bytes) -> None:
@@ -78,6 +81,36 @@ def amodal_mask(rendering: Rendering, instance: int) -> NDArray[np.bool_]:
     return np.asarray(rendering.cover >> np.uint32(instance) & np.uint32(1) == 1)
 
 
+def targets(scene: Scene, rendering: Rendering, min_visible: float) -> list[int]:
+    """The instances that are visible enough for a label."""
+    return [i for i in _seen(scene, rendering) if rendering.visible_fraction[i] >= min_visible]
+
+
+def regions(scene: Scene, rendering: Rendering, min_visible: float) -> list[int]:
+    """The instances that are seen, but not visible enough."""
+    return [i for i in _seen(scene, rendering) if rendering.visible_fraction[i] < min_visible]
+
+
+def targets_without_regions(scene: Scene, rendering: Rendering, min_visible: float) -> list[int]:
+    """The instances to label where a format has no regions to be left out of training.
+
+    A detector must not learn to pass over what is plainly there: an object that fills half the picture and
+    hangs out of it.
+    """
+    least = min(min_visible, SLIVER)
+    large = LARGE * rendering.owner.size
+    return [
+        i
+        for i in _seen(scene, rendering)
+        if rendering.visible_fraction[i] >= least or rendering.visible[i, 0] >= large
+    ]
+
+
+def _seen(scene: Scene, rendering: Rendering) -> list[int]:
+    return [i for i in range(scene.labelled) if rendering.visible[i, 0]]
+
+
 def edges(row: NDArray[np.int64]) -> list[float]:
     """Left, top, right, bottom edges, counted from the picture's corner, of a row of Rendering.visible."""
-    return [float(row[1]), float(row[2]), float(row[3] + 1), float(row[4] + 1)]
+    found: list[float] = to_edges(from_pixels(row[1:])).tolist()
+    return found

@@ -14,10 +14,21 @@ import numpy as np
 
 from deeprob.data.readers.props import CLASSES
 from deeprob.data.readers.props_pose import OBJECT_IDS
+from deeprob.geometry.boxes import from_pixels, to_span
 from deeprob.geometry.mesh_files import write_obj
 from deeprob.geometry.transform import invert_transform
-from deeprob.sim.export.files import View, depth_steps, edges, mask_picture, put, put_json, put_png
-from deeprob.sim.objects import ObjectModel
+from deeprob.sim.export.files import (
+    View,
+    depth_steps,
+    edges,
+    mask_picture,
+    put,
+    put_json,
+    put_png,
+    targets,
+    targets_without_regions,
+)
+from deeprob.sim.object_model import ObjectModel
 
 CROP = 32
 MARGIN = 1.1  # side of a crop over the longer side of the object's box
@@ -59,10 +70,8 @@ def write_pose_scene(out: Path, split: str, first: int, views: list[View]) -> An
                     "obj_id": OBJECT_IDS[int(scene.models[i])],
                 }
             )
-            pixels, left, top, right, bottom = (int(value) for value in rendering.visible[i])
-            infos[str(number)].append(
-                {"bbox_visib": [left, top, right - left, bottom - top] if pixels else []}
-            )
+            pixels, *pixel_box = rendering.visible[i]
+            infos[str(number)].append({"bbox_visib": to_span(from_pixels(pixel_box)) if pixels else []})
     return truth, infos
 
 
@@ -81,8 +90,7 @@ def write_detection_scene(out: Path, split: str, first: int, views: list[View], 
         put_png(out / path, rendering.image)
         boxes = [
             {"name": CLASSES[int(scene.models[i])], "xyxy": edges(rendering.visible[i])}
-            for i in range(scene.labelled)
-            if rendering.visible[i, 0] and rendering.visible_fraction[i] >= min_visible
+            for i in targets_without_regions(scene, rendering, min_visible)
         ]
         entries.append([path, boxes])
     return entries
@@ -99,11 +107,8 @@ def write_classification_scene(
     """Write the crops of each class in a scene as one object instance, <class>_<n>.pkl; returns the stems."""
     crops: dict[int, list[Any]] = {}
     for scene, rendering in views:
-        for i in range(scene.labelled):
-            if rendering.visible[i, 0] and rendering.visible_fraction[i] >= min_visible:
-                crops.setdefault(int(scene.models[i]), []).append(
-                    _crop(rendering.image, rendering.visible[i])
-                )
+        for i in targets(scene, rendering, min_visible):
+            crops.setdefault(int(scene.models[i]), []).append(_crop(rendering.image, rendering.visible[i]))
     stems = []
     for class_id, pictures in sorted(crops.items()):
         stems.append(

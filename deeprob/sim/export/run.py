@@ -27,7 +27,8 @@ from deeprob.runs import write_json
 from deeprob.sim.export import bop, boxes, props
 from deeprob.sim.export.files import View
 from deeprob.sim.generator import Generator, fingerprint
-from deeprob.sim.objects import ObjectModel, load_objects
+from deeprob.sim.object_model import ObjectModel
+from deeprob.sim.objects import load_objects
 from deeprob.sim.settings import SimSettings, check_settings
 from deeprob.sim.workers import run_jobs, show_progress
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +33,11 @@ class Evidence:
     sweeps: dict[str, str] = field(default_factory=dict)
 
 
-def find_evidence(runs_dir: Path, experiment: str) -> Evidence:
-    """Look through the runs folder; what is broken in it is left out, as a card must not fail over it."""
+def find_evidence(runs_dir: Path, experiment: str, allowed: Sequence[str] = ()) -> Evidence:
+    """Look through the runs folder; what is broken in it is left out, as a card must not fail over it.
+
+    allowed: further packages that the task may come from.
+    """
     evaluated = []
     for path in (runs_dir / experiment).glob("*/results.json"):
         try:
@@ -59,10 +61,10 @@ def find_evidence(runs_dir: Path, experiment: str) -> Evidence:
         run=run,
         results=results,
         num_runs=len(evaluated),
-        seeds=tuple(sorted({int(found["seed"]) for _, _, found in evaluated})),
+        seeds=tuple(sorted({int(found["seed"]) for _, _, found in evaluated if "seed" in found})),
         machine=_machine(run),
-        epochs=_json(run.training).get("epochs"),
-        failures=_failures(run, results),
+        epochs=_known(run.read_training).get("epochs"),
+        failures=_failures(run, results, allowed),
         ablations=ablations,
         sweeps=sweeps,
     )
@@ -77,25 +79,24 @@ def _starts_from(folder: Path, experiment: str) -> bool:
 
 def _machine(run: Run) -> str:
     """The processor that a run was made on."""
-    facts = _json(run.environment)
+    facts = _known(run.read_environment)
     if not facts:
         return ""
     return ", ".join(facts.get("gpus") or []) or f"{facts.get('cpu')}, CPU threads: {facts.get('threads')}"
 
 
-def _json(path: Path) -> dict[str, Any]:
-    """What a JSON file holds, nothing where it is missing or broken."""
+def _known(read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a record of the run holds, nothing where it is broken."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return read()
+    except (OSError, InputError):
         return {}
-    return found
 
 
-def _failures(run: Run, results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _failures(run: Run, results: Mapping[str, Any], allowed: Sequence[str]) -> list[Mapping[str, Any]]:
     """The worst mistakes that the evaluation kept pictures of."""
     try:
-        kind = task_of_results(results)
+        kind = task_of_results(results, allowed)
         page = kind.page(results, run.path / kind.predictions_file(results["split"]), run.path)
     except InputError:
         return []

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from deeprob import environment
+from deeprob.config import admitted
 from deeprob.page import pages
 from deeprob.runs import write_text
 from deeprob.studies.card.compute import compute_facts, duration, network_facts, on_target
@@ -35,7 +36,7 @@ def write_card(cfg: DictConfig) -> Path:
     if network.drawing:
         write_text(out / "network.svg", network.drawing)
     card: dict[str, Any] = OmegaConf.to_container(cfg.card, resolve=True)  # type: ignore[assignment]
-    evidence = find_evidence(Path(cfg.paths.runs_dir), cfg.name)
+    evidence = find_evidence(Path(cfg.paths.runs_dir), cfg.name, admitted(cfg))
     machine = environment.describe()
     targets, here = {}, {}
     if compute is not None:

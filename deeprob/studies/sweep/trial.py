@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from deeprob.config import CONFIG_DIR, compose, composed, set_value
 from deeprob.errors import InputError
+from deeprob.overrides import quoted, shell
 from deeprob.runs import Run, write_text
-from deeprob.studies.ablation import quoted
 from deeprob.studies.sweep.space import SAMPLERS, distributions, grid, overrides_of
 from deeprob.studies.sweep.study import PRUNERS, SharedStudy, Worker, folder_name
 from deeprob.training.experiment import monitor_of
@@ -159,7 +159,7 @@ def write_best(planned: Plan, best: FrozenTrial) -> Path:
     kept = [*sweep.overrides, *overrides_of(best.params)]
     text = [
         "# @package _global_",
-        f"# deeprob train experiment={path}",
+        f"# deeprob train {shell('experiment', path)}",
         f"# The best of {planned.limit} trials of sweep {planned.name}: trial {best.number}, "
         f"{planned.metric} {best.value:.4f}{f', mean of {planned.folds} folds' if planned.folds else ''}.",
         *([f"# In the sweep also: {' '.join(sweep.trial_overrides)}"] if sweep.trial_overrides else []),

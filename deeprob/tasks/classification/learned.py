@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deeprob.page import figures
+from deeprob.runs import Run
 
 MOST_TEMPLATES = 48
 
@@ -40,12 +39,9 @@ def template_names(count: int, classes: Sequence[str]) -> list[str]:
     return list(classes) if count == len(classes) else [f"unit {i + 1}" for i in range(count)]
 
 
-def read_cross_validation(path: Path) -> Mapping[str, Any] | None:
+def read_cross_validation(run: Run) -> Mapping[str, Any] | None:
     """What training.json holds of the choice of k: {"k": (K), "accuracy": (K, folds)}; None without one."""
-    if not path.is_file():
-        return None
-    facts = json.loads(path.read_text(encoding="utf-8"))
-    found: Mapping[str, Any] | None = facts.get("cross_validation")
+    found: Mapping[str, Any] | None = run.read_training().get("cross_validation")
     return found
 
 

@@ -13,6 +13,7 @@ from deeprob.metrics.classification import reliability, sample_sums
 from deeprob.page import figures
 from deeprob.page.definitions import title
 from deeprob.page.run_facts import split_name
+from deeprob.runs import Run
 from deeprob.tasks.base import Block, Page
 from deeprob.tasks.classification.curves import ranking_curves
 from deeprob.tasks.classification.learned import cross_validation_chart, read_cross_validation
@@ -31,12 +32,12 @@ def page_of(results: Mapping[str, Any], predictions: Predictions, folder: Path) 
         raise InputError(
             f"without {', '.join(missing)}",
             where=folder / "results.json",
-            fix=f"run: deeprob evaluate run={folder}",
+            fix=f"run: deeprob evaluate {Run(folder).argument}",
         )
     classes, samples = predictions.classes, samples_of(predictions)
     sums = np.asarray(sample_sums(predictions.probabilities, predictions.labels).sum(axis=0))
     diagram = figures.reliability_diagram(*reliability(sums))
-    templates, found = templates_of(predictions), read_cross_validation(folder / "training.json")
+    templates, found = templates_of(predictions), read_cross_validation(Run(folder))
     choice = "" if found is None else cross_validation_chart(found["k"], found["accuracy"])
     has_areas = all(set(AREAS) <= set(entries) for entries in results["per_class"].values())
     ranked = ranking_curves(predictions) if has_areas else {}

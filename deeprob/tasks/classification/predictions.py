@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deeprob.errors import InputError
 from deeprob.metrics.classification import Floats, Integers, softmax
-from deeprob.runs import atomic_file
+from deeprob.runs import Run, atomic_file
 
 THUMBNAIL_PIXELS = 96  # longest side; small crops are kept as they are
 NUM_WRONG, NUM_RIGHT = 60, 24
@@ -74,7 +74,7 @@ class Predictions:
     @classmethod
     def load(cls, path: Path) -> Predictions:
         """Read what `save` wrote. Raises InputError where the file is missing, broken or incomplete."""
-        fix = f"run: deeprob evaluate run={path.parent}"
+        fix = f"run: deeprob evaluate {Run(path.parent).argument}"
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -88,9 +88,42 @@ class Predictions:
             groups = arrays.pop("groups").tolist() if "groups" in arrays else []
             if "logits" in arrays:  # as earlier versions wrote them
                 arrays["probabilities"] = softmax(arrays.pop("logits"))
-            return cls(**arrays, keys=keys, classes=classes, baselines=baselines, groups=groups)
-        except (KeyError, TypeError) as error:
+            found = cls(**arrays, keys=keys, classes=classes, baselines=baselines, groups=groups)
+            wrong = found._wrong()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"incomplete predictions ({error})", where=path, fix=fix) from None
+        if wrong:
+            raise InputError(f"{wrong} of another form than the rest", where=path, fix=fix)
+        return found
+
+    def _wrong(self) -> str | None:
+        """The name of an array that does not fit the others; None where all are as the class says."""
+        N, C, T = len(self.labels), len(self.classes), len(self.shown)
+        forms: dict[str, tuple[object, str, tuple[int | None, ...]]] = {
+            "labels": (self.labels, "iu", (N,)),
+            "probabilities": (self.probabilities, "f", (N, C)),
+            "units": (self.units, "iu", (N,)),
+            "keys": (np.asarray(self.keys), "U", (N,)),
+            "classes": (np.asarray(self.classes), "U", (C,)),
+            "shown": (self.shown, "iu", (T,)),
+            "thumbnails": (self.thumbnails, "u", (T, None, None, 3)),
+            "templates": (self.templates, "u", (None, None, None, 3)),
+            "facts": (self.facts, "f", (N if len(self.facts) else 0, 3)),
+            **{f"baseline {name}": (values, "f", (N, C)) for name, values in self.baselines.items()},
+        }
+        if self.groups:
+            forms["groups"] = (np.asarray(self.groups), "U", (N,))
+        for name, (values, kinds, shape) in forms.items():
+            assert isinstance(values, np.ndarray)
+            fits = values.ndim == len(shape) and all(
+                want in (None, have) for want, have in zip(shape, values.shape, strict=True)
+            )
+            if values.dtype.kind not in kinds or not fits:
+                return name
+        in_range = N > 0 and 0 <= self.labels.min() <= self.labels.max() < C
+        if not in_range or (T and not 0 <= self.shown.min() <= self.shown.max() < N):
+            return "shown" if in_range else "labels"
+        return None
 
 
 def most_telling(probabilities: Floats, labels: Integers) -> Integers:

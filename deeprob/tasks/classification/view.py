@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deeprob.data.batches.augment import mix
 from deeprob.data.batches.images import Generator, ImageCollate, ImageView, resize
-from deeprob.data.batches.samples import Rows, Samples
+from deeprob.data.batches.samples import ImageSamples, Rows
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation
 
@@ -26,26 +26,16 @@ WHOLE = (-1.0, -1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
-class CropSamples(Samples):
+class CropSamples(ImageSamples):
     """N labelled images.
 
-    images: uint8 (N, H, W, 3), RGB. labels: int64 (N,).
-    units: int64 (N,), the independent unit of statistics that each belongs to: its frame, or simulated scene.
-    groups: int64 (N,), index into group_names: what must not lie on both sides of a division.
-    keys: one name for each image, naming its frame.
-    skipped: one line for each bad sample left out.
+    labels: int64 (N,).
     facts: float32 (N, 3), by which errors are told apart: FACTS, NaN where not known.
     windows: float32 (N, 4), what each shows of its frame: left, top, right, bottom, where the frame's own
         edges are -1 and 1.
     """
 
-    images: torch.Tensor
     labels: torch.Tensor
-    units: torch.Tensor
-    groups: torch.Tensor
-    group_names: tuple[str, ...]
-    keys: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
     facts: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(FACTS)))
     windows: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(WHOLE)))
 
@@ -54,10 +44,6 @@ class CropSamples(Samples):
             object.__setattr__(self, "facts", torch.full((len(self.keys), len(FACTS)), torch.nan))
         if len(self.windows) == 0:
             object.__setattr__(self, "windows", torch.tensor(WHOLE).repeat(len(self.keys), 1))
-
-    def pictures(self, index: torch.Tensor) -> NDArray[np.uint8]:
-        """Show the samples that int64 `index` (n,) names: uint8 (n, H, W, 3)."""
-        return np.asarray(self.images.index_select(0, index).numpy())
 
     def descriptors(self) -> torch.Tensor:
         """Describe each sample by numbers that nothing was learned for: its pixels, uint8 (N, H, W, 3)."""

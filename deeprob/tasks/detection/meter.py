@@ -27,6 +27,10 @@ from deeprob.tasks.detection.slices import SLICED, recall_slices
 
 RANKED = tuple(field.name for field in fields(Ranked))
 PER_CLASS = ("class_ap", "class_ap50")
+BOXES = {
+    "visible": "around what is visible; BOP's own 2-D detection task takes data.source.boxes=amodal",
+    "amodal": "amodal: around the whole object, also where others hide it",
+}
 MOST_CLASSES = 12  # curves in one figure
 RESAMPLES = 500  # each ranks every detection again
 CROWDS = (
@@ -116,11 +120,15 @@ class RankedScores:
 
 @dataclass
 class BoxMeter:
-    """Collects the predictions for frames. masks: compare masks in place of boxes."""
+    """Collects the predictions for frames. masks: compare masks in place of boxes.
+
+    convention: whether the true boxes are around what is `visible`, or `amodal`.
+    """
 
     classes: Sequence[str]
     unit: str
     masks: bool = False
+    convention: str = "visible"
 
     def __post_init__(self) -> None:
         self._stream = Detection(self.classes, self.masks)
@@ -216,7 +224,7 @@ class BoxMeter:
                 **drawings,
             },
             worst_frames(matches, best, self.classes, frame_of, outlined if self.masks else None),
-            [CROWDS] if self._crowds else [],
+            self._notes(),
             more,
             most_samples=RESAMPLES,
         )
@@ -237,6 +245,11 @@ class BoxMeter:
         if calibrated is not None:
             more["calibration"], drawings["reliability"] = calibrated
         return more, drawings
+
+    def _notes(self) -> list[str]:
+        """What is counted, and how."""
+        boxes = [] if self.masks else [f"Boxes are {BOXES[self.convention]}."]
+        return [*([CROWDS] if self._crowds else []), *boxes]
 
     def _per_class(self, scores: RankedScores, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:
         weights = (

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.predictions.files import Box, coco_box
+from deeprob.data.predictions.files import Box
 from deeprob.data.predictions.names import Names
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import to_coco
 from deeprob.metrics.scores import Scores
 from deeprob.runs import write_text
 from deeprob.tasks.base import Block, Loss
@@ -63,7 +64,7 @@ class Detection(FrameTask):
 
     @classmethod
     def frame_meter(cls, source: Any, unit: str) -> BoxMeter:
-        return BoxMeter(source.classes, unit)
+        return BoxMeter(source.classes, unit, convention=getattr(source, "box_convention", "visible"))
 
     @classmethod
     def truth_of(cls, frame: Frame) -> list[Box]:
@@ -75,7 +76,7 @@ class Detection(FrameTask):
             {
                 **names.of_key(key),
                 "category_id": names.of_class(box.class_id),
-                "bbox": coco_box(box.box_xyxy),
+                "bbox": to_coco(box.box_xyxy).tolist(),
                 "score": box.score,
             }
             for key, boxes in found.items()

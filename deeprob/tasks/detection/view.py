@@ -11,41 +11,39 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeprob.data.batches.augment import normalise, pixel_maps, render
 from deeprob.data.batches.images import UNMIXABLE, Colour, Generator, ImageCollate, WholeView
-from deeprob.data.batches.samples import Ragged, Rows, Samples
+from deeprob.data.batches.samples import ImageSamples, Ragged, Rows, Samples
 from deeprob.data.batches.warp import Matrix, fit_matrix, warp_frame
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.settings import Augmentation
+from deeprob.data.settings import Augmentation, DetectionAugmentation
+from deeprob.errors import InputError
+from deeprob.tasks.detection.augment import arrange, lay_out, move_labels
 
 
 @dataclass(frozen=True, eq=False)
-class DetectionSamples(Samples):
+class DetectionSamples(ImageSamples):
     """N frames.
 
-    images: uint8 (N, H, W, 3). boxes: float32 (n, 4), pixels of images. labels: int64 (n,). crowds: float32
+    boxes: float32 (n, 4), pixels of images. labels: int64 (n,). crowds: float32
     (k, 4), regions of objects nobody counted, and crowd_labels: int64 (k,). matrices: float64 (N, 3, 3), from
     the frame's own pixels to those of images. sizes: int64 (N, 2), the frame's height and width.
     """
 
-    images: Tensor
     boxes: Ragged
     labels: Ragged
     crowds: Ragged
     crowd_labels: Ragged
     matrices: Tensor
     sizes: Tensor
-    units: Tensor
-    groups: Tensor
-    group_names: tuple[str, ...]
-    keys: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
 
 
 class DetectionBatch(NamedTuple):
     """Images with boxes.
 
     boxes: for each image float32 (n, 4), left, top, right, bottom in pixels. labels: for each int64 (n,).
-    crowds: for each float32 (k, 4). matrices: float64 (B, 3, 3), from the frame's own pixels to the image's.
+    crowds: for each float32 (k, 4). matrices: float64 (B, 3, 3), from the frame's own pixels to the image's;
+    of a mosaic, for its first tile, which shows the frame that `indices` names.
     """
 
     images: Tensor
@@ -74,45 +72,42 @@ class Detection(NamedTuple):
 
 @dataclass(frozen=True)
 class DetectionCollate(ImageCollate):
-    """Images with boxes; an object of which less than `min_visible` of its box stays inside is left out."""
+    """Images with boxes. What the augmentation leaves of an object too little to be one joins the crowds."""
 
-    min_visible: float = 0.25
+    augmentation: DetectionAugmentation | None = None
 
     refused: ClassVar[Mapping[str, str]] = UNMIXABLE
 
     def __call__(self, split: DetectionSamples, indices: Tensor, generator: Generator) -> DetectionBatch:
-        pixels, maps = self.pixels(split.images.index_select(0, indices), generator)
-        size = (int(pixels.shape[2]), int(pixels.shape[3]))
-        boxes, labels = self._moved(split.boxes, split.labels, indices, maps, size, self.min_visible)
-        crowds, _ = self._moved(split.crowds, split.crowd_labels, indices, maps, size, 0.0)
-        matrices = maps.double() @ split.matrices[indices]
-        return DetectionBatch(pixels, boxes, labels, crowds, matrices, indices)
+        a, matrices = self.augmentation, split.matrices[indices]
+        if a is None:
+            pixels = normalise(split.images.index_select(0, indices), self.mean, self.std)
+            rows = (split.boxes.take(indices), split.labels.take(indices), split.crowds.take(indices))
+            boxes, labels, crowds = ([r[i] for i in range(len(indices))] for r in rows)
+            return DetectionBatch(pixels, boxes, labels, crowds, matrices, indices)
+        size = int(split.images.shape[1]), int(split.images.shape[2])
+        layout, shown = lay_out(indices, len(split), a, size, generator)
+        rows = (split.boxes.take(shown), split.labels.take(shown), split.crowds.take(shown))
+        pictures = _pictures(split.matrices[shown], split.sizes[shown])
+        draws, affine = arrange(rows[0], pictures, layout, a, size, generator)
+        frames = split.images.index_select(0, shown)
+        pixels = render(frames, affine, layout, draws, a, generator, self.mean, self.std)
+        maps = pixel_maps(affine, layout, *size)
+        seen = move_labels(*rows, maps, layout, a.min_visible)
+        return DetectionBatch(pixels, *seen, maps[: len(indices)].double() @ matrices, indices)
 
-    def _moved(
-        self,
-        all_boxes: Ragged,
-        all_labels: Ragged,
-        indices: Tensor,
-        maps: Tensor,
-        size: tuple[int, int],
-        min_visible: float,
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """The boxes of each image where the augmentation moved them, and their labels."""
-        boxes, labels = all_boxes.take(indices), all_labels.take(indices)
-        owner = torch.arange(len(indices)).repeat_interleave(boxes.counts)
-        moved = boxes.values
-        kept = torch.ones(len(moved), dtype=torch.bool)
-        if self.augmentation is not None:
-            moved, kept = move_boxes(moved, maps[owner], *size, min_visible)
-        counts = torch.bincount(owner[kept], minlength=len(indices)).tolist()
-        of_images = [list(torch.split(rows[kept], counts)) for rows in (moved, labels.values)]
-        return of_images[0], of_images[1]
+
+def _pictures(matrices: Tensor, sizes: Tensor) -> Tensor:
+    """Find where frames of a height and width (n, 2) lie under scaling maps (n, 3, 3): float32 (n, 4)."""
+    scale, shift = matrices.diagonal(dim1=1, dim2=2)[:, :2], matrices[:, :2, 2]
+    return torch.cat([shift - 0.5 * scale, shift + scale * (sizes.flip(1) - 0.5)], 1).float()
 
 
 @dataclass(frozen=True)
 class DetectionView(WholeView):
     """The frame scaled to fit width x height, its shape kept, the rest black; and the boxes in it."""
 
+    augmentation: ClassVar[type] = DetectionAugmentation
     samples: ClassVar[type[Samples]] = DetectionSamples
     task: ClassVar[str] = "deeprob.tasks.detection.task.Detection"
 
@@ -138,24 +133,19 @@ class DetectionView(WholeView):
     def collate(
         self, mean: Colour, std: Colour, augmentation: Augmentation | None = None, num_classes: int = 0
     ) -> DetectionCollate:
-        """Make batches of frames with their boxes."""
-        return DetectionCollate(mean, std, augmentation, num_classes)
+        """Make batches of frames with their boxes. Raises InputError for a crop larger than the frame."""
+        if augmentation is None:
+            return DetectionCollate(mean, std, None, num_classes)
+        settings = DetectionAugmentation(**vars(augmentation))
+        if any(c > size for c, size in zip(settings.crop, (self.height, self.width), strict=False)):
+            raise InputError(
+                f"augmentation.crop is {list(settings.crop)}",
+                expected=f"at most [{self.height}, {self.width}], the view's height and width",
+            )
+        return DetectionCollate(mean, std, settings, num_classes)
 
 
 def _rows(instances: Sequence[Instance]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Boxes float32 (n, 4) and classes int64 (n,)."""
     boxes = np.array([i.box_xyxy for i in instances], np.float32).reshape(-1, 4)
     return boxes, np.array([i.class_id for i in instances], np.int64)
-
-
-def move_boxes(
-    boxes: Tensor, maps: Tensor, height: int, width: int, min_visible: float
-) -> tuple[Tensor, Tensor]:
-    """Find the boxes around boxes (n, 4) under maps (n, 3, 3), inside the image; which stay, bool (n,)."""
-    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2)
-    moved = corners @ maps[:, :2, :2].mT + maps[:, None, :2, 2]
-    low, high = moved.amin(1), moved.amax(1)
-    limit = torch.tensor([width, height]) - 0.5
-    inside_low, inside_high = low.clamp(min=-0.5).minimum(limit), high.clamp(min=-0.5).minimum(limit)
-    whole, inside = (high - low).prod(1), (inside_high - inside_low).prod(1)
-    return torch.cat([inside_low, inside_high], 1), (inside > 0) & (inside >= min_visible * whole)

@@ -16,7 +16,7 @@ from deeprob.metrics.classification import Floats, Integers
 from deeprob.metrics.points import METRICS, PartSegmentation
 from deeprob.metrics.scores import SummedScores
 from deeprob.metrics.statistics import sums_by_unit
-from deeprob.runs import atomic_file
+from deeprob.runs import Run, atomic_file
 
 NAMES = ("keys", "category_names", "parts")
 
@@ -73,7 +73,7 @@ class PartPredictions:
     @classmethod
     def load(cls, path: Path) -> PartPredictions:
         """Read what `save` wrote. Raises InputError where the file is missing, broken or incomplete."""
-        fix = f"run: deeprob evaluate run={path.parent}"
+        fix = f"run: deeprob evaluate {Run(path.parent).argument}"
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {name: file[name] for name in cls.__dataclass_fields__ if name in file.files}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.metrics.statistics import Intervals, bootstrap
 from deeprob.page.pictures import data_uri
 from deeprob.page.run_facts import split_name
+from deeprob.runs import Run
 from deeprob.tasks.base import Block, EvaluationOptions, Loss, Page, Predict, Task
 from deeprob.tasks.classification.task import with_accuracy
 from deeprob.tasks.part_segmentation.meter import PartsMeter, parts_of
@@ -54,6 +56,7 @@ class PartSegmentationTask(Task):
     name = "part_segmentation"
     title = "Part segmentation"
     headline = "instance_miou"
+    earlier_names: ClassVar[Mapping[str, str]] = MappingProxyType({"top1_accuracy": "point_accuracy"})
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """Softmax cross-entropy of logits (B, C, P) with `batch.labels` (B, P), the mean over all points."""
@@ -132,7 +135,7 @@ class PartSegmentationTask(Task):
             raise InputError(
                 "without per_category",
                 where=folder / "results.json",
-                fix=f"run: deeprob evaluate run={folder}",
+                fix=f"run: deeprob evaluate {Run(folder).argument}",
             )
         predictions = PartPredictions.load(file)
         legend = [

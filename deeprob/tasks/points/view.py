@@ -31,11 +31,6 @@ class PointSamples(Samples):
 
     points: Ragged
     labels: Tensor
-    units: Tensor
-    groups: Tensor
-    group_names: tuple[str, ...]
-    keys: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
 
     def pictures(self, index: Tensor) -> NDArray[np.uint8]:
         """Draw the clouds that int64 `index` (n,) names as the camera sees them: uint8 (n, 96, 96, 3)."""

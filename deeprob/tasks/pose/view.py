@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeprob.data.batches.images import UNMIXABLE, Colour, Generator, ImageCollate, ImageView
-from deeprob.data.batches.samples import Rows, Samples
+from deeprob.data.batches.samples import ImageSamples, Rows, Samples
 from deeprob.data.batches.warp import Matrix, split_camera, warp_frame
 from deeprob.data.frame import Frame
 from deeprob.data.settings import Augmentation
@@ -20,21 +20,15 @@ from deeprob.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class PoseSamples(Samples):
+class PoseSamples(ImageSamples):
     """N crops of one object each.
 
-    images: uint8 (N, S, S, 3). labels: int64 (N,). K: float64 (N, 3, 3). T_cam_obj: float64 (N, 4, 4).
+    labels: int64 (N,). K: float64 (N, 3, 3). T_cam_obj: float64 (N, 4, 4).
     """
 
-    images: Tensor
     labels: Tensor
     K: Tensor
     T_cam_obj: Tensor
-    units: Tensor
-    groups: Tensor
-    group_names: tuple[str, ...]
-    keys: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
 
 
 class PoseBatch(NamedTuple):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deeprob.data.frame import Frame, Instance
+from deeprob.data.predictions.files import Predicted
 from deeprob.layers import cross_entropy
 from deeprob.metrics import segmentation
 from deeprob.metrics.scores import Scores, SummedScores
@@ -46,6 +47,10 @@ class Segmentation(FrameTask):
             _in_frame(m, matrix, size)
             for m, matrix, size in zip(maps, batch.matrices.numpy(), batch.sizes.tolist(), strict=True)
         ]
+
+    @classmethod
+    def answer_of(cls, predicted: Predicted) -> Answer:
+        return lambda _, frame: predicted.label_map(frame)
 
     def truths(self, samples: Any, batch: Any) -> list[Frame]:
         return [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deeprob.data.batches.images import UNMIXABLE, Colour, Generator, ImageCollate, WholeView
-from deeprob.data.batches.samples import Rows, Samples
+from deeprob.data.batches.samples import ImageSamples, Rows, Samples
 from deeprob.data.batches.warp import fit_matrix, warp_frame
 from deeprob.data.frame import Frame
 from deeprob.data.settings import Augmentation
@@ -21,22 +21,16 @@ from deeprob.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class SegmentationSamples(Samples):
+class SegmentationSamples(ImageSamples):
     """N frames.
 
-    images: uint8 (N, H, W, 3). labels: uint8 (N, H, W), 0 is background, class i is i + 1. matrices: float64
+    labels: uint8 (N, H, W), 0 is background, class i is i + 1. matrices: float64
     (N, 3, 3), from the frame's own pixels to those of images. sizes: int64 (N, 2), its height and width.
     """
 
-    images: Tensor
     labels: Tensor
     matrices: Tensor
     sizes: Tensor
-    units: Tensor
-    groups: Tensor
-    group_names: tuple[str, ...]
-    keys: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
 
 
 class SegmentationBatch(NamedTuple):

@@ -104,7 +104,7 @@ def test_sizes_classes_and_normalisation_come_from_the_source(darknet_root: Path
 
 def test_every_split_is_normalised_by_the_training_split(darknet_root: Path) -> None:
     dm = data(DarknetSource(darknet_root, {"train": ["2019*"], "val": ["2024*"]}))
-    assert dm.val_dataloader().batches.collate.mean == dm.train_dataloader().batches.cut.mean == dm.mean
+    assert dm.val_dataloader().batches.collate.mean == dm.train_dataloader().batches.collate.mean == dm.mean
 
 
 def test_given_mean_and_std_are_used_without_a_training_split(darknet_root: Path) -> None:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 
-from deeprob.data.batches.augment import _gaussian, stream
+from deeprob.data.batches.augment import Layout, _gaussian, stream
 from deeprob.data.batches.kernels import blur, warp_and_recolour
 from deeprob.layers.kernels import run
 
@@ -33,8 +33,8 @@ def test_loop_is_its_formula(height: int, width: int) -> None:
     affine[:, :, 2] *= 5
     colour = torch.randn(5, 3, 4, generator=generator) * torch.tensor([0.01, 0.01, 0.01, 1])
     lift = torch.randn(5, 3, generator=generator)
-    out = torch.empty(5, 3, height, width)
-    run(warp_and_recolour, 5, images, affine, colour, lift, LOW, HIGH, out)
+    out, where = torch.empty(5, 3, height, width), Layout.whole(5, height, width)[:2]
+    run(warp_and_recolour, 5, images, affine, colour, lift, LOW, HIGH, *where, out)
     np.testing.assert_allclose(out, by_torch(images, affine, colour, lift), atol=2e-3)
 
 
@@ -43,8 +43,8 @@ def test_far_away_samples_repeat_the_border() -> None:
     images[0, :, -1] = 50
     affine = torch.tensor([[[1.0, 0, 1e6], [0, 1, 1e6]]])
     colour = torch.cat([torch.eye(3) / 100, torch.zeros(3, 1)], 1)[None]
-    out = torch.empty(1, 3, 4, 4)
-    run(warp_and_recolour, 1, images, affine, colour, torch.zeros(1, 3), LOW, HIGH, out)
+    out, where = torch.empty(1, 3, 4, 4), Layout.whole(1, 4, 4)[:2]
+    run(warp_and_recolour, 1, images, affine, colour, torch.zeros(1, 3), LOW, HIGH, *where, out)
     np.testing.assert_allclose(out, 0.5, rtol=1e-6)
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from deeprob.data.batches.augment import Augmentation, normalise
-from deeprob.data.batches.loader import BatchLoader, CropBatch
+from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
-from deeprob.tasks.classification.view import CropCollate, CropSamples
+from deeprob.tasks.classification.view import CropBatch, CropCollate, CropSamples
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 STRONG = Augmentation(flip=0.5, rotate=0.2, brightness=0.3, noise=0.1)
@@ -20,7 +20,9 @@ def split(size: int = 23) -> CropSamples:
     )
     zeros = torch.zeros(size, dtype=torch.int64)
     labels = (torch.arange(size) % 7 == 0).long()
-    return CropSamples(images, labels, zeros, zeros, ("all",), tuple(map(str, range(size))))
+    return CropSamples(
+        images, labels, units=zeros, groups=zeros, group_names=("all",), keys=tuple(map(str, range(size)))
+    )
 
 
 def training(size: int = 23, **options) -> BatchLoader:

@@ -5,15 +5,16 @@ from hypothesis import strategies as st
 
 from deeprob.data.batches.warp import fit_matrix, random_matrix, split_camera, transform_box, warp_frame
 from deeprob.data.frame import Frame, Instance
-from deeprob.data.readers.files import mask_box
 from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_mask
 from deeprob.geometry.camera import make_intrinsics, project_points
 from deeprob.geometry.rotation import axis_angle_to_matrix
 from deeprob.geometry.transform import make_transform, transform_points
 
 K = make_intrinsics(90.0, 110.0, 41.0, 33.0)
 STRONG = Augmentation(translate=0.1, zoom=0.3, aspect=0.2, rotate=0.6)
+SHIFT = np.array([[1.0, 0, 5], [0, 1, 0], [0, 0, 1]])
 TURN = axis_angle_to_matrix([1, 1, 0], 0.4)
 
 
@@ -45,7 +46,7 @@ def test_projected_pose_lands_where_the_image_did(seed: int) -> None:
     (instance,) = warped.instances
     (landed,) = project_points(warped.K, transform_points(instance.T_cam_obj, point[None]))
     np.testing.assert_allclose(landed, centroid(warped.image), atol=0.3)
-    np.testing.assert_allclose(mask_box(instance.mask), instance.box_xyxy)
+    np.testing.assert_allclose(of_mask(instance.mask), instance.box_xyxy)
     assert instance.box_xyxy[0] <= landed[0] <= instance.box_xyxy[2]
     assert set(np.unique(warped.depth_m[instance.mask])) == {np.float32(0.6)}
 
@@ -96,6 +97,25 @@ def test_shrinking_does_not_alias() -> None:
     stripes[:, ::2] = 255
     small = warp_frame(Frame(stripes, (), "t", "f", "g"), fit_matrix(64, 64, 16, 16), 16, 16).image
     assert small[2:-2, 2:-2].std() < 6
+
+
+def test_an_amodal_box_stays_around_the_whole_silhouette() -> None:
+    whole, seen = np.zeros((2, 64, 80), bool)
+    whole[10:30, 20:60] = seen[10:30, 20:35] = True
+    image = np.zeros((64, 80, 3), np.uint8)
+    instances = [Instance(0, of_mask(around), mask=seen, amodal_mask=whole) for around in (seen, whole)]
+    shifted = warp_frame(Frame(image, tuple(instances), "t", "f", "g"), SHIFT, 80, 64)
+    visible, amodal = (i.box_xyxy.tolist() for i in shifted.instances)
+    assert visible == [24.5, 9.5, 39.5, 29.5]
+    assert amodal == [24.5, 9.5, 64.5, 29.5]
+
+
+def test_crowds_move_along() -> None:
+    box = np.array([9.5, 9.5, 29.5, 29.5])
+    image = np.zeros((64, 80, 3), np.uint8)
+    frame = Frame(image, (), "t", "f", "g", crowds=(Instance(0, box),))
+    (moved,) = warp_frame(frame, SHIFT, 80, 64).crowds
+    assert moved.box_xyxy.tolist() == [14.5, 9.5, 34.5, 29.5]
 
 
 def test_an_annotations_area_grows_with_the_image_and_loses_what_is_cut_off() -> None:

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -34,6 +35,11 @@ def test_frame_holds_every_label_in_metres(root: Path) -> None:
     assert behind.visible_fraction == pytest.approx(behind.mask.sum() / behind.amodal_mask.sum())
 
 
+def test_one_name_for_two_objects_is_refused(root: Path) -> None:
+    with pytest.raises(InputError, match="class_names gives 'mug' to two objects"):
+        BopSource(root, SPLITS, class_names={1: "mug", 5: "mug"})
+
+
 def test_projected_origin_lies_where_the_pose_says(root: Path) -> None:
     frame = BopSource(root, SPLITS).frames("train")[0]
     pose = frame.instances[0].T_cam_obj
@@ -48,6 +54,25 @@ def test_boxes_without_masks_come_from_the_info_file_and_agree(root: Path) -> No
     instance = BopSource(root, SPLITS).frames("train")[0].instances[0]
     assert instance.mask is None
     np.testing.assert_array_equal(instance.box_xyxy, with_masks)
+
+
+@pytest.mark.parametrize("with_masks", [True, False])
+def test_amodal_boxes_are_around_the_whole_silhouette(root: Path, with_masks: bool) -> None:
+    info = json.loads((root / "train_pbr/000000/scene_gt_info.json").read_text())
+    info["0"][1]["bbox_visib"] = [22, 8, 7, 16]
+    info["0"][0]["bbox_obj"] = [-3, 5, 24, 14]  # hangs out of the picture to the left
+    (root / "train_pbr/000000/scene_gt_info.json").write_text(json.dumps(info))
+    if not with_masks:
+        for folder in ("mask", "mask_visib"):
+            (root / "train_pbr/000000" / folder).rename(root / "train_pbr/000000" / f"no_{folder}")
+    front, behind = BopSource(root, SPLITS, boxes="amodal").frames("train")[0].instances
+    np.testing.assert_array_equal(behind.box_xyxy, [17.5, 7.5, 29.5, 24.5])
+    np.testing.assert_array_equal(front.box_xyxy, [9.5 if with_masks else -0.5, 4.5, 21.5, 19.5])
+
+
+def test_boxes_of_another_kind_are_refused(root: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.source\.boxes is 'full'; expected visible or amodal"):
+        BopSource(root, SPLITS, boxes="full")
 
 
 def test_object_that_is_not_seen_is_left_out(root: Path, readers) -> None:
@@ -90,26 +115,8 @@ def test_model_is_read_in_metres(root: Path) -> None:
     np.testing.assert_allclose(BopSource(root, SPLITS).mesh(1).extents, [0.1, 0.1, 0.1])
 
 
-def test_symmetries_combine_discrete_and_continuous_ones(root: Path) -> None:
-    path = root / "models/models_info.json"
-    info = json.loads(path.read_text())
-    upside_down = [1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 20, 0, 0, 0, 1]
-    info["5"]["symmetries_discrete"] = [upside_down]
-    info["5"]["symmetries_continuous"] = [{"axis": [0, 0, 1], "offset": [10, 0, 0]}]
-    path.write_text(json.dumps(info))
-    source = BopSource(root, SPLITS)
-    assert source.symmetries(0).tolist() == [np.eye(4).tolist()]
-    found = source.symmetries(1, steps=12)
-    assert found.shape == (24, 4, 4)
-    np.testing.assert_array_equal(found[0], np.eye(4))
-    # A point turns about the axis through x = 10 mm: its distance to it stays.
-    points = found[:12] @ [0.03, 0, 0, 1]
-    np.testing.assert_allclose(np.hypot(points[:, 0] - 0.01, points[:, 1]), 0.02)
-    np.testing.assert_allclose(found[12] @ [0, 0, 0, 1], [0, 0, 0.02, 1], atol=1e-12)
-
-
-def test_symmetry_that_is_no_rotation_is_refused(root: Path) -> None:
-    path = root / "models/models_info.json"
-    path.write_text(json.dumps({"1": {"symmetries_discrete": [[2.0] * 16]}, "5": {}}))
-    with pytest.raises(InputError, match=r"object 1 symmetries_discrete: .* is no rotation"):
-        BopSource(root, SPLITS).symmetries(0)
+def test_depth_may_be_a_tiff(root: Path) -> None:
+    for path in (root / "train_pbr/000000/depth").iterdir():
+        cv2.imwrite(str(path.with_suffix(".tif")), np.full((30, 40), 9000, np.uint16))
+        path.unlink()
+    np.testing.assert_allclose(BopSource(root, SPLITS).frames("train")[0].depth_m, 0.9)

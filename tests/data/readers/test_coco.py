@@ -1,7 +1,9 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco
 
 from deeprob.data.readers.coco import CocoSource, decode_mask
@@ -44,6 +46,85 @@ def test_crowds_are_no_objects(source: CocoSource) -> None:
     assert [i.class_id for i in frame.instances] == [0]
     assert [i.class_id for i in frame.crowds] == [1]
     assert frame.crowds[0].mask.any()
+
+
+@pytest.mark.parametrize(
+    ("value", "is_crowd"),
+    [("0", False), (False, False), (0.0, False), (None, False), ("1", True), (True, True), (1.0, True)],
+)
+def test_a_crowd_is_what_says_so_however_it_is_written(source: CocoSource, value, is_crowd: bool) -> None:
+    item = source.items("train")[0]
+    item.annotations[0][1]["iscrowd"] = value
+    frame = source.read(item)
+    assert (len(frame.instances), len(frame.crowds)) == ((1, 1) if is_crowd else (2, 0))
+
+
+@pytest.mark.parametrize("value", ["no", 2, -1, [], 0.5])
+def test_a_crowd_flag_that_means_nothing_is_refused(source: CocoSource, value) -> None:
+    item = source.items("train")[0]
+    item.annotations[0][1]["iscrowd"] = value
+    with pytest.raises(InputError, match=r"annotation 0: iscrowd is .*; expected 0 or 1"):
+        source.read(item)
+
+
+def edit(root: Path, change) -> None:
+    content = json.loads((root / "train.json").read_text())
+    change(content)
+    (root / "train.json").write_text(json.dumps(content))
+
+
+def test_two_categories_of_one_name_stay_two(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path / "set")
+    edit(tmp_path / "set", lambda content: content["categories"][0].update(name="ball"))
+    source = readers["coco"].open(tmp_path / "set")
+    assert source.classes == ("ball (3)", "ball (7)")
+    assert [i.class_id for i in source.frames("train")[0].instances] == [1, 0]
+
+
+def test_images_may_lie_in_an_absolute_folder(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path / "set")
+    (tmp_path / "set/images").rename(tmp_path / "elsewhere")
+    images = {"train": str(tmp_path / "elsewhere")}
+    source = CocoSource(tmp_path / "set", {"train": str(tmp_path / "set/train.json")}, images)
+    assert [frame.key for frame in source.frames("train")] == [f"bild {n}ä.png" for n in range(4)]
+
+
+def test_file_names_may_have_backslashes(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path)
+    edit(
+        tmp_path, lambda c: [image.update(file_name="images\\" + image["file_name"]) for image in c["images"]]
+    )
+    source = CocoSource(tmp_path, {"train": "train.json"})
+    assert source.frames("train")[0].key == "images/bild 0ä.png"
+
+
+@pytest.mark.parametrize("name", [r"..\a.png", r"C:\pictures\a.png", "C:/a.png", "/a.png", "a/../../b.png"])
+def test_file_names_that_lead_elsewhere_are_refused(readers, tmp_path: Path, name: str) -> None:
+    readers["coco"].build(tmp_path)
+    edit(tmp_path, lambda content: content["images"][0].update(file_name=name))
+    with pytest.raises(InputError, match="leads outside the data set"):
+        CocoSource(tmp_path, {"train": "train.json"})
+
+
+def test_a_size_that_exif_turns_is_named(readers, tmp_path: Path, draw) -> None:
+    readers["coco"].build(tmp_path)
+    image = Image.fromarray(draw(tmp_path / "a.png"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "images/a.jpg", exif=exif)
+    edit(tmp_path, lambda content: content["images"][0].update(file_name="a.jpg"))
+    expected = r"a\.jpg: image of 30 x 40 pixels; expected 40 x 30, as train\.json says; its EXIF orientation"
+    with pytest.raises(InputError, match=expected):
+        readers["coco"].open(tmp_path).frames("train")[0]
+
+
+def test_boxes_over_the_border_are_cut_on_request(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path)
+    edit(tmp_path, lambda content: content["annotations"][0].update(bbox=[-5, 5, 15, 40], segmentation=[]))
+    with pytest.raises(InputError, match=r"data\.source\.clip_boxes=true"):
+        readers["coco"].open(tmp_path).frames("train")[0]
+    frame = readers["coco"].open(tmp_path, clip_boxes=True).frames("train")[0]
+    np.testing.assert_array_equal(frame.instances[0].box_xyxy, [-0.5, 4.5, 9.5, 29.5])
 
 
 def test_annotation_without_segmentation_has_no_mask(source: CocoSource) -> None:

@@ -87,6 +87,48 @@ def test_missing_label_file_is_an_error(darknet_root: Path) -> None:
         list(DarknetSource(darknet_root, SPLITS).frames("train"))
 
 
+def test_missing_label_files_may_stand_for_no_objects(darknet_root: Path) -> None:
+    label(darknet_root).unlink()
+    with pytest.raises(InputError, match=r"no such file; .* data\.source\.missing_labels=empty"):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+    empty, labelled = DarknetSource(darknet_root, SPLITS, missing_labels="empty").frames("train")[:2]
+    assert (len(empty.instances), len(labelled.instances)) == (0, 2)
+
+
+def test_a_label_file_that_appears_changes_the_fingerprint(darknet_root: Path) -> None:
+    text = label(darknet_root).read_text()
+    label(darknet_root).unlink()
+    source = DarknetSource(darknet_root, SPLITS, missing_labels="empty")
+    before = source.fingerprint("train")
+    label(darknet_root).write_text(text)
+    assert source.fingerprint("train") != before
+
+
+def test_a_broken_link_is_no_missing_label_file(darknet_root: Path) -> None:
+    label(darknet_root).unlink()
+    label(darknet_root).symlink_to("nowhere")
+    with pytest.raises(InputError, match="no such file"):
+        DarknetSource(darknet_root, SPLITS, missing_labels="empty").frames("train")[0]
+
+
+def test_boxes_over_the_border_are_cut_on_request(darknet_root: Path) -> None:
+    label(darknet_root).write_text("0 0.9 0.5 0.5 0.5\n1 -0.1 0.2 0.75 0.2 0.75 1.3 -0.1 1.3\n")
+    with pytest.raises(InputError, match=r"lies outside the image; .*data\.source\.clip_boxes=true"):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+    cut, polygon = DarknetSource(darknet_root, SPLITS, clip_boxes=True).frames("train")[0].instances
+    np.testing.assert_allclose(cut.box_xyxy, [25.5, 7, 39.5, 22])
+    np.testing.assert_allclose(polygon.box_xyxy, [-0.5, 5.5, 29.5, 29.5])
+    expected = np.zeros((30, 40), bool)
+    expected[6:, :30] = True
+    np.testing.assert_array_equal(polygon.mask, expected)
+
+
+def test_a_box_that_is_all_outside_is_refused_even_so(darknet_root: Path) -> None:
+    label(darknet_root).write_text("0 1.5 0.5 0.5 0.5")
+    with pytest.raises(InputError, match="has no area"):
+        DarknetSource(darknet_root, SPLITS, clip_boxes=True).frames("train")[0]
+
+
 def test_skipping_counts_each_bad_file_and_keeps_the_rest(darknet_root: Path) -> None:
     label(darknet_root).unlink()
     image = darknet_root / "2019a/r2/frame_1.jpg"
@@ -117,6 +159,50 @@ def test_polygon_gives_a_mask_and_its_box(darknet_root: Path) -> None:
     expected = np.zeros((30, 40), bool)
     expected[6:24, 10:30] = True
     np.testing.assert_array_equal(instance.mask, expected)
+
+
+POSE_YAML = "names: [ball, robot]\nkpt_shape: [{}, {}]\n"
+
+
+@pytest.mark.parametrize(("count", "values"), [(4, 2), (4, 3), (17, 3), (5, 3)])
+@pytest.mark.parametrize("names_file", ["data.yaml", "obj.names"])
+def test_keypoints_are_no_polygon(darknet_root: Path, names_file: str, count: int, values: int) -> None:
+    (darknet_root / "data.yaml").write_text(POSE_YAML.format(count, values))
+    keypoints = " ".join(["0.4", "0.6", "1"][:values] * count)
+    label(darknet_root).write_text(f"1 0.5 0.5 0.5 0.5 {keypoints}\n0 0.25 0.5 0.5 1.0\n")
+    source = DarknetSource(darknet_root, SPLITS, names_file=names_file)
+    posed, plain = source.frames("train")[0].instances
+    np.testing.assert_allclose(posed.box_xyxy, [9.5, 7, 29.5, 22])
+    assert posed.mask is None
+    np.testing.assert_allclose(plain.box_xyxy, [-0.5, -0.5, 19.5, 29.5])
+
+
+@pytest.mark.parametrize("fields", [6, 9, 12, 14])
+def test_a_line_that_is_not_as_kpt_shape_says_is_refused(darknet_root: Path, fields: int) -> None:
+    (darknet_root / "data.yaml").write_text(POSE_YAML.format(4, 2))
+    label(darknet_root).write_text("0 " + " ".join(["0.5"] * (fields - 1)))
+    expected = rf"line 1: {fields} fields; expected class cx cy w h, or these and 4 keypoints of 2 values"
+    with pytest.raises(InputError, match=expected):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+
+
+def test_a_line_that_may_hold_keypoints_says_how_they_are_read(darknet_root: Path) -> None:
+    label(darknet_root).write_text("0 " + " ".join(["0.5"] * 55))
+    with pytest.raises(InputError, match=r"56 fields; .* data\.yaml with kpt_shape must lie in data\.root"):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "", "!!x y"])
+def test_a_yaml_that_merely_lies_there_may_be_anything(darknet_root: Path, text: str) -> None:
+    (darknet_root / "data.yaml").write_text(text)
+    assert len(DarknetSource(darknet_root, SPLITS).frames("train")[0].instances) == 2
+
+
+@pytest.mark.parametrize("shape", ["17", "[17]", "[0, 3]", "[17, 4]", "[17, x]", "[true, 2]"])
+def test_a_kpt_shape_that_means_nothing_is_refused(darknet_root: Path, shape: str) -> None:
+    (darknet_root / "data.yaml").write_text(f"names: [ball, robot]\nkpt_shape: {shape}\n")
+    with pytest.raises(InputError, match=r"data\.yaml: kpt_shape is"):
+        DarknetSource(darknet_root, SPLITS)
 
 
 @pytest.mark.parametrize("names", ["[ball, robot]", "{0: ball, 1: robot}"])

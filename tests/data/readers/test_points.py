@@ -47,6 +47,21 @@ def test_six_columns_are_points_and_unit_normals(tmp_path: Path, suffix: str) ->
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1)
 
 
+@pytest.mark.parametrize("largest", [1.0, 255.0])
+@pytest.mark.parametrize("suffix", [".xyz", ".npy"])
+def test_colours_are_no_normals(tmp_path: Path, suffix: str, largest: float) -> None:
+    colours = largest * np.random.default_rng(1).random((50, 3))
+    colours[7] = 0  # black
+    points, normals = read_points(write(tmp_path / f"a{suffix}", np.hstack([POINTS, colours])))
+    np.testing.assert_allclose(points, POINTS, atol=1e-9)
+    assert normals is None
+
+
+def test_unit_normals_that_all_point_one_way_are_normals(tmp_path: Path) -> None:
+    up = np.tile([0.0, 0.6, 0.8], (50, 1))
+    np.testing.assert_allclose(read_points(write(tmp_path / "a.xyz", np.hstack([POINTS, up])))[1], up)
+
+
 def test_ply_with_and_without_normals(tmp_path: Path) -> None:
     path = tmp_path / "a.ply"
     path.write_text(PLY.format(XYZ, "0 0 1\n1 2 3\n"))
@@ -66,7 +81,7 @@ def test_ply_with_and_without_normals(tmp_path: Path) -> None:
         ("a.xyz", b"1 2 3\n1 2\n", "no table of numbers"),
         ("a.xyz", b"1 2 x\n", "no table of numbers"),
         ("a.xyz", b"1 2 nan\n", "point 0 is not finite"),
-        ("a.xyz", b"1 2 3 0 0 0\n", "normal of point 0 has no length"),
+        ("a.xyz", b"1 2 3 0 0 0\n1 2 3 0 -1 0\n", "normal of point 0 has no length"),
         ("a.xyz", b"\xff\xfe", "not UTF-8"),
         ("a.npy", b"", "empty file"),
         ("a.npy", b"\x93NUMPY\x01\x00", "broken array file"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from deeprob.data.frame import Frame
 from deeprob.data.readers.reading import (
@@ -167,6 +168,31 @@ def test_images_are_found_sorted_once_and_through_links(tmp_path: Path, draw) ->
     assert found == ["a/ä ö.png", "b/1.jpg", "b/2.png", "c/3.png"]
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_label_map_with_a_palette_is_read_as_its_indices(tmp_path: Path, bits: int) -> None:
+    labels = (np.arange(40) % 2**bits).astype(np.uint8).reshape(5, 8)
+    image = Image.fromarray(labels).convert("P")
+    image.putdata(labels.ravel().tolist())
+    image.putpalette([value for i in range(256) for value in (i * 37 % 256, 255 - i, 7)])
+    image.save(tmp_path / "a.png", bits=bits)
+    np.testing.assert_array_equal(read_plane(tmp_path / "a.png"), labels)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_mask_saved_in_colour_is_its_grey(tmp_path: Path, channels: int) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (5, 8), np.uint8)
+    image = np.repeat(grey[..., None], channels, axis=2)
+    image[..., 3:] = 255
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    np.testing.assert_array_equal(read_plane(tmp_path / "a.png"), grey)
+
+
+def test_a_picture_is_no_plane(tmp_path: Path, draw) -> None:
+    draw(tmp_path / "a.png")
+    with pytest.raises(InputError, match="image of 3 channels; expected one channel"):
+        read_plane(tmp_path / "a.png")
+
+
 def test_fingerprint_changes_with_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("1")
@@ -174,6 +200,16 @@ def test_fingerprint_changes_with_a_file(tmp_path: Path) -> None:
     assert before == fingerprint("x", path)
     path.write_text("12")
     assert before != fingerprint("x", path)
+
+
+def test_fingerprint_of_a_folder_changes_with_a_file_written_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    before = fingerprint(tmp_path)
+    folder_time = tmp_path.stat().st_mtime_ns
+    with (tmp_path / "a").open("r+") as file:
+        file.write("12")
+    assert tmp_path.stat().st_mtime_ns == folder_time
+    assert before != fingerprint(tmp_path)
 
 
 def test_folder_that_cannot_be_listed_is_one_line(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.detection.assignment import IGNORED
-from deeprob.models.detection.fcos import FCOS
+from deeprob.models.detection.fcos import FCOS, mean_of, spread_loss
 
 from . import torchvision_fcos
 from .conftest import nothing
@@ -144,7 +144,9 @@ def test_aligned_losses_are_those_of_the_equations(targets):
     assert outputs.quality is None
 
 
-@pytest.mark.parametrize("options", [{}, {"fused": True}, NANO, NARROW | {"width": 8, "scales": True}])
+@pytest.mark.parametrize(
+    "options", [{}, {"fused": True}, {"bins": 8}, NANO, NARROW | {"width": 8, "scales": True}]
+)
 def test_gradients_of_all_weights_are_those_of_torchs_layers(targets, options):
     torch.manual_seed(0)
     arguments = TINY | options
@@ -162,6 +164,28 @@ def test_gradients_of_all_weights_are_those_of_torchs_layers(targets, options):
         )
 
 
+def test_the_mean_of_a_distribution_is_the_distance():
+    spread = torch.full((4, 4), -50.0)
+    spread[0, 3] = spread[1, 0] = spread[2, 1] = spread[2, 2] = spread[3, 1] = 0
+    spread[3, 3] = torch.tensor(3.0).log()
+    torch.testing.assert_close(mean_of(spread), torch.tensor([3.0, 0.0, 1.5, 2.5]))
+
+
+def test_the_loss_of_distributions_is_that_of_the_two_bins_next_to_the_distance():
+    torch.manual_seed(0)
+    spread, weight = torch.randn(2, 4, 5), torch.tensor([1.0, 0.5])
+    points, strides = torch.tensor([[10.0, 10.0], [50.0, 50.0]]), torch.tensor([[4.0], [8.0]])
+    boxes = torch.tensor([[5.0, 10, 13, 26], [0.0, 49, 58, 90]])
+    distances = [[1.25, 0, 0.75, 4], [4, 0.125, 1, 4]]  # in strides; longer ones count as the last bin
+    expected = 0.0
+    for i, of_location in enumerate(distances):
+        for side, d in enumerate(of_location):
+            low = min(int(d), 3)
+            log_p = spread[i, side].log_softmax(0)
+            expected -= weight[i] * ((low + 1 - d) * log_p[low] + (d - low) * log_p[low + 1]) / 4
+    torch.testing.assert_close(spread_loss(spread, boxes, points, strides, weight), expected)
+
+
 class Watch(TorchDispatchMode):
     """Names of all operations that run inside."""
 
@@ -176,7 +200,7 @@ class Watch(TorchDispatchMode):
 
 @pytest.mark.parametrize("rule", ["centre", "tal"])
 def test_no_gradient_is_torchs(targets, rule):
-    model = FCOS(**TINY, assignment=rule)
+    model = FCOS(**TINY, assignment=rule, bins=8)
     loss = sum(model.losses(model(images()), targets).values())
     with Watch() as watch:
         loss.backward()

@@ -1,6 +1,6 @@
 import torch
 
-from deeprob.models.detection.heads import LevelHead, make_heads, rows
+from deeprob.models.detection.heads import LevelHead, own_heads, rows
 
 
 def test_rows_go_level_by_level_and_each_row_by_row():
@@ -19,8 +19,12 @@ def test_a_separable_tower_has_fewer_weights():
     assert counts[0] - counts[1] == 4 * (32 * 32 * 9 - 32 * 32 - 32 * 9)
 
 
-def test_levels_share_one_head_or_have_their_own():
-    assert isinstance(make_heads(None, 3, 8, 1), LevelHead)
-    own = make_heads(3, 3, 8, 1)
+def test_every_level_may_have_its_own_head():
+    own = own_heads(3, num_classes=3, width=8, depth=1)
     assert len(own) == 3
     assert own[0].classification_head.cls_logits is not own[1].classification_head.cls_logits
+
+
+def test_a_distribution_has_a_logit_a_bin_and_one_for_nothing():
+    _, distances, _ = LevelHead(3, 8, 1, bins=4)(torch.zeros(1, 8, 2, 2))
+    assert distances.shape == (1, 4 * 5, 2, 2)

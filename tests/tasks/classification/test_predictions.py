@@ -60,6 +60,35 @@ def test_an_incomplete_file_is_named(tmp_path):
         Predictions.load(tmp_path / "predictions_test.npz")
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("logits", np.zeros((2, 3), np.float32)),
+        ("logits", np.array("x")),
+        ("labels", np.array([0, 2])),
+        ("labels", np.array([0.0, 1.0])),
+        ("units", np.zeros(3, np.int64)),
+        ("keys", np.array("a")),
+        ("classes", np.array(["a"])),
+        ("thumbnails", np.zeros((1, 2, 2, 3))),
+        ("thumbnails", np.zeros((2, 2, 2, 3), np.uint8)),
+        ("shown", np.array([2])),
+        ("templates", np.array(5)),
+        ("facts", np.zeros((1, 3), np.float32)),
+        ("baseline_majority", np.zeros((1, 2))),
+    ],
+)
+def test_an_array_of_another_form_is_one_line(tmp_path, name, values):
+    make_predictions().save(Run(tmp_path), "test")
+    with np.load(tmp_path / "predictions_test.npz") as file:
+        arrays = dict(file) | {name: values}
+    np.savez(tmp_path / "predictions_test.npz", **arrays)
+    with pytest.raises(
+        InputError, match=r"predictions_test\.npz: .* of another form than the rest; run: deeprob"
+    ):
+        Predictions.load(Run(tmp_path), "test")
+
+
 def test_wrong_samples_come_first_and_the_most_confident_of_them_first():
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
     assert most_telling(probabilities, np.array([0, 0, 0, 0])).tolist() == [2, 1, 3, 0]

@@ -16,34 +16,17 @@ from deeprob.training.run import train
 NAMES = ["stick", "head", "lower", "upper"]
 
 
-def lollipop(draw):
-    """A thin stick below a ball: parts 0 and 1."""
-    stick = draw.uniform([-0.05, -0.05, -1], [0.05, 0.05, 0], (150, 3))
-    ball = draw.standard_normal((150, 3))
-    ball = 0.4 * ball / np.linalg.norm(ball, axis=1, keepdims=True) + [0, 0, 0.4]
-    return np.column_stack([np.concatenate([stick, ball]), np.repeat([0, 1], 150)])
-
-
-def brick(draw):
-    """A box whose upper half is another part: parts 2 and 3."""
-    points = draw.uniform([-0.6, -0.4, -0.3], [0.6, 0.4, 0.3], (300, 3))
-    return np.column_stack([points, 2 + (points[:, 2] > 0)])
-
-
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     return tmp_path_factory.mktemp("parts")
 
 
 @pytest.fixture
-def run(kept):
+def run(kept, write_shapes):
     """A run of a few epochs, trained for the first test alone."""
     folder = kept / "runs" / "parts" / "one"
     if not folder.is_dir():
-        draw = np.random.default_rng(0)
-        for name, shape in (("brick", brick), ("lollipop", lollipop)):
-            (kept / "shapes" / name).mkdir(parents=True)
-            np.save(kept / "shapes" / name / "1.npy", shape(draw) * [0.1, 0.1, 0.1, 1])
+        write_shapes(kept / "shapes")
         folder.mkdir(parents=True)
         overrides = [
             *("name=parts", "data=points", "data/view=parts", "model=pointnet_parts", "optim=adamw"),

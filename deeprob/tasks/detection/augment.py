@@ -1,0 +1,157 @@
+"""Where the frames of a batch are shown, and where their boxes go.
+
+A frame is seen through a window. Measured in pixels of the new image, the frame and each of its objects have
+an extent; the window's centre may lie wherever the window stays inside the frame and around the object that
+it is to hold. Where the window is larger than the frame, it may lie wherever the frame stays inside it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deeprob.data.batches.augment import Layout, affine_maps, draw
+from deeprob.data.batches.samples import Ragged
+from deeprob.data.settings import DetectionAugmentation
+
+
+def lay_out(
+    indices: Tensor, count: int, a: DetectionAugmentation, size: tuple[int, int], generator: torch.Generator
+) -> tuple[Layout, Tensor]:
+    """Draw which of `count` frames the tiles of the images of frames `indices` (B,) show, int64 (T,).
+
+    size: height and width of a frame. An image is one tile or four, the first of its own frame; the others of
+    a mosaic are three different frames. Where there are not as many, there is no mosaic.
+    """
+    layout = Layout.whole(len(indices), *(a.crop or size))
+    if not a.mosaic or count < 4:
+        return layout, indices
+    mixed = (torch.rand(len(indices), generator=generator) < a.mosaic).nonzero().squeeze(1)
+    u = torch.rand((len(mixed), 2), generator=generator)
+    x, y = ((0.25 + u / 2) * torch.tensor([layout.width, layout.height])).round().long().T
+    none, right, bottom = (
+        torch.zeros_like(x),
+        x.new_full(x.shape, layout.width),
+        y.new_full(y.shape, layout.height),
+    )
+    layout.place[mixed] = torch.stack([none, none, x, y], 1)
+    others = ((x, none, right, y), (none, y, x, bottom), (x, y, right, bottom))
+    place = torch.stack([torch.stack(tile, 1) for tile in others], 1).view(-1, 4)
+    # Three different steps from the frame to others, none of them back to it.
+    steps = torch.randint(count - 3, (len(mixed), 3), generator=generator).sort(1).values + torch.arange(1, 4)
+    frames = (indices[mixed, None] + steps) % count
+    owner = torch.cat([layout.owner, mixed.repeat_interleave(3)])
+    layout = layout._replace(owner=owner, place=torch.cat([layout.place, place]))
+    return layout, torch.cat([indices, frames.flatten()])
+
+
+def arrange(
+    boxes: Ragged,
+    pictures: Tensor,
+    layout: Layout,
+    a: DetectionAugmentation,
+    size: tuple[int, int],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Draw how T tiles show their frames of height and width `size`, with their boxes.
+
+    pictures: float32 (T, 4), where a frame is not the black that fills it up.
+
+    Returns the draws (14, T) of `render`, and the maps (T, 2, 3) from new to old pixels.
+    """
+    draws = draw(len(layout.owner), generator)
+    affine = affine_maps(draws, a, *size)
+    if a.scale:
+        low, high = a.scale
+        affine[:, :, :2] /= (low * (high / low) ** ((draws[3] + 1) / 2)).view(-1, 1, 1)
+    windows = torch.full((len(affine),), bool(a.crop)) | (layout.sizes != torch.tensor(size[::-1])).any(1)
+    if bool(windows.any()):
+        middle = torch.tensor([size[1] - 1, size[0] - 1]) / 2
+        centres = window_centres(affine[:, :, :2], boxes, pictures, layout.sizes, a.whole_object, generator)
+        shifts = centres - middle
+        affine[:, :, 2] = torch.where(windows[:, None], shifts, affine[:, :, 2])
+    return draws, affine
+
+
+def window_centres(
+    linear: Tensor,
+    boxes: Ragged,
+    pictures: Tensor,
+    sizes: Tensor,
+    whole_object: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw where in its frame each window has its centre: x and y, float32 (T, 2).
+
+    linear: (T, 2, 2), from new pixels to old ones. boxes: of each frame. pictures: (T, 4), what the windows
+    are to stay in. sizes: their widths and heights, int64 (T, 2). whole_object: probability that a window
+    holds a random box whole.
+    """
+    forward = torch.linalg.inv(linear)
+    low, high = _centres(_extent(pictures, forward), sizes)
+    u = torch.rand((4, len(linear)), generator=generator)
+    holds = (u[2] < whole_object) & (boxes.counts > 0)
+    if bool(holds.any()):
+        chosen = boxes.offsets[:-1] + (u[3] * boxes.counts).long().minimum(boxes.counts - 1)
+        near, far = _centres(_extent(boxes.values[chosen[holds]], forward[holds]), sizes[holds])
+        least, most = low[holds], high[holds]
+        low[holds], high[holds] = near.maximum(least).minimum(most), far.maximum(least).minimum(most)
+    centre = (linear @ (low + u[:2].T * (high - low))[..., None]).squeeze(2)
+    half = (linear @ ((sizes - 1) / 2)[..., None]).squeeze(2)
+    # Where nothing is scaled or turned, pixels stay as they are: corner on corner.
+    copied = (linear.abs() == torch.eye(2)).flatten(1).all(1)
+    return torch.where(copied[:, None], (centre - half).round() + half, centre)
+
+
+def _extent(boxes: Tensor, linear: Tensor) -> Tensor:
+    """Find the boxes (n, 4) around boxes (n, 4) under linear maps (n, 2, 2)."""
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].view(-1, 4, 2) @ linear.mT
+    return torch.cat([corners.amin(1), corners.amax(1)], 1)
+
+
+def _centres(extent: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Say where centres of windows of `sizes` (n, 2) may be: inside boxes (n, 4), or around smaller ones."""
+    first, last = extent[:, :2] + sizes / 2, extent[:, 2:] - sizes / 2
+    return first.minimum(last), first.maximum(last)
+
+
+def move_labels(
+    boxes: Ragged, labels: Ragged, crowds: Ragged, maps: Tensor, layout: Layout, min_visible: float
+) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Find the boxes, labels and crowds of each image, by the maps (T, 3, 3) and layout of T tiles.
+
+    Of an object with less than `min_visible` of its box inside its tile, what is left joins the crowds.
+    """
+    tiles = torch.arange(len(maps))
+    of_box, of_crowd = tiles.repeat_interleave(boxes.counts), tiles.repeat_interleave(crowds.counts)
+    moved, visible = move_boxes(boxes.values, maps[of_box], layout.place[of_box])
+    ignored, shown = move_boxes(crowds.values, maps[of_crowd], layout.place[of_crowd])
+    kept = (visible > 0) & (visible >= min_visible)
+    rest, seen = (visible > 0) & ~kept, shown > 0
+    owner = layout.owner[of_box]
+    owner_of_rest = torch.cat([layout.owner[of_crowd[seen]], owner[rest]])
+    return (
+        _by_image(moved[kept], owner[kept], layout.batch),
+        _by_image(labels.values[kept], owner[kept], layout.batch),
+        _by_image(torch.cat([ignored[seen], moved[rest]]), owner_of_rest, layout.batch),
+    )
+
+
+def move_boxes(boxes: Tensor, maps: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Move boxes (n, 4) by maps (n, 3, 3) and clip them to their tiles.
+
+    place: left, top, right, bottom of the tile in whole pixels, (n, 4) or (4,). Returns the boxes, and which
+    part of each box's area is inside, (n,).
+    """
+    moved = _extent(boxes, maps[:, :2, :2]) + maps[:, :2, 2].repeat(1, 2)
+    low, high = moved[:, :2], moved[:, 2:]
+    first, last = place[..., :2] - 0.5, place[..., 2:] - 0.5
+    inside_low, inside_high = low.maximum(first).minimum(last), high.maximum(first).minimum(last)
+    visible = (inside_high - inside_low).prod(1) / (high - low).prod(1)
+    return torch.cat([inside_low, inside_high], 1), visible.nan_to_num(0.0)
+
+
+def _by_image(rows: Tensor, owner: Tensor, batch: int) -> list[Tensor]:
+    """Part rows (n, ...) by the image that each belongs to, their order kept."""
+    order = owner.argsort(stable=True)
+    return list(torch.split(rows[order], torch.bincount(owner, minlength=batch).tolist()))

@@ -1,0 +1,94 @@
+"""Overrides as people type them, for Hydra, and back into a shell."""
+
+import shlex
+
+import pytest
+
+from deeprob.config import compose
+from deeprob.errors import InputError
+from deeprob.overrides import plain, quote, shell
+from deeprob.runs import Run
+
+NAMES = [
+    "plain/run-1",
+    "küche/läufe",
+    "epoch=3-step=12.ckpt",
+    "a b",
+    " a",
+    "a,b",
+    "[a]",
+    "a[1]",
+    "a(copy)",
+    "it's",
+    'say "x"',
+    "back\\slash",
+    "ends\\",
+    "a~b",
+    "#1",
+    "50%",
+    "x;y&z|w",
+    "null",
+    "007",
+    "1e3",
+    "{a}",
+    "日本",
+    "a:b",
+    "$HOME",
+    "*",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_printed_command_gives_the_name_back(name):
+    (typed,) = shlex.split(shell("paths.runs_dir", name))
+    assert compose("train", ["name=x", typed]).paths.runs_dir == name
+    (typed,) = shlex.split(shell("run", name))
+    assert plain(typed) == name
+    assert compose("evaluate", [typed]).run == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in NAMES if n not in (" a", "a,b", "[a]", "null", "007", "1e3", "{a}")],
+)
+def test_a_name_may_be_typed_as_it_is(name):
+    assert compose("evaluate", [f"run={name}"]).run == name
+    assert compose("train", ["name=x", f"data.root={name}"]).data.root == name
+    assert compose("train", ["name=x", f"model.pretrained={name}"]).model.pretrained == name
+
+
+def test_a_list_of_names_may_have_any_letters():
+    cfg = compose("train", ["name=x", "model.freeze=[läufe/a=1, b]"])
+    assert cfg.model.freeze == ["läufe/a=1", "b"]
+
+
+@pytest.mark.parametrize("override", ["model.blocks=[1,2", "model={a: b", "seed='1"])
+def test_a_list_that_is_not_closed_stays_a_mistake(override):
+    assert quote([override]) == [override]
+
+
+def test_a_text_with_commas_is_told_how_to_be_typed():
+    with pytest.raises(InputError, match=r"data\.root=a,b stands for several runs") as error:
+        compose("train", ["name=x", "data.root=a,b"])
+    command = str(error.value).rpartition("in quotes: ")[2]
+    assert compose("train", ["name=x", *shlex.split(command)]).data.root == "a,b"
+
+
+def test_a_run_folder_names_itself_for_a_shell(tmp_path):
+    run = Run(tmp_path / "läufe" / "it's, (1)")
+    assert plain(*shlex.split(run.argument)) == str(run.path)
+
+
+def test_home_is_expanded_in_paths(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert compose("train", ["name=x", "paths.runs_dir=~/runs"]).paths.runs_dir == "/home/me/runs"
+
+
+def test_a_folder_of_hydras_has_no_effect_and_says_so():
+    with pytest.raises(InputError, match=r"hydra\.run\.dir has no effect.*; set paths\.runs_dir"):
+        compose("train", ["name=x", "hydra.run.dir=elsewhere"])
+
+
+def test_a_key_that_is_there_needs_no_plus():
+    with pytest.raises(InputError, match=r"model\.width is there already; leave out the \+: model\.width="):
+        compose("train", ["experiment=quickstart", "+model.width=9"])
