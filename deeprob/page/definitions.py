@@ -111,7 +111,7 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "robustness": Definition(
         "Robustness",
-        "The task's first metric on the same samples after corrupting their images: noise, blur, darker or "
+        "The headline metric on the same samples after corrupting their images: noise, blur, darker or "
         "brighter light, a grey patch, JPEG compression, in five severities. The mean is over all "
         "corruptions and severities.",
         "After Hendrycks and Dietterich, Benchmarking neural network robustness, ICLR 2019",

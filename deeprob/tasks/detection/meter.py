@@ -229,11 +229,6 @@ class BoxMeter:
             most_samples=RESAMPLES,
         )
 
-    def _notes(self) -> list[str]:
-        """What is counted, and how."""
-        boxes = [] if self.masks else [f"Boxes are {BOXES[self.convention]}."]
-        return [*([CROWDS] if self._crowds else []), *boxes]
-
     def _more(
         self, matches: Matches, scores: RankedScores, best: float, *, samples: int, seed: int
     ) -> tuple[dict[str, Any], dict[str, tuple[str, str]]]:
@@ -250,6 +245,11 @@ class BoxMeter:
         if calibrated is not None:
             more["calibration"], drawings["reliability"] = calibrated
         return more, drawings
+
+    def _notes(self) -> list[str]:
+        """What is counted, and how."""
+        boxes = [] if self.masks else [f"Boxes are {BOXES[self.convention]}."]
+        return [*([CROWDS] if self._crowds else []), *boxes]
 
     def _per_class(self, scores: RankedScores, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:
         weights = (

@@ -113,9 +113,20 @@ def test_nothing_found_at_all_has_no_operating_point():
 
 def test_the_note_about_crowds_stands_where_there_are_some():
     frames = [frame(i, crowds=((0, (50, 50, 70, 70)),)) for i in range(2)]
-    assert evaluated(frames, [[RIGHT]] * 2).notes == [CROWDS]
-    assert evaluated([frame(i) for i in range(2)], [[RIGHT]] * 2).notes == []
+    assert CROWDS in evaluated(frames, [[RIGHT]] * 2).notes
+    assert CROWDS not in evaluated([frame(i) for i in range(2)], [[RIGHT]] * 2).notes
     assert "of its class" in CROWDS
+
+
+def test_merged_meters_keep_their_frames_and_crowds():
+    frames = [frame(i, crowds=((0, (50, 50, 70, 70)),) * i) for i in range(2)]
+    parts = [Detection.frame_meter(Set, "frame") for _ in frames]
+    for i, part in enumerate(parts):
+        part.add(i, frames[i], [])
+    parts[0].merge(parts[1])
+    evaluation = parts[0].evaluation(samples=10, seed=0, frames=frames, answer=lambda *_: [])
+    assert CROWDS in evaluation.notes
+    assert [shown["key"] for shown in evaluation.worst] == ["f0", "f1"]
 
 
 def test_the_blocks_of_boxes_stand_on_the_page(page_of, tmp_path):
