@@ -210,3 +210,16 @@ def test_no_machine_paths_or_secrets_are_tracked():
         if re.search(r"/(work|root|home/[a-z]+)/(main|shared|\.pyenv)", text):
             wrong.append(name)
     assert not wrong, wrong
+
+
+def test_the_fields_words_are_used():
+    """The glossary's left column: terms that the field has another word for."""
+    dialect = r"by heart|told apart|surest|knows no |handed over|hopeless|\blent\b"
+    wrong = []
+    for path in [*modules(), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]:
+        if path.name == "glossary.md":
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if re.search(dialect, line, re.IGNORECASE):
+                wrong.append(f"{path.relative_to(ROOT)}:{number} {line.strip()}")
+    assert not wrong, "\n".join(wrong)

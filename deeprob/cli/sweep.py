@@ -2,7 +2,7 @@
 
 usage: deeprob sweep sweep=<name> [jobs=2] [sweep.trials=50] [sweep.sampler=random] [dry_run=true]
 
-Every trial is a training in a run folder under runs/sweeps/<name>/; hopeless ones are ended early. The same
+Every trial is a training in a run folder under runs/sweeps/<name>/; unpromising ones are pruned. The same
 command again goes on where the sweep stopped, and in another terminal, job or machine it joins in;
 `worker=true` leaves the report to others and ends when no trial is left to start. Writes the best settings
 as an experiment (deeprob train experiment=runs/sweeps/<name>/<name>_best.yaml) and report.html there.

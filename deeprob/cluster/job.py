@@ -24,7 +24,7 @@ from deeprob.runs import write_json, write_text
 
 @dataclass(frozen=True)
 class Submission:
-    """One time that tasks were handed over. id: the scheduler's number, or the local runner's process."""
+    """One submission of tasks. id: the scheduler's number, or the local runner's process."""
 
     id: str
     tasks: list[int]

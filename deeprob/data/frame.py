@@ -52,8 +52,8 @@ class Frame:
     source, key: the data set, and the file or seed inside it that this frame came from.
     group: the independent unit it belongs to (a recording session, a scene); frames of one group never
         lie on both sides of a split.
-    crowds: regions of objects that are not told apart, or hardly visible. They are no target of training, and
-        what is detected in them is neither right nor wrong.
+    crowds: regions of objects that nobody counted one by one, or that are hardly visible. They are no target
+        of training, and what is detected in them is neither right nor wrong.
     """
 
     image: NDArray[np.uint8]

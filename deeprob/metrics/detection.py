@@ -34,7 +34,7 @@ _STATS = (0, 1, 2, 3, 4, 5, 8)  # where pycocotools keeps them
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """The D detections of one class that count, the surest first, over I images.
+    """The D detections of one class that count, the best score first, over I images.
 
     scores: (D,). images: int64 (D,), 0..I - 1. hit, miss: bool (T, D), at each IoU whether it found an object
     or none; objects outside of the size range are neither. positives: float64 (I,), objects of each image.
@@ -78,7 +78,7 @@ class Detection:
 
         boxes (N, 4), true_boxes (M, 4): left, top, right, bottom in pixels; scores (N,); class_ids (N,) and
         (M,), 0..C - 1; masks, true_masks: bool (H, W) each, where masks are compared; crowd: bool (M,), which
-        of the true ones are regions of objects not told apart: what of their class lies in them counts
+        of the true ones are regions of objects nobody counted one by one: what of their class lies in them counts
         neither for nor against; true_areas (M,): pixels, None takes the masks' or the boxes'. Raises
         InputError where they do not fit, or are not finite boxes and scores.
         """

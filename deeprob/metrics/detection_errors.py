@@ -13,7 +13,7 @@ and an object that neither is found nor the one that an error of localisation or
     missed
 
 An error's cost is the AP50 gained where this kind alone is put right: the class or the place corrected (of
-several that mean one object the surest; the others, and those whose object is found, go), the detection taken
+several that mean one object the highest-scoring; the others, and those whose object is found, go), the detection taken
 away, the missed object no longer asked for.
 
 Source: Bolya et al., TIDE: a general toolbox for identifying object detection errors, ECCV 2020.
@@ -84,7 +84,7 @@ def _corrected(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Integers]:
     """Put a kind of error right: which detections are kept, which find an object, and their classes."""
     kept, hit, classes = kinds != kind, matches.hit.copy(), matches.classes.copy()
-    wrong = np.flatnonzero(kinds == kind)  # the surest first
+    wrong = np.flatnonzero(kinds == kind)  # the best score first
     meant = (matches.same_object if kind == LOCALISATION else matches.other_object)[wrong]
     objects, first = np.unique(meant, return_index=True)
     free = np.isneginf(matches.object_scores[objects])

@@ -15,7 +15,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """D detections that count, the surest first, beside G objects in I images. Crowds are none of either.
+    """D detections that count, the best score first, beside G objects in I images. Crowds are none of either.
 
     images, classes: int64 (D,). boxes: (D, 4), left, top, right, bottom in pixels. scores: (D,). found: int64
     (D,), the object that each finds, -1 for none. same, other: (D,), the largest IoU with an object of the

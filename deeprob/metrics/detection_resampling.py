@@ -61,7 +61,7 @@ def _curve(
     weights: Floats,
     positives: Floats,
 ) -> tuple[Floats, Floats]:
-    """Average precision and recall (B,) at one IoU of detections (D,), the surest first; weights (I, B).
+    """Average precision and recall (B,) at one IoU of detections (D,), the best score first; weights (I, B).
 
     Between two hits precision only falls, so that it is needed at the hits alone.
     """

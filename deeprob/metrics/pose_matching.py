@@ -1,7 +1,7 @@
 """Estimated poses against the objects of an image: who is matched with whom, and what it is worth.
 
 As bop_toolkit does for the localisation task of the BOP challenge 2020: of each object as many estimates
-count as the image has instances of it that are visible enough, the surest first; at each threshold every
+count as the image has instances of it that are visible enough, the best score first; at each threshold every
 estimate takes the instance with the smallest error that is below it and not yet taken. Recall is the share
 of instances taken, over all objects together.
 
@@ -73,7 +73,7 @@ class Errors:
 
 
 def matched(errors: Floats, thresholds: Floats) -> NDArray[np.int64]:
-    """Count the instances taken at each threshold: errors (E, G), the surest estimate first; int64 (T,)."""
+    """Count the instances taken at each threshold: errors (E, G), the best estimate first; int64 (T,)."""
     taken = np.zeros((len(thresholds), errors.shape[1]), bool)
     rows = np.arange(len(thresholds))
     for of_estimate in errors:

@@ -58,7 +58,7 @@ def bootstrap(
     """95 % BCa intervals of every metric of `statistic` by resampling the units, the rows of sums (U, S).
 
     proportions: whether the metrics lie in 0..1, all of them or each (M,). Where one is exactly 0 or 1 in
-    every resample, a bootstrap knows no spread; its inner end is then Clopper and Pearson's exact bound for n
+    every resample, the bootstrap has zero spread; its inner end is then Clopper and Pearson's exact bound for n
     of n units, 0.025^(1/n), n counting the units that bear on the metric (those that hold a class, for its
     recall).
     """
@@ -73,10 +73,10 @@ def bootstrap(
         return Intervals(value, low, high)
     constant = np.nanmin(resampled, axis=0, initial=np.inf) == np.nanmax(resampled, axis=0, initial=-np.inf)
     constant &= proportions
-    perfect, hopeless = constant & (value == 1), constant & (value == 0)
-    if perfect.any() or hopeless.any():
+    perfect, all_wrong = constant & (value == 1), constant & (value == 0)
+    if perfect.any() or all_wrong.any():
         tail = ((1 - LEVEL) / 2) ** (1 / np.maximum(_units_with(sums, statistic), 1))
-        low, high = np.where(perfect, tail, low), np.where(hopeless, 1 - tail, high)
+        low, high = np.where(perfect, tail, low), np.where(all_wrong, 1 - tail, high)
     return Intervals(value, low, high)
 
 
@@ -296,7 +296,7 @@ def contrast_over_seeds(
         return math.sqrt(seeds + float(student.isf(tail, max(num_units - 1, 1))) ** 2 * of_units)
 
     half = reach((1 - LEVEL) / 2)
-    # The smallest level whose interval leaves 0 out; below 1e-12 nothing is told apart.
+    # The smallest level whose interval leaves 0 out; below 1e-12 nothing is distinguished.
     smallest = 1e-12
     if value == 0:
         p_value = 1.0

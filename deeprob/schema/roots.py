@@ -219,7 +219,7 @@ class SweepSettings:
     a range of whole numbers. overrides: hold for every trial and for the best experiment; trial_overrides:
     for the trials alone, such as fewer epochs or another split.
     sampler: `tpe`, `random` or `grid` (every combination of choices). trials: null means 20, or the whole
-    grid. pruner: what ends hopeless trials, `median`, `halving` or `none`; warmup: epochs before it may.
+    grid. pruner: what prunes unpromising trials, `median`, `halving` or `none`; warmup: epochs before it may.
     folds: every trial is the mean over so many parts of `train` held out in turn; 0 takes `val`.
     """
 

@@ -100,7 +100,7 @@ class TrainerSettings:
     sync_batch_norm: batch norm over the batches of all processes together, not of each alone.
     accumulate: batches whose gradients are averaged before a step.
     ema: decay of a moving average of the weights, which validation and evaluation use; 0 is off.
-    overfit: learn so many training images by heart, or fail; 0 trains on all.
+    overfit: overfit so many training samples, or fail; 0 trains on all.
     lr_finder: steps over which the learning rate grows to find a good one, in place of a training; 0 is off.
     patience: stop after so many epochs in which `monitor` did not get better; 0 never stops early.
     threads: CPU threads of torch; 0 leaves torch's choice.

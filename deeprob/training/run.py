@@ -38,7 +38,7 @@ from deeprob.training.weights import load_pretrained
 def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl.Callback] = ()) -> None:
     """Train what `cfg` describes, in `run`'s folder; go on from its last checkpoint where there is one.
 
-    watchers: Lightning callbacks beside those of the config, such as one that ends a hopeless trial.
+    watchers: Lightning callbacks beside those of the config, such as one that prunes a trial.
     Writes config.yaml, overrides.txt, environment.json, metrics.jsonl, checkpoints/ and training.json.
     Raises InputError for what the config or the data get wrong, NonFiniteError when numbers leave the range,
     KeyboardInterrupt on Ctrl-C, after which the same call goes on from the last finished epoch, and

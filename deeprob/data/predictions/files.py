@@ -60,7 +60,7 @@ class Predicted:
     names: Names
 
     def of(self, index: int, frame: Frame) -> list[Any]:
-        """What the file says about a frame of the split, the surest first."""
+        """What the file says about a frame of the split, the best score first."""
         name = self.names.of_frames.get(index, frame.key)
         found = [
             *self.by_image.get(name, ()),

@@ -31,7 +31,7 @@ def apart(d: Draw, rows: int, classes: int) -> list[Tensor]:
 
 
 def svm(x: Tensor, target: Tensor, **options: Any) -> Tensor:
-    """Call torch's loss, which knows no bfloat16."""
+    """Call torch's loss, which does not support bfloat16."""
     exact = x.float() if x.dtype == torch.bfloat16 else x
     return F.multi_margin_loss(exact, target, **options).to(x.dtype)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 OUTPUT = "output.txt"  # what training printed, in the trial's run folder
-HOPELESS = 3  # so many failures before the first success end the sweep
+MOST_FAILURES = 3  # so many failures before the first success end the sweep
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,14 @@ def run_trial(planned: Plan, study: SharedStudy, trial: Trial) -> str:
     try:
         for fold in range(max(planned.folds, 1)):
             values.append(_train(planned, trial, fold, values))
-    except _Hopeless as hopeless:
-        study.tell(trial, None, "pruned", epoch=hopeless.epoch)
-        return f"{_named(trial)}  pruned after {hopeless.epoch + 1} epochs"
+    except _Pruned as pruned:
+        study.tell(trial, None, "pruned", epoch=pruned.epoch)
+        return f"{_named(trial)}  pruned after {pruned.epoch + 1} epochs"
     except Exception as error:
         line = " ".join(str(error).split()) or type(error).__name__
         write_text(planned.folder / folder_name(trial) / "error.txt", traceback.format_exc())
         study.tell(trial, None, "fail", error=line)
-        if study.best is None and (isinstance(error, InputError) or _failures(study) >= HOPELESS):
+        if study.best is None and (isinstance(error, InputError) or _failures(study) >= MOST_FAILURES):
             raise InputError(line, where=f"trial {trial.number}", fix=f"see {planned.folder}") from error
         return f"{_named(trial)}  failed: {line}"
     value = float(np.mean(values))
@@ -195,14 +195,14 @@ def experiment_of(base: str, name: str, overrides: Sequence[str]) -> DictConfig:
     return whole
 
 
-class _Hopeless(Exception):  # noqa: N818  it is no error
+class _Pruned(Exception):  # noqa: N818  it is no error
     def __init__(self, epoch: int) -> None:
-        super().__init__(f"hopeless after epoch {epoch}")
+        super().__init__(f"pruned after epoch {epoch}")
         self.epoch = epoch
 
 
 def _train(planned: Plan, trial: Trial, fold: int, before: Sequence[float]) -> float:
-    """Train one fold; returns its value. Raises _Hopeless where the pruner ended it."""
+    """Train one fold; returns its value. Raises _Pruned where the pruner ended it."""
     from deeprob.studies.sweep.watch import Watch
     from deeprob.training.run import train
 
@@ -214,8 +214,8 @@ def _train(planned: Plan, trial: Trial, fold: int, before: Sequence[float]) -> f
     watch = Watch(trial, planned.metric, before, first_step=fold * int(cfg.trainer.max_epochs))
     with open(run.path / OUTPUT, "a", encoding="utf-8") as output, contextlib.redirect_stdout(output):
         train(cfg, run, overrides, [watch])
-    if watch.hopeless_at is not None:
-        raise _Hopeless(watch.hopeless_at)
+    if watch.pruned_at is not None:
+        raise _Pruned(watch.pruned_at)
     return value_of(run, planned.metric, planned.mode, planned.judged_by)
 
 

@@ -30,7 +30,7 @@ class CropSamples(ImageSamples):
     """N labelled images.
 
     labels: int64 (N,).
-    facts: float32 (N, 3), by which errors are told apart: FACTS, NaN where not known.
+    facts: float32 (N, 3), attributes that errors are grouped by: FACTS, NaN where not known.
     windows: float32 (N, 4), what each shows of its frame: left, top, right, bottom, where the frame's own
         edges are -1 and 1.
     """
@@ -196,7 +196,7 @@ def cut_out(image: NDArray[np.uint8], pixels: tuple[int, int, int, int], size: i
 
 
 def facts_of(instance: Instance) -> tuple[float, float, float]:
-    """What errors are told apart by, FACTS: NaN where the source does not say."""
+    """The attributes that errors are grouped by, FACTS: NaN where the source does not say."""
     left, top, right, bottom = instance.box_xyxy.tolist()
     pose, visible = instance.T_cam_obj, instance.visible_fraction
     return (

@@ -38,8 +38,8 @@ def error_kinds(
     for i, name in enumerate(KINDS):
         of_kind = kinds == i
         count = missed if name == "missed" else int(of_kind.sum())
-        surest = unfound if name == "missed" else int((of_kind & (matches.scores >= threshold)).sum())
-        found[name] = {"at_best_f1": surest, "ap50_cost": entry(cost[i], low[i], high[i], count)}
+        certain = unfound if name == "missed" else int((of_kind & (matches.scores >= threshold)).sum())
+        found[name] = {"at_best_f1": certain, "ap50_cost": entry(cost[i], low[i], high[i], count)}
     return found
 
 
