@@ -78,8 +78,8 @@ class Detection:
 
         boxes (N, 4), true_boxes (M, 4): left, top, right, bottom in pixels; scores (N,); class_ids (N,) and
         (M,), 0..C - 1; masks, true_masks: bool (H, W) each, where masks are compared; crowd: bool (M,), which
-        of the true ones are regions of objects nobody counted: what of their class lies in them counts neither
-        for nor against; true_areas (M,): pixels, None takes the masks' or the boxes'. Raises
+        of the true ones are regions of objects nobody counted: what of their class lies in them counts
+        neither for nor against; true_areas (M,): pixels, None takes the masks' or the boxes'. Raises
         InputError where they do not fit, or are not finite boxes and scores.
         """
         self._check("detections", boxes, class_ids)
