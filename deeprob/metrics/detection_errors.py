@@ -13,8 +13,8 @@ and an object that neither is found nor the one that an error of localisation or
     missed
 
 An error's cost is the AP50 gained where this kind alone is put right: the class or the place corrected (of
-several that mean one object the highest-scoring; the others, and those whose object is found, go), the detection taken
-away, the missed object no longer asked for.
+several that mean one object the highest-scoring; the others, and those whose object is found, go), the
+detection taken away, the missed object no longer asked for.
 
 Source: Bolya et al., TIDE: a general toolbox for identifying object detection errors, ECCV 2020.
 """

@@ -58,9 +58,9 @@ def bootstrap(
     """95 % BCa intervals of every metric of `statistic` by resampling the units, the rows of sums (U, S).
 
     proportions: whether the metrics lie in 0..1, all of them or each (M,). Where one is exactly 0 or 1 in
-    every resample, the bootstrap has zero spread; its inner end is then Clopper and Pearson's exact bound for n
-    of n units, 0.025^(1/n), n counting the units that bear on the metric (those that hold a class, for its
-    recall).
+    every resample, the bootstrap has zero spread; its inner end is then Clopper and Pearson's exact bound
+    for n of n units, 0.025^(1/n), n counting the units that bear on the metric (those that hold a class, for
+    its recall).
     """
     num_units = sums.shape[0]
     value = statistic(_total(sums))

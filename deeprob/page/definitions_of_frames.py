@@ -133,8 +133,8 @@ DETECTION_ERRORS = {
     "ap50_cost": Definition(
         "AP50 gained",
         "AP50 once this kind of error alone is put right, minus AP50 as it is. A wrong class or place is "
-        "corrected, of several detections that mean one object the highest-scoring alone; a detection of any other "
-        "kind is taken away; a missed object is not asked for.",
+        "corrected, of several detections that mean one object the highest-scoring alone; a detection of any "
+        "other kind is taken away; a missed object is not asked for.",
         _TIDE,
     ),
     "error_classification": Definition(
