@@ -191,9 +191,10 @@ class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def shapes_only() -> Iterator[None]:
     """Let the layers take their CPU paths with tensors of a shape alone: their loops run over nothing."""
 
-    def is_plain(*tensors: Tensor | None) -> bool:
+    def is_plain(*tensors: Tensor | None, bfloat16: bool = False) -> bool:
+        kinds = (torch.float32, torch.bfloat16) if bfloat16 else (torch.float32,)
         return all(
-            t.dtype == torch.float32 and t.device.type == "cpu" and _function.may_overwrite(t)
+            t.dtype in kinds and t.device.type == "cpu" and _function.may_overwrite(t)
             for t in tensors
             if t is not None
         )

@@ -110,8 +110,10 @@ def is_watched() -> bool:
     return torch._C._is_tracing()
 
 
-def is_plain(*tensors: Tensor | None) -> bool:
+def is_plain(*tensors: Tensor | None, bfloat16: bool = False) -> bool:
     """Whether all are ordinary float32 CPU arrays that no transform, trace, mode or tape follows.
+
+    bfloat16: or of that type, which some loops can read (kernels_half.py).
 
     That is when a fast CPU path may run. The tape is off inside a Function's forward, and inside its backward
     unless the gradient itself is differentiated.
@@ -122,7 +124,7 @@ def is_plain(*tensors: Tensor | None) -> bool:
         return False
     for t in tensors:
         if t is not None and not (
-            t.dtype is torch.float32
+            (t.dtype is torch.float32 or (bfloat16 and t.dtype is torch.bfloat16))
             and t.is_cpu
             and type(t) in PLAIN
             and not torch._C._functorch.is_legacy_batchedtensor(t)
@@ -165,6 +167,11 @@ Given = TypeVar("Given", Tensor, Tensor | None)
 def widened(x: Given) -> Given:
     """Return x in float32 at least: in half precision the mean of many values is not one of them."""
     return x.float() if x is not None and x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+def wide_on_cpu(x: Given) -> Given:
+    """Return x in float32 at least if it is on the CPU, whose loops are for float32."""
+    return widened(x) if x is not None and x.is_cpu else x
 
 
 def narrowed(x: Tensor, like: Tensor) -> Tensor:

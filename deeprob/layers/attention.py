@@ -12,7 +12,8 @@
 A masked entry has M = -inf, hence P = 0 and no gradient; a row with no key left gives Y = 0, as in torch.
 P has L S entries a head and is never stored: backward computes it again from Q and K, a block of rows at a
 time (_attention_blocks.py), and K' too, which is a hash of a seed and the position.
-On the CPU half precision is widened inside: the loops are float32's, and S is not rounded.
+On the CPU half precision is widened inside: the loops are float32's, and S rounded would be off by more
+than P may be.
 Fast path, without dropout: kernels_attention.py.
 Cost: forward 2 L S (E + D) FLOPs a head, backward 2 L S (3 E + 2 D); saves Q, K, V (and M).
 Source: Vaswani et al. 2017, equation 1; Dao et al. 2022, FlashAttention, appendix B.2 (backward).
@@ -26,7 +27,8 @@ from torch import Tensor
 
 from . import kernels_attention as fast
 from ._attention_blocks import Block
-from ._function import Function, Given, expect, expect_alike, may_multiply, may_overwrite, narrowed, widened
+from ._function import Function, expect, expect_alike, may_multiply, may_overwrite, narrowed
+from ._function import wide_on_cpu as wide
 from .opaque import Result, is_traced, opaque
 from .softmax import through_softmax
 
@@ -80,11 +82,6 @@ class AttentionFunction(Function):
         kept = keep(seed, p, ctx.options, whole)
         y_dot = ((p_dot * kept) @ v + (p * kept) @ v_dot).transpose(1, 2).contiguous()
         return narrowed(y_dot, tensors[0])
-
-
-def wide(x: Given) -> Given:
-    """Return x in float32 on the CPU: S rounded to half precision would be off by more than P may be."""
-    return widened(x) if x is not None and x.is_cpu else x
 
 
 def attention(

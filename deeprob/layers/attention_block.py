@@ -24,6 +24,7 @@ from torch import Tensor
 from . import kernels_attention as fast
 from ._attention_blocks import Block
 from ._function import Function, expect, expect_alike, is_autocast_on, may_multiply, narrowed
+from ._function import wide_on_cpu as wide
 from .attention import (
     Options,
     attend,
@@ -31,7 +32,6 @@ from .attention import (
     scaled_dot_product_attention,
     traced_attention,
     weights,
-    wide,
 )
 from .gates import add
 from .layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise

@@ -135,7 +135,7 @@ def planes_or_rows(*tensors: Tensor, wide: bool = False) -> tuple[list[Tensor], 
     need not run.
     """
     x = tensors[0]
-    if x.numel() < LOOP_FROM or not is_plain(*tensors):
+    if x.numel() < LOOP_FROM or not is_plain(*tensors, bfloat16=True):
         return None
     if x.dim() > 2 and all(t.is_contiguous() for t in tensors):
         return [t.view(*t.shape[:2], -1) for t in tensors], True

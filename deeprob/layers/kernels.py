@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .kernels_half import ByType, as_words, narrow, widen
 from .kernels_threads import spread
 from .kernels_tile import Instruction
 
@@ -32,6 +33,7 @@ def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1, fla
     flat: tensors go in as one row each, in the order of their memory; they must be dense.
     """
     compiled = compile_loop(loop)
+    arrays = tuple([as_words(a) for a in arrays])
     threads, size = shares(count, grain)
     if threads > 1 and spread(compiled, size, count, arrays, flat):
         return
@@ -85,7 +87,7 @@ def with_compiled_parts(loop: Callable[..., None]) -> Callable[..., None]:
     parts = {
         name: compile_part(part, part.__module__ == loop.__module__)
         for name in loop.__code__.co_names
-        if isinstance(part := names.get(name), FunctionType | Instruction)
+        if isinstance(part := names.get(name), FunctionType | Instruction | ByType)
         and part.__module__.startswith(KERNELS)
     }
     if not parts:
@@ -107,7 +109,7 @@ def compile_part(part: Any, inline: bool) -> Any:
     """Compile what a loop calls; into the loop itself, if `inline`."""
     import numba
 
-    if isinstance(part, Instruction):
+    if isinstance(part, Instruction | ByType):
         return part.compiled
     return numba.njit(with_compiled_parts(part), forceinline=inline, **OPTIONS)
 
@@ -135,7 +137,7 @@ def relu_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
     y, dy, dx = y[start:stop], dy[start:stop], dx[start:stop]
     for i in range(y.size):
         d = dy[i]
-        dx[i] = d if y[i] > ZERO else ZERO
+        dx[i] = d if widen(y[i]) > ZERO else narrow(ZERO, dx)
 
 
 def leaky_relu_gradient(start: int, stop: int, x: Any, dy: Any, slope: float, dx: Any) -> None:
@@ -144,4 +146,4 @@ def leaky_relu_gradient(start: int, stop: int, x: Any, dy: Any, slope: float, dx
     leak = np.float32(slope)
     for i in range(x.size):
         d = dy[i]
-        dx[i] = d if x[i] > ZERO else leak * d
+        dx[i] = d if widen(x[i]) > ZERO else narrow(leak * widen(d), dx)

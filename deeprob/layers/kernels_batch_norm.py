@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .kernels import ZERO
+from .kernels_half import narrow, widen
 
 ONE = np.float32(1)
 
@@ -13,14 +14,14 @@ def plane_moments(start: int, stop: int, x: Any, mean: Any, var: Any) -> None:
     """Mean and biased variance of every channel."""
     count = x.shape[0] * x.shape[2]
     for c in range(start, stop):
-        centre = x[0, c, 0]  # near the mean: squares lose no digits
+        centre = widen(x[0, c, 0])  # near the mean: squares lose no digits
         total: Any = 0.0
         square: Any = 0.0
         for n in range(x.shape[0]):
             plane = x[n, c]
             part = part_square = ZERO
             for i in range(plane.size):
-                d = plane[i] - centre
+                d = widen(plane[i]) - centre
                 part += d
                 part_square += d * d
             total += part
@@ -44,7 +45,7 @@ def plane_normalise(
         if b is not None:
             shift += b[c]
         for i in range(source.size):
-            target[i] = scale * source[i] + shift
+            target[i] = narrow(scale * widen(source[i]) + shift, target)
 
 
 def plane_gradient(
@@ -78,12 +79,12 @@ def plane_gradient(
             for n in range(x.shape[0]):
                 plane, upstream, target = x[n, c], dy[n, c], dx[n, c]
                 for i in range(plane.size):
-                    target[i] = scale * upstream[i] + slope * plane[i] + shift
+                    target[i] = narrow(scale * widen(upstream[i]) + slope * widen(plane[i]) + shift, target)
         else:
             for n in range(x.shape[0]):
                 upstream, target = dy[n, c], dx[n, c]
                 for i in range(upstream.size):
-                    target[i] = scale * upstream[i]
+                    target[i] = narrow(scale * widen(upstream[i]), target)
 
 
 def plane_dots(start: int, stop: int, dy: Any, x: Any, centre: Any, total: Any, dot: Any) -> None:
@@ -100,8 +101,9 @@ def sum_and_dot(dy: Any, x: Any, c: int, centre: Any) -> Any:
         plane, upstream = x[n, c], dy[n, c]
         part = part_dot = ZERO
         for i in range(plane.size):
-            part += upstream[i]
-            part_dot += upstream[i] * (plane[i] - centre)
+            d = widen(upstream[i])
+            part += d
+            part_dot += d * (widen(plane[i]) - centre)
         total += part
         dot += part_dot
     return total, dot
@@ -114,4 +116,4 @@ def plane_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: An
         source, upstream, target = x[n, c], dy[n, c], dx[n, c]
         scale, slope, shift = a[c], b[c], c0[c]
         for i in range(source.size):
-            target[i] = scale * upstream[i] + slope * source[i] + shift
+            target[i] = narrow(scale * widen(upstream[i]) + slope * widen(source[i]) + shift, target)

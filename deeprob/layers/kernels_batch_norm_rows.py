@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .kernels import ZERO
+from .kernels_half import narrow, widen
 
 PART = 64
 ONE = np.float32(1)
@@ -23,7 +24,7 @@ def count_parts(num_rows: int) -> int:
 def row_sums(start: int, stop: int, x: Any, channels: int, parts: Any) -> None:
     """Sum x - x[0] and its square over every column of a part; start and stop count parts."""
     centre = np.empty(x.shape[1], np.float32)
-    repeat(x[0, :channels], centre)
+    repeat_entries(x[0, :channels], centre)
     for part in range(start, stop):
         s, q = parts[part, 0], parts[part, 1]
         s[:] = ZERO
@@ -32,13 +33,13 @@ def row_sums(start: int, stop: int, x: Any, channels: int, parts: Any) -> None:
         for r in range(part * PART, last - 1, 2):  # two rows at a time: half the traffic of s and q
             even, odd = x[r], x[r + 1]
             for i in range(even.size):
-                d, e = even[i] - centre[i], odd[i] - centre[i]
+                d, e = widen(even[i]) - centre[i], widen(odd[i]) - centre[i]
                 s[i] += d + e
                 q[i] += d * d + e * e
         if (last - part * PART) % 2:
             row = x[last - 1]
             for i in range(row.size):
-                d = row[i] - centre[i]
+                d = widen(row[i]) - centre[i]
                 s[i] += d
                 q[i] += d * d
 
@@ -51,7 +52,7 @@ def fold_moments(start: int, stop: int, parts: Any, x: Any, mean: Any, var: Any)
     fold(parts, total, square)
     for c in range(channels):
         offset = total[c] / count
-        mean[c] = x[0, c] + offset
+        mean[c] = widen(x[0, c]) + offset
         var[c] = max(square[c] / count - offset * offset, 0.0)
 
 
@@ -73,7 +74,7 @@ def row_normalise(
     for r in range(start, stop):
         source, target = x[r], y[r]
         for i in range(source.size):
-            target[i] = scale[i] * source[i] + shift[i]
+            target[i] = narrow(scale[i] * widen(source[i]) + shift[i], target)
 
 
 def row_dots(start: int, stop: int, dy: Any, x: Any, mean: Any, parts: Any) -> None:
@@ -88,13 +89,15 @@ def row_dots(start: int, stop: int, dy: Any, x: Any, mean: Any, parts: Any) -> N
         for r in range(part * PART, last - 1, 2):
             even, odd, up, down = x[r], x[r + 1], dy[r], dy[r + 1]
             for i in range(even.size):
-                s[i] += up[i] + down[i]
-                q[i] += up[i] * (even[i] - centre[i]) + down[i] * (odd[i] - centre[i])
+                d, e = widen(up[i]), widen(down[i])
+                s[i] += d + e
+                q[i] += d * (widen(even[i]) - centre[i]) + e * (widen(odd[i]) - centre[i])
         if (last - part * PART) % 2:
             row, up = x[last - 1], dy[last - 1]
             for i in range(row.size):
-                s[i] += up[i]
-                q[i] += up[i] * (row[i] - centre[i])
+                d = widen(up[i])
+                s[i] += d
+                q[i] += d * (widen(row[i]) - centre[i])
 
 
 def row_constant_gradient(
@@ -116,9 +119,10 @@ def row_constant_gradient(
         for r in range(part * PART, min((part + 1) * PART, x.shape[0])):
             row, up, target = x[r], dy[r], dx[r]
             for i in range(row.size):
-                s[i] += up[i]
-                q[i] += up[i] * (row[i] - centre[i])
-                target[i] = scale[i] * up[i]
+                d = widen(up[i])
+                s[i] += d
+                q[i] += d * (widen(row[i]) - centre[i])
+                target[i] = narrow(scale[i] * d, target)
 
 
 def row_gradient(
@@ -156,7 +160,8 @@ def row_gradient(
     for n in range(start, stop):
         source, upstream, target = x[n], dy[n], dx[n]
         for i in range(source.size):
-            target[i] = scale[i] * upstream[i] + slope[i] * source[i] + shift[i]
+            dy_ = widen(upstream[i])
+            target[i] = narrow(scale[i] * dy_ + slope[i] * widen(source[i]) + shift[i], target)
 
 
 def fold_dots(start: int, stop: int, parts: Any, total: Any, dot: Any) -> None:
@@ -177,7 +182,8 @@ def row_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: Any,
     for r in range(start, stop):
         source, upstream, target = x[r], dy[r], dx[r]
         for i in range(source.size):
-            target[i] = scale[i] * upstream[i] + slope[i] * source[i] + shift[i]
+            dy_ = widen(upstream[i])
+            target[i] = narrow(scale[i] * dy_ + slope[i] * widen(source[i]) + shift[i], target)
 
 
 def fold(parts: Any, total: Any, dot: Any) -> None:
@@ -189,6 +195,12 @@ def fold(parts: Any, total: Any, dot: Any) -> None:
             for c in range(channels):
                 total[c] += s[c]
                 dot[c] += q[c]
+
+
+def repeat_entries(v: Any, row: Any) -> None:
+    """Fill a wide row with the channels v of a map."""
+    for i in range(row.size):
+        row[i] = widen(v[i % v.size])
 
 
 def repeat(v: Any, row: Any) -> None:

@@ -32,6 +32,7 @@ from .kernels_gate import (
     SHIFT,
     P,
 )
+from .kernels_half import narrow, widen
 
 BLOCK = 64  # rows that are summed in float32 before the sum goes to float64
 
@@ -43,8 +44,8 @@ def plane_rectified(start: int, stop: int, z: Any, a: Any, c0: Any, y: Any) -> N
         source, target = z[n, c], y[n, c]
         scale, shift = a[c], c0[c]
         for i in range(source.size):
-            v = scale * source[i] + shift
-            target[i] = ZERO if v < ZERO else v  # NaN is not below zero: it comes through
+            v = scale * widen(source[i]) + shift
+            target[i] = narrow(ZERO if v < ZERO else v, target)  # NaN is not below zero: it comes through
 
 
 def plane_rectified_sum(start: int, stop: int, z: Any, a: Any, c0: Any, s: Any, b: Any, y: Any) -> None:
@@ -54,8 +55,8 @@ def plane_rectified_sum(start: int, stop: int, z: Any, a: Any, c0: Any, s: Any, 
         source, side, target = z[n, c], s[n, c], y[n, c]
         scale, shift, slope = a[c], c0[c], b[c]
         for i in range(source.size):
-            v = scale * source[i] + shift + slope * side[i]
-            target[i] = ZERO if v < ZERO else v
+            v = scale * widen(source[i]) + shift + slope * widen(side[i])
+            target[i] = narrow(ZERO if v < ZERO else v, target)
 
 
 def plane_gated_dots(
@@ -68,7 +69,7 @@ def plane_gated_dots(
             plane, upstream = z[n, c], dy[n, c]
             part = part_dot = ZERO
             for i in range(plane.size):
-                v, d = plane[i], upstream[i]
+                v, d = widen(plane[i]), widen(upstream[i])
                 d = d if scale * v + shift > ZERO else ZERO
                 part += d
                 part_dot += d * (v - k)
@@ -85,9 +86,9 @@ def plane_gated_combine(
         source, upstream, target = z[n, c], dy[n, c], dz[n, c]
         scale, gate, slope, shift = a[c], c0[c], b[c], c1[c]
         for i in range(source.size):
-            v, d = source[i], upstream[i]
+            v, d = widen(source[i]), widen(upstream[i])
             d = d if scale * v + gate > ZERO else ZERO
-            target[i] = scale * d + slope * v + shift
+            target[i] = narrow(scale * d + slope * v + shift, target)
 
 
 def row_rectified(start: int, stop: int, z: Any, a: Any, c0: Any, y: Any) -> None:
@@ -95,8 +96,8 @@ def row_rectified(start: int, stop: int, z: Any, a: Any, c0: Any, y: Any) -> Non
     for r in range(start, stop):
         source, target = z[r], y[r]
         for c in range(source.size):
-            v = a[c] * source[c] + c0[c]
-            target[c] = ZERO if v < ZERO else v
+            v = a[c] * widen(source[c]) + c0[c]
+            target[c] = narrow(ZERO if v < ZERO else v, target)
 
 
 def row_rectified_sum(start: int, stop: int, z: Any, a: Any, c0: Any, s: Any, b: Any, y: Any) -> None:
@@ -104,8 +105,8 @@ def row_rectified_sum(start: int, stop: int, z: Any, a: Any, c0: Any, s: Any, b:
     for r in range(start, stop):
         source, side, target = z[r], s[r], y[r]
         for c in range(source.size):
-            v = a[c] * source[c] + c0[c] + b[c] * side[c]
-            target[c] = ZERO if v < ZERO else v
+            v = a[c] * widen(source[c]) + c0[c] + b[c] * widen(side[c])
+            target[c] = narrow(ZERO if v < ZERO else v, target)
 
 
 def row_gated_dots(
@@ -124,7 +125,7 @@ def row_gated_dots(
             even, odd = z[r][start:stop], z[r + 1][start:stop]
             up, down = dy[r][start:stop], dy[r + 1][start:stop]
             for c in range(even.size):
-                v, w, d, e = even[c], odd[c], up[c], down[c]
+                v, w, d, e = widen(even[c]), widen(odd[c]), widen(up[c]), widen(down[c])
                 d = d if a[c] * v + c0[c] > ZERO else ZERO
                 e = e if a[c] * w + c0[c] > ZERO else ZERO
                 s[c] += d + e
@@ -132,7 +133,7 @@ def row_gated_dots(
         if (last - first) % 2:
             row, up = z[last - 1][start:stop], dy[last - 1][start:stop]
             for c in range(row.size):
-                v, d = row[c], up[c]
+                v, d = widen(row[c]), widen(up[c])
                 d = d if a[c] * v + c0[c] > ZERO else ZERO
                 s[c] += d
                 q[c] += d * (v - centre[c])
@@ -148,9 +149,9 @@ def row_gated_combine(
     for r in range(start, stop):
         source, upstream, target = z[r], dy[r], dz[r]
         for c in range(source.size):
-            v, d = source[c], upstream[c]
+            v, d = widen(source[c]), widen(upstream[c])
             d = d if a[c] * v + c0[c] > ZERO else ZERO
-            target[c] = a[c] * d + b[c] * v + c1[c]
+            target[c] = narrow(a[c] * d + b[c] * v + c1[c], target)
 
 
 def gelu_and_gradient(start: int, stop: int, u: Any, dg: Any, g: Any, parts: Any, size: int) -> None:

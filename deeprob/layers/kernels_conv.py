@@ -2,6 +2,7 @@
 
 pointwise   a 1x1 convolution of a contiguous map is one matrix product a sample
 dW          by the loops of kernels_depthwise.py, or a product with the windows (kernels_windows.py)
+            of bfloat16 by conv.py's swapped convolution, whose windows are cut into strips
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,11 @@ def fast_weight_gradient(
     dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> Tensor | None:
     """Return dW (O, C/G, KH, KW) by loops and matrix products; None where conv.py's formula is to be used."""
-    if not is_plain(dy, x) or not dy.numel() or not x.numel():
+    if not dy.numel() or not x.numel():
+        return None
+    if dy.dtype == x.dtype == torch.bfloat16 and is_plain(dy, x, bfloat16=True) and not is_multiplied_out():
+        return bfloat16_weight_gradient(dy, x, shape, stride, padding, dilation, groups)
+    if not is_plain(dy, x):
         return None
     planes = x.is_contiguous()
     x_rows, dy_rows = x.permute(0, 2, 3, 1), dy.permute(0, 2, 3, 1)
@@ -48,6 +53,48 @@ def fast_weight_gradient(
     if is_multiplied_out():
         return None
     return weight_gradient_by_windows(dy, x, shape, stride, padding, dilation)
+
+
+def bfloat16_weight_gradient(
+    dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any, groups: int
+) -> Tensor | None:
+    """Do the same for bfloat16, of which a processor may multiply twice as many: by oneDNN's products."""
+    pointwise = tuple(shape[2:]) == (1, 1) and tuple(padding) == (0, 0)
+    if groups == 1 and not pointwise:
+        return weight_gradient_by_strips(dy, x, shape, stride, padding, dilation)
+    if groups == 1 and not x.is_contiguous():
+        rows = x.permute(0, 2, 3, 1)[:, :: stride[0], :: stride[1]].reshape(-1, x.shape[1])
+        return (dy.permute(0, 2, 3, 1).reshape(-1, dy.shape[1]).t() @ rows)[:, :, None, None]
+    if pointwise:
+        x, stride = x[:, :, :: stride[0], :: stride[1]], (1, 1)
+    dweight = fast_weight_gradient(dy.float(), x.float(), shape, stride, padding, dilation, groups)
+    return None if dweight is None else dweight.to(x.dtype)
+
+
+STRIP, LINES = 128, 4  # places, or lines, of dy in a strip: oneDNN is slow with a large window
+
+
+def weight_gradient_by_strips(
+    dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any
+) -> Tensor | None:
+    """Return dW (O, C, KH, KW) by the swapped convolution, where every strip of some lines is a sample.
+
+    None where there would be one strip.
+    """
+    (_, num_outputs, height, width), (_, channels, *kernel) = dy.shape, shape
+    lines = max(r for r in range(1, max(LINES, STRIP // width) + 1) if height % r == 0)
+    strips = height // lines
+    if strips == 1:
+        return None
+    reach = (lines - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1
+    x, dy = x.contiguous(), dy.contiguous()  # planes, of which a strip is cut without a stride
+    x = torch.nn.functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    read = x.unfold(2, reach, lines * stride[0])[:, :, :strips].permute(1, 0, 2, 4, 3)
+    read = read.reshape(channels, -1, reach, x.shape[3])
+    upstream = dy.view(-1, num_outputs, strips, lines, width).transpose(0, 1)
+    upstream = upstream.reshape(num_outputs, -1, lines, width)
+    dweight = torch.nn.functional.conv2d(read, upstream, None, dilation, 0, stride)
+    return dweight[..., : kernel[1]].transpose(0, 1)
 
 
 def is_pointwise(x: Tensor, weight: Tensor, padding: Any, groups: int) -> bool:

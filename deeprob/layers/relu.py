@@ -54,7 +54,9 @@ def relu_backward(y: Tensor, dy: Tensor) -> Tensor:
 
 def can_loop(x: Tensor, dy: Tensor) -> bool:
     """Whether the CPU's loops can and should run over both."""
-    return x.numel() >= LOOP_FROM and is_plain(x, dy) and x.stride() == dy.stride() and kernels.is_dense(x)
+    if x.numel() < LOOP_FROM or x.dtype != dy.dtype or not is_plain(x, dy, bfloat16=True):
+        return False
+    return x.stride() == dy.stride() and kernels.is_dense(x)
 
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
