@@ -94,6 +94,11 @@ def check_images(name: str, x: Tensor, channels: int, height: int, width: int) -
 
 def check_positive(name: str, **numbers: int) -> None:
     """Raise InputError unless every number is at least 1."""
+    check_least(name, 1, **numbers)
+
+
+def check_least(name: str, least: int, **numbers: int) -> None:
+    """Raise InputError unless every number is at least `least`."""
     for what, number in numbers.items():
-        if number < 1:
-            raise InputError(f"{what}={number}", where=name, expected="at least 1")
+        if number < least:
+            raise InputError(f"{what}={number}", where=name, expected=f"at least {least}")

@@ -18,7 +18,7 @@ from deeprob.config import admitted, compose
 from deeprob.errors import InputError
 from deeprob.evaluation.evaluate import evaluate_run
 from deeprob.evaluation.report import write_report
-from deeprob.evaluation.robustness import evaluate_robustness
+from deeprob.evaluation.robustness import evaluate_robustness, path_of
 from deeprob.runs import Run
 from deeprob.studies import ablation
 from deeprob.studies.gather import write_comparison
@@ -169,6 +169,7 @@ def test_it_is_evaluated_on_another_data_set(counting_run, frames_root, tmp_path
 
 def test_robustness_takes_the_headline(counting_run):
     found = evaluate_robustness(counting_run, progress=False, allowed=ALLOWED)
+    path_of(counting_run, "val").unlink()  # the run is shared
     assert found["metric"] == "exact"
     assert found["clean"]["value"] == counting_run.read_results()["metrics"]["exact"]["value"]
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from deeprob import layers
 from deeprob.errors import InputError
-from deeprob.models.backend import check_positive
+from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection.assignment import truth_of
 from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import decode
@@ -94,6 +94,9 @@ class FasterRCNN(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("model", num_classes=num_classes, width=width, in_channels=in_channels)
+        check_positive("model", candidates=candidates, max_detections=max_detections, roi_samples=roi_samples)
+        check_positive("model", rpn_samples=rpn_samples, rpn_before=rpn_before, rpn_after=rpn_after)
+        check_least("model", 0, roi_features=roi_features, roi_convs=roi_convs)
         sides = [anchor_scale * s for s in strides] if anchor_sides is None else list(anchor_sides)
         if len(sides) != len(strides):
             raise InputError(f"anchor_sides={sides}", where="model", expected=f"{len(strides)}, one a level")

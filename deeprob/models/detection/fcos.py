@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from deeprob import layers
 from deeprob.errors import InputError
-from deeprob.models.backend import check_positive
+from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection import assignment as rules
 from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import decode
@@ -115,6 +115,8 @@ class FCOS(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("model", num_classes=num_classes, width=width, in_channels=in_channels)
+        check_positive("model", candidates=candidates, max_detections=max_detections)
+        check_least("model", 0, head_convs=head_convs, bins=bins)
         for name, value, known in (
             ("assignment", assignment, ASSIGNMENTS),
             ("distance", distance, DISTANCES),
