@@ -328,7 +328,10 @@ def _complete(cfg: DictConfig) -> None:
         ):
             cfg.paths[key] = os.path.expanduser(value)
     model = cfg.get("model")
-    if isinstance(model, DictConfig) and "optim" in cfg and "_target_" in model:
+    named = (
+        isinstance(model, DictConfig) and "_target_" in model and not OmegaConf.is_missing(model, "_target_")
+    )
+    if named and "optim" in cfg and current_target(str(model._target_)) not in LEAVES:
         defaults = asdict(NetworkSettings())
         if not defaults.keys() <= model.keys():
             OmegaConf.set_struct(model, False)

@@ -25,7 +25,7 @@ from torch.nn.functional import conv_transpose2d as convolve_transposed
 from torch.nn.functional import unfold
 
 from . import winograd
-from ._function import Function, expect, expect_alike, is_multiplied_out, is_narrow
+from ._function import Function, expect, expect_alike, is_multiplied_out
 from ._module import takes_only
 from ._window import Pair, pair, single
 from .kernels_conv import fast_weight_gradient, is_pointwise, pointwise, pointwise_input_gradient
@@ -121,9 +121,6 @@ def weight_gradient(
     num_samples, per_group, *kernel = x.shape[0], *shape[1:]
     if num_samples == 0:
         return dy.new_zeros(shape)
-    many = math.prod(dy.shape[2:]) * num_samples >= WIDENED_FROM * per_group
-    if is_narrow(x) and (many or groups > 1):
-        return weight_gradient(dy.float(), x.float(), shape, stride, padding, dilation, groups).to(x.dtype)
     if winograd.suits_weight(dy, x, shape, stride, padding, dilation, groups):
         return winograd.weight_gradient(dy, x, padding)
     if (fast := fast_weight_gradient(dy, x, shape, stride, padding, dilation, groups)) is not None:
@@ -150,7 +147,6 @@ traced_convolution = opaque("convolution", output)(convolution)
 traced_input_gradient = opaque("input_gradient", lambda dy, w, shape, *_: [Result(shape, dy)])(input_gradient)
 traced_weight_gradient = opaque("weight_gradient", lambda dy, x, shape, *_: [Result(shape)])(weight_gradient)
 
-WIDENED_FROM = 100  # positions a channel from which float32's loops win over the products of half precision
 WINDOWS = 1 << 26  # numbers of all windows that are written out at a time: 256 MB of float32
 
 

@@ -28,7 +28,8 @@ def test_help_imports_nothing_heavy(arguments):
 def test_the_help_of_a_verb_lists_the_choices_of_its_groups(capsys):
     assert main(["train", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert "experiment  quickstart " in shown
+    assert "experiment  " in shown
+    assert "quickstart " in shown
     assert "resnet_small" in shown
 
 

@@ -13,7 +13,7 @@ from deeprob.training.run import train
 
 def networks():
     """The options of `model` that are trained step by step."""
-    for name in options("model"):
+    for name in sorted(set(options("model")) - {"own"}):  # own: a model from outside
         target = compose("train", ["name=any", f"model={name}"]).model._target_
         if issubclass(LEAVES.get(target, object), NetworkSettings):
             yield name

@@ -206,6 +206,7 @@ def test_a_parent_that_is_warned_alone_tells_its_children_and_waits_for_them(slu
 
 def test_outside_a_job_nothing_is_blocked(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])  # whatever another test left
     signals.watch()
     assert signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 

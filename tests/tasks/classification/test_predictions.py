@@ -63,8 +63,8 @@ def test_an_incomplete_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("logits", np.zeros((2, 3), np.float32)),
-        ("logits", np.array("x")),
+        ("probabilities", np.zeros((2, 3))),
+        ("probabilities", np.array("x")),
         ("labels", np.array([0, 2])),
         ("labels", np.array([0.0, 1.0])),
         ("units", np.zeros(3, np.int64)),
@@ -79,14 +79,14 @@ def test_an_incomplete_file_is_named(tmp_path):
     ],
 )
 def test_an_array_of_another_form_is_one_line(tmp_path, name, values):
-    make_predictions().save(Run(tmp_path), "test")
+    make_predictions().save(tmp_path / "predictions_test.npz")
     with np.load(tmp_path / "predictions_test.npz") as file:
         arrays = dict(file) | {name: values}
     np.savez(tmp_path / "predictions_test.npz", **arrays)
     with pytest.raises(
         InputError, match=r"predictions_test\.npz: .* of another form than the rest; run: deeprob"
     ):
-        Predictions.load(Run(tmp_path), "test")
+        Predictions.load(tmp_path / "predictions_test.npz")
 
 
 def test_wrong_samples_come_first_and_the_most_confident_of_them_first():
