@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deeprob import __version__
+from deeprob.version import __version__
 
 PACKAGES = (
     "torch lightning hydra-core omegaconf wandb pybullet opencv-python numpy numba scipy torchmetrics "

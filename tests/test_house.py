@@ -30,6 +30,7 @@ RANK = {
 }
 HALL = {
     "errors",
+    "version",
     "runs",
     "config",
     "config_errors",

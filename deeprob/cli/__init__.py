@@ -40,7 +40,7 @@ def dispatch(arguments: list[str]) -> int:
         print_help()
         return 0
     if arguments[0] == "--version":
-        from deeprob import __version__
+        from deeprob.version import __version__
 
         print(f"deeprob {__version__}")
         return 0
