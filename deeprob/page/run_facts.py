@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deeprob.overrides import shell
+from deeprob.page.definitions import DEFINITIONS, title
 from deeprob.runs import Run
 
 
@@ -62,4 +63,4 @@ def curve_caption(name: str) -> str:
     return {
         "loss": "The objective, averaged over each epoch; each step's value in the background.",
         "gradient_norm": "Length of the gradient of all parameters, before any clipping.",
-    }.get(name, name.replace("_", " ").capitalize() + ".")
+    }.get(name, f"{title(name)}." if name in DEFINITIONS else name.replace("_", " ").capitalize() + ".")
