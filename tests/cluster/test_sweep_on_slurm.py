@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from deeprob.cli import main
 from deeprob.cluster.job import find_jobs
@@ -39,10 +40,16 @@ def process_of(number, task):
     return None
 
 
-def stop(slurm, number, task, way):
-    """Stop a task whatever it is doing; returns whether there was something to stop."""
+def is_at_work(planned, pid):
+    """Whether the process is on a trial."""
+    running = planned.study().optuna.get_trials(states=(TrialState.RUNNING,))
+    return any(f"-{pid}-" in str(trial.user_attrs.get("worker")) for trial in running)
+
+
+def stop(slurm, number, task, way, planned=None):
+    """Stop a task; returns whether there was one. planned: only where it is on a trial of this sweep."""
     pid = process_of(number, task)
-    if pid is None:
+    if pid is None or (planned is not None and not is_at_work(planned, pid)):
         return False
     if way == "kill":
         os.kill(pid, signal.SIGKILL)
@@ -80,7 +87,10 @@ def test_workers_killed_at_random_lose_no_trial_and_count_none_twice(
         time.sleep(chance.uniform(0, 4))
         first, way = chance.randrange(WORKERS), chance.choice(WAYS)
         in_turn = [(first + turn) % WORKERS for turn in range(WORKERS)]
-        slurm.wait_until(lambda way=way, order=in_turn: any(stop(slurm, number, n, way) for n in order), 60)
+        begun = planned if after else None
+        slurm.wait_until(
+            lambda way=way, order=in_turn, of=begun: any(stop(slurm, number, n, way, of) for n in order), 60
+        )
         stopped.append(way)
     assert set(stopped) == set(WAYS)
     assert main(["submit", "status", *paths]) == 0
