@@ -87,10 +87,13 @@ def test_workers_killed_at_random_lose_no_trial_and_count_none_twice(
         time.sleep(chance.uniform(0, 4))
         first, way = chance.randrange(WORKERS), chance.choice(WAYS)
         in_turn = [(first + turn) % WORKERS for turn in range(WORKERS)]
-        begun = planned if after else None
-        slurm.wait_until(
-            lambda way=way, order=in_turn, of=begun: any(stop(slurm, number, n, way, of) for n in order), 60
-        )
+        patience = time.monotonic() + (20 if after else 0)  # for a worker that is on a trial
+
+        def struck(way=way, order=in_turn, patience=patience):
+            of = planned if time.monotonic() < patience else None
+            return any(stop(slurm, number, n, way, of) for n in order)
+
+        slurm.wait_until(struck, 60)
         stopped.append(way)
     assert set(stopped) == set(WAYS)
     assert main(["submit", "status", *paths]) == 0
