@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deeprob.errors import InputError
 from deeprob.layers import cross_entropy, multi_margin_loss
 from deeprob.tasks.base import Loss, Task
-from deeprob.tasks.classification.task import with_accuracy
+from deeprob.tasks.classification.task import logits_of, with_accuracy
 
 
 class Objective(Protocol):
@@ -39,7 +39,7 @@ class CrossEntropy:
 
     def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss:
         labels = _labels(batch)
-        logits = model(batch[0])
+        logits = logits_of(model, batch)
         smoothing = self.label_smoothing if torch.is_grad_enabled() else 0.0  # evaluate the plain loss
         return with_accuracy(cross_entropy(logits, labels, label_smoothing=smoothing), logits, labels)
 
@@ -57,7 +57,7 @@ class Hinge:
                 "the hinge loss does not support mixed labels",
                 fix="set data.augmentation.mixup=0 and cutmix=0",
             )
-        logits = model(batch[0])
+        logits = logits_of(model, batch)
         return with_accuracy(multi_margin_loss(logits, labels, margin=self.margin), logits, labels)
 
 

@@ -16,6 +16,12 @@ def test_boxes_in_place_of_classes_are_one_line(objective) -> None:
         objective(None, torch.nn.Identity(), boxes)
 
 
+def test_a_detector_in_place_of_a_classifier_is_one_line() -> None:
+    batch = CropBatch(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.arange(2))
+    with pytest.raises(InputError, match="gives no logits.*data/view=detection"):
+        CrossEntropy()(None, lambda images: (images, images), batch)
+
+
 def test_supervised_is_the_tasks_own_loss() -> None:
     batch = CropBatch(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.arange(2))
     task = SimpleNamespace(loss=lambda model, given: Loss(model(given.images).sum() + 7))

@@ -14,6 +14,7 @@ from torch import nn
 
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.errors import InputError
 from deeprob.layers import cross_entropy
 from deeprob.metrics.classification import Floats, softmax
 from deeprob.metrics.scores import Evaluation, Scores
@@ -35,7 +36,7 @@ class Classification(Task):
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """Softmax cross-entropy of logits (B, C) with `batch.labels`, the mean over the batch."""
-        logits = model(batch[0])
+        logits = logits_of(model, batch)
         return with_accuracy(cross_entropy(logits, batch.labels), logits, batch.labels)
 
     def predict(self, model: nn.Module, batch: Any) -> Floats:
@@ -101,6 +102,18 @@ class Classification(Task):
     @classmethod
     def page(cls, results: Mapping[str, Any], file: Path, folder: Path) -> Page:
         return page_of(results, Predictions.load(file), folder)
+
+
+def logits_of(model: nn.Module, batch: Any) -> torch.Tensor:
+    """What a classifier gives for a batch. Raises InputError for a model of another task."""
+    logits = model(batch[0])
+    if not isinstance(logits, torch.Tensor):
+        raise InputError(
+            "the model gives no logits of classes",
+            expected="a classifier, such as model=resnet_small",
+            fix="a detector takes data/view=detection objective=supervised",
+        )
+    return logits
 
 
 def with_accuracy(loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> Loss:
