@@ -18,7 +18,7 @@ def test_boxes_in_place_of_classes_are_one_line(objective) -> None:
 
 def test_a_detector_in_place_of_a_classifier_is_one_line() -> None:
     batch = CropBatch(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64), torch.arange(2))
-    with pytest.raises(InputError, match="gives no logits.*data/view=detection"):
+    with pytest.raises(InputError, match=r"gives no logits.*data/view=detection"):
         CrossEntropy()(None, lambda images: (images, images), batch)
 
 
