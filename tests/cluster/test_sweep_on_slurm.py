@@ -80,14 +80,15 @@ def test_workers_killed_at_random_lose_no_trial_and_count_none_twice(
     number = job.submissions[0].id
     planned = plan(compose("sweep", sweep))
 
-    # Two while they begin, the others spread over the work: after so many trials, and a moment more.
+    # Two while they begin, the others spread over the work: after so many trials, and a moment more. Enough
+    # trials are left after the last for a worker to be at work.
     chance, stopped = random.Random(0), []
-    for after in [0, 0, *sorted(chance.sample(range(1, TRIALS - 4), KILLS - 2))]:
+    for after in [0, 0, *sorted(chance.sample(range(1, TRIALS - 14), KILLS - 2))]:
         slurm.wait_until(lambda after=after: (progress(job)[0].step or 0) >= after, 120)
         time.sleep(chance.uniform(0, 4))
         first, way = chance.randrange(WORKERS), chance.choice(WAYS)
         in_turn = [(first + turn) % WORKERS for turn in range(WORKERS)]
-        patience = time.monotonic() + (20 if after else 0)  # for a worker that is on a trial
+        patience = time.monotonic() + (8 if after else 0)  # for a worker that is on a trial
 
         def struck(way=way, order=in_turn, patience=patience):
             of = planned if time.monotonic() < patience else None
