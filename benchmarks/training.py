@@ -25,6 +25,7 @@ from deeprob.data.batches.loader import BatchLoader
 from deeprob.data.settings import Augmentation
 from deeprob.layers import cross_entropy
 from deeprob.runs import Run, write_json, write_text
+from deeprob.tasks.classification.task import Classification
 from deeprob.tasks.classification.view import CropCollate, CropSamples
 from deeprob.training import trainer as training
 from deeprob.training.allocator import keep_freed_memory
@@ -149,7 +150,7 @@ def deeprob_epoch(width: int) -> list[float]:
     keep_freed_memory()
     cfg = config(width)
     model = build(cfg.model, num_classes=10)
-    module = training.make_module(cfg, model)
+    module = training.make_module(cfg, model, Classification)  # its class knows the headline
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from torch import Tensor, nn
 
 from deeprob.data.batches.samples import Samples
+from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
 
 if TYPE_CHECKING:
@@ -183,6 +184,14 @@ class Task(ABC):
 
         Raises InputError where the file is missing or broken.
         """
+
+
+def method_of(model: Any, name: str, expected: str) -> Any:
+    """A method that a task needs of its model. Raises InputError for a model of another task."""
+    found = getattr(model, name, None)
+    if found is None:
+        raise InputError(f"{type(model).__name__} has no method `{name}`", expected=expected)
+    return found
 
 
 class OncePerInput:

@@ -14,15 +14,16 @@ from torch import nn
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Box
 from deeprob.data.predictions.names import Names
-from deeprob.errors import InputError
 from deeprob.geometry.boxes import to_coco
 from deeprob.metrics.scores import Scores
 from deeprob.runs import write_text
-from deeprob.tasks.base import Block, Loss
+from deeprob.tasks.base import Block, Loss, method_of
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
 from deeprob.tasks.frames import Answer, Drawing, FrameTask
 
 OPERATING_TERMS = ("box_precision", "box_recall", "box_f1", "false_positives_per_image")
+
+EXPECTED = "a detector, such as model=fcos"
 
 
 class Detection(FrameTask):
@@ -45,12 +46,12 @@ class Detection(FrameTask):
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """The sum of the detector's named terms."""
-        terms = _method(model, "losses")(model(batch.images), batch)
+        terms = method_of(model, "losses", EXPECTED)(model(batch.images), batch)
         return Loss(sum(terms.values()), {name: term.detach() for name, term in terms.items()})
 
     def predict(self, model: nn.Module, batch: Any) -> list[list[Box]]:
         """The boxes in each frame, in the frame's own pixels, the best score first."""
-        found = _method(model, "detect")(model(batch.images))
+        found = method_of(model, "detect", EXPECTED)(model(batch.images))
         return [
             _boxes(of_image, matrix)
             for of_image, matrix in zip(found, batch.matrices.double().cpu(), strict=True)
@@ -152,13 +153,3 @@ def _frame_of(samples: Any, index: int) -> Frame:
         samples.group_names[int(samples.groups[index])],
         crowds=instances(crowds, samples.crowd_labels[index].tolist()),
     )
-
-
-def _method(model: nn.Module, name: str) -> Any:
-    """A method of a detector. Raises InputError for a model that has none."""
-    found = getattr(model, name, None)
-    if found is None:
-        raise InputError(
-            f"{type(model).__name__} is no detector", expected=f"a model with `{name}`, such as model=fcos"
-        )
-    return found

@@ -13,14 +13,15 @@ from torch import nn
 
 from deeprob.data.frame import Frame
 from deeprob.data.predictions.files import Pose as Estimate
-from deeprob.errors import InputError
 from deeprob.metrics import pose_matching
 from deeprob.metrics.pose_matching import BOUNDED, METRICS
 from deeprob.metrics.scores import Scores, SummedScores
 from deeprob.runs import write_text
-from deeprob.tasks.base import Loss
+from deeprob.tasks.base import Loss, method_of
 from deeprob.tasks.frames import Answer, Chance, FrameTask
 from deeprob.tasks.pose.meter import PoseMeter, truths_of
+
+EXPECTED = "a pose network"
 
 
 class PoseChance(Chance):
@@ -58,12 +59,12 @@ class Pose(FrameTask):
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """The model's own loss: a pose network has a method `losses(outputs, batch)` of named terms."""
-        terms = _method(model, "losses")(model(batch.images), batch)
+        terms = method_of(model, "losses", EXPECTED)(model(batch.images), batch)
         return Loss(sum(terms.values()), {name: term.detach() for name, term in terms.items()})
 
     def predict(self, model: nn.Module, batch: Any) -> list[Estimate]:
         """One estimate a crop: the model's `poses(outputs, batch)`, float (B, 4, 4), metres."""
-        poses = _method(model, "poses")(model(batch.images), batch).double().cpu().numpy()
+        poses = method_of(model, "poses", EXPECTED)(model(batch.images), batch).double().cpu().numpy()
         return [Estimate(int(c), 1.0, T) for c, T in zip(batch.labels.tolist(), poses, strict=True)]
 
     def meter(self, samples: Any) -> PoseMeter:
@@ -104,11 +105,3 @@ class Pose(FrameTask):
     def scores_from(cls, arrays: Mapping[str, Any]) -> Scores:
         bounded = np.arange(len(METRICS)) < BOUNDED
         return SummedScores.of_arrays(arrays, METRICS, pose_matching.metrics_of_sums, bounded)
-
-
-def _method(model: nn.Module, name: str) -> Any:
-    """A method of a pose network. Raises InputError for a model that has none."""
-    found = getattr(model, name, None)
-    if found is None:
-        raise InputError(f"{type(model).__name__} estimates no poses", expected=f"a model with `{name}`")
-    return found
