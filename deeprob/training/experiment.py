@@ -21,6 +21,7 @@ from deeprob.data.batches.batch import with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
 from deeprob.data.relabel import RelabelledSource
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
@@ -59,6 +60,12 @@ def make_data(cfg: DictConfig) -> PerceptionData:
     """The data module of a config; nothing is read or rendered yet."""
     data = cfg.data
     source = build(data.source, cfg.allowed_targets)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"{type(source).__name__} is no data set",
+            where="data.source",
+            expected="a subclass of deeprob.data.source.Source",
+        )
     if data.label_map:
         source = RelabelledSource(source, data.label_map)
     view = build(data.view, cfg.allowed_targets)
