@@ -17,8 +17,10 @@ from torch import nn
 
 from deeprob import environment
 from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.known import facts_of
 from deeprob.errors import InputError
 from deeprob.runs import Run, sweep, write_json, write_text
+from deeprob.tasks.base import Task
 from deeprob.training import signals
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.callbacks import Cost
@@ -39,10 +41,11 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
     """Train what `cfg` describes, in `run`'s folder; go on from its last checkpoint where there is one.
 
     watchers: Lightning callbacks beside those of the config, such as one that prunes a trial.
-    Writes config.yaml, overrides.txt, environment.json, metrics.jsonl, checkpoints/ and training.json.
-    Raises InputError for what the config or the data get wrong, NonFiniteError when numbers leave the range,
-    KeyboardInterrupt on Ctrl-C, after which the same call goes on from the last finished epoch, and
-    signals.Requeued when a scheduler stops the job, after which it goes on from the step it was at.
+    Writes config.yaml, overrides.txt, environment.json, data.json, metrics.jsonl, checkpoints/ and
+    training.json. Raises InputError for what the config or the data get wrong, NonFiniteError when numbers
+    leave the range, KeyboardInterrupt on Ctrl-C, after which the same call goes on from the last finished
+    epoch, and signals.Requeued when a scheduler stops the job, after which it goes on from the step it was
+    at.
     """
     if cfg.trainer.overfit:
         cfg = overfit_config(cfg)
@@ -71,6 +74,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         if isinstance(model, Fitted):
             if main:
                 write_request(cfg, run, overrides)
+                write_facts(run, data, task)
                 facts = fit(model, data, run, device_of(cfg))
                 write_json(run.training, {**facts, "peak_memory_bytes": peak_memory()})
             return
@@ -92,6 +96,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
         if resume is not None and main:  # not before: what is refused leaves the run as it is
             write_request(cfg, run, overrides)
         if main:
+            write_facts(run, data, task)
             record.forget_after(0 if resume is None else resume.step)
         trainer.callbacks += [*watchers, *([overfit] if cfg.trainer.overfit else [])]  # type: ignore[attr-defined]
         samples: dict[str, Any] = {"datamodule": data}
@@ -121,6 +126,14 @@ def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
     write_text(run.config, config_text(cfg))
     write_text(run.overrides, "".join(f"{line}\n" for line in overrides))
     write_json(run.environment, environment.describe())
+
+
+def write_facts(run: Run, data: PerceptionData, task: Task) -> None:
+    """Write data.json: what the model needs of its data once it is trained."""
+    facts, arguments = facts_of(data), task.model_arguments()
+    if all(isinstance(value, int | float | str | None) for value in arguments.values()):
+        facts["model"] = arguments  # else the data set itself is needed to make the model
+    write_json(run.data, facts)
 
 
 def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
