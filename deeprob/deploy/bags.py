@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprob.deploy.inputs import Given, frame_of
+from deeprob.deploy.given import Given, frame_of
 from deeprob.errors import InputError
 
 RAW, COMPRESSED, INFO = (f"sensor_msgs/msg/{kind}" for kind in ("Image", "CompressedImage", "CameraInfo"))

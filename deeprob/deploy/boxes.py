@@ -13,7 +13,7 @@ from deeprob.data.batches.materialise import View
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import read_boxes
 from deeprob.data.predictions.names import Names
-from deeprob.deploy.inputs import Given
+from deeprob.deploy.given import Given
 from deeprob.deploy.predictor import Predictor
 from deeprob.errors import InputError
 from deeprob.geometry.boxes import of_image
@@ -25,7 +25,11 @@ Boxing = Callable[[Stream], Iterator[Given]]
 
 def whole_images(stream: Stream) -> Iterator[Given]:
     """Each picture as one box."""
-    return _boxed(stream, lambda frame: (_instance(0, of_image(frame.image.shape)),))
+    for given in stream:
+        if isinstance(given.item, Frame):
+            whole = _instance(0, of_image(given.item.image.shape))
+            given = replace(given, item=replace(given.item, instances=(whole,)))
+        yield given
 
 
 def from_file(path: Path, classes: Sequence[str], names: Names, kind: str) -> Boxing:
@@ -42,7 +46,25 @@ def from_file(path: Path, classes: Sequence[str], names: Names, kind: str) -> Bo
         found += predicted.by_image.get(frame.key, ()) if known != frame.key else ()
         return tuple(_instance(box.class_id, box.box_xyxy) for box in found)
 
-    return lambda stream: _boxed(stream, of)
+    def boxed(stream: Stream) -> Iterator[Given]:
+        matched, key = not predicted.by_image, ""
+        for given in stream:
+            key = key or given.key
+            frame = given.item
+            if isinstance(frame, Frame):
+                instances = of(frame)
+                matched = matched or bool(instances)
+                given = replace(given, item=replace(frame, instances=instances))
+            yield given
+        if key and not matched:
+            example = next(iter(predicted.by_image))
+            raise InputError(
+                f"boxes in images such as {example}, and none of the input's",
+                where=path,
+                expected=f"image_id such as {key}",
+            )
+
+    return boxed
 
 
 def from_detector(detector: Predictor, score: float, classes: Sequence[str], kind: str) -> Boxing:
@@ -92,15 +114,6 @@ def boxing(view: View, given: Boxing | None, labelled: bool) -> Boxing | None:
             "this run's model looks at objects", expected="boxes=<COCO JSON> or detector=<run folder>"
         )
     return whole_images
-
-
-def _boxed(stream: Stream, of: Callable[[Frame], tuple[Instance, ...]]) -> Iterator[Given]:
-    for given in stream:
-        frame = given.item
-        if not isinstance(frame, Frame):
-            yield given
-            continue
-        yield replace(given, item=replace(frame, instances=of(frame)))
 
 
 def _instance(class_id: int, box: Any) -> Instance:

@@ -8,8 +8,9 @@ count.
 from __future__ import annotations
 
 import glob
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,28 +18,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprob.data.frame import Frame
 from deeprob.data.readers.points import SUFFIXES as CLOUD_SUFFIXES
 from deeprob.data.readers.points import Cloud, read_points
 from deeprob.data.readers.reading import IMAGE_SUFFIXES, find_images, read_image
+from deeprob.deploy.bags import Bag
+from deeprob.deploy.given import Given, frame_of
 from deeprob.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".mjpg", ".mjpeg")
 BAG_SUFFIXES = (".bag", ".mcap", ".db3")
-
-
-@dataclass(frozen=True)
-class Given:
-    """One frame or cloud of an input.
-
-    key: its name in files of predictions. item: what was read, None where that failed; why: then the reason.
-    stamp_ns: when it was taken, nanoseconds since the recording's own zero; None where that is not known.
-    """
-
-    key: str
-    item: Frame | Cloud | None
-    stamp_ns: int | None = None
-    why: str = ""
 
 
 class Input(Protocol):
@@ -173,13 +161,26 @@ class Camera:
     count: int | None = None
     rate: float | None = None
 
-    def given(self, start: int) -> Iterator[Given]:
-        import time
+    @classmethod
+    def open(cls, number: int, every: int, K: NDArray[np.float64] | None) -> Camera:
+        """The camera of a number. Raises InputError where there is none."""
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(
+            cv2.utils.logging.LOG_LEVEL_SILENT
+        )  # each backend tells why it has none
+        try:
+            camera = cv2.VideoCapture(number)
+            there = camera.isOpened()
+            camera.release()
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+        if not there:
+            raise InputError(f"no camera {number} that can be opened", where="input")
+        return cls(f"camera-{number}", number, every, K)
 
+    def given(self, start: int) -> Iterator[Given]:
         camera = cv2.VideoCapture(self.number)
         try:
-            if not camera.isOpened():
-                raise InputError(f"no camera {self.number} that can be opened", where="input")
             number = 0
             while camera.grab():
                 if number % self.every == 0:
@@ -231,14 +232,12 @@ def open_input(
     if every < 1:
         raise InputError(f"every={every}", expected="1 or more")
     if text.isdecimal() and not Path(text).exists():
-        return Camera(f"camera-{text}", int(text), every, K)
+        return Camera.open(int(text), every, K)
     path = Path(text).expanduser()
     suffix = path.suffix.lower()
     if path.is_dir() and (path / "metadata.yaml").is_file():
         suffix = ".bag"
     if suffix in BAG_SUFFIXES and path.exists():
-        from deeprob.deploy.bags import Bag
-
         return Bag.open(path, topic, every, K)
     if topic is not None:
         raise InputError(f"topic={topic}, but {text} is no bag", expected="a .bag, .mcap or .db3 file")
@@ -270,13 +269,3 @@ def _files(path: Path, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
     if not kept:
         raise InputError("nothing to look at there", where=path, expected=f"files of {', '.join(suffixes)}")
     return base, kept
-
-
-def frame_of(image: NDArray[np.uint8], source: str, key: str, K: NDArray[np.float64] | None = None) -> Frame:
-    """A frame that nobody labelled."""
-    return Frame(np.ascontiguousarray(image), (), source, key, key, K)
-
-
-def without_labels(frame: Frame) -> Frame:
-    """The same frame as if nobody had labelled it."""
-    return replace(frame, instances=(), crowds=())

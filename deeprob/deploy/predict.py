@@ -16,7 +16,8 @@ from deeprob.config import build
 from deeprob.data.batches.materialise import items_of
 from deeprob.data.predictions.names import Names, Naming
 from deeprob.deploy.boxes import Boxing, boxing, from_detector, from_file
-from deeprob.deploy.inputs import Given, Input, Split, open_input
+from deeprob.deploy.given import Given
+from deeprob.deploy.inputs import Input, Split, open_input
 from deeprob.deploy.predictor import Predictor, Said, ahead, frame_like
 from deeprob.deploy.record import Record
 from deeprob.errors import InputError

@@ -22,7 +22,7 @@ from deeprob.data.batches.materialise import Gathering, View
 from deeprob.data.batches.samples import Rows
 from deeprob.data.batches.store import Budget, Columns
 from deeprob.data.frame import Frame
-from deeprob.deploy.inputs import Given, without_labels
+from deeprob.deploy.given import Given, without_labels
 from deeprob.errors import InputError
 from deeprob.training.experiment import Experiment
 

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -164,6 +165,7 @@ class Record:
         path = self.folder / "drawn.mp4"
         whole = self.folder / ".drawn.partial.mp4"
         writer: cv2.VideoWriter | None = None
+        count = 0
         for line in self.lines():
             picture = cv2.imread(str(self._drawn(line["key"])))
             if picture is None:
@@ -179,6 +181,11 @@ class Record:
             if picture.shape[1::-1] != size:
                 picture = cv2.resize(picture, size)
             writer.write(picture)
+            count += 1
         if writer is not None:
             writer.release()
+            film = cv2.VideoCapture(str(whole))
+            if film.get(cv2.CAP_PROP_FRAME_COUNT) != count:  # OpenCV says nothing of a full disk
+                raise InputError(f"the {count} pictures in drawn/ do not fit into a film", where=path)
             os.replace(whole, path)
+            shutil.rmtree(self.folder / "drawn")

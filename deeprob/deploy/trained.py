@@ -16,7 +16,7 @@ from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Box
 from deeprob.data.readers.points import Cloud
 from deeprob.deploy.boxes import boxing
-from deeprob.deploy.inputs import Given, frame_of
+from deeprob.deploy.given import Given, frame_of
 from deeprob.deploy.predictor import Predictor
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Scores
