@@ -154,7 +154,7 @@ DATA = mapping(
     {
         **dict.fromkeys(("name", "unit", "box_convention"), text),
         **dict.fromkeys(("classes", "part_names"), listing(text)),
-        **dict.fromkeys(("category_ids", "object_ids"), listing(whole)),
+        "class_numbers": listing(whole),
         **dict.fromkeys(("mean", "std"), listing(number)),
         "real": flag,
         "model": mapping(),

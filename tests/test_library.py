@@ -13,11 +13,11 @@ from deeprob.errors import InputError
 
 def test_a_trained_run_is_loaded_and_predicts(squares_config, tmp_path):
     from deeprob.runs import Run
-    from deeprob.training.run import train
+    from deeprob.training.run import train_run
 
     folder = tmp_path / "runs" / "squares" / "a"
     folder.mkdir(parents=True)
-    train(squares_config("trainer.max_epochs=1"), Run(folder), [])
+    train_run(squares_config("trainer.max_epochs=1"), Run(folder), [])
     loaded = deeprob.load(folder)
     val = loaded.data.split("val")
     frames = list(loaded.data.source.frames("val"))
@@ -38,11 +38,11 @@ def test_a_trained_run_is_loaded_and_predicts(squares_config, tmp_path):
 
 def test_a_run_predicts_where_its_data_are_gone(squares_config, squares, tmp_path):
     from deeprob.runs import Run
-    from deeprob.training.run import train
+    from deeprob.training.run import train_run
 
     folder = tmp_path / "runs" / "squares" / "a"
     folder.mkdir(parents=True)
-    train(squares_config("trainer.max_epochs=1"), Run(folder), [])
+    train_run(squares_config("trainer.max_epochs=1"), Run(folder), [])
     image = cv2.imread(str(next(squares.glob("val/*.png"))))
     before = deeprob.load(folder).predict(image)
     shutil.rmtree(squares)

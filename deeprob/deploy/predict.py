@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deeprob.config import build
 from deeprob.data.batches.materialise import items_of
 from deeprob.data.predictions.names import Names, Naming
+from deeprob.data.source import Source
 from deeprob.deploy.boxes import Boxing, boxing, from_detector, from_file
 from deeprob.deploy.given import Given
 from deeprob.deploy.inputs import Input, Split, open_input
@@ -22,7 +22,7 @@ from deeprob.deploy.predictor import Predictor, Said, ahead, frame_like
 from deeprob.deploy.record import Record
 from deeprob.errors import InputError
 from deeprob.runs import Run
-from deeprob.training.experiment import Experiment, load, on_device, read_config
+from deeprob.training.experiment import Experiment, load, make_source, on_device, read_config
 
 REMEMBERED = ("input", "split", "every", "topic", "boxes", "detector", "detector_score", "min_score", "draw")
 
@@ -40,7 +40,7 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
         raise InputError(f"on_bad_sample={cfg.on_bad_sample}", expected="skip or error")
     run = Run.find(cfg.run)
     experiment = opened(run, cfg.checkpoint, list(cfg.allowed_targets), cfg.device)
-    source = None if cfg.data is None else build(cfg.data.source, cfg.allowed_targets)
+    source = None if cfg.data is None else make_source(cfg)
     split = None if source is None else str(cfg.split)
     predictor = Predictor(experiment, split, cfg.batch_size)
     given = input_of(cfg, predictor, source)
@@ -66,7 +66,7 @@ def opened(run: Run, checkpoint: str | None, allowed: list[str], device: str | N
     return on_device(load(run, checkpoint, allowed, with_data=False), device)
 
 
-def input_of(cfg: DictConfig, predictor: Predictor, source: Any) -> Input:
+def input_of(cfg: DictConfig, predictor: Predictor, source: Source | None) -> Input:
     """The input that a config names."""
     if source is not None:
         split = str(cfg.split)
@@ -108,7 +108,7 @@ def _boxes(cfg: DictConfig, predictor: Predictor, names: NamesThere) -> Boxing |
 class NamesThere(Naming):
     """Images by the numbers of the data set that is looked at, the run's classes by those they have there."""
 
-    def __init__(self, experiment: Experiment, source: Any, split: str | None) -> None:
+    def __init__(self, experiment: Experiment, source: Source | None, split: str | None) -> None:
         own = experiment.data
         self.classes = own.classes
         there = own.source if source is None else source
