@@ -15,6 +15,7 @@ SCHEMA: dict[str, dict[str, type]] = {
     "root": {
         "train": roots.TrainConfig,
         "evaluate": roots.EvaluateConfig,
+        "predict": roots.PredictConfig,
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,
         "sweep": roots.SweepConfig,

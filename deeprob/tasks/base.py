@@ -18,9 +18,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deeprob.data.batches.samples import Samples
+from deeprob.data.frame import Frame
+from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.outputs import Output, RowOutput
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
 
@@ -150,6 +155,21 @@ class Task(ABC):
         Its classes are some of these. None where they cannot be: the classes must then be the same.
         """
         return None
+
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
+        """What is predicted of a frame, as a user of the model takes it.
+
+        keys, predictions: of the samples that the view sees in it, one at least.
+        """
+        return list(predictions)
+
+    def output(self, names: Naming) -> Output:
+        """The file that holds what is `said` of any number of frames."""
+        return RowOutput()
+
+    def draw(self, frame: Frame, said: Sequence[Any]) -> NDArray[np.uint8]:
+        """Draw what is `said` of a frame: uint8 (h, w, 3). Raises InputError where the task cannot."""
+        raise InputError(f"{self.title.lower()} has no drawing", fix="leave out draw=true")
 
     @abstractmethod
     def meter(self, samples: Samples) -> Meter:

@@ -103,6 +103,11 @@ class FrameTask(Task):
         """The prediction that is right about a frame."""
 
     @classmethod
+    def answered(cls, said: list[Any]) -> Any:
+        """What a meter takes, of what is `said` of a frame."""
+        return said
+
+    @classmethod
     def answer_of(cls, predicted: Predicted) -> Answer:
         """What a file of predictions says of each frame."""
         return predicted.of

@@ -13,9 +13,11 @@ from torch import nn
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Box
-from deeprob.data.predictions.names import Names
-from deeprob.geometry.boxes import to_coco
+from deeprob.data.predictions.names import Names, Naming
+from deeprob.data.predictions.outputs import BoxOutput, Output
 from deeprob.metrics.scores import Scores
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
 from deeprob.runs import write_text
 from deeprob.tasks.base import Block, Loss, method_of
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
@@ -73,18 +75,22 @@ class Detection(FrameTask):
 
     def write(self, found: Mapping[str, Sequence[Box]], split: str, file: Path) -> Answer:
         names = Names(self.data.source, split if split in self.data.source.splits else "train")
-        entries = [
-            {
-                **names.of_key(key),
-                "category_id": names.of_class(box.class_id),
-                "bbox": to_coco(box.box_xyxy).tolist(),
-                "score": box.score,
-            }
-            for key, boxes in found.items()
-            for box in boxes
-        ]
+        output = BoxOutput(names)
+        entries = [output.entry(key, box) for key, boxes in found.items() for box in boxes]
         write_text(file, json.dumps(entries))
         return lambda _, frame: found.get(frame.key, [])
+
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[list[Box]]) -> list[Box]:
+        return list(predictions[0])
+
+    def output(self, names: Naming) -> Output:
+        return BoxOutput(names)
+
+    def draw(self, frame: Frame, said: Sequence[Box]) -> Image:
+        return drawn.boxes(
+            frame.image,
+            [(b.box_xyxy, b.class_id, f"{self.data.classes[b.class_id]} {b.score:.2f}") for b in said],
+        )
 
     @classmethod
     def predictions_file(cls, split: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,14 @@ from torch import nn
 
 from deeprob.data.frame import Frame
 from deeprob.data.predictions.files import Pose as Estimate
+from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.outputs import Output, PoseOutput
+from deeprob.errors import InputError
 from deeprob.metrics import pose_matching
 from deeprob.metrics.pose_matching import BOUNDED, METRICS
 from deeprob.metrics.scores import Scores, SummedScores
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
 from deeprob.runs import write_text
 from deeprob.tasks.base import Loss, method_of
 from deeprob.tasks.frames import Answer, Chance, FrameTask
@@ -96,6 +101,15 @@ class Pose(FrameTask):
                 writer.writerow([0, number, e.class_id, e.score, *parts, -1])
         write_text(file, text.getvalue())
         return lambda _, frame: found.get(frame.key, [])
+
+    def output(self, names: Naming) -> Output:
+        return PoseOutput(names)
+
+    def draw(self, frame: Frame, said: Sequence[Estimate]) -> Image:
+        if frame.K is None:
+            raise InputError("no camera matrix to draw poses with", where=frame.key)
+        found = [(e.T_cam_obj, f"{self.data.classes[e.class_id]} {e.score:.2f}") for e in said]
+        return drawn.poses(frame.image, frame.K, found)
 
     @classmethod
     def predictions_file(cls, split: str) -> str:
