@@ -63,7 +63,7 @@ def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> 
     place: dict[str, Any] = {"dirpath": run.checkpoints, "enable_version_counter": False}
     best = ModelCheckpoint(filename="best", monitor=monitor, mode=trainer.mode, **place)
     # Not `save_last`: that writes only in an epoch that was also the best.
-    last = ModelCheckpoint(filename="last", **place)
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=_is_rarely_validated(cfg), **place)
     callbacks: list[pl.Callback] = [best, last, RandomState(), cost]
     callbacks.append(RichProgressBar() if on_terminal else EpochLines())
     if trainer.ema:
@@ -78,12 +78,27 @@ def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> 
     return pl.Trainer(
         max_epochs=trainer.max_epochs,
         log_every_n_steps=trainer.log_every,
+        check_val_every_n_epoch=trainer.get("val_every", 1),  # a run of an older version lacks it
         callbacks=callbacks,
         logger=loggers,
         default_root_dir=run.path,
         enable_progress_bar=on_terminal,
         **step_options(cfg),
     )
+
+
+def _is_rarely_validated(cfg: DictConfig) -> bool | None:
+    """Whether checkpoints cannot wait for a validation; None: Lightning's choice, after each.
+
+    Raises InputError where the last epoch would not be validated.
+    """
+    every, epochs = cfg.trainer.get("val_every", 1), cfg.trainer.max_epochs
+    if every < 1 or epochs % every:
+        raise InputError(
+            f"trainer.val_every is {every} and trainer.max_epochs {epochs}",
+            expected="1 or more, and max_epochs a multiple of it",
+        )
+    return True if every > 1 else None
 
 
 def step_options(cfg: DictConfig) -> dict[str, Any]:
