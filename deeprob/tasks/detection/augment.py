@@ -73,6 +73,27 @@ def arrange(
     return draws, affine
 
 
+def blank_outside(pixels: Tensor, affine: Tensor, layout: Layout, size: tuple[int, int]) -> None:
+    """Set to 0, the mean colour, what tiles show that lies outside of their frames, in place.
+
+    There `render` repeats a frame's edge, and what the edge cuts would go on beyond its box. A convolution's
+    padding shows the network 0 beyond a frame's edge too. affine, size: as for `arrange`.
+    """
+    half = torch.tensor(size[::-1]) / 2
+    for a, owner, (left, top, right, bottom) in zip(
+        affine, layout.owner.tolist(), layout.place.tolist(), strict=True
+    ):
+        x = torch.arange(right - left) - (right - left - 1) / 2
+        y = (torch.arange(bottom - top) - (bottom - top - 1) / 2)[:, None]
+        outside = torch.zeros(1, 1, dtype=torch.bool)
+        for (of_x, of_y, shift), reach in zip(a, half, strict=True):
+            # An axis that a map does not turn is seen along one line.
+            seen = (of_x * x if of_x else x.new_zeros(1)) + (of_y * y if of_y else y.new_zeros(1, 1)) + shift
+            outside = outside | (seen.abs() > reach)
+        if bool(outside.any()):
+            pixels[owner, :, top:bottom, left:right].masked_fill_(outside, 0.0)
+
+
 def window_centres(
     linear: Tensor,
     boxes: Ragged,

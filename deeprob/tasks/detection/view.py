@@ -18,7 +18,7 @@ from deeprob.data.batches.warp import Matrix, fit_matrix, warp_frame
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation, DetectionAugmentation
 from deeprob.errors import InputError
-from deeprob.tasks.detection.augment import arrange, lay_out, move_labels
+from deeprob.tasks.detection.augment import arrange, blank_outside, lay_out, move_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,7 @@ class DetectionCollate(ImageCollate):
         draws, affine = arrange(rows[0], pictures, layout, a, size, generator)
         frames = split.images.index_select(0, shown)
         pixels = render(frames, affine, layout, draws, a, generator, self.mean, self.std)
+        blank_outside(pixels, affine, layout, size)
         maps = pixel_maps(affine, layout, *size)
         seen = move_labels(*rows, maps, layout, a.min_visible)
         return DetectionBatch(pixels, *seen, maps[: len(indices)].double() @ matrices, indices)

@@ -1,5 +1,6 @@
 """Windows of frames: every box lies where its paint went."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -175,6 +176,17 @@ def test_a_frame_smaller_than_its_window_is_shown_whole(split) -> None:
     assert [len(c) for c in seen.crowds] == [1] * 7 + [0]
 
 
+def test_beyond_the_edge_of_a_frame_there_is_the_mean_colour(split) -> None:
+    white = replace(split, images=torch.full_like(split.images, 255))
+    for settings in ({"scale": [0.5, 0.5]}, {"scale": [0.5, 0.5], "rotate": 0.3}, {"translate": 0.3}):
+        seen = batch(white, **settings)
+        assert set(seen.images.unique().round(decimals=3).tolist()) == {0.0, 1.0}
+        shown = seen.images[:, 0].sum((1, 2)) / (HEIGHT * WIDTH)
+        if "scale" in settings:
+            torch.testing.assert_close(shown, torch.full_like(shown, 0.25), rtol=0.02, atol=0)
+    assert bool((batch(white, mosaic=1.0, scale=[1.0, 2.0]).images > 0.99).all())
+
+
 def test_scale_is_log_uniform_between_its_bounds(split) -> None:
     scales = torch.cat([batch(split, seed, scale=[0.5, 2.0]).matrices[:, 0, 0] for seed in range(40)])
     assert 0.5 <= scales.min() < 0.52
@@ -186,7 +198,9 @@ def test_whole_frames_are_augmented_as_every_other_image(split) -> None:
     plain = {"flip": 0.5, "translate": 0.2, "zoom": 0.3, "rotate": 0.2, "hue": 0.3, "noise": 0.1, "blur": 1.0}
     images, maps = augment_with_maps(split.images, Augmentation(**plain), stream(5), (0.0,) * 3, (1.0,) * 3)
     seen = batch(split, 5, **plain)
-    assert torch.equal(seen.images, images)
+    inside = seen.images != 0
+    assert float(inside.float().mean()) > 0.5
+    assert torch.equal(seen.images[inside], images[inside])
     assert torch.equal(seen.matrices, maps.double() @ split.matrices)
 
 
