@@ -16,6 +16,7 @@ from deeprob.data.predictions.files import Box
 from deeprob.data.predictions.names import Names
 from deeprob.geometry.boxes import to_coco
 from deeprob.metrics.scores import Scores
+from deeprob.models.detection.test_time import detect
 from deeprob.runs import write_text
 from deeprob.tasks.base import Block, Loss, method_of
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
@@ -51,7 +52,8 @@ class Detection(FrameTask):
 
     def predict(self, model: nn.Module, batch: Any) -> list[list[Box]]:
         """The boxes in each frame, in the frame's own pixels, the best score first."""
-        found = method_of(model, "detect", EXPECTED)(model(batch.images))
+        method_of(model, "detect", EXPECTED)
+        found = detect(model, batch.images)
         return [
             _boxes(of_image, matrix)
             for of_image, matrix in zip(found, batch.matrices.double().cpu(), strict=True)
