@@ -29,7 +29,7 @@ from deeprob.training.fit import Fitted, fit
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.lr_finder import find_learning_rate
 from deeprob.training.memory import forget_peak, peak_memory
-from deeprob.training.overfit import OverfitCheck, few_images, overfit_config
+from deeprob.training.overfit import PERFECT, OverfitCheck, few_images, overfit_config
 from deeprob.training.request import config_text
 from deeprob.training.trainer import make_module, make_trainer
 from deeprob.training.weights import load_pretrained
@@ -87,7 +87,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
             return
         record = JsonlLogger(run)
         cost = Cost()
-        overfit = OverfitCheck(cfg.trainer.overfit, task.headline)
+        overfit = OverfitCheck(cfg.trainer.overfit, *(task.overfit_at or (task.headline, PERFECT)))
         trainer = make_trainer(cfg, run, record, cost)
         if resume is not None and main:  # not before: what is refused leaves the run as it is
             write_request(cfg, run, overrides)

@@ -37,6 +37,7 @@ class Detection(FrameTask):
     name = "detection"
     title = "Detection"
     headline = "mean_ap"
+    overfit_at = ("ap50", 0.95)
     headlines = ("mean_ap", "ap50", "average_recall")
     per_class = ("class_ap", "class_ap50")
     legend = (
