@@ -11,6 +11,7 @@ from deeprob.runs import Run
 from deeprob.training.run import train
 
 HEIGHT, WIDTH, SPLITS = 72, 96, ("train", "val")
+CPU = ["trainer.precision=32-true", "trainer.threads=1", "trainer.accelerator=cpu"]
 NARROW = ["model.widths=[8]", "model.width=32"]
 DETECTORS = {
     "fcos": [],
@@ -66,7 +67,7 @@ def started(root, tmp_path, *overrides):
         "trainer.threads=1",
         "trainer.accelerator=cpu",
     ]
-    train(compose("train", [*overrides, *place, *view, "trainer.precision=32-true"]), run, [])
+    train(compose("train", [*overrides, *place, *view, *CPU]), run, [])
     return run
 
 
