@@ -142,17 +142,16 @@ def _frame_of(samples: Any, index: int) -> Frame:
     height, width = samples.sizes[index].tolist()
     back = torch.linalg.inv(samples.matrices[index])
 
-    def instances(boxes: torch.Tensor, labels: Sequence[int]) -> tuple[Instance, ...]:
-        corners = boxes.double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
-        pairs = zip(corners.view(-1, 4).numpy(), labels, strict=True)
-        return tuple(Instance(int(label), box) for box, label in pairs)
+    def instances(boxes: Any, labels: Any, areas: Any) -> tuple[Instance, ...]:
+        corners = boxes[index].double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
+        rows = zip(corners.view(-1, 4).numpy(), labels[index].tolist(), areas[index].tolist(), strict=True)
+        return tuple(Instance(label, box, area=area) for box, label, area in rows)
 
-    crowds = samples.crowds[index]
     return Frame(
         np.empty((height, width, 3), np.uint8),
-        instances(samples.boxes[index], samples.labels[index].tolist()),
+        instances(samples.boxes, samples.labels, samples.areas),
         "",
         samples.keys[index],
         samples.group_names[int(samples.groups[index])],
-        crowds=instances(crowds, samples.crowd_labels[index].tolist()),
+        crowds=instances(samples.crowds, samples.crowd_labels, samples.crowd_areas),
     )
