@@ -18,7 +18,7 @@ from deeprob.data.batches.warp import Matrix, fit_matrix, warp_frame
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation, DetectionAugmentation
 from deeprob.errors import InputError
-from deeprob.tasks.detection.augment import arrange, blank_outside, lay_out, move_labels
+from deeprob.tasks.detection.augment import arrange, blank_outside, lay_out, mix_up, move_labels
 
 RAGGED = ("boxes", "labels", "crowds", "crowd_labels", "areas", "crowd_areas")
 
@@ -84,7 +84,7 @@ class DetectionCollate(ImageCollate):
 
     augmentation: DetectionAugmentation | None = None
 
-    refused: ClassVar[Mapping[str, str]] = UNMIXABLE
+    refused: ClassVar[Mapping[str, str]] = {"cutmix": UNMIXABLE["cutmix"]}
 
     def __call__(self, split: DetectionSamples, indices: Tensor, generator: Generator) -> DetectionBatch:
         a, matrices = self.augmentation, split.matrices[indices]
@@ -103,6 +103,8 @@ class DetectionCollate(ImageCollate):
         blank_outside(pixels, affine, layout, size)
         maps = pixel_maps(affine, layout, *size)
         seen = move_labels(*rows, maps, layout, a.min_visible)
+        if a.mixup:
+            seen = mix_up(pixels, seen, a, generator)
         return DetectionBatch(pixels, *seen, maps[: len(indices)].double() @ matrices, indices)
 
 

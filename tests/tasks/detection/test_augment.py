@@ -319,3 +319,43 @@ def of_frames(data, seen) -> torch.Tensor:
     """The sum over each of the frames that a batch names."""
     whole = data.loader("train").batches[0, 0].images[seen.indices]
     return whole.sum((1, 2, 3))
+
+
+def test_mixed_images_show_the_objects_of_both(split) -> None:
+    plain, mixed = batch(split), batch(split, mixup=1.5)
+    count = [len(b) for b in plain.boxes]
+    changed = [i for i in range(len(split)) if not torch.equal(plain.images[i], mixed.images[i])]
+    assert len(changed) == len(split) // 2
+    for i in range(len(split)):
+        assert len(mixed.boxes[i]) == len(mixed.labels[i])
+        assert torch.equal(mixed.boxes[i][: count[i]], plain.boxes[i])
+        if i not in changed:
+            assert len(mixed.boxes[i]) == count[i]
+            continue
+        partners = [
+            j
+            for j in set(range(len(split))) - {i}
+            if torch.equal(mixed.boxes[i][count[i] :], plain.boxes[j])
+            and torch.equal(mixed.crowds[i][len(plain.crowds[i]) :], plain.crowds[j])
+        ]
+        (partner,) = partners
+        difference = plain.images[partner] - plain.images[i]
+        share = ((mixed.images[i] - plain.images[i]) * difference).sum() / difference.square().sum()
+        assert 0 < share < 1
+        torch.testing.assert_close(mixed.images[i], plain.images[i].lerp(plain.images[partner], share))
+
+
+def test_the_last_epochs_mix_no_images() -> None:
+    until, settings = DetectionAugmentation(mixup=1.0, mosaic_until=0.7).closing()
+    assert until == 0.7
+    assert settings.mixup == 0
+
+
+def test_windows_of_a_batch_grow_with_what_they_show(split) -> None:
+    sizes, scales = set(), set()
+    for seed in range(20):
+        seen = batch(split, seed, crop=[64, 64], multi_scale=[0.5, 2.0])
+        sizes.add(tuple(seen.images.shape[2:]))
+        scales.add((seen.images.shape[2], round(float(seen.matrices[0, 0, 0]), 5)))
+    assert {(64, 64), (96, 96)} <= sizes <= {(s, s) for s in (32, 64, 96, 128)}
+    assert all(scale == pytest.approx(height / 64) for height, scale in scales)
