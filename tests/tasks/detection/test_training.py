@@ -8,7 +8,7 @@ import pytest
 
 from deeprob.config import compose
 from deeprob.runs import Run
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 HEIGHT, WIDTH, SPLITS = 72, 96, ("train", "val")
 CPU = ["trainer.precision=32-true", "trainer.threads=1", "trainer.accelerator=cpu"]
@@ -67,7 +67,7 @@ def started(root, tmp_path, *overrides):
         "trainer.threads=1",
         "trainer.accelerator=cpu",
     ]
-    train(compose("train", [*overrides, *place, *view, *CPU]), run, [])
+    train_run(compose("train", [*overrides, *place, *view, *CPU]), run, [])
     return run
 
 
