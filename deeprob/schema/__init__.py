@@ -55,6 +55,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "linear": classical.LinearSettings,
         "two_layer_net": classical.TwoLayerNetSettings,
         "knn": classical.KNNSettings,
+        "hog_svm": classical.HOGSVMSettings,
         "mlp": models.MLPSettings,
         "alexnet": models.AlexNetSettings,
         "cnn": models.CNNSettings,

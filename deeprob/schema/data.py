@@ -88,7 +88,8 @@ class DataSettings:
     num_folds, fold: cross-validation by whole groups, which of how many parts of `train` is `val`; 0: none.
     view, augmentation: what a task sees, and what its batches are varied by; data/view=... chooses both.
     balanced: what training batches hold equally often: class, frame or group (a recording, an object
-        instance), or none; true is class.
+        instance), or none; true is class. `repeat`, for frames of many objects, shows those with rare
+        classes more often.
     memory_budget_gb: splits larger than this are mapped from files, not held in memory.
     workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
     """

@@ -156,6 +156,9 @@ class FCOSSettings(NetworkSettings):
     candidates: int = 500
     nms_iou: float = 0.6
     max_detections: int = 100
+    soft_nms: float = 0.0
+    test_scales: list[float] = field(default_factory=lambda: [1.0])
+    test_flip: bool = False
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
@@ -193,6 +196,9 @@ class FasterRCNNSettings(NetworkSettings):
     candidates: int = 1000
     nms_iou: float = 0.5
     max_detections: int = 100
+    soft_nms: float = 0.0
+    test_scales: list[float] = field(default_factory=lambda: [1.0])
+    test_flip: bool = False
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"

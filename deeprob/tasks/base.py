@@ -123,12 +123,15 @@ class Task(ABC):
     name: stands in results.json. title: heads its pages. headline: the metric that training monitors and
     studies compare by default, the larger the better. earlier_names: those by which earlier versions logged
     a score, and its name now; a run that has chosen its best epoch by one goes on doing so.
+    overfit_at: a metric, and the value from which on a handful of samples counts as overfit; None: the
+    headline, at 1.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     headline: ClassVar[str]
     earlier_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    overfit_at: ClassVar[tuple[str, float] | None] = None
 
     def __init__(self, data: PerceptionData) -> None:
         self.data = data

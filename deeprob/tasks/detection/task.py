@@ -16,6 +16,7 @@ from deeprob.data.predictions.files import Box
 from deeprob.data.predictions.names import Names, Naming
 from deeprob.data.predictions.outputs import BoxOutput, Output
 from deeprob.metrics.scores import Scores
+from deeprob.models.detection.test_time import detect
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.runs import write_text
@@ -38,6 +39,7 @@ class Detection(FrameTask):
     name = "detection"
     title = "Detection"
     headline = "mean_ap"
+    overfit_at = ("ap50", 0.95)
     headlines = ("mean_ap", "ap50", "average_recall")
     per_class = ("class_ap", "class_ap50")
     legend = (
@@ -53,7 +55,8 @@ class Detection(FrameTask):
 
     def predict(self, model: nn.Module, batch: Any) -> list[list[Box]]:
         """The boxes in each frame, in the frame's own pixels, the best score first."""
-        found = method_of(model, "detect", EXPECTED)(model(batch.images))
+        method_of(model, "detect", EXPECTED)
+        found = detect(model, batch.images)
         return [
             _boxes(of_image, matrix)
             for of_image, matrix in zip(found, batch.matrices.double().cpu(), strict=True)
@@ -145,17 +148,16 @@ def _frame_of(samples: Any, index: int) -> Frame:
     height, width = samples.sizes[index].tolist()
     back = torch.linalg.inv(samples.matrices[index])
 
-    def instances(boxes: torch.Tensor, labels: Sequence[int]) -> tuple[Instance, ...]:
-        corners = boxes.double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
-        pairs = zip(corners.view(-1, 4).numpy(), labels, strict=True)
-        return tuple(Instance(int(label), box) for box, label in pairs)
+    def instances(boxes: Any, labels: Any, areas: Any) -> tuple[Instance, ...]:
+        corners = boxes[index].double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
+        rows = zip(corners.view(-1, 4).numpy(), labels[index].tolist(), areas[index].tolist(), strict=True)
+        return tuple(Instance(label, box, area=area) for box, label, area in rows)
 
-    crowds = samples.crowds[index]
     return Frame(
         np.empty((height, width, 3), np.uint8),
-        instances(samples.boxes[index], samples.labels[index].tolist()),
+        instances(samples.boxes, samples.labels, samples.areas),
         "",
         samples.keys[index],
         samples.group_names[int(samples.groups[index])],
-        crowds=instances(crowds, samples.crowd_labels[index].tolist()),
+        crowds=instances(samples.crowds, samples.crowd_labels, samples.crowd_areas),
     )
