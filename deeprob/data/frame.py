@@ -9,6 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -89,4 +92,16 @@ class FreshSource(Source, Protocol):
 
     def visit(self, split: str, index: int, number: int) -> Frame:
         """Make frame `index` as it looks at visit `number`, always the same for the same number."""
+        ...
+
+
+class ObjectSource(Source, Protocol):
+    """A source that knows the shapes of its objects."""
+
+    def mesh(self, class_id: int) -> Mesh:
+        """The shape of a class, in metres and in the frame that its poses are of."""
+        ...
+
+    def symmetries(self, class_id: int) -> Symmetries:
+        """The motions that leave a class looking the same."""
         ...

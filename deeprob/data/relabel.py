@@ -41,6 +41,11 @@ class RelabelledSource:
         self.streams: Collection[str] = getattr(source, "streams", ())
         if hasattr(source, "visit"):
             self.visit = lambda split, index, number: self._relabel(source.visit(split, index, number))
+        self._old_id = [self._new_id.index(i) for i in range(len(self.classes))]
+        if hasattr(source, "mesh"):
+            self.mesh = lambda class_id: source.mesh(self._old_id[class_id])
+            self.symmetries = lambda class_id: source.symmetries(self._old_id[class_id])
+            self.least_visible: float = getattr(source, "least_visible", 0.1)
         if hasattr(source, "fingerprint"):
             self.fingerprint = lambda split: fingerprint(
                 source.fingerprint(split), self.classes, self._new_id

@@ -11,9 +11,10 @@ import numpy as np
 
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import MESH_SUFFIXES, Mesh, load_mesh
+from deeprob.geometry.symmetry import Symmetries
 from deeprob.geometry.transform import make_transform
 from deeprob.sim.object_files import find_objects, passed_over
-from deeprob.sim.object_model import ObjectModel, Symmetries
+from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.settings import ObjectSettings
 from deeprob.sim.urdf import load_urdf
 

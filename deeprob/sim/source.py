@@ -10,6 +10,8 @@ from typing import overload
 from deeprob.data.frame import Frame
 from deeprob.data.readers import reading
 from deeprob.errors import InputError
+from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
 from deeprob.runs import sweep, write_json
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
@@ -49,6 +51,7 @@ class PyBulletSource:
         self.settings, self.workers = settings, workers
         self.name = settings.name
         objects = load_objects(settings.objects)
+        self._objects = objects
         self.classes = tuple(model.name for model in objects)
         self.folder = Path(cache_dir).expanduser() / f"{settings.name}-{fingerprint(settings, objects)}"
         self.streams = {"train": FrameStream(settings, cache_dir, "train")} if fresh else {}
@@ -61,6 +64,20 @@ class PyBulletSource:
     def visit(self, split: str, index: int, number: int) -> Frame:
         """Frame `index` of a stream in its look `number`."""
         return self.streams[split].visit(index, number)
+
+    def mesh(self, class_id: int) -> Mesh:
+        """The shape of a class, in metres. Raises InputError where scenes change the objects' size."""
+        if list(self.settings.scene.scale) != [1.0, 1.0]:
+            raise InputError(
+                f"objects of {self.settings.scene.scale} times their size",
+                where="sim.scene.scale",
+                expected="[1, 1]: a pose is of an object of known size",
+            )
+        return self._objects[class_id].mesh
+
+    def symmetries(self, class_id: int) -> Symmetries:
+        """The motions that leave a class looking the same."""
+        return self._objects[class_id].symmetries
 
     def fingerprint(self, split: str) -> str:
         """Name the split's content: crops cut from it are kept under this name, not cut again."""

@@ -24,7 +24,7 @@ from deeprob.page import figures
 from deeprob.page.overlays import NUM_WORST, outlines, picture
 from deeprob.sim.depth import DepthRenderer
 
-LEAST_VISIBLE = 0.1  # an instance less visible than this is no target, as in the BOP challenge
+LEAST_VISIBLE = 0.1  # an instance less visible is no target, as in the BOP challenge; or as a source says
 SLICED = "add_or_add_s_recall"
 
 
@@ -54,6 +54,7 @@ class PoseMeter:
     _shapes: dict[int, ObjectShape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._least = float(getattr(self.source, "least_visible", LEAST_VISIBLE))
         self._meshes = [self.source.mesh(c) for c in range(len(self.source.classes))]
         self.renderer = DepthRenderer(self._meshes)
 
@@ -65,7 +66,7 @@ class PoseMeter:
             )
         unit = frame.group if self.unit == "group" else frame.key
         targets = [
-            i for i in frame.instances if i.visible_fraction is None or i.visible_fraction >= LEAST_VISIBLE
+            i for i in frame.instances if i.visible_fraction is None or i.visible_fraction >= self._least
         ]
         self._blind += len(frame.instances) - len(targets)
         used = 0
@@ -102,7 +103,7 @@ class PoseMeter:
         """Every metric of deeprob.metrics.pose_matching. Raises InputError without a target."""
         found, classes = self._instances, self.source.classes
         if not found:
-            raise InputError(f"no object is {LEAST_VISIBLE:.0%} visible in any image", where=self.source.name)
+            raise InputError(f"no object is {self._least:.0%} visible in any image", where=self.source.name)
         class_ids = np.array([i.class_id for i in found])
         rows, units = np.stack([i.row for i in found]), units_of([i.unit for i in found])
         blocks = np.zeros((len(found), len(classes), len(PARTS)))
@@ -149,7 +150,7 @@ class PoseMeter:
         for e, T_est in enumerate(estimates):
             depth = self.renderer(class_id, T_est, K, size) if has_depth else None
             for g, T_true in enumerate(truths):
-                mssd[e, g] = pose.mssd(T_est, T_true, shape.points, shape.symmetries) / shape.diameter
+                mssd[e, g] = pose.mssd(T_est, T_true, shape.hull, shape.symmetries) / shape.diameter
                 mspd[e, g] = pose.mspd(T_est, T_true, shape.points, K, shape.symmetries) / pixels
                 if vsd is not None and depth is not None and frame.depth_m is not None:
                     vsd[e, g] = pose.vsd(depth, drawn[g], frame.depth_m, K, shape.diameter)
@@ -157,10 +158,8 @@ class PoseMeter:
 
     def _shape(self, class_id: int) -> ObjectShape:
         if class_id not in self._shapes:
-            symmetries = pose.IDENTITY
-            if hasattr(self.source, "symmetries"):
-                symmetries = self.source.symmetries(class_id, pose_matching.AXIS_STEPS)
-            self._shapes[class_id] = ObjectShape.of_vertices(self._meshes[class_id].vertices, symmetries)
+            symmetries = self.source.symmetries(class_id).transforms(pose_matching.AXIS_STEPS)
+            self._shapes[class_id] = ObjectShape(self._meshes[class_id].vertices, symmetries)
         return self._shapes[class_id]
 
     def _slices(
@@ -229,7 +228,7 @@ class PoseMeter:
         notes = []
         if self._blind:
             notes.append(
-                f"{self._blind:,} instances of which less than {LEAST_VISIBLE:.0%} is visible are no targets."
+                f"{self._blind:,} instances of which less than {self._least:.0%} is visible are no targets."
             )
         if self._beyond:
             notes.append(
