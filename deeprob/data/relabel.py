@@ -14,11 +14,13 @@ class RelabelledSource:
     """A source seen through a label map.
 
     label_map: for a class the name it gets, or None to drop its objects; a class not named stays as it is.
-    Classes that get the same name are one. Raises InputError for a class that the source does not have, and
-    where no class is left.
+    Classes that get the same name are one. order: the classes in this order, some of which the source may lack.
+    Raises InputError for a class that the source does not have, and where no class is left.
     """
 
-    def __init__(self, source: Source, label_map: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, source: Source, label_map: Mapping[str, str | None], order: Sequence[str] | None = None
+    ) -> None:
         unknown = [name for name in label_map if name not in source.classes]
         if unknown:
             raise InputError(
@@ -31,7 +33,7 @@ class RelabelledSource:
         self.unit = getattr(source, "unit", "frame" if source.real else "group")
         self.box_convention = getattr(source, "box_convention", "visible")
         names = [self.label_map.get(name, name) for name in source.classes]
-        self.classes = tuple(dict.fromkeys(name for name in names if name is not None))
+        self.classes = tuple(order or dict.fromkeys(name for name in names if name is not None))
         if not self.classes:
             raise InputError("data.label_map drops every class", where=source.name)
         self._new_id = [None if name is None else self.classes.index(name) for name in names]
@@ -41,8 +43,8 @@ class RelabelledSource:
         self.streams: Collection[str] = getattr(source, "streams", ())
         if hasattr(source, "visit"):
             self.visit = lambda split, index, number: self._relabel(source.visit(split, index, number))
-        self._old_id = [self._new_id.index(i) for i in range(len(self.classes))]
-        if hasattr(source, "mesh"):
+        self._old_id = {new: old for old, new in reversed(list(enumerate(self._new_id)))}
+        if hasattr(source, "mesh") and hasattr(source, "symmetries"):
             self.mesh = lambda class_id: source.mesh(self._old_id[class_id])
             self.symmetries = lambda class_id: source.symmetries(self._old_id[class_id])
             self.least_visible: float = getattr(source, "least_visible", 0.1)

@@ -118,6 +118,7 @@ class Task(ABC):
     name: stands in results.json. title: heads its pages. headline: the metric that training monitors and
     studies compare by default, the larger the better. earlier_names: those by which earlier versions logged
     a score, and its name now; a run that has chosen its best epoch by one goes on doing so.
+    data: what the task is on. trained: what a model to evaluate was trained on, where that is other data.
     """
 
     name: ClassVar[str]
@@ -126,7 +127,7 @@ class Task(ABC):
     earlier_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, data: PerceptionData) -> None:
-        self.data = data
+        self.data = self.trained = data
 
     def model_arguments(self) -> dict[str, Any]:
         """What the model is told about the data beside its config."""

@@ -69,7 +69,7 @@ class BopSource(FileSource[BopImage]):
 
     splits: for each split, patterns over `<folder>/<scene>`, such as ["train_pbr/*"] or ["test/00004*"].
     targets: for each split it names, a targets file (test_targets_bop19.json): only its images are taken, and
-    of an image only the objects that it lists, the most visible ones where it has more, however little that is.
+    of an image only the objects that it lists, the most visible ones, however little that is.
     class_names: the name of an obj_id; the rest are named obj_000001 and so on. Classes are in order of ids.
     labels: whether there are ground truth poses; the test sets of some challenges keep theirs.
     boxes: around the `visible` pixels, or `amodal`, around the whole silhouette as far as it lies inside the

@@ -44,10 +44,15 @@ class _Instance:
 
 @dataclass
 class PoseMeter:
-    """Collects the poses estimated for frames. unit: `frame` or `group` is independent."""
+    """Collects the poses estimated for frames.
+
+    unit: `frame` or `group` is independent. most_points: of a model, evenly chosen, for numbers in passing; 0
+    takes all, as the field does.
+    """
 
     source: Any
     unit: str
+    most_points: int = 0
     _instances: list[_Instance] = field(default_factory=list)
     _beyond: int = 0
     _blind: int = 0
@@ -159,7 +164,9 @@ class PoseMeter:
     def _shape(self, class_id: int) -> ObjectShape:
         if class_id not in self._shapes:
             symmetries = self.source.symmetries(class_id).transforms(pose_matching.AXIS_STEPS)
-            self._shapes[class_id] = ObjectShape(self._meshes[class_id].vertices, symmetries)
+            points = self._meshes[class_id].vertices
+            step = max(1, len(points) // self.most_points) if self.most_points else 1
+            self._shapes[class_id] = ObjectShape(points[::step], symmetries)
         return self._shapes[class_id]
 
     def _slices(
