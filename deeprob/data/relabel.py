@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
-from deeprob.data.frame import Frame, Instance, Source
+from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.reading import Frames, fingerprint
+from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
 
 
-class RelabelledSource:
+class RelabelledSource(Source):
     """A source seen through a label map.
 
     label_map: for a class the name it gets, or None to drop its objects; a class not named stays as it is.
-    Classes that get the same name are one. order: the classes in this order, some of which the source may lack.
+    Classes that get the same name are one. order: the classes in this order; the source may lack some.
     Raises InputError for a class that the source does not have, and where no class is left.
     """
 
@@ -30,28 +33,46 @@ class RelabelledSource:
         self.source = source
         self.label_map = dict(label_map)
         self.name, self.real, self.splits = source.name, source.real, source.splits
-        self.unit = getattr(source, "unit", "frame" if source.real else "group")
-        self.box_convention = getattr(source, "box_convention", "visible")
+        self.root, self.box_convention, self.streams = source.root, source.box_convention, source.streams
+        self.on_bad_sample, self.skipped = source.on_bad_sample, source.skipped
         names = [self.label_map.get(name, name) for name in source.classes]
         self.classes = tuple(order or dict.fromkeys(name for name in names if name is not None))
         if not self.classes:
             raise InputError("data.label_map drops every class", where=source.name)
         self._new_id = [None if name is None else self.classes.index(name) for name in names]
-        # What the source offers besides the contract goes through; what it lacks must seem lacking here too.
-        if hasattr(source, "prepare"):
-            self.prepare = source.prepare
-        self.streams: Collection[str] = getattr(source, "streams", ())
-        if hasattr(source, "visit"):
-            self.visit = lambda split, index, number: self._relabel(source.visit(split, index, number))
         self._old_id = {new: old for old, new in reversed(list(enumerate(self._new_id)))}
-        if hasattr(source, "mesh") and hasattr(source, "symmetries"):
-            self.mesh = lambda class_id: source.mesh(self._old_id[class_id])
-            self.symmetries = lambda class_id: source.symmetries(self._old_id[class_id])
-            self.least_visible: float = getattr(source, "least_visible", 0.1)
-        if hasattr(source, "fingerprint"):
-            self.fingerprint = lambda split: fingerprint(
-                source.fingerprint(split), self.classes, self._new_id
-            )
+        self.has_models, self.least_visible = source.has_models, source.least_visible
+        if source.class_numbers:  # -1 for a class that only `order` names
+            old = [self._old_id.get(new) for new in range(len(self.classes))]
+            self.class_numbers = tuple(-1 if i is None else source.class_numbers[i] for i in old)
+
+    def image_numbers(self, split: str) -> Sequence[tuple[Hashable, str | None]]:
+        return self.source.image_numbers(split)
+
+    def mesh(self, class_id: int) -> Mesh:
+        return self.source.mesh(self._old(class_id))
+
+    def symmetries(self, class_id: int) -> Symmetries:
+        return self.source.symmetries(self._old(class_id))
+
+    def _old(self, class_id: int) -> int:
+        if class_id not in self._old_id:
+            raise InputError(f"no object {self.classes[class_id]}", where=self.name)
+        return self._old_id[class_id]
+
+    @property
+    def unit(self) -> str:
+        return self.source.unit
+
+    def prepare(self, progress: bool = False) -> None:
+        self.source.prepare(progress)
+
+    def visit(self, split: str, index: int, number: int) -> Frame:
+        return self._relabel(self.source.visit(split, index, number))
+
+    def fingerprint(self, split: str) -> str | None:
+        content = self.source.fingerprint(split)
+        return None if content is None else fingerprint(content, self.classes, self._new_id)
 
     def frames(self, split: str) -> Sequence[Frame]:
         """List the frames of a split, each read when it is asked for."""

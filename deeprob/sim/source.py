@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
 
 from deeprob.data.frame import Frame
 from deeprob.data.readers import reading
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
 from deeprob.geometry.symmetry import Symmetries
@@ -35,7 +36,7 @@ class _Shard:
     path: Path
 
 
-class PyBulletSource:
+class PyBulletSource(Source):
     """Simulated scenes with every label, as a Source (deeprob.data.frame).
 
     settings: what to simulate. cache_dir: rendered scenes are kept below it, in a folder named by everything
@@ -52,9 +53,12 @@ class PyBulletSource:
         self.name = settings.name
         objects = load_objects(settings.objects)
         self._objects = objects
+        self.has_models = list(settings.scene.scale) == [1.0, 1.0]
         self.classes = tuple(model.name for model in objects)
         self.folder = Path(cache_dir).expanduser() / f"{settings.name}-{fingerprint(settings, objects)}"
-        self.streams = {"train": FrameStream(settings, cache_dir, "train")} if fresh else {}
+        self.streams: Mapping[str, FrameStream] = (
+            {"train": FrameStream(settings, cache_dir, "train")} if fresh else {}
+        )
 
     def frames(self, split: str) -> Sequence[Frame]:
         """The frames of a split, scene by scene; renders what the cache lacks."""
@@ -67,7 +71,7 @@ class PyBulletSource:
 
     def mesh(self, class_id: int) -> Mesh:
         """The shape of a class, in metres. Raises InputError where scenes change the objects' size."""
-        if list(self.settings.scene.scale) != [1.0, 1.0]:
+        if not self.has_models:
             raise InputError(
                 f"objects of {self.settings.scene.scale} times their size",
                 where="sim.scene.scale",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -81,8 +81,8 @@ class BopSource(FileSource[BopImage]):
         "train": (["train*/*"], ["train_pbr/*"]),
         "test": (["test*/*"], ["test/*"]),
     }
+    has_models = True
     unit = "group"  # the images of a scene are a video, or views of one pile of objects
-    least_visible = 0.1  # an instance less visible is no target, unless a list of targets says so
 
     def __init__(
         self,
@@ -101,9 +101,9 @@ class BopSource(FileSource[BopImage]):
         self.box_convention = boxes
         self._models = find_models(self.root)
         self.models_info = read_models_info(self._models)
-        self.object_ids = tuple(sorted(self.models_info))
+        self.class_numbers = tuple(sorted(self.models_info))
         names = class_names or {}
-        self.classes = tuple(names.get(obj_id, f"obj_{obj_id:06d}") for obj_id in self.object_ids)
+        self.classes = tuple(names.get(obj_id, f"obj_{obj_id:06d}") for obj_id in self.class_numbers)
         twice = [name for name, count in Counter(self.classes).items() if count > 1]
         if twice:
             raise InputError(
@@ -129,6 +129,12 @@ class BopSource(FileSource[BopImage]):
         parts = (*_FILES, "depth", *_MASKS)
         return (item.image, *(item.scene / part for part in parts))
 
+    def number_of(self, item: BopImage) -> Hashable | None:
+        return (int(item.scene.name), item.im_id) if item.scene.name.isdigit() else None
+
+    def key_of(self, item: BopImage) -> str:
+        return f"{item.scene.parent.name}/{item.scene.name}/{item.im_id:06d}"
+
     def options(self) -> tuple[object, ...]:
         listed = sorted((str(path), sorted(counts.items())) for path, counts in self._wanted.items())
         return self.labels, self.box_convention, *([listed] if listed else [])
@@ -149,7 +155,7 @@ class BopSource(FileSource[BopImage]):
             image=image,
             instances=self._targets(item, self._instances(item, scene, image.shape)) if self.labels else (),
             source=self.name,
-            key=f"{item.scene.parent.name}/{item.scene.name}/{item.im_id:06d}",
+            key=self.key_of(item),
             group=f"{item.scene.parent.name}/{item.scene.name}",
             K=as_intrinsics(field(camera, where, "cam_K"), where, "cam_K"),
             depth_m=depth,
@@ -162,7 +168,7 @@ class BopSource(FileSource[BopImage]):
             return tuple(instances)
         kept: list[Instance] = []
         for obj_id, count in wanted.items():
-            of_object = [i for i in instances if self.object_ids[i.class_id] == obj_id]
+            of_object = [i for i in instances if self.class_numbers[i.class_id] == obj_id]
             kept += sorted(of_object, key=lambda i: -(i.visible_fraction or 0.0))[:count]
         return tuple(i for i in instances if any(i is k for k in kept))
 
@@ -171,17 +177,16 @@ class BopSource(FileSource[BopImage]):
 
         Of models_eval where the set has them, as the benchmark does.
         """
-        name = f"obj_{self.object_ids[class_id]:06d}.ply"
+        name = f"obj_{self.class_numbers[class_id]:06d}.ply"
         path = self.root / "models_eval" / name
         if not path.is_file():
             path = self._models.parent / name
         mesh = load_mesh(path, scale=MILLIMETRES, textured=False)
-        check_unit(mesh, self.models_info[self.object_ids[class_id]], path)
+        check_unit(mesh, self.models_info[self.class_numbers[class_id]], path)
         return mesh
 
     def symmetries(self, class_id: int) -> Symmetries:
-        """Give the motions that leave a class looking the same."""
-        obj_id = self.object_ids[class_id]
+        obj_id = self.class_numbers[class_id]
         return symmetries_of(self.models_info[obj_id], f"{self._models} object {obj_id}")
 
     def _list(self, split: str, patterns: Sequence[str]) -> list[BopImage]:
@@ -229,7 +234,7 @@ class BopSource(FileSource[BopImage]):
             obj_id = as_int(field(entry, where, "obj_id"), where, "obj_id")
             if obj_id not in self.models_info:
                 raise InputError(
-                    f"obj_id is {obj_id}", where=where, expected=f"one of {list(self.object_ids)}"
+                    f"obj_id is {obj_id}", where=where, expected=f"one of {list(self.class_numbers)}"
                 )
             masks = [
                 read_mask(path, size) if path.parent.is_dir() else None
@@ -241,7 +246,7 @@ class BopSource(FileSource[BopImage]):
                 box = _box(info, masks[1], "amodal", size, place)
             if box is not None:
                 yield Instance(
-                    class_id=self.object_ids.index(obj_id),
+                    class_id=self.class_numbers.index(obj_id),
                     box_xyxy=box,
                     mask=masks[0],
                     amodal_mask=masks[1],

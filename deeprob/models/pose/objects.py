@@ -82,13 +82,14 @@ class ObjectTable(nn.Module):
     def symmetric(self, T: Tensor, labels: Tensor) -> Tensor:
         """All poses (B, S, 4, 4) that look like T (B, 4, 4).
 
-        Of those about a continuous axis there is one each: that whose rotation, seen along the ray to the
-        object, is nearest to the identity (Pitteri et al., On object symmetries and 6D pose estimation from
+        Of those about a continuous axis there is one each: that whose rotation, seen along the ray to a
+        point of the axis, is nearest to the identity (Pitteri et al., On object symmetries and 6D pose estimation from
         images, 2019).
         """
         poses = T[:, None] @ self.discrete[labels]
         axis, point = self.axis[labels][:, None], self.point[labels][:, None]
-        R = allocentric(poses[..., :3, :3], poses[..., :3, 3])
+        there = (poses[..., :3, :3] @ point[..., None]).squeeze(-1) + poses[..., :3, 3]
+        R = allocentric(poses[..., :3, :3], there)
         cross = skew(axis)
         cos = R.diagonal(dim1=-2, dim2=-1).sum(-1) - (axis * (R @ axis[..., None]).squeeze(-1)).sum(-1)
         sin = (R * cross.mT).sum((-2, -1))
@@ -119,11 +120,9 @@ def ray_turn(t: Tensor) -> Tensor:
     d = t / t.norm(dim=-1, keepdim=True).clamp_min(1e-9)
     v = torch.stack([-d[..., 1], d[..., 0], torch.zeros_like(d[..., 0])], -1)  # z x d
     cross = skew(v)
-    return (
-        torch.eye(3, device=t.device)
-        + cross
-        + cross @ cross / (1 + d[..., 2]).clamp_min(1e-6)[..., None, None]
-    )
+    share = 1 / (1 + d[..., 2]).clamp_min(1e-6)
+    turn: Tensor = torch.eye(3, device=t.device) + cross + cross @ cross * share[..., None, None]
+    return turn
 
 
 def allocentric(R: Tensor, t: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ from deeprob.page import figures
 from deeprob.page.overlays import NUM_WORST, outlines, picture
 from deeprob.sim.depth import DepthRenderer
 
-LEAST_VISIBLE = 0.1  # an instance less visible is no target, as in the BOP challenge; or as a source says
 SLICED = "add_or_add_s_recall"
 
 
@@ -59,7 +58,7 @@ class PoseMeter:
     _shapes: dict[int, ObjectShape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._least = float(getattr(self.source, "least_visible", LEAST_VISIBLE))
+        self._least = self.source.least_visible
         self._meshes = [self.source.mesh(c) for c in range(len(self.source.classes))]
         self.renderer = DepthRenderer(self._meshes)
 

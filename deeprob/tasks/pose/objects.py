@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from deeprob.data.frame import ObjectSource, Source
-from deeprob.errors import InputError
+from deeprob.data.source import Source
 from deeprob.geometry.mesh import Mesh
 from deeprob.geometry.symmetry import Symmetries
 from deeprob.metrics import pose
@@ -20,15 +17,8 @@ CANDIDATES = 4096  # points of a surface to choose from
 Floats = NDArray[np.float64]
 
 
-def objects_of(known: Source) -> Objects:
+def objects_of(source: Source) -> Objects:
     """Measure the objects of a source. Raises InputError where it does not know their shapes."""
-    if not hasattr(known, "mesh"):
-        raise InputError(
-            "poses need the objects' models, which this data set lacks",
-            where=known.name,
-            expected="data=pybullet, data=bop, data=ycbv or data=props_pose",
-        )
-    source = cast(ObjectSource, known)
     meshes = [source.mesh(c) for c in range(len(source.classes))]
     symmetries = [source.symmetries(c) for c in range(len(source.classes))]
     discrete = [_discrete(s) for s in symmetries]
