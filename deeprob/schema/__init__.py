@@ -63,6 +63,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "pointnet": models.PointNetSettings,
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
+        "pose_dense": models.PoseDenseSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,

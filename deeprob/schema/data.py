@@ -50,8 +50,12 @@ class PoseViewSettings:
 
     _target_: str = "deeprob.tasks.pose.view.PoseView"
     size: int = 128
+    cell: int = 8
     margin: float = 0.25
     min_pixels: int = 16
+    min_visible: float = 0.0
+    jitter: float = 0.0
+    turn: float = 0.0
 
 
 @dataclass

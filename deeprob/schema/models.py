@@ -202,3 +202,25 @@ class FasterRCNNSettings(NetworkSettings):
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
+
+
+@dataclass
+class PoseDenseSettings(NetworkSettings):
+    """See deeprob.models.pose.dense.PoseDense."""
+
+    _target_: str = "deeprob.models.pose.dense.PoseDense"
+    backbone: str = "compact"
+    widths: list[int] | None = field(default_factory=lambda: [32, 64, 128, 192])
+    blocks: list[int] | None = field(default_factory=lambda: [0, 2, 2, 1])
+    stem: str | None = "patch"
+    width: int = 96
+    stride: int = SI("${oc.select:data.view.cell,8}")
+    fragments: int = 64
+    head_widths: list[int] = field(default_factory=lambda: [96, 128])
+    hidden: int = 256
+    symmetries: bool = True
+    decode: str = "pnp"
+    image_size: int = SI("${oc.select:data.view.size,${oc.select:input.1,128}}")
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"

@@ -125,6 +125,7 @@ class Task(ABC):
     a score, and its name now; a run that has chosen its best epoch by one goes on doing so.
     overfit_at: a metric, and the value from which on a handful of samples counts as overfit; None: the
     headline, at 1.
+    data: what the task is on. trained: what a model to evaluate was trained on, where that is other data.
     """
 
     name: ClassVar[str]
@@ -134,7 +135,7 @@ class Task(ABC):
     overfit_at: ClassVar[tuple[str, float] | None] = None
 
     def __init__(self, data: PerceptionData) -> None:
-        self.data = data
+        self.data = self.trained = data
 
     def model_arguments(self) -> dict[str, Any]:
         """What the model is told about the data beside its config."""

@@ -132,26 +132,31 @@ def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
         )
 
 
-def make_source(cfg: DictConfig) -> Source:
-    """The data set of a config. Raises InputError where it is none."""
+def make_source(cfg: DictConfig, order: Sequence[str] | None = None) -> Source:
+    """The data set of a config. order: of its classes, as a model counts. Raises InputError for none."""
     data = cfg.data
-    source = build(data.source, cfg.allowed_targets)
+    source: Source = build(data.source, cfg.allowed_targets)
     if not isinstance(source, Source):
         raise InputError(
             f"{type(source).__name__} is no data set",
             where="data.source",
             expected="a subclass of deeprob.data.source.Source",
         )
-    return RelabelledSource(source, data.label_map) if data.label_map else source
+    if data.label_map or order:
+        source = RelabelledSource(source, data.label_map, order)
+    return source
 
 
-def make_data(cfg: DictConfig, facts: Mapping[str, Any] | None = None) -> PerceptionData:
+def make_data(
+    cfg: DictConfig, facts: Mapping[str, Any] | None = None, order: Sequence[str] | None = None
+) -> PerceptionData:
     """The data module of a config; nothing is read or rendered yet.
 
-    facts: data.json of a run; the data set then need not be there, and no frame of it can be read.
+    facts: data.json of a run; the data set then need not be there, and no frame of it can be read. order: of
+    the classes, as a model counts them.
     """
     data = cfg.data
-    source = make_source(cfg) if facts is None else KnownSource(facts)
+    source = make_source(cfg, order) if facts is None else KnownSource(facts)
     known = {} if facts is None else {name: tuple(facts[name]) for name in ("mean", "std")}
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
