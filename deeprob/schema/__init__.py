@@ -61,11 +61,13 @@ SCHEMA: dict[str, dict[str, type]] = {
         "pointnet": models.PointNetSettings,
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
+        "unet": models.UNetSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,
         "cross_entropy": training.CrossEntropySettings,
         "hinge": training.HingeSettings,
+        "label_maps": training.LabelMapLossSettings,
     },
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {

@@ -196,3 +196,22 @@ class FasterRCNNSettings(NetworkSettings):
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
+
+
+@dataclass
+class UNetSettings(NetworkSettings):
+    """See deeprob.models.segmentation.unet.UNet."""
+
+    _target_: str = "deeprob.models.segmentation.unet.UNet"
+    backbone: str = "compact"
+    widths: list[int] | None = None
+    blocks: list[int] | None = None
+    stem: str | None = None
+    decoder: list[int] = field(default_factory=lambda: [32, 48, 64])
+    detail: int = 0
+    upsample: str = "bilinear"
+    separable: bool = False
+    dropout: float = 0.0
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"

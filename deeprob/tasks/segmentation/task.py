@@ -13,20 +13,24 @@ from torch import nn
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Predicted
-from deeprob.layers import cross_entropy
 from deeprob.metrics import segmentation
 from deeprob.metrics.scores import Scores, SummedScores
 from deeprob.metrics.segmentation import METRICS
 from deeprob.runs import atomic_file
 from deeprob.tasks.base import Loss
 from deeprob.tasks.frames import Answer, FrameTask
-from deeprob.tasks.segmentation.meter import LabelMapMeter, label_map_of
+from deeprob.tasks.segmentation.labels import IGNORED, label_map_of, logits_of
+from deeprob.tasks.segmentation.losses import LabelMapLoss
+from deeprob.tasks.segmentation.meter import LabelMapMeter
 
 LabelMap = NDArray[np.int64]
 
 
 class Segmentation(FrameTask):
-    """A class for every pixel. The model gives logits (B, 1 + C, H, W)."""
+    """A class for every pixel. The model is a segmenter (deeprob.models.segmentation).
+
+    In training, a network with an auxiliary head gives its logits too.
+    """
 
     name = "segmentation"
     title = "Semantic segmentation"
@@ -37,12 +41,12 @@ class Segmentation(FrameTask):
     legend = "Red: pixels of a wrong class."
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
-        """Softmax cross-entropy, the mean over all pixels."""
-        return Loss(cross_entropy(model(batch.images), batch.labels))
+        """Softmax cross-entropy, the mean over the pixels that have a label."""
+        return LabelMapLoss()(self, model, batch)
 
     def predict(self, model: nn.Module, batch: Any) -> list[LabelMap]:
         """The label map of each frame, int64 (H, W) in the frame's own pixels."""
-        maps = model(batch.images).argmax(1).byte().cpu().numpy()
+        maps = logits_of(model, batch)[0].argmax(1).byte().cpu().numpy()
         return [
             _in_frame(m, matrix, size)
             for m, matrix, size in zip(maps, batch.matrices.numpy(), batch.sizes.tolist(), strict=True)
@@ -69,7 +73,8 @@ class Segmentation(FrameTask):
 
     @classmethod
     def truth_of(cls, frame: Frame) -> LabelMap:
-        return label_map_of(frame)
+        labels = label_map_of(frame)
+        return np.where(labels == IGNORED, 0, labels)
 
     def write(self, found: Mapping[str, LabelMap], split: str, file: Path) -> Answer:
         for key, labels in found.items():
@@ -98,7 +103,9 @@ def _in_frame(labels: NDArray[np.uint8], matrix: NDArray[np.float64], size: list
 
 def _frame_of(labels: LabelMap, key: str) -> Frame:
     """A frame that has these labels."""
-    instances = tuple(
-        Instance(int(value) - 1, np.zeros(4), mask=labels == value) for value in np.unique(labels) if value
-    )
-    return Frame(np.empty((*labels.shape, 3), np.uint8), instances, "", key, key)
+    marked = {
+        int(value): Instance(int(value) - 1, np.zeros(4), mask=labels == value) for value in np.unique(labels)
+    }
+    crowds = tuple(instance for value, instance in marked.items() if value == IGNORED)
+    instances = tuple(instance for value, instance in marked.items() if value not in (0, IGNORED))
+    return Frame(np.empty((*labels.shape, 3), np.uint8), instances, "", key, key, crowds=crowds)
