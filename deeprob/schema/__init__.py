@@ -62,6 +62,8 @@ SCHEMA: dict[str, dict[str, type]] = {
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
         "unet": models.UNetSettings,
+        "fpn_segmenter": models.FPNSegmenterSettings,
+        "atrous_segmenter": models.AtrousSegmenterSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,

@@ -15,21 +15,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate as torch_interpolate
 
-from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.backend import check_least, check_positive, layers_of
 from deeprob.models.detection.bodies import body_of, conv_norm_relu
 from deeprob.models.initialise import he_normal
+from deeprob.models.segmentation.segmenter import Segmenter
 
 UPSAMPLES = ("bilinear", "transposed")
 
 
-class UNet(nn.Module):
-    """Images (N, in_channels, H, W) -> logits (N, num_classes, H, W).
+class UNet(Segmenter):
+    """Images (N, in_channels, H, W) -> logits (N, num_classes, H, W); see Segmenter.
 
     backbone: a body of bodies.py, by name; widths, blocks: of its stages, stem: see its class; None: the
         usual ones.
@@ -56,11 +54,14 @@ class UNet(nn.Module):
         upsample: str = "bilinear",
         separable: bool = False,
         dropout: float = 0.0,
+        flips: bool = False,
+        window: Sequence[int] = (),
+        overlap: float = 0.25,
         fused: bool = False,
         in_channels: int = 3,
         backend: str = "deeprob",
     ) -> None:
-        super().__init__()
+        super().__init__(flips, window, overlap, backend)
         check_positive("unet", num_classes=num_classes, in_channels=in_channels)
         check_positive("unet", decoder=min(decoder, default=0))
         check_least("unet", 0, detail=detail)
@@ -95,22 +96,13 @@ class UNet(nn.Module):
         he_normal(self.blocks)
         self.dropout = L.Dropout(dropout)
         self.classifier = L.Conv2d(decoder[0], num_classes, 1)
-        self.concat = torch.cat if backend == "torch" else layers.concat
-        self.interpolate = torch_interpolate if backend == "torch" else layers.interpolate
 
     def forward(self, images: Tensor) -> Tensor:
         maps: list[Tensor] = self.body(images)
         maps = maps if self.detail is None else [self.detail(images), *maps]
         y = maps[-1]
         for i in reversed(range(len(self.blocks))):
-            y = self.blocks[i](self.concat([self._up(i, y, maps[i]), maps[i]], 1))
+            y = self.up[i](y) if len(self.up) else y
+            y = self.blocks[i](self.concat([self.resized(y, maps[i].shape[2:]), maps[i]], 1))
         logits: Tensor = self.classifier(self.dropout(y))
-        return self.interpolate(logits, size=tuple(images.shape[2:]), mode="bilinear", align_corners=False)
-
-    def _up(self, level: int, y: Tensor, like: Tensor) -> Tensor:
-        """A map at the size of the next finer one."""
-        size = tuple(like.shape[2:])
-        y = self.up[level](y) if len(self.up) else y
-        if tuple(y.shape[2:]) == size:
-            return y
-        return self.interpolate(y, size=size, mode="bilinear", align_corners=False)
+        return self.resized(logits, images.shape[2:])
