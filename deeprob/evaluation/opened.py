@@ -109,11 +109,8 @@ def _on_other_data(
     elif tuple(there.classes) == tuple(classes):
         task = make_task(cfg, there)
     else:
-        raise InputError(
-            f"classes in another order: {', '.join(there.classes)}",
-            where=there.source_name,
-            expected=", ".join(classes),
-        )
+        there = make_data(cfg, experiment.data.source.classes)
+        samples, task = there.split(split), make_task(cfg, there)
     name = f"{there.source_name}-{split}"
     facts = there.source_name, bool(there.real), {name: len(samples)}
     return Opened(experiment, experiment.model, task, options, checkpoint, name, samples, *facts, progress)

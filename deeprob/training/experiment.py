@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,8 @@ from deeprob.config_files import read_written
 from deeprob.data.batches.batch import with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.data.borrowed import BorrowingSource
+from deeprob.data.frame import Source
 from deeprob.data.relabel import RelabelledSource
 from deeprob.errors import InputError
 from deeprob.runs import Run
@@ -55,12 +57,19 @@ class Experiment:
                 yield batch, predictions
 
 
-def make_data(cfg: DictConfig) -> PerceptionData:
-    """The data module of a config; nothing is read or rendered yet."""
+def make_data(cfg: DictConfig, classes: Sequence[str] = ()) -> PerceptionData:
+    """The data module of a config; nothing is read or rendered yet.
+
+    classes: of another data set, as which those of this one are counted; they are some of them.
+    """
     data = cfg.data
     source = build(data.source, cfg.allowed_targets)
-    if data.label_map:
-        source = RelabelledSource(source, data.label_map)
+    if data.label_map or classes:
+        source = RelabelledSource(source, data.label_map, classes)
+    borrowed = data.get("borrowed") or {}  # a run of an older version lacks it
+    if borrowed:
+        others = {name: (_lender(entry, cfg), str(entry.split)) for name, entry in borrowed.items()}
+        source = BorrowingSource(source, others)
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
         source=source,
@@ -78,6 +87,13 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
         progress=sys.stdout.isatty(),
     )
+
+
+def _lender(entry: DictConfig, cfg: DictConfig) -> Source:
+    """The source that a split is borrowed from."""
+    own = cast("dict[str, Any]", OmegaConf.to_container(entry.source, resolve=True))
+    source: Source = build({"on_bad_sample": cfg.data.on_bad_sample, **own}, cfg.allowed_targets)
+    return RelabelledSource(source, entry.label_map) if entry.get("label_map") else source
 
 
 def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
