@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
-from deeprob.data.frame import Frame, Source
+import numpy as np
+from numpy.typing import NDArray
+
+from deeprob.data.frame import Frame
 from deeprob.data.relabel import RelabelledSource
+from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.geometry.mesh import Mesh
 
 
-class BorrowingSource:
+class BorrowingSource(Source):
     """A source, and splits of others under names of their own.
 
     borrowed: name of the new split -> the source that has it, and what it is called there. Its classes are
@@ -20,10 +26,10 @@ class BorrowingSource:
     def __init__(self, source: Source, borrowed: Mapping[str, tuple[Source, str]]) -> None:
         self.source = source
         self.name, self.real, self.classes = source.name, source.real, source.classes
-        self.unit = getattr(source, "unit", "frame" if source.real else "group")
-        self.box_convention = getattr(source, "box_convention", "visible")
-        self.streams: Collection[str] = getattr(source, "streams", ())
-        self._borrowed: dict[str, tuple[RelabelledSource, str]] = {}
+        self.root, self.box_convention, self.streams = source.root, source.box_convention, source.streams
+        self.on_bad_sample, self.skipped = source.on_bad_sample, source.skipped
+        self.class_numbers, self.has_models = source.class_numbers, source.has_models
+        self._borrowed: dict[str, tuple[Source, str]] = {}
         for name, (other, split) in borrowed.items():
             if name in source.splits:
                 raise InputError(
@@ -35,23 +41,39 @@ class BorrowingSource:
                 raise InputError(f"no split {split!r}", where=f"data.borrowed.{name}", expected=expected)
             self._borrowed[name] = RelabelledSource(other, {}, source.classes), split
         self.splits = (*source.splits, *borrowed)
-        if hasattr(source, "visit"):
-            self.visit = source.visit
-        if hasattr(source, "prepare"):
-            self.prepare = source.prepare
-        if hasattr(source, "fingerprint"):
-            self.fingerprint = self._fingerprint
+
+    @property
+    def unit(self) -> str:
+        return self.source.unit
+
+    def prepare(self, progress: bool = False) -> None:
+        self.source.prepare(progress)
+
+    def visit(self, split: str, index: int, number: int) -> Frame:
+        return self.source.visit(split, index, number)
 
     def frames(self, split: str) -> Sequence[Frame]:
         """List the frames of a split, each read when it is asked for."""
-        if split not in self._borrowed:
-            return self.source.frames(split)
-        other, name = self._borrowed[split]
-        return other.frames(name)
+        source, name = self._of(split)
+        return source.frames(name)
 
-    def _fingerprint(self, split: str) -> str:
-        """Name the split's content."""
-        if split not in self._borrowed:
-            return str(self.source.fingerprint(split))  # type: ignore[attr-defined]
-        other, name = self._borrowed[split]
-        return str(other.fingerprint(name))  # type: ignore[no-untyped-call]
+    def fingerprint(self, split: str) -> str | None:
+        source, name = self._of(split)
+        return source.fingerprint(name)
+
+    def image_numbers(self, split: str) -> Sequence[tuple[Hashable, str | None]]:
+        source, name = self._of(split)
+        return source.image_numbers(name)
+
+    def mesh(self, class_id: int) -> Mesh:
+        return self.source.mesh(class_id)
+
+    def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
+        return self.source.symmetries(class_id, steps)
+
+    def clouds(self, split: str) -> Sequence[Any]:
+        return self.source.clouds(split)
+
+    def _of(self, split: str) -> tuple[Source, str]:
+        """The source that has a split, and its name there."""
+        return self._borrowed.get(split, (self.source, split))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -14,7 +14,7 @@ from deeprob.data.batches.divide import assign_folds, divide_by_group
 from deeprob.data.batches.fresh import FreshCollate, FreshFrames
 from deeprob.data.batches.loader import BatchLoader, balance_name
 from deeprob.data.batches.materialise import View, materialise
-from deeprob.data.frame import FreshSource, Source
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 
@@ -31,7 +31,7 @@ class PerceptionData(LightningDataModule):
     memory_budget_gb: splits larger than this are not held in memory but mapped from files below cache_dir.
     mean, std: of each channel, on images from 0 to 1; None takes those of the training split.
     A source that makes its own data has a method `prepare(progress: bool)`, called before the first split.
-    Where it streams the training frames (FreshSource), each visit shows a frame anew, and a batch is of as
+    Where it streams the training frames (Source.streams), each visit shows a frame anew, and a batch is of as
     many frames as show batch_size samples on average.
     """
 
@@ -110,7 +110,7 @@ class PerceptionData(LightningDataModule):
     @property
     def unit(self) -> str:
         """What is independent for statistics: each `frame`, or only each `group` of them."""
-        return str(getattr(self.source, "unit", "frame" if self.source.real else "group"))
+        return self.source.unit
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -143,9 +143,8 @@ class PerceptionData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Let the source make what it needs, once."""
-        prepare = getattr(self.source, "prepare", None)
-        if prepare is not None and not self._prepared:
-            prepare(self.progress)
+        if not self._prepared:
+            self.source.prepare(self.progress)
         self._prepared = True
 
     def split(self, name: str) -> Any:
@@ -177,7 +176,7 @@ class PerceptionData(LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         samples, size = self.split("train"), self.batch_size
         if self._streams:
-            samples = FreshFrames.of(cast(FreshSource, self.source), "train", samples)
+            samples = FreshFrames.of(self.source, "train", samples)
             size = max(1, round(size / samples.samples_per_frame))
         return BatchLoader(
             samples,
@@ -194,13 +193,13 @@ class PerceptionData(LightningDataModule):
 
     @property
     def _streams(self) -> bool:
-        return "train" in getattr(self.source, "streams", ())
+        return "train" in self.source.streams
 
     def _training_collate(self, augmentation: Any) -> Collate:
         """What makes training batches by an augmentation."""
         collate = self.view.collate(self.mean, self.std, augmentation, len(self.classes))
         if self._streams:
-            return FreshCollate(cast(FreshSource, self.source), "train", self.view, collate)
+            return FreshCollate(self.source, "train", self.view, collate)
         return collate
 
     def _closing(self) -> tuple[int, Collate] | None:
