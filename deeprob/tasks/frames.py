@@ -112,6 +112,10 @@ class FrameTask(Task):
         """The baseline that looks at no image."""
         return Chance(cls, unit, seed)
 
+    def trained_baselines(self, options: EvaluationOptions) -> Mapping[str, Answer]:
+        """Further baselines, by name, that the training split teaches."""
+        return {}
+
     @abstractmethod
     def write(self, found: Mapping[str, Any], split: str, file: Path) -> Answer:
         """Write the predictions for each frame by its key; returns them as they read back."""
@@ -131,7 +135,7 @@ class FrameTask(Task):
             frames,
             self.data.unit,
             self.write(found, name, file),
-            {RANDOM: None} if options.baselines else {},
+            {RANDOM: None, **self.trained_baselines(options)} if options.baselines else {},
             samples=options.bootstrap_samples,
             seed=options.seed,
             keys=None if name in source.splits else set(found),

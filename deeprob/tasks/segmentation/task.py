@@ -17,8 +17,9 @@ from deeprob.metrics import segmentation
 from deeprob.metrics.scores import Scores, SummedScores
 from deeprob.metrics.segmentation import METRICS
 from deeprob.runs import atomic_file
-from deeprob.tasks.base import Loss
+from deeprob.tasks.base import EvaluationOptions, Loss
 from deeprob.tasks.frames import Answer, FrameTask
+from deeprob.tasks.segmentation import baselines
 from deeprob.tasks.segmentation.labels import IGNORED, label_map_of, logits_of
 from deeprob.tasks.segmentation.losses import LabelMapLoss
 from deeprob.tasks.segmentation.meter import LabelMapMeter
@@ -69,6 +70,18 @@ class Segmentation(FrameTask):
 
     def meter(self, samples: Any) -> LabelMapMeter:
         return LabelMapMeter(self.data.classes, "frame")
+
+    def trained_baselines(self, options: EvaluationOptions) -> dict[str, Answer]:
+        """`majority`, and `linear`: see baselines.py."""
+        wanted = [name for name in options.baselines if name in ("majority", "linear")]
+        if not wanted or "train" not in self.data.splits:
+            return {}
+        train = self.data.split("train")
+        made = {
+            "majority": lambda: baselines.majority(train),
+            "linear": lambda: baselines.softmax_regression(train, len(self.data.classes), options.seed),
+        }
+        return {name: made[name]() for name in wanted}
 
     @classmethod
     def frame_meter(cls, source: Any, unit: str) -> LabelMapMeter:
