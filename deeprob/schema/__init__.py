@@ -64,11 +64,15 @@ SCHEMA: dict[str, dict[str, type]] = {
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
         "pose_dense": models.PoseDenseSettings,
+        "unet": models.UNetSettings,
+        "fpn_segmenter": models.FPNSegmenterSettings,
+        "atrous_segmenter": models.AtrousSegmenterSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,
         "cross_entropy": training.CrossEntropySettings,
         "hinge": training.HingeSettings,
+        "label_maps": training.LabelMapLossSettings,
     },
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {

@@ -88,6 +88,8 @@ class DataSettings:
     root: where the files lie.
     on_bad_sample: `error` stops at a bad sample, `skip` leaves it out and counts it.
     label_map: class -> its new name, or null to leave its objects out; classes of one new name are merged.
+    extra_splits: name of a further split -> {source, split, label_map}: where its frames come from, and what the
+        split is called there; its classes are some of this data set's.
     val_fraction: share of the training groups held out as `val` where the source has none.
     num_folds, fold: cross-validation by whole groups, which of how many parts of `train` is `val`; 0: none.
     view, augmentation: what a task sees, and what its batches are varied by; data/view=... chooses both.
@@ -102,6 +104,7 @@ class DataSettings:
     source: Any = MISSING
     on_bad_sample: str = "error"
     label_map: dict[str, str | None] = field(default_factory=dict)
+    extra_splits: dict[str, Any] = field(default_factory=dict)
     view: Any = MISSING
     augmentation: Any = MISSING
     batch_size: int = 128

@@ -137,6 +137,9 @@ class Task(ABC):
     def __init__(self, data: PerceptionData) -> None:
         self.data = self.trained = data
 
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self  # an average of a network's weights needs no second copy of the data
+
     def model_arguments(self) -> dict[str, Any]:
         """What the model is told about the data beside its config."""
         return {"num_classes": len(self.data.classes)}

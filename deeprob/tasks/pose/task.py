@@ -127,7 +127,9 @@ class Pose(FrameTask):
         each = [f"{names.get(w, w)} {1000 * s / count:.1f} ms" for w, s in self.seconds.items()]
         return f"Time an object on this machine, decodes one after another: {', '.join(each)}."
 
-    def baselines(self, samples: Any, found: Mapping[str, Any]) -> dict[str, Answer | None]:
+    def baselines(
+        self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
+    ) -> dict[str, Answer | None]:
         """The labels of another image, the other decodes, and poses of training crops."""
         answers: dict[str, dict[str, list[Estimate]]] = {}
         for key, estimates in found.items():
