@@ -27,6 +27,13 @@ class ClassificationViewSettings:
 
 
 @dataclass
+class RepresentationViewSettings(ClassificationViewSettings):
+    """See deeprob.tasks.representation.view.RepresentationView."""
+
+    _target_: str = "deeprob.tasks.representation.view.RepresentationView"
+
+
+@dataclass
 class DetectionViewSettings:
     """See deeprob.tasks.detection.view.DetectionView."""
 
@@ -91,6 +98,10 @@ class DataSettings:
         instance), or none; true is class.
     memory_budget_gb: splits larger than this are mapped from files, not held in memory.
     workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
+    labelled: share of the training samples whose labels are used, of each class; labelled_by: `sample`, or
+        whole `frame`s or `group`s (recordings). unlabelled: where an objective's unlabelled samples come
+        from: a data config by its name, or overrides that choose one; null: the training samples that are
+        left.
     """
 
     root: str = MISSING
@@ -107,6 +118,9 @@ class DataSettings:
     balanced: Any = "none"
     memory_budget_gb: float = 8.0
     workers: int = 0
+    labelled: float = 1.0
+    labelled_by: str = "sample"
+    unlabelled: Any = None
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 from torch import nn
 
-from deeprob.config import SCHEMA_ONLY, admitted, build, locate
+from deeprob.config import SCHEMA_ONLY, admitted, build, compose, locate
 from deeprob.config_errors import flatten
 from deeprob.config_files import read_written
 from deeprob.data.batches.batch import with_inputs
@@ -22,6 +22,7 @@ from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
 from deeprob.data.relabel import RelabelledSource
 from deeprob.errors import InputError
+from deeprob.overrides import quoted
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
 from deeprob.schema.typed import typed
@@ -76,8 +77,25 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         fold=data.fold,
         balanced=data.balanced,
         memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
+        labelled=data.get("labelled", 1.0),
+        labelled_by=data.get("labelled_by", "sample"),
+        unlabelled=unlabelled_source(cfg) if data.get("unlabelled") else None,
         progress=sys.stdout.isatty(),
     )
+
+
+def unlabelled_source(cfg: DictConfig) -> Callable[[], Any]:
+    """What makes the source that data.unlabelled names: a data config, or overrides that choose one."""
+    given = cfg.data.unlabelled
+    overrides = [f"data={given}"] if isinstance(given, str) else list(given)
+    paths = [f"paths.{key}={quoted(str(value))}" for key, value in cfg.paths.items() if key != "runs_dir"]
+
+    def make() -> Any:
+        data = compose("info", [*overrides, *paths]).data
+        source = build(data.source, cfg.allowed_targets)
+        return RelabelledSource(source, data.label_map) if data.label_map else source
+
+    return make
 
 
 def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
@@ -138,7 +156,8 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
     data.setup("fit")
     task = make_task(cfg, data)
     model = make_model(cfg, task)
-    weights = {k.removeprefix("model."): v for k, v in read_checkpoint(path)["state_dict"].items()}
+    kept = read_checkpoint(path)["state_dict"].items()  # an objective may keep something of its own there
+    weights = {k.removeprefix("model."): v for k, v in kept if not k.startswith("objective.")}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

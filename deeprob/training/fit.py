@@ -27,9 +27,10 @@ def fit(model: nn.Module, data: PerceptionData, run: Run, device: torch.device) 
     """Fit a model, write its checkpoints `best` and `last`, and return the facts of training.json."""
     assert isinstance(model, Fitted)
     model.to(device)
-    samples = len(data.split("train"))
+    train = data.labelled_samples
+    samples = len(train)
     begin = time.monotonic()
-    model.fit(data.loader("train"), data.split("train").groups)
+    model.fit(data.loader_of(train), train.groups)
     seconds = time.monotonic() - begin
     weights = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name in ("best", "last"):  # nothing to choose between: an evaluation may ask for either

@@ -17,6 +17,7 @@ from torch import nn
 
 from deeprob import environment
 from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.batches.labelled import without_label
 from deeprob.errors import InputError
 from deeprob.runs import Run, sweep, write_json, write_text
 from deeprob.training import signals
@@ -66,6 +67,7 @@ def train(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl
             data.prepare_data()
         data.setup("fit")
         torch.manual_seed(cfg.seed)  # whatever the data drew, the weights start the same
+        _say_labelled(data, main)
         task = make_task(cfg, data)
         model = make_model(cfg, task)
         if isinstance(model, Fitted):
@@ -138,6 +140,16 @@ def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
 def _say(line: str, main: bool) -> None:
     if main:
         print(line, flush=True)
+
+
+def _say_labelled(data: PerceptionData, main: bool) -> None:
+    """Say how many samples have labels, where it is not all of them, and which classes have none."""
+    if data.labelled_share == 1:
+        return
+    samples = data.split("train")
+    line = f"labelled  {len(data.labelled):,} of {len(samples):,} training samples"
+    lost = without_label(samples, data.labelled, data.classes)
+    _say(f"{line}; no label of {', '.join(lost)}" if lost else line, main)
 
 
 def _training_facts(

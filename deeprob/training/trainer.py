@@ -20,6 +20,7 @@ from deeprob.training.distributed import process_options, synchronise_batch_norm
 from deeprob.training.experiment import arrange, memory_format_of, monitor_of
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.module import PerceptionModule
+from deeprob.training.objectives.base import Objective
 from deeprob.training.requeue import Requeue
 from deeprob.training.weights import freeze
 
@@ -31,6 +32,7 @@ def make_module(cfg: DictConfig, model: nn.Module, task: Task) -> PerceptionModu
 
     Raises InputError for what it cannot.
     """
+    objective = make_objective(cfg, task, model)
     model = arrange(model, cfg)
     freeze(model, cfg.model.freeze)
     if cfg.trainer.sync_batch_norm and world_size(cfg) > 1:
@@ -47,13 +49,24 @@ def make_module(cfg: DictConfig, model: nn.Module, task: Task) -> PerceptionModu
     return PerceptionModule(
         task,
         model,
-        objective=build(cfg.objective, cfg.allowed_targets),
+        objective=objective,
         optimizer=lambda groups: build(cfg.optim.optimizer, cfg.allowed_targets, params=groups),
         schedule=build(cfg.optim.schedule, cfg.allowed_targets),
         decay_norm_and_bias=cfg.optim.decay_norm_and_bias,
         body_lr_factor=cfg.optim.body_lr_factor,
         memory_format=memory_format_of(cfg),
     )
+
+
+def make_objective(cfg: DictConfig, task: Task, model: nn.Module) -> Objective:
+    """The objective, which has told the data what its batches hold."""
+    objective: Objective = build(cfg.objective, cfg.allowed_targets)
+    objective.attach(task, model)
+    data = getattr(task, "data", None)  # a benchmark has none
+    if data is not None:
+        data.needs_labels = objective.needs_labels
+        data.arrange = lambda collate: objective.collate(task, collate)
+    return objective
 
 
 def make_trainer(cfg: DictConfig, run: Run, record: JsonlLogger, cost: Cost) -> pl.Trainer:
