@@ -25,12 +25,14 @@ from deeprob.data.batches.loader import BatchLoader
 from deeprob.data.settings import Augmentation
 from deeprob.layers import cross_entropy
 from deeprob.runs import Run, write_json, write_text
+from deeprob.schema.training import TrainerSettings
 from deeprob.tasks.classification.task import Classification
 from deeprob.tasks.classification.view import CropCollate, CropSamples
-from deeprob.training import trainer as training
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.callbacks import Cost
 from deeprob.training.loggers import JsonlLogger
+from deeprob.training.parts import Parts, memory_format_of
+from deeprob.training.trainer import make_trainer
 
 STEPS, WARM = 24, 4  # of an epoch, and the first of them that do not count
 BATCH = 64
@@ -132,11 +134,11 @@ def loader(cfg: Any) -> BatchLoader:
 def bare_epoch(width: int) -> list[float]:
     """Seconds of each step but the first of a plain loop."""
     cfg = config(width)
-    model = build(cfg.model, num_classes=10).to(memory_format=training.memory_format_of(cfg))
+    model = build(cfg.model, num_classes=10).to(memory_format=memory_format_of(cfg.trainer))
     optimizer = build(cfg.optim.optimizer, params=model.parameters())
     times = []
     for batch in loader(cfg):
-        images = batch.images.contiguous(memory_format=training.memory_format_of(cfg))
+        images = batch.images.contiguous(memory_format=memory_format_of(cfg.trainer))
         loss = cross_entropy(model(images), batch.labels)
         optimizer.zero_grad()
         loss.backward()
@@ -149,14 +151,21 @@ def deeprob_epoch(width: int) -> list[float]:
     """Seconds of each step but the first of the trainer that `deeprob train` uses."""
     keep_freed_memory()
     cfg = config(width)
-    model = build(cfg.model, num_classes=10)
-    module = training.make_module(cfg, model, Classification)  # its class knows the headline
+    parts = Parts(
+        None,
+        Classification,  # its class knows the headline
+        build(cfg.model, num_classes=10),
+        objective=build(cfg.objective),
+        optimizer=lambda groups: build(cfg.optim.optimizer, params=groups),
+        schedule=build(cfg.optim.schedule),
+        trainer=TrainerSettings(**cfg.trainer),
+    )
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))
-        trainer = training.make_trainer(cfg, run, JsonlLogger(run), Cost())
+        trainer = make_trainer(parts, run, JsonlLogger(run), Cost())
         trainer.callbacks = [clock, *(c for c in trainer.callbacks if not hasattr(c, "best_model_path"))]
-        trainer.fit(module, train_dataloaders=loader(cfg))
+        trainer.fit(parts.module(), train_dataloaders=loader(cfg))
     return [b - a for a, b in zip(clock.times, clock.times[1:], strict=False)]
 
 

@@ -10,11 +10,11 @@ from deeprob.errors import InputError
 
 def test_a_trained_run_is_loaded_and_predicts(squares_config, tmp_path):
     from deeprob.runs import Run
-    from deeprob.training.run import train
+    from deeprob.training.run import train_run
 
     folder = tmp_path / "runs" / "squares" / "a"
     folder.mkdir(parents=True)
-    train(squares_config("trainer.max_epochs=1"), Run(folder), [])
+    train_run(squares_config("trainer.max_epochs=1"), Run(folder), [])
     loaded = deeprob.load(folder)
     val = loaded.data.split("val")
     found = np.concatenate([rows for _, rows in loaded.predict(val, progress=False)])

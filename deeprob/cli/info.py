@@ -79,7 +79,7 @@ def show_data(cfg: DictConfig) -> int:
         cfg.data.on_bad_sample = "skip"  # all that is bad is listed, not the first alone
     source = build(cfg.data.source)
     sheet = Path(cfg.sheet).expanduser() if cfg.sheet else None
-    if hasattr(source, "clouds"):
+    if source.has_clouds:
         return show_clouds(source, sheet)
     console = Console()
     table, summaries = describe(source, sheet, progress=console.is_terminal)
@@ -87,7 +87,7 @@ def show_data(cfg: DictConfig) -> int:
     bad = [line for summary in summaries.values() for line in summary.bad]
     for line in bad:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
-    for line in getattr(source, "passed_over", ()):
+    for line in source.passed_over:
         console.print(f"note  {line}", highlight=False, soft_wrap=True, markup=False)
     _print_sheet(console, sheet, any(summary.frames for summary in summaries.values()))
     return 1 if bad else 0

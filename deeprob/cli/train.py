@@ -75,14 +75,14 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
     from deeprob.runs import DISK, InUseError
     from deeprob.training.distributed import launch, must_launch, rank
 
-    if must_launch(cfg):
+    if must_launch(cfg.trainer):
         from deeprob.training.run import write_request
 
         with run.locked():
             if not changes:  # else the processes check them first
                 write_request(cfg, run, overrides)
         return launch(cfg, run, changes)
-    main_process = rank(cfg) == 0
+    main_process = rank(cfg.trainer) == 0
     console = Console(quiet=not main_process)
     console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
     started = time.monotonic()
@@ -90,9 +90,9 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
         from deeprob.config import admitted
         from deeprob.evaluation.evaluate import evaluate_run, print_results
         from deeprob.evaluation.report import write_report
-        from deeprob.training.run import train
+        from deeprob.training.run import train_run
 
-        train(cfg, run, overrides)
+        train_run(cfg, run, overrides)
         if not main_process or cfg.trainer.overfit or cfg.trainer.lr_finder:
             return 0
         evaluate_run(run, allowed=admitted(cfg))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,29 +62,3 @@ class Frame:
     K: NDArray[np.float64] | None = None
     depth_m: NDArray[np.float32] | None = None
     crowds: tuple[Instance, ...] = ()
-
-
-class Source(Protocol):
-    """A data set: class names, and a lazily read sequence of frames for each split."""
-
-    name: str
-    real: bool
-    classes: tuple[str, ...]
-    splits: tuple[str, ...]
-
-    def frames(self, split: str) -> Sequence[Frame]:
-        """The frames of a split, each read when it is asked for. Raises InputError for an unknown split."""
-        ...
-
-
-class FreshSource(Source, Protocol):
-    """A source that makes its own frames, and shows those of some splits differently at every visit."""
-
-    @property
-    def streams(self) -> Collection[str]:
-        """The splits whose frames can be visited."""
-        ...
-
-    def visit(self, split: str, index: int, number: int) -> Frame:
-        """Make frame `index` as it looks at visit `number`, always the same for the same number."""
-        ...

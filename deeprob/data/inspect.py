@@ -14,8 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from deeprob.data.batches.images import resize
-from deeprob.data.frame import Frame, Source
+from deeprob.data.frame import Frame
 from deeprob.data.readers.reading import Frames, read_ahead
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.runs import atomic_file
 
@@ -88,9 +89,9 @@ def write_sheet(image: NDArray[np.uint8], path: Path) -> None:
 def _summarise(
     source: Source, split: str, per_split: int, progress: bool
 ) -> tuple[SplitSummary, list[Frame]]:
-    told = len(getattr(source, "skipped", ()))  # what a source that skips has left out before
+    told = len(source.skipped)  # what a source that skips has left out before
     frames = source.frames(split)
-    left_out = list(getattr(source, "skipped", ()))[told:]
+    left_out = source.skipped[told:]
     if isinstance(frames, Frames):
         frames = frames.skipping()
     summary, sides, groups, labels = SplitSummary(), [], set(), set()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from deeprob.data.frame import Frame, Instance, Source
+from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.reading import Frames, fingerprint
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 
-class RelabelledSource:
+class RelabelledSource(Source):
     """A source seen through a label map.
 
     label_map: for a class the name it gets, or None to drop its objects; a class not named stays as it is.
@@ -28,23 +29,27 @@ class RelabelledSource:
         self.source = source
         self.label_map = dict(label_map)
         self.name, self.real, self.splits = source.name, source.real, source.splits
-        self.unit = getattr(source, "unit", "frame" if source.real else "group")
-        self.box_convention = getattr(source, "box_convention", "visible")
+        self.root, self.box_convention, self.streams = source.root, source.box_convention, source.streams
+        self.on_bad_sample, self.skipped = source.on_bad_sample, source.skipped
         names = [self.label_map.get(name, name) for name in source.classes]
         self.classes = tuple(dict.fromkeys(name for name in names if name is not None))
         if not self.classes:
             raise InputError("data.label_map drops every class", where=source.name)
         self._new_id = [None if name is None else self.classes.index(name) for name in names]
-        # What the source offers besides the contract goes through; what it lacks must seem lacking here too.
-        if hasattr(source, "prepare"):
-            self.prepare = source.prepare
-        self.streams: Collection[str] = getattr(source, "streams", ())
-        if hasattr(source, "visit"):
-            self.visit = lambda split, index, number: self._relabel(source.visit(split, index, number))
-        if hasattr(source, "fingerprint"):
-            self.fingerprint = lambda split: fingerprint(
-                source.fingerprint(split), self.classes, self._new_id
-            )
+
+    @property
+    def unit(self) -> str:
+        return self.source.unit
+
+    def prepare(self, progress: bool = False) -> None:
+        self.source.prepare(progress)
+
+    def visit(self, split: str, index: int, number: int) -> Frame:
+        return self._relabel(self.source.visit(split, index, number))
+
+    def fingerprint(self, split: str) -> str | None:
+        content = self.source.fingerprint(split)
+        return None if content is None else fingerprint(content, self.classes, self._new_id)
 
     def frames(self, split: str) -> Sequence[Frame]:
         """List the frames of a split, each read when it is asked for."""

@@ -43,7 +43,7 @@ def judge(
     and the page's path. Raises InputError that names the file and the entry for predictions that do not fit
     the data set.
     """
-    unit = unit or str(getattr(source, "unit", "frame" if source.real else "group"))
+    unit = unit or source.unit
     if unit not in ("frame", "group"):
         raise InputError(f"unit={unit}", expected="frame or group")
     if split not in source.splits:

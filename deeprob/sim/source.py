@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
 
 from deeprob.data.frame import Frame
 from deeprob.data.readers import reading
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.runs import sweep, write_json
 from deeprob.sim.generator import Generator, fingerprint
@@ -33,7 +34,7 @@ class _Shard:
     path: Path
 
 
-class PyBulletSource:
+class PyBulletSource(Source):
     """Simulated scenes with every label, as a Source (deeprob.data.frame).
 
     settings: what to simulate. cache_dir: rendered scenes are kept below it, in a folder named by everything
@@ -51,7 +52,9 @@ class PyBulletSource:
         objects = load_objects(settings.objects)
         self.classes = tuple(model.name for model in objects)
         self.folder = Path(cache_dir).expanduser() / f"{settings.name}-{fingerprint(settings, objects)}"
-        self.streams = {"train": FrameStream(settings, cache_dir, "train")} if fresh else {}
+        self.streams: Mapping[str, FrameStream] = (
+            {"train": FrameStream(settings, cache_dir, "train")} if fresh else {}
+        )
 
     def frames(self, split: str) -> Sequence[Frame]:
         """The frames of a split, scene by scene; renders what the cache lacks."""

@@ -25,43 +25,44 @@ from deeprob.config import admitted
 from deeprob.errors import InputError
 from deeprob.overrides import quoted
 from deeprob.runs import Run
+from deeprob.schema.training import TrainerSettings
 from deeprob.tasks.base import Meter
 from deeprob.training import signals
 
 ENDING = ("SIGINT", "SIGHUP", "SIGQUIT")  # what ends a launcher; SIGTERM too, unless it is a warning
 
 
-def world_size(cfg: DictConfig) -> int:
-    """The number of processes that a config trains in."""
-    return int(cfg.trainer.devices) * int(cfg.trainer.num_nodes)
+def world_size(trainer: TrainerSettings) -> int:
+    """The number of processes that train together."""
+    return int(trainer.devices) * int(trainer.num_nodes)
 
 
-def rank(cfg: DictConfig) -> int:
+def rank(trainer: TrainerSettings) -> int:
     """The number of this process among them; 0 writes the run folder."""
-    if world_size(cfg) == 1:  # also of a worker in a SLURM step of many, each with a training of its own
+    if world_size(trainer) == 1:  # also of a worker in a SLURM step of many, each with a training of its own
         return 0
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
 
 
-def must_launch(cfg: DictConfig) -> bool:
-    """Whether the config asks for several processes and this one was started alone.
+def must_launch(trainer: TrainerSettings) -> bool:
+    """Whether a training asks for several processes and this one was started alone.
 
     Raises InputError where they are to be on several machines, which only a cluster's launcher reaches, or
     are more than this one has cores.
     """
     started = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
-    if world_size(cfg) == 1 or "TORCHELASTIC_RUN_ID" in os.environ or started == world_size(cfg):
+    if world_size(trainer) == 1 or "TORCHELASTIC_RUN_ID" in os.environ or started == world_size(trainer):
         return False
-    if cfg.trainer.num_nodes > 1:
+    if trainer.num_nodes > 1:
         raise InputError(
-            f"trainer.num_nodes={cfg.trainer.num_nodes}, but this process was started alone",
-            fix=f"start it by srun with --nodes={cfg.trainer.num_nodes} "
-            f"--ntasks-per-node={cfg.trainer.devices}, or by torchrun",
+            f"trainer.num_nodes={trainer.num_nodes}, but this process was started alone",
+            fix=f"start it by srun with --nodes={trainer.num_nodes} "
+            f"--ntasks-per-node={trainer.devices}, or by torchrun",
         )
     most = max(2, len(os.sched_getaffinity(0)))  # two share a core where there is but one
-    if cfg.trainer.devices > most:
+    if trainer.devices > most:
         raise InputError(
-            f"trainer.devices={cfg.trainer.devices} processes for {most} cores", expected=f"at most {most}"
+            f"trainer.devices={trainer.devices} processes for {most} cores", expected=f"at most {most}"
         )
     return True
 
@@ -128,18 +129,18 @@ def one_at_a_time(run: Run) -> Iterator[None]:
         yield
 
 
-def process_options(cfg: DictConfig) -> dict[str, Any]:
+def process_options(trainer: TrainerSettings) -> dict[str, Any]:
     """What Lightning's Trainer has to know of the processes."""
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.pytorch.strategies import DDPStrategy
 
     options: dict[str, Any] = {
-        "accelerator": cfg.trainer.accelerator,
-        "devices": cfg.trainer.devices,
-        "num_nodes": cfg.trainer.num_nodes,
+        "accelerator": trainer.accelerator,
+        "devices": trainer.devices,
+        "num_nodes": trainer.num_nodes,
         "use_distributed_sampler": False,  # the loader divides the samples itself
     }
-    if world_size(cfg) > 1:
+    if world_size(trainer) > 1:
         options["strategy"] = DDPStrategy(gradient_as_bucket_view=True)
     elif int(os.environ.get("SLURM_NTASKS", 1)) > 1:
         options["plugins"] = [LightningEnvironment()]  # a training of its own among the step's tasks

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
@@ -21,12 +24,15 @@ from deeprob.data.batches.batch import with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
 from deeprob.data.relabel import RelabelledSource
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.overrides import quoted
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
+from deeprob.schema.training import TrainerSettings
 from deeprob.schema.typed import typed
 from deeprob.tasks.base import Task
+from deeprob.training.parts import Parts, arrange, device_of, memory_format_of
 from deeprob.training.weights import read_tensors
 
 
@@ -50,16 +56,89 @@ class Experiment:
             for batch in bar.track(loader, total=len(loader), description=heading):
                 inputs = batch[0].to(self.device)
                 if inputs.dim() == 4:  # images
-                    inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg))
+                    inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg.trainer))
                 with torch.inference_mode():
                     predictions = self.task.predict(self.model, with_inputs(batch, inputs))
                 yield batch, predictions
+
+
+def assemble(cfg: DictConfig, alone: AbstractContextManager[Any] | None = None) -> Parts:
+    """All that a config says of a training, made; its data is prepared and its first split is read.
+
+    alone: held while data is prepared, where several processes share a folder. Raises InputError.
+    """
+    pl.seed_everything(cfg.seed, verbose=False)
+    data = make_data(cfg)
+    _check_judged_by(cfg, data.splits)
+    with alone or nullcontext():
+        data.prepare_data()
+    data.setup("fit")
+    torch.manual_seed(cfg.seed)  # whatever the data drew, the weights start the same
+    return parts_on(cfg, data)
+
+
+def parts_on(cfg: DictConfig, data: PerceptionData) -> Parts:
+    """What a config says of a training, on data that is made already."""
+    task = make_task(cfg, data)
+
+    def make(leaf: Any, **arguments: Any) -> Any:
+        return build(leaf, cfg.allowed_targets, **arguments)
+
+    return Parts(
+        data,
+        task,
+        make_model(cfg, task),
+        objective=make(cfg.objective),
+        optimizer=lambda groups: make(cfg.optim.optimizer, params=groups),
+        schedule=make(cfg.optim.schedule),
+        decay_norm_and_bias=cfg.optim.decay_norm_and_bias,
+        body_lr_factor=cfg.optim.body_lr_factor,
+        trainer=TrainerSettings(**OmegaConf.to_container(cfg.trainer)),  # type: ignore[arg-type]
+        network=NetworkSettings(**{key: cfg.model[key] for key in NETWORK_OPTIONS & cfg.model.keys()}),
+        callbacks=[make(leaf) for leaf in (cfg.get("callbacks") or {}).values()],
+        logger=None if cfg.logger is None else lambda run: make_logger(cfg, run),
+        seed=cfg.seed,
+    )
+
+
+def make_logger(cfg: DictConfig, run: Run) -> Logger:
+    """The logger of a config, which writes into a run folder. Raises InputError where it is not installed."""
+    target = str(cfg.logger._target_)
+    extra: dict[str, Any] = {"save_dir": str(run.path)}
+    if target.endswith("WandbLogger"):
+        extra |= {"id": f"{run.experiment}-{run.run_id}", "name": run.run_id}  # the same after a requeue
+    try:
+        logger: Logger = build(cfg.logger, cfg.allowed_targets, **extra)
+    except ModuleNotFoundError as error:
+        package = str(error).split("`")[1] if "`" in str(error) else str(error.name)
+        raise InputError(
+            f"{target.rpartition('.')[2]} needs {package}", fix="pip install 'deeprob[tensorboard]'"
+        ) from error
+    return logger
+
+
+def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
+    """Raise InputError before an hour is spent, where what the run is judged by is not there."""
+    wanted = cfg.evaluation.split
+    if wanted not in splits and not (cfg.trainer.overfit or cfg.trainer.lr_finder):
+        raise InputError(
+            f"no split {wanted!r} to judge the run by",
+            where="evaluation.split",
+            expected=" or ".join(splits),
+            fix=f"set evaluation.split={splits[-1]}",
+        )
 
 
 def make_data(cfg: DictConfig) -> PerceptionData:
     """The data module of a config; nothing is read or rendered yet."""
     data = cfg.data
     source = build(data.source, cfg.allowed_targets)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"{type(source).__name__} is no data set",
+            where="data.source",
+            expected="a subclass of deeprob.data.source.Source",
+        )
     if data.label_map:
         source = RelabelledSource(source, data.label_map)
     view = build(data.view, cfg.allowed_targets)
@@ -162,8 +241,9 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"weights do not fit the run's config ({error})", where=path) from error
-    device = device_of(cfg)
-    return Experiment(cfg, data, task, arrange(model.to(device), cfg).eval(), device)
+    device = device_of(cfg.trainer)
+    model = arrange(model.to(device), memory_format_of(cfg.trainer))
+    return Experiment(cfg, data, task, model.eval(), device)
 
 
 def read_config(run: Run) -> DictConfig:
@@ -216,19 +296,3 @@ def newest_checkpoint(run: Run) -> Checkpoint | None:
     there = [path for path in (*run.requeue_checkpoints, last) if path.is_file()]
     found = [Checkpoint(path, int(read_checkpoint(path)["global_step"])) for path in there]
     return max(found, key=lambda checkpoint: (checkpoint.step, checkpoint.path == last), default=None)
-
-
-def device_of(cfg: DictConfig) -> torch.device:
-    """Where a single process computes."""
-    wanted = cfg.trainer.accelerator in ("auto", "gpu", "cuda")
-    return torch.device("cuda" if wanted and torch.cuda.is_available() else "cpu")
-
-
-def memory_format_of(cfg: DictConfig) -> torch.memory_format:
-    """How images and kernels lie in memory."""
-    return torch.channels_last if cfg.trainer.channels_last else torch.contiguous_format
-
-
-def arrange(model: nn.Module, cfg: DictConfig) -> nn.Module:
-    """The same model, its kernels laid out as the config says."""
-    return model.to(memory_format=memory_format_of(cfg))  # type: ignore[call-overload,no-any-return]

@@ -6,10 +6,11 @@ import time
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from deeprob.data.batches.datamodule import PerceptionData
-from deeprob.runs import Run, atomic_file
+from deeprob.runs import Run, atomic_file, write_json
+from deeprob.training.memory import peak_memory
+from deeprob.training.parts import Parts, device_of
 
 
 @runtime_checkable
@@ -23,8 +24,9 @@ class Fitted(Protocol):
         """Of one prediction."""
 
 
-def fit(model: nn.Module, data: PerceptionData, run: Run, device: torch.device) -> dict[str, Any]:
-    """Fit a model, write its checkpoints `best` and `last`, and return the facts of training.json."""
+def fit_classical(parts: Parts, run: Run) -> None:
+    """Fit a model without a gradient; write its checkpoints `best` and `last`, and training.json."""
+    model, data, device = parts.model, parts.data, device_of(parts.trainer)
     assert isinstance(model, Fitted)
     model.to(device)
     train = data.labelled_samples
@@ -49,4 +51,4 @@ def fit(model: nn.Module, data: PerceptionData, run: Run, device: torch.device) 
     found = getattr(model, "cross_validation", None)
     if found is not None:
         facts["cross_validation"] = {"k": list(found.candidates), "accuracy": found.accuracy.tolist()}
-    return facts
+    write_json(run.training, {**facts, "peak_memory_bytes": peak_memory()})

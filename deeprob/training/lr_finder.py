@@ -15,14 +15,12 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
-from omegaconf import DictConfig
 
-from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.errors import InputError
 from deeprob.runs import Run, write_json
 from deeprob.training.finite import NonFiniteError
-from deeprob.training.module import PerceptionModule
-from deeprob.training.trainer import step_options
+from deeprob.training.parts import Parts
+from deeprob.training.trainer import start, step_options
 
 LOWEST, HIGHEST = 1e-7, 10.0
 SMOOTHING = 0.9  # of the loss, as a moving average
@@ -70,13 +68,14 @@ class RangeTest(Callback):
         trainer.should_stop = trainer.should_stop or self.diverged
 
 
-def find_learning_rate(cfg: DictConfig, run: Run, module: PerceptionModule, data: PerceptionData) -> float:
-    """Run the test on `module`, whose weights are spent by it; write lr_finder.json and plots/lr_finder.png.
+def find_lr(parts: Parts, run: Run) -> float:
+    """Run the test over parts.trainer.lr_finder steps, which spend the weights; returns the suggestion.
 
-    Nothing else is written: a training in the same folder starts from the beginning. Returns the suggestion.
-    Raises InputError where the loss never falls.
+    Writes lr_finder.json and plots/lr_finder.png and nothing else: a training in the same folder starts from
+    the beginning. Raises InputError where the loss never falls.
     """
-    test = RangeTest(cfg.trainer.lr_finder)
+    module, _ = start(parts, run)
+    test = RangeTest(parts.trainer.lr_finder)
     trainer = pl.Trainer(
         max_epochs=-1,
         max_steps=test.steps,
@@ -86,10 +85,10 @@ def find_learning_rate(cfg: DictConfig, run: Run, module: PerceptionModule, data
         enable_checkpointing=False,
         enable_progress_bar=False,
         default_root_dir=run.path,
-        **step_options(cfg),
+        **step_options(parts.trainer),
     )
     with contextlib.suppress(NonFiniteError):  # it diverged from one step to the next
-        trainer.fit(module, datamodule=data)
+        trainer.fit(module, datamodule=parts.data)
     count = len(test.losses)
     rates = np.array(test.rates[:count])
     losses = np.array(test.losses)
@@ -98,6 +97,8 @@ def find_learning_rate(cfg: DictConfig, run: Run, module: PerceptionModule, data
         record = {"suggestion": suggestion, "lr": rates.tolist(), "loss": losses.tolist()}
         write_json(run.path / "lr_finder.json", record)
         _draw(run, rates, losses, suggestion)
+        print(f"lr_finder  the loss falls fastest at optim.optimizer.lr={suggestion:.3g}", flush=True)
+        print(f"plot  {run.plots / 'lr_finder.png'}", flush=True)
     return suggestion
 
 

@@ -13,7 +13,7 @@ from deeprob.cli import main
 from deeprob.cluster.job import find_jobs
 from deeprob.cluster.queue import progress
 from deeprob.runs import Run
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ def test_four_trainings_stopped_in_four_ways_end_as_if_they_had_not_been(
     for seed, task in enumerate(job.tasks):
         run, whole = Run(Path(task.run)), Run(tmp_path / "whole" / str(seed))
         whole.path.mkdir(parents=True)
-        train(squares_config(f"seed={seed}"), whole, [])
+        train_run(squares_config(f"seed={seed}"), whole, [])
         a, b = weights(whole), weights(run)
         assert not [name for name in a if not torch.equal(a[name], b[name])], seed
         assert run.read_metrics() == whole.read_metrics(), seed

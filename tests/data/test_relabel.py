@@ -54,9 +54,9 @@ def test_cache_of_another_label_map_is_not_used(darknet_root: Path, tmp_path: Pa
         assert len(materialise(relabelled, "train", ClassificationView(), tmp_path / "cache", False)) == size
 
 
-def test_source_that_offers_no_fingerprint_offers_none_here(array_source) -> None:
+def test_source_without_a_fingerprint_has_none_here(array_source) -> None:
     source = RelabelledSource(array_source(), {"a": "b"})
-    assert not hasattr(source, "fingerprint")
+    assert source.fingerprint("train") is None
     assert counts(source) == {"b": 14, "c": 6}
 
 

@@ -48,7 +48,7 @@ def coco_set(rendered) -> CocoSource:
 def estimates(source: BopSource, change=lambda T: T):
     for item, frame in zip(source.items("test"), source.frames("test"), strict=True):
         for number, i in enumerate(frame.instances):
-            obj_id = source.object_ids[i.class_id]
+            obj_id = source.class_numbers[i.class_id]
             T = change(i.T_cam_obj.copy())
             yield PoseEstimate(int(item.scene.name), item.im_id, obj_id, 1 / (1 + number), T)
 
@@ -84,7 +84,7 @@ def test_a_known_shift_has_known_errors(tmp_path, bop):
     assert metrics["add_auc"] == pytest.approx(0.8)
     assert metrics["recall_5deg_5cm"] == 1
     diameters = [
-        bop.models_info[bop.object_ids[i.class_id]]["diameter"] / 1000
+        bop.models_info[bop.class_numbers[i.class_id]]["diameter"] / 1000
         for frame in bop.frames("test")
         for i in frame.instances
         if i.visible_fraction >= 0.1
@@ -121,7 +121,7 @@ def detections(source: CocoSource, masks: bool = False, keep=lambda number: True
             left, top, right, bottom = (i.box_xyxy + 0.5).tolist()
             entry = {
                 "image_id": item.image_id,
-                "category_id": source.category_ids[i.class_id],
+                "category_id": source.class_numbers[i.class_id],
                 "bbox": [left, top, right - left, bottom - top],
                 "score": 0.9,
             }
@@ -211,7 +211,7 @@ def test_boxes_of_a_bop_set_go_by_scene_and_image(tmp_path, bop):
         for i in frame.instances:
             left, top, right, bottom = i.box_xyxy.tolist()
             found.append({"scene_id": int(item.scene.name), "image_id": item.im_id, "score": 0.5,
-                          "category_id": bop.object_ids[i.class_id],
+                          "category_id": bop.class_numbers[i.class_id],
                           "bbox": [left + 0.5, top + 0.5, right - left, bottom - top]})  # fmt: skip
     (tmp_path / "boxes.json").write_text(json.dumps(found))
     results, _ = judge(tmp_path / "boxes.json", bop, "test", samples=50, progress=False, against=None)

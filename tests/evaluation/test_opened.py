@@ -11,7 +11,7 @@ from deeprob.evaluation.evaluate import evaluate_run
 from deeprob.evaluation.opened import open_run
 from deeprob.evaluation.report import write_report
 from deeprob.runs import Run
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def run(kept, squares_config, squares):
             "evaluation.bootstrap_samples=50",
             "evaluation.baselines=[majority]",
         )
-        train(squares_config(*overrides), Run(kept), [])
+        train_run(squares_config(*overrides), Run(kept), [])
     config = Run(kept).config
     before = json.loads(json.dumps(config.read_text()))
     root = next(line for line in before.splitlines() if line.strip().startswith("root:")).split(": ")[1]

@@ -26,7 +26,7 @@ from deeprob.studies.sweep import trial
 from deeprob.studies.sweep.study import Worker
 from deeprob.tasks.base import Task
 from deeprob.training.experiment import monitor_of
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 METRICS = {"exact", "absolute_error"}
 ALLOWED = ["counting"]
@@ -93,8 +93,8 @@ def test_a_run_that_was_cut_off_resumes_to_the_same_weights(counting, counting_r
     run = Run(tmp_path / "again")
     run.path.mkdir()
     with pytest.raises(RuntimeError, match="cut off"):
-        train(cfg, run, counting, [CutOff()])
-    train(cfg, run, counting)
+        train_run(cfg, run, counting, [CutOff()])
+    train_run(cfg, run, counting)
     assert weights(run).keys() == weights(counting_run).keys()
     assert all(torch.equal(value, weights(run)[name]) for name, value in weights(counting_run).items())
     assert [r for r in run.read_metrics() if "val/loss" in r] == [

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from deeprob.runs import Run
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def trained(new_run, squares_config):
 
     def run(name, *overrides):
         made = new_run(name)
-        train(squares_config(*overrides), made, [])
+        train_run(squares_config(*overrides), made, [])
         return made
 
     return run

@@ -5,7 +5,7 @@ from lightning.pytorch import Callback
 from deeprob.errors import InputError
 from deeprob.training.averaging import MovingAverage
 from deeprob.training.experiment import load, read_config
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 
 def test_the_decay_rises_to_its_value():
@@ -44,8 +44,8 @@ class Stop(Callback):
 def test_a_run_cut_off_ends_with_the_same_weights_and_average(trained, new_run, squares_config, weights):
     whole, cut = trained("whole", "trainer.ema=0.9"), new_run("cut")
     with pytest.raises(RuntimeError, match="stopped"):
-        train(squares_config("trainer.ema=0.9"), cut, [], watchers=[Stop()])
-    train(read_config(cut), cut, [])
+        train_run(squares_config("trainer.ema=0.9"), cut, [], watchers=[Stop()])
+    train_run(read_config(cut), cut, [])
     for entry in ("state_dict", "current_model_state", "averaging_state"):
         a, b = weights(whole, entry), weights(cut, entry)
         assert not [name for name in a if not torch.equal(a[name], b[name])]

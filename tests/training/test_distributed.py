@@ -58,11 +58,11 @@ def command(squares_overrides):
 
 def test_a_config_for_one_process_starts_no_other(squares_config, monkeypatch):
     cfg = squares_config()
-    assert (world_size(cfg), rank(cfg), must_launch(cfg)) == (1, 0, False)
+    assert (world_size(cfg.trainer), rank(cfg.trainer), must_launch(cfg.trainer)) == (1, 0, False)
     monkeypatch.setenv("SLURM_NTASKS", "4")  # a worker of a sweep: four trainings side by side
     monkeypatch.setenv("SLURM_PROCID", "3")
-    assert (rank(cfg), must_launch(cfg)) == (0, False)
-    assert type(process_options(cfg)["plugins"][0]).__name__ == "LightningEnvironment"
+    assert (rank(cfg.trainer), must_launch(cfg.trainer)) == (0, False)
+    assert type(process_options(cfg.trainer)["plugins"][0]).__name__ == "LightningEnvironment"
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_a_launched_process_knows_its_place(squares_config, monkeypatch, environ
     cfg = squares_config("trainer=ddp", "trainer.devices=2", "trainer.num_nodes=2")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert (world_size(cfg), rank(cfg), must_launch(cfg)) == (4, place, False)
-    assert type(process_options(cfg)["strategy"]).__name__ == "DDPStrategy"
+    assert (world_size(cfg.trainer), rank(cfg.trainer), must_launch(cfg.trainer)) == (4, place, False)
+    assert type(process_options(cfg.trainer)["strategy"]).__name__ == "DDPStrategy"
 
 
 def test_one_command_starts_the_processes_of_one_machine_only(squares_config):
-    assert must_launch(squares_config("trainer=ddp"))
+    assert must_launch(squares_config("trainer=ddp").trainer)
     with pytest.raises(InputError, match=r"num_nodes=2, .* --nodes=2 --ntasks-per-node=2, or by torchrun"):
-        must_launch(squares_config("trainer=ddp", "trainer.num_nodes=2"))
+        must_launch(squares_config("trainer=ddp", "trainer.num_nodes=2").trainer)
 
 
 def test_more_processes_than_cores_are_refused(squares_config, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
-    assert must_launch(squares_config("trainer=ddp", "trainer.devices=4"))
+    assert must_launch(squares_config("trainer=ddp", "trainer.devices=4").trainer)
     with pytest.raises(InputError, match=r"trainer.devices=99 processes for 4 cores"):
-        must_launch(squares_config("trainer=ddp", "trainer.devices=99"))
+        must_launch(squares_config("trainer=ddp", "trainer.devices=99").trainer)
 
 
 def test_a_batch_norm_without_a_synchronised_form_is_named():

@@ -10,7 +10,7 @@ from deeprob.evaluation.evaluate import evaluate_run
 from deeprob.evaluation.report import write_report
 from deeprob.runs import Run
 from deeprob.training.experiment import load
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def trained(squares_overrides, tmp_path):
 
     def make(name, *overrides):
         run = Run.create(tmp_path / "runs", "squares", name)
-        train(compose("train", [*kept, *overrides]), run, list(overrides))
+        train_run(compose("train", [*kept, *overrides]), run, list(overrides))
         return run
 
     return make

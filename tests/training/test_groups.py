@@ -2,7 +2,7 @@ import torch
 
 from deeprob.models.resnet import ResNet
 from deeprob.training.groups import parameter_groups
-from deeprob.training.trainer import make_module
+from deeprob.training.parts import Parts
 
 
 def model():
@@ -32,6 +32,6 @@ def test_the_body_learns_at_its_factor_of_the_heads_rate(trained, weights, squar
     rates = [group["initial_lr"] for group in weights(run, "optimizer_states")[0]["param_groups"]]
     sizes = [len(group["params"]) for group in weights(run, "optimizer_states")[0]["param_groups"]]
     torch.testing.assert_close(rates, [0.005, 0.005, 0.05, 0.05])
-    module = make_module(squares_config(), model(), None)
+    module = Parts(None, None, model()).module()
     assert sizes[2:] == [1, 1]  # fc.weight, fc.bias
     assert len(parameter_groups(module, module.model, False, 1.0)) == 2

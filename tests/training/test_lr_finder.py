@@ -6,7 +6,7 @@ import pytest
 from deeprob.errors import InputError
 from deeprob.training.experiment import read_config
 from deeprob.training.lr_finder import DIVERGED, steepest
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 
 def test_the_steepest_fall_is_found():
@@ -40,7 +40,7 @@ def test_a_training_after_it_starts_from_the_beginning(trained, weights):
     assert not run.checkpoint("last").exists()
     cfg = read_config(run)
     cfg.trainer.lr_finder = 0
-    train(cfg, run, [])
+    train_run(cfg, run, [])
     assert all((value == weights(run)[name]).all() for name, value in weights(plain).items())
 
 

@@ -8,7 +8,7 @@ from deeprob.schema import LEAVES
 from deeprob.schema.models import NetworkSettings
 from deeprob.training.experiment import make_data
 from deeprob.training.overfit import NotOverfitError, few_images
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 
 def networks():
@@ -82,5 +82,5 @@ def test_every_network_overfits_a_handful(squares_overrides, new_run, capsys, cl
     data = clouds if model == "pointnet" else [*images, "data.view.size=32"]
     more = [f"model={model}", "optim=adamw", "trainer.overfit=50", "data.batch_size=25"]
     more += [NARROW[model]] if model in NARROW else []
-    train(compose("train", [*kept, *data, *more]), new_run(model), [])
+    train_run(compose("train", [*kept, *data, *more]), new_run(model), [])
     assert "overfit  top1_accuracy 1.0000 on 50" in capsys.readouterr().out

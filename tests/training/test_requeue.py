@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from deeprob.runs import Run
 from deeprob.training import signals
 from deeprob.training.experiment import newest_checkpoint, read_config
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 # Trains as `deeprob train` does, and warns itself at a given step.
 WARNED = """
@@ -37,7 +37,7 @@ class Warn(Callback):
     def on_exception(self, trainer, module, exception):  # as a logger does whose service the signal stopped
         raise ConnectionResetError("Connection lost")
 
-run.train(OmegaConf.load(sys.argv[1]), Run(Path(sys.argv[2])), [], [Warn()])
+run.train_run(OmegaConf.load(sys.argv[1]), Run(Path(sys.argv[2])), [], [Warn()])
 """
 PER_EPOCH = 72 // 16
 
@@ -93,13 +93,13 @@ def weights(run):
 def test_a_requeued_training_ends_with_the_same_weights_and_the_same_metrics(tmp_path, slurm, attempt, step):
     whole, cut = Run(tmp_path / "runs/squares/whole"), Run(tmp_path / "runs/squares/cut")
     whole.path.mkdir(parents=True)
-    train(read_config(Run(tmp_path)), whole, [])
+    train_run(read_config(Run(tmp_path)), whole, [])
     code, said = attempt(cut.path, step)
     assert code == signals.LEAVE, said
     mid_epoch = (step + 1) % PER_EPOCH != 0
     assert slurm.exists() == mid_epoch  # between two epochs the job script requeues
     assert newest_checkpoint(cut).step == step + 1
-    train(read_config(Run(tmp_path)), cut, [])
+    train_run(read_config(Run(tmp_path)), cut, [])
     assert cut.read_metrics() == whole.read_metrics()
     a, b = weights(whole), weights(cut)
     assert not [name for name in a if not torch.equal(a[name], b[name])]

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback
 from deeprob.errors import InputError
 from deeprob.training.experiment import load, read_config
 from deeprob.training.finite import NonFiniteError
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 
 class StopAt(Callback):
@@ -41,8 +41,8 @@ def test_a_half_precision_run_resumes_with_the_same_weights(trained, new_run, sq
     cfg = squares_config("trainer.precision=bf16-mixed")
     whole, cut = trained("a", "trainer.precision=bf16-mixed"), new_run("b")
     with pytest.raises(RuntimeError, match="stopped"):
-        train(cfg, cut, [], watchers=[StopAt(6)])
-    train(read_config(cut), cut, [])
+        train_run(cfg, cut, [], watchers=[StopAt(6)])
+    train_run(read_config(cut), cut, [])
     assert not [name for name, value in weights(whole).items() if not torch.equal(value, weights(cut)[name])]
     assert load(cut, "last").model.conv1.weight.dtype == torch.float32
 

@@ -8,8 +8,9 @@ import torch
 from deeprob.errors import InputError
 from deeprob.models.detection.faster_rcnn import FasterRCNN
 from deeprob.models.resnet import ResNet
+from deeprob.schema.models import NetworkSettings
 from deeprob.training.experiment import load
-from deeprob.training.trainer import make_module
+from deeprob.training.parts import Parts
 from deeprob.training.weights import freeze, head_of, load_pretrained
 
 
@@ -142,7 +143,9 @@ def test_frozen_layers_keep_weights_and_statistics_and_have_no_gradient(trained,
 
 
 def test_through_frozen_first_layers_no_graph_is_built(squares_config):
-    module = make_module(squares_config("model.freeze=['conv1.*','bn1.*','layer1.*']"), model(), None)
+    module = Parts(
+        None, None, model(), network=NetworkSettings(freeze=["conv1.*", "bn1.*", "layer1.*"])
+    ).module()
     seen = {}
     for name in ("layer1", "layer2"):
         getattr(module.model, name).register_forward_hook(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -17,7 +17,7 @@ from deeprob.data.batches.labelled import check_share, choose_labelled
 from deeprob.data.batches.loader import BatchLoader, balance_name
 from deeprob.data.batches.materialise import View, materialise
 from deeprob.data.batches.views import Unlabelled
-from deeprob.data.frame import FreshSource, Source
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 
@@ -37,7 +37,7 @@ class PerceptionData(LightningDataModule):
         An epoch is as long as with all labels: the labelled samples are repeated.
     unlabelled: gives a source whose training frames are the unlabelled ones; None: the rest of this one's.
     A source that makes its own data has a method `prepare(progress: bool)`, called before the first split.
-    Where it streams the training frames (FreshSource), each visit shows a frame anew, and a batch is of as
+    Where it streams the training frames (Source.streams), each visit shows a frame anew, and a batch is of as
     many frames as show batch_size samples on average.
     """
 
@@ -124,7 +124,7 @@ class PerceptionData(LightningDataModule):
     @property
     def unit(self) -> str:
         """What is independent for statistics: each `frame`, or only each `group` of them."""
-        return str(getattr(self.source, "unit", "frame" if self.source.real else "group"))
+        return self.source.unit
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -157,9 +157,8 @@ class PerceptionData(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Let the source make what it needs, once."""
-        prepare = getattr(self.source, "prepare", None)
-        if prepare is not None and not self._prepared:
-            prepare(self.progress)
+        if not self._prepared:
+            self.source.prepare(self.progress)
         self._prepared = True
 
     def split(self, name: str) -> Any:
@@ -207,9 +206,7 @@ class PerceptionData(LightningDataModule):
         """The training samples whose labels are not used: of another source, or the rest of this one's."""
         if self.unlabelled_source is not None:
             other = self.unlabelled_source()
-            prepare = getattr(other, "prepare", None)
-            if prepare is not None:
-                prepare(self.progress)
+            other.prepare(self.progress)
             samples = materialise(
                 other, "train", self.view, self.cache_dir, self.progress, self.memory_budget_gb
             )
@@ -229,7 +226,7 @@ class PerceptionData(LightningDataModule):
                     where="data.labelled",
                     fix="set data.source.fresh=false",
                 )
-            samples = FreshFrames.of(cast(FreshSource, self.source), "train", samples)
+            samples = FreshFrames.of(self.source, "train", samples)
             size = max(1, round(size / samples.samples_per_frame))
         return BatchLoader(
             samples,
@@ -247,13 +244,13 @@ class PerceptionData(LightningDataModule):
 
     @property
     def _streams(self) -> bool:
-        return "train" in getattr(self.source, "streams", ())
+        return "train" in self.source.streams
 
     def _training_collate(self, augmentation: Any) -> Collate:
         """What makes training batches by an augmentation."""
         collate = self.arrange(self.collate(augmentation))
         if self._streams:
-            return FreshCollate(cast(FreshSource, self.source), "train", self.view, collate)
+            return FreshCollate(self.source, "train", self.view, collate)
         return collate
 
     def collate(self, augmentation: Any) -> Collate:

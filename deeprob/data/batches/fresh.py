@@ -13,7 +13,7 @@ from deeprob.data.batches.batch import AnyBatch, Collate
 from deeprob.data.batches.materialise import Gathering, View
 from deeprob.data.batches.samples import Samples
 from deeprob.data.batches.store import Budget, Columns
-from deeprob.data.frame import FreshSource
+from deeprob.data.source import Source
 
 VISITS = 1 << 31  # looks of a frame to draw from
 
@@ -28,7 +28,7 @@ class FreshFrames(Samples):
     samples_per_frame: float
 
     @classmethod
-    def of(cls, source: FreshSource, split: str, seen: Samples) -> FreshFrames:
+    def of(cls, source: Source, split: str, seen: Samples) -> FreshFrames:
         """Describe a source's frames. seen: a view's samples of the split, from the first visit."""
         count = len(source.frames(split))
         frames = torch.arange(count)
@@ -44,7 +44,7 @@ class FreshCollate:
     The batch is a function of its generator alone; how many samples it has depends on what is seen.
     """
 
-    source: FreshSource
+    source: Source
     split: str
     view: View
     collate: Collate

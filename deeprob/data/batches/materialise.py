@@ -12,9 +12,10 @@ from rich.progress import Progress
 from deeprob.data.batches.batch import Collate
 from deeprob.data.batches.samples import Rows, Samples
 from deeprob.data.batches.store import Budget, Columns, read_cache, write_cache
-from deeprob.data.frame import Frame, Source
+from deeprob.data.frame import Frame
 from deeprob.data.readers.points import Cloud
 from deeprob.data.readers.reading import Frames, fingerprint, work_ahead
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 
@@ -65,14 +66,14 @@ def materialise(
     """Read all samples of a split that a view sees: `view.samples`.
 
     The cache's name follows from the source's files and the view, so that a change of either makes a new one;
-    it is used where the source has a `fingerprint(split)`. Beyond the budget, samples lie in a file below
+    it is used where the source has a fingerprint. Beyond the budget, samples lie in a file below
     cache_dir, and pages of it are read as they are used. Raises InputError for a bad sample (unless the
     source skips them), and where no sample is left.
     """
     folder = None
-    name_content = getattr(source, "fingerprint", None)
-    if cache_dir is not None and name_content is not None:
-        content = fingerprint(name_content(split), view, getattr(source, "on_bad_sample", None))
+    content = None if cache_dir is None else source.fingerprint(split)
+    if cache_dir is not None and content is not None:
+        content = fingerprint(content, view, source.on_bad_sample)
         folder = Path(cache_dir).expanduser() / f"{source.name}-{split}-{content}"
         cached = read_cache(folder, view.samples, memory_budget_gb)
         if cached is not None:
@@ -102,7 +103,7 @@ def _read(
             where=source.name,
             expected=f"some in its {len(items)} frames",
         )
-    skipped = tuple(items.skipped) if isinstance(items, Frames) else tuple(getattr(source, "skipped", ()))
+    skipped = tuple(items.skipped) if isinstance(items, Frames) else tuple(source.skipped)
     return gathering.finish(skipped)
 
 
@@ -111,8 +112,7 @@ class Gathering:
 
     def __init__(self, source: Source, view: View, columns: Columns) -> None:
         self.view, self.columns = view, columns
-        # Frames of one simulated scene share their objects; those of a real session lie apart in time.
-        self.unit_is_group = getattr(source, "unit", "frame" if source.real else "group") == "group"
+        self.unit_is_group = source.unit == "group"
         self.keys: list[str] = []
         self.units: list[int] = []
         self.groups: list[int] = []
@@ -139,15 +139,9 @@ class Gathering:
         )
 
 
-def items_of(source: Any, split: str, view: View) -> Sequence[Frame] | Sequence[Cloud]:
+def items_of(source: Source, split: str, view: View) -> Sequence[Frame] | Sequence[Cloud]:
     """List what a view sees of a source. Raises InputError where it needs images and there are clouds."""
-    if hasattr(source, "frames"):
-        frames: Sequence[Frame] = source.frames(split)
-        return frames
-    if not view.sees_clouds:
-        raise InputError("point clouds have no images", where=source.name, fix="choose data/view=points")
-    clouds: list[Cloud] = source.clouds(split)
-    return clouds
+    return source.clouds(split) if view.sees_clouds and source.has_clouds else source.frames(split)
 
 
 def _see(

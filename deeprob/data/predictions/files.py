@@ -84,7 +84,7 @@ class Predicted:
 
 def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     """Read predictions about a split. Raises InputError that names the file, the entry and the field."""
-    if path.suffix.lower() == ".csv" and not hasattr(source, "mesh"):
+    if path.suffix.lower() == ".csv" and not source.has_models:
         raise InputError(
             "poses need the objects' models, which this data set lacks",
             where=source.name,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
-from pathlib import Path
 from typing import Any
 
-from deeprob.data.readers.bop import BopImage
-from deeprob.data.readers.coco import CocoImage
 from deeprob.data.readers.fields import as_int, field
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 
@@ -20,22 +19,19 @@ class Names:
     stand for them too; they are what other data sets have.
     """
 
-    def __init__(self, source: Any, split: str) -> None:
-        self.classes: tuple[str, ...] = source.classes
-        self.numbers: tuple[int, ...] = getattr(source, "object_ids", getattr(source, "category_ids", ()))
-        items = source.items(split) if hasattr(source, "items") else []
-        self._by_number = {name: i for i, name in enumerate(map(_number, items)) if name is not None}
-        numbered = [name for name in map(_number, items) if name is not None]
-        if len(self._by_number) < len(numbered):
-            twice = next(name for name in numbered if numbered.count(name) > 1)
+    def __init__(self, source: Source, split: str) -> None:
+        self.classes, self.numbers = source.classes, source.class_numbers
+        numbered = source.image_numbers(split)
+        self._known = {number for number, _ in numbered}
+        if len(self._known) < len(numbered):
+            twice = next(number for number, times in Counter(n for n, _ in numbered).items() if times > 1)
             raise InputError(
                 f"two images of split {split!r} are called {twice}",
                 where=source.name,
                 fix="choose the folders of one: 'data.source.splits={test: [\"test/*\"]}'",
             )
-        self.of_frames = {i: name for name, i in self._by_number.items()}
-        root = getattr(source, "root", None)
-        self._of_key = {_key(item, root): _number(item) for item in items if _number(item) is not None}
+        self.of_frames = dict(enumerate(number for number, _ in numbered))
+        self._of_key = {key: number for number, key in numbered if key is not None}
 
     def image(self, entry: dict[str, Any], where: str) -> Hashable:
         """The image that a JSON entry is about. Raises InputError for a number that no image has."""
@@ -49,8 +45,8 @@ class Names:
 
     def known(self, name: Hashable, where: str) -> Hashable:
         """The number of an image, checked. Raises InputError where the split has no such image."""
-        if name not in self._by_number:
-            example = next(iter(self._by_number), "a frame's key as text")
+        if name not in self._known:
+            example = next(iter(self._known), "a frame's key as text")
             raise InputError(f"no image {name} in this split", where=where, expected=f"such as {example}")
         return name
 
@@ -72,23 +68,3 @@ class Names:
             shown = ", ".join(map(str, choices[:12])) or ", ".join(self.classes[:12])
             raise InputError(f"no class {value!r}", where=where, expected=f"one of {shown}")
         return choices.index(value)
-
-
-def _number(item: Any) -> Hashable | None:
-    """What numbers an item of a source has, if any."""
-    if isinstance(item, BopImage):
-        return (int(item.scene.name), item.im_id) if item.scene.name.isdigit() else None
-    if isinstance(item, CocoImage):
-        return item.image_id
-    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], int):
-        return (0, item[1])  # PROPS poses: (split, frame number)
-    return None
-
-
-def _key(item: Any, root: Path | None) -> str | None:
-    """The key of the frame that is read from an item."""
-    if isinstance(item, BopImage):
-        return f"{item.scene.parent.name}/{item.scene.name}/{item.im_id:06d}"
-    if not isinstance(item, CocoImage) or root is None:
-        return None
-    return item.path.relative_to(root).as_posix()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -79,6 +79,7 @@ class BopSource(FileSource[BopImage]):
         "train": (["train*/*"], ["train_pbr/*"]),
         "test": (["test*/*"], ["test/*"]),
     }
+    has_models = True
     unit = "group"  # the images of a scene are a video, or views of one pile of objects
 
     def __init__(
@@ -98,9 +99,9 @@ class BopSource(FileSource[BopImage]):
         self.box_convention = boxes
         self._models = find_models(self.root)
         self.models_info = read_models_info(self._models)
-        self.object_ids = tuple(sorted(self.models_info))
+        self.class_numbers = tuple(sorted(self.models_info))
         names = class_names or {}
-        self.classes = tuple(names.get(obj_id, f"obj_{obj_id:06d}") for obj_id in self.object_ids)
+        self.classes = tuple(names.get(obj_id, f"obj_{obj_id:06d}") for obj_id in self.class_numbers)
         twice = [name for name, count in Counter(self.classes).items() if count > 1]
         if twice:
             raise InputError(
@@ -123,6 +124,12 @@ class BopSource(FileSource[BopImage]):
         parts = (*_FILES, "depth", *_MASKS)
         return (item.image, *(item.scene / part for part in parts))
 
+    def number_of(self, item: BopImage) -> Hashable | None:
+        return (int(item.scene.name), item.im_id) if item.scene.name.isdigit() else None
+
+    def key_of(self, item: BopImage) -> str:
+        return f"{item.scene.parent.name}/{item.scene.name}/{item.im_id:06d}"
+
     def options(self) -> tuple[object, ...]:
         return self.labels, self.box_convention
 
@@ -142,7 +149,7 @@ class BopSource(FileSource[BopImage]):
             image=image,
             instances=tuple(self._instances(item, scene, image.shape)) if self.labels else (),
             source=self.name,
-            key=f"{item.scene.parent.name}/{item.scene.name}/{item.im_id:06d}",
+            key=self.key_of(item),
             group=f"{item.scene.parent.name}/{item.scene.name}",
             K=as_intrinsics(field(camera, where, "cam_K"), where, "cam_K"),
             depth_m=depth,
@@ -150,14 +157,14 @@ class BopSource(FileSource[BopImage]):
 
     def mesh(self, class_id: int) -> Mesh:
         """Load the shape of a class's model, in metres, without its texture."""
-        path = self._models.parent / f"obj_{self.object_ids[class_id]:06d}.ply"
+        path = self._models.parent / f"obj_{self.class_numbers[class_id]:06d}.ply"
         mesh = load_mesh(path, scale=MILLIMETRES, textured=False)
-        check_unit(mesh, self.models_info[self.object_ids[class_id]], path)
+        check_unit(mesh, self.models_info[self.class_numbers[class_id]], path)
         return mesh
 
     def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
         """List the transforms that leave a class looking the same, `steps` turns about an axis: (S, 4, 4)."""
-        obj_id = self.object_ids[class_id]
+        obj_id = self.class_numbers[class_id]
         return symmetries_of(self.models_info[obj_id], f"{self._models} object {obj_id}", steps)
 
     def _list(self, split: str, patterns: Sequence[str]) -> list[BopImage]:
@@ -205,7 +212,7 @@ class BopSource(FileSource[BopImage]):
             obj_id = as_int(field(entry, where, "obj_id"), where, "obj_id")
             if obj_id not in self.models_info:
                 raise InputError(
-                    f"obj_id is {obj_id}", where=where, expected=f"one of {list(self.object_ids)}"
+                    f"obj_id is {obj_id}", where=where, expected=f"one of {list(self.class_numbers)}"
                 )
             masks = [
                 read_mask(path, size) if path.parent.is_dir() else None
@@ -217,7 +224,7 @@ class BopSource(FileSource[BopImage]):
                 box = _box(info, masks[1], "amodal", size, place)
             if box is not None:
                 yield Instance(
-                    class_id=self.object_ids.index(obj_id),
+                    class_id=self.class_numbers.index(obj_id),
                     box_xyxy=box,
                     mask=masks[0],
                     amodal_mask=masks[1],

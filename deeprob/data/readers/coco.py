@@ -68,7 +68,6 @@ class CocoSource(FileSource[CocoImage]):
     ) -> None:
         super().__init__(root, name, on_bad_sample)
         self.clip_boxes = clip_boxes
-        self.category_ids: tuple[int, ...] | None = None
         folders = images or {}
         self._items = self.gather(
             annotations,
@@ -83,13 +82,19 @@ class CocoSource(FileSource[CocoImage]):
             raise NoSplitError("no such file", where=path, expected=f"the annotations of split {split!r}")
         content = as_object(read_json(path), path, "the file")
         ids, classes = _categories(content, path)
-        if self.category_ids is not None and (ids, classes) != (self.category_ids, self.classes):
+        if self.class_numbers and (ids, classes) != (self.class_numbers, self.classes):
             raise InputError("other categories than the first split's", where=path)
-        self.category_ids, self.classes = ids, classes
+        self.class_numbers, self.classes = ids, classes
         return _images(content, path, folder)
 
     def items(self, split: str) -> list[CocoImage]:
         return self._items[split]
+
+    def number_of(self, item: CocoImage) -> int:
+        return item.image_id
+
+    def key_of(self, item: CocoImage) -> str:
+        return item.path.relative_to(self.root).as_posix()
 
     def options(self) -> tuple[object, ...]:
         return (self.clip_boxes,)
@@ -101,13 +106,12 @@ class CocoSource(FileSource[CocoImage]):
         image = read_image(item.path)
         if image.shape[:2] != item.size:
             raise wrong_size(image.shape, item.size, item.path, item.labels.name)
-        assert self.category_ids is not None
         instances: list[Instance] = []
         crowds: list[Instance] = []
         for index, entry in item.annotations:
             where = f"{item.labels} annotation {index}"
             category = as_int(field(entry, where, "category_id"), where, "category_id")
-            if category not in self.category_ids:
+            if category not in self.class_numbers:
                 raise InputError(f"category_id is {category}", where=where, expected="one of the categories")
             x, y, width, height = as_numbers(field(entry, where, "bbox"), 4, where, "bbox").tolist()
             box = as_box([x, y, x + width, y + height], item.size, where, "bbox", self.clip_boxes)
@@ -115,7 +119,7 @@ class CocoSource(FileSource[CocoImage]):
             if entry.get("segmentation"):
                 mask = decode_mask(entry["segmentation"], item.size, where, self.clip_boxes)
             kind = crowds if as_flag(entry.get("iscrowd"), where, "iscrowd") else instances
-            number = self.category_ids.index(category)
+            number = self.class_numbers.index(category)
             kind.append(Instance(number, box, mask, area=_area(entry, where)))
         inside = item.path.is_relative_to(self.root)
         key = item.path.relative_to(self.root if inside else item.folder).as_posix()

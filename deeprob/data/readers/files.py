@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame
 from deeprob.data.readers.reading import Frames, OnBadSample, fingerprint, read_plane
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 Item = TypeVar("Item")
@@ -24,27 +25,24 @@ class NoSplitError(InputError):
     """What a split is made of is not there."""
 
 
-class FileSource(ABC, Generic[Item]):
+class FileSource(Source, Generic[Item]):
     """A Source over files below `root`: lists the items of a split, and reads each when it is asked for.
 
     A subclass sets `classes` and `splits`. on_bad_sample: "error" raises at a bad sample, "skip" leaves it
     out and adds its line to `skipped`. Raises InputError where root is no folder.
     """
 
-    real: bool
-    unit = "frame"  # what is independent for statistics: each "frame", or only each "group" of them
-    box_convention = "visible"  # whether a box is around what is seen, or "amodal", what others hide as well
+    root: Path
+    unit = "frame"
     # split -> the values that the configs give it: some of these may be lacking, none that a user asks for
     default_splits: ClassVar[Mapping[str, tuple[object, ...]]] = {}
-    classes: tuple[str, ...]
-    splits: tuple[str, ...]
 
     def __init__(self, root: Path, name: str | None, on_bad_sample: OnBadSample) -> None:
         self.root = Path(root).expanduser()
         self.name = name or self.root.name
         if on_bad_sample not in ("error", "skip"):
             raise InputError(f"data.source.on_bad_sample is {on_bad_sample!r}", expected="error or skip")
-        self.on_bad_sample = on_bad_sample
+        self.on_bad_sample: OnBadSample = on_bad_sample
         self.skipped: list[str] = []
         self.passed_over: list[str] = []  # a line for pictures of kinds that are not read
         self.real = not (self.root / RENDERED).is_file()
@@ -62,6 +60,14 @@ class FileSource(ABC, Generic[Item]):
     def files(self, item: Item) -> Iterable[Path]:
         """Name the files that a frame is read from, or whole folders of them."""
 
+    def number_of(self, item: Item) -> Hashable | None:
+        """The data set's own number of an image, where it has one."""
+        return None
+
+    def key_of(self, item: Item) -> str | None:
+        """The key of the frame that `read` makes of an item, where it is known without reading."""
+        return None
+
     def options(self) -> tuple[object, ...]:
         """List the settings beside the classes that change what is read from the same files."""
         return ()
@@ -75,6 +81,10 @@ class FileSource(ABC, Generic[Item]):
         self.check_split(split)
         paths = dict.fromkeys(path for item in self.items(split) for path in self.files(item))
         return fingerprint(type(self).__name__, VERSION, self.classes, self.options(), *paths)
+
+    def image_numbers(self, split: str) -> list[tuple[Hashable, str | None]]:
+        numbered = ((self.number_of(item), self.key_of(item)) for item in self.items(split))
+        return [(number, key) for number, key in numbered if number is not None]
 
     def gather(self, splits: Mapping[str, Any], find: Callable[[str], list[Item]]) -> dict[str, list[Item]]:
         """Find the items of each split; those of a default one that is not there are left out.

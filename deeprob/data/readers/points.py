@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.files import expect_root
 from deeprob.data.readers.reading import OnBadSample, fingerprint, is_litter, read_bytes, read_text
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 Points = NDArray[np.float64]
@@ -40,7 +41,7 @@ class Cloud:
     parts: NDArray[np.int64] | None = None
 
 
-class PointsSource:
+class PointsSource(Source):
     """One cloud in a file for each object; its class is the file's name without suffix.
 
     splits: for each split, patterns over file names relative to root. Each split may name the same objects.
@@ -49,6 +50,8 @@ class PointsSource:
     """
 
     real = True
+    has_clouds = True
+    root: Path
 
     def __init__(
         self,
@@ -90,6 +93,10 @@ class PointsSource:
                     where=self.root,
                     expected=f"files {', '.join(SUFFIXES)}",
                 )
+
+    def frames(self, split: str) -> Sequence[Frame]:
+        """Raise InputError: there are no images."""
+        raise InputError("point clouds have no images", where=self.name, fix="choose data/view=points")
 
     def clouds(self, split: str) -> list[Cloud]:
         """Read the clouds of a split. Raises InputError for an unknown split, or a bad file not skipped."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
     """
 
     classes = CLASSES
-    object_ids = OBJECT_IDS
+    class_numbers = OBJECT_IDS
+    has_models = True
     splits = ("train", "val")
 
     def __init__(
@@ -94,6 +95,9 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
             folder / "depth" / f"{number:06d}.png",
             folder / "mask_visib",
         )
+
+    def number_of(self, item: tuple[str, int]) -> Hashable:
+        return (0, item[1])  # it has no scenes
 
     def options(self) -> tuple[object, ...]:
         return self.depth_scale, self.reading

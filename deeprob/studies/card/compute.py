@@ -17,9 +17,8 @@ from omegaconf import DictConfig
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.graphs.network import HEADER, draw_network, rows
 from deeprob.graphs.trace import Trace, trace
-from deeprob.training.experiment import make_model, make_task
+from deeprob.training.experiment import make_model, make_task, parts_on
 from deeprob.training.fit import Fitted
-from deeprob.training.trainer import make_module
 
 WARM_UP = 2  # steps that are not timed: memory is laid out, code is compiled
 TRACED = 8  # samples of the traced batch
@@ -97,8 +96,7 @@ def compute_facts(
     pl.seed_everything(cfg.seed, verbose=False)
     if cfg.trainer.threads:
         torch.set_num_threads(cfg.trainer.threads)
-    task = make_task(cfg, data)
-    module = make_module(cfg, make_model(cfg, task), task)
+    module = parts_on(cfg, data).module()
     clock = _Clock(seconds)
     with _quiet():
         trainer = pl.Trainer(

@@ -88,8 +88,8 @@ def data_facts(data: PerceptionData, root: Path | None = None) -> DataFacts:
 
 def write_sheet(data: PerceptionData, path: Path, per_split: int = 4) -> bool:
     """Draw a few frames of every split with their labels into a JPEG; False where there are no frames."""
-    source: Any = data.source
-    if not hasattr(source, "frames"):
+    source = data.source
+    if source.has_clouds:
         return False
     drawn = []
     for split in source.splits:

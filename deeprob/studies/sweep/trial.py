@@ -204,7 +204,7 @@ class _Pruned(Exception):  # noqa: N818  it is no error
 def _train(planned: Plan, trial: Trial, fold: int, before: Sequence[float]) -> float:
     """Train one fold; returns its value. Raises _Pruned where the pruner ended it."""
     from deeprob.studies.sweep.watch import Watch
-    from deeprob.training.run import train
+    from deeprob.training.run import train_run
 
     overrides = planned.overrides(trial.params, fold)
     cfg = planned.config(trial.params, fold)
@@ -213,7 +213,7 @@ def _train(planned: Plan, trial: Trial, fold: int, before: Sequence[float]) -> f
     run.path.mkdir(parents=True, exist_ok=True)
     watch = Watch(trial, planned.metric, before, first_step=fold * int(cfg.trainer.max_epochs))
     with open(run.path / OUTPUT, "a", encoding="utf-8") as output, contextlib.redirect_stdout(output):
-        train(cfg, run, overrides, [watch])
+        train_run(cfg, run, overrides, [watch])
     if watch.pruned_at is not None:
         raise _Pruned(watch.pruned_at)
     return value_of(run, planned.metric, planned.mode, planned.judged_by)

@@ -13,7 +13,7 @@ from deeprob.metrics.slices import LEAST, quarters
 from deeprob.metrics.statistics import bootstrap
 from deeprob.tasks.classification.meter import scores_of
 from deeprob.tasks.classification.predictions import Predictions
-from deeprob.tasks.classification.view import FACTS
+from deeprob.tasks.classification.view import ATTRIBUTES
 
 MOST_GROUPS = 30
 
@@ -47,8 +47,8 @@ def error_slices(predictions: Predictions, *, samples: int, seed: int) -> dict[s
 
 def _members(predictions: Predictions) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     """Every slice: its kind, its name, which samples are in it."""
-    for column, kind in enumerate(FACTS):
-        values = predictions.facts[:, column] if len(predictions.facts) else np.zeros(0)
+    for column, kind in enumerate(ATTRIBUTES):
+        values = predictions.attributes[:, column] if len(predictions.attributes) else np.zeros(0)
         for label, inside in quarters(values):
             yield kind, label, inside
     for class_id, name in enumerate(predictions.classes):

@@ -100,7 +100,7 @@ class Classification(Task):
             shown,
             templates=template_pictures(predict.model),
             groups=[samples.group_names[i] for i in samples.groups.tolist()],
-            facts=getattr(samples, "facts", torch.zeros(0, 3)).cpu().numpy(),
+            attributes=samples.attributes.cpu().numpy(),
         )
         with predict.status("intervals"):
             evaluation = measure(predictions, samples=options.bootstrap_samples, seed=options.seed)

@@ -65,7 +65,7 @@ class Detection(FrameTask):
 
     @classmethod
     def frame_meter(cls, source: Any, unit: str) -> BoxMeter:
-        return BoxMeter(source.classes, unit, convention=getattr(source, "box_convention", "visible"))
+        return BoxMeter(source.classes, unit, convention=source.box_convention)
 
     @classmethod
     def truth_of(cls, frame: Frame) -> list[Box]:

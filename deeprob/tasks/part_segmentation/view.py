@@ -42,7 +42,7 @@ class PartsView(PointsView):
 
     def classes(self, source: Any) -> tuple[str, ...]:
         """What a model tells apart: the parts. Raises InputError where the source names none."""
-        if not getattr(source, "part_names", ()):
+        if not source.part_names:
             raise InputError(
                 "the points have no parts", where=source.name, fix="set data.source.part_names=[...]"
             )

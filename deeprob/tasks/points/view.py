@@ -41,6 +41,11 @@ class PointSamples(Samples):
 class ObjectSamples(PointSamples):
     """Clouds of one class each."""
 
+    @property
+    def attributes(self) -> Tensor:
+        """What errors are grouped by: float32 (0, 3), since nothing is known of a cloud."""
+        return torch.empty(0, 3)
+
     def descriptors(self) -> Tensor:
         """Describe each cloud by the distances between its points (Osada et al., 2002): float32 (N, 64)."""
         return shape_distribution(self.points)

@@ -157,9 +157,7 @@ class PoseMeter:
 
     def _shape(self, class_id: int) -> ObjectShape:
         if class_id not in self._shapes:
-            symmetries = pose.IDENTITY
-            if hasattr(self.source, "symmetries"):
-                symmetries = self.source.symmetries(class_id, pose_matching.AXIS_STEPS)
+            symmetries = self.source.symmetries(class_id, pose_matching.AXIS_STEPS)
             self._shapes[class_id] = ObjectShape.of_vertices(self._meshes[class_id].vertices, symmetries)
         return self._shapes[class_id]
 

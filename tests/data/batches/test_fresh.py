@@ -5,11 +5,12 @@ import torch
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.tasks.classification.view import ClassificationView
 
 
-class Dice:
+class Dice(Source):
     """Frames of up to three squares of noise, dark or bright, thrown anew at each visit."""
 
     name, real, classes, splits = "dice", False, ("dark", "bright"), ("train", "val")

@@ -11,7 +11,7 @@ from deeprob.evaluation.report import write_report
 from deeprob.metrics.points import shape_iou
 from deeprob.runs import Run
 from deeprob.tasks.part_segmentation.predictions import PartPredictions
-from deeprob.training.run import train
+from deeprob.training.run import train_run
 
 NAMES = ["stick", "head", "lower", "upper"]
 
@@ -38,7 +38,7 @@ def run(kept, write_shapes):
             *("model.feature_transform=false", "model.dropout=0", "optim.optimizer.lr=0.01"),
             *("trainer.max_epochs=10", "trainer.threads=1", "evaluation.bootstrap_samples=200"),
         ]
-        train(compose("train", overrides), Run(folder), overrides)
+        train_run(compose("train", overrides), Run(folder), overrides)
     return Run(folder)
 
 
