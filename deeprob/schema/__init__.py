@@ -27,6 +27,7 @@ SCHEMA: dict[str, dict[str, type]] = {
     "data": {"files": data.DataSettings, "pybullet": data.PyBulletData},
     "view": {
         "classification": data.ClassificationViewSettings,
+        "representation": data.RepresentationViewSettings,
         "detection": data.DetectionViewSettings,
         "segmentation": data.SegmentationViewSettings,
         "pose": data.PoseViewSettings,
@@ -73,6 +74,13 @@ SCHEMA: dict[str, dict[str, type]] = {
         "cross_entropy": training.CrossEntropySettings,
         "hinge": training.HingeSettings,
         "label_maps": training.LabelMapLossSettings,
+        "simclr": training.SimCLRSettings,
+        "vicreg": training.VICRegSettings,
+        "mae": training.MaskedAutoencoderSettings,
+        "rotation": training.RotationSettings,
+        "pseudo_label": training.PseudoLabelSettings,
+        "fixmatch": training.FixMatchSettings,
+        "mean_teacher": training.MeanTeacherSettings,
     },
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 from torch import nn
 
-from deeprob.config import SCHEMA_ONLY, admitted, build, locate
+from deeprob.config import SCHEMA_ONLY, admitted, build, compose, locate
 from deeprob.config_errors import flatten
 from deeprob.config_files import read_written
 from deeprob.data.batches.batch import AnyBatch, with_inputs
@@ -28,6 +28,7 @@ from deeprob.data.known import KnownSource
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.overrides import quoted
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
 from deeprob.schema.training import TrainerSettings
@@ -176,6 +177,9 @@ def make_data(
         fold=data.fold,
         balanced=data.balanced,
         memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
+        labelled=data.get("labelled", 1.0),
+        labelled_by=data.get("labelled_by", "sample"),
+        unlabelled=unlabelled_source(cfg) if data.get("unlabelled") else None,
         progress=sys.stdout.isatty(),
         **known,
     )
@@ -198,6 +202,20 @@ def _other_source(entry: DictConfig, cfg: DictConfig) -> Source:
     own = cast("dict[str, Any]", OmegaConf.to_container(entry.source, resolve=True))
     source = _source_of({"on_bad_sample": cfg.data.on_bad_sample, **own}, cfg)
     return RelabelledSource(source, entry.label_map) if entry.get("label_map") else source
+
+
+def unlabelled_source(cfg: DictConfig) -> Callable[[], Source]:
+    """What makes the source that data.unlabelled names: a data config, or overrides that choose one."""
+    given = cfg.data.unlabelled
+    overrides = [f"data={given}"] if isinstance(given, str) else list(given)
+    paths = [f"paths.{key}={quoted(str(value))}" for key, value in cfg.paths.items() if key != "runs_dir"]
+
+    def make() -> Source:
+        data = compose("info", [*overrides, *paths]).data
+        source = _source_of(data.source, cfg)
+        return RelabelledSource(source, data.label_map) if data.label_map else source
+
+    return make
 
 
 def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
@@ -265,7 +283,8 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None, with_data:
     data.setup("fit")
     task = make_task(cfg, data)
     model = make_model(cfg, task, None if facts is None else facts["model"])
-    weights = {k.removeprefix("model."): v for k, v in read_checkpoint(path)["state_dict"].items()}
+    kept = read_checkpoint(path)["state_dict"].items()  # an objective may keep something of its own there
+    weights = {k.removeprefix("model."): v for k, v in kept if not k.startswith("objective.")}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -19,13 +19,13 @@ def pair(darknet_root: Path):
 
 def test_an_extra_split_counts_classes_as_the_first_source(pair) -> None:
     source, other = pair
-    borrowing = ExtraSplits(source, {"real": (other, "train")})
-    assert borrowing.splits == ("train", "real")
-    assert borrowing.classes == source.classes
-    own = [i.class_id for i in borrowing.frames("train")[0].instances]
-    lent = [i.class_id for i in borrowing.frames("real")[0].instances]
-    assert lent == [1 - class_id for class_id in own]
-    assert borrowing.fingerprint("train") == source.fingerprint("train") != borrowing.fingerprint("real")
+    joined = ExtraSplits(source, {"real": (other, "train")})
+    assert joined.splits == ("train", "real")
+    assert joined.classes == source.classes
+    own = [i.class_id for i in joined.frames("train")[0].instances]
+    other_ids = [i.class_id for i in joined.frames("real")[0].instances]
+    assert other_ids == [1 - class_id for class_id in own]
+    assert joined.fingerprint("train") == source.fingerprint("train") != joined.fingerprint("real")
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_split_that_cannot_be_added_is_one_line(pair, name, split, said) -> No
         ExtraSplits(pair[0], {name: (pair[1], split)})
 
 
-def test_a_class_that_the_borrower_lacks_is_named(pair) -> None:
+def test_a_class_that_the_first_source_lacks_is_named(pair) -> None:
     other = RelabelledSource(pair[0], {"ball": "duck"})
     with pytest.raises(InputError, match="not known: duck"):
         ExtraSplits(pair[0], {"real": (other, "train")})
