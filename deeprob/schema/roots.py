@@ -194,6 +194,25 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    """Root of `deeprob export`.
+
+    format: `onnx`, `pt2` (torch.export) or `safetensors` (weights alone). out: folder; null: export in the
+    run's. opset: of ONNX; null: the exporter's. dynamic: batches of any size. precision: `fp32` or `fp16`.
+    """
+
+    run: str | None = None
+    format: str = "onnx"
+    out: str | None = None
+    opset: int | None = None
+    dynamic: bool = True
+    precision: str = "fp32"
+    checkpoint: str | None = None
+    paths: PathSettings = field(default_factory=PathSettings)
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ReportConfig:
     """Root of `deeprob report`: one run, or a table of all evaluated runs that a pattern matches.
 

@@ -102,6 +102,12 @@ class FrameTask(Task):
     def truth_of(cls, frame: Frame) -> Any:
         """The prediction that is right about a frame."""
 
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
+        found: dict[str, Any] = {}
+        for key, prediction in zip(keys, predictions, strict=True):
+            self.collect(found, key, prediction)
+        return list(found.get(frame.key, ()))
+
     @classmethod
     def answered(cls, said: list[Any]) -> Any:
         """What a meter takes, of what is `said` of a frame."""

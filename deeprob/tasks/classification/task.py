@@ -32,6 +32,7 @@ from deeprob.tasks.classification.measure import measure
 from deeprob.tasks.classification.meter import ClassificationMeter, scores_of
 from deeprob.tasks.classification.page import page_of
 from deeprob.tasks.classification.predictions import Predictions, most_telling, thumbnails
+from deeprob.tasks.deployed import Deployed, Softmax
 
 IGNORED = -100
 """The class of a sample without a label."""
@@ -62,6 +63,9 @@ class Classification(Task):
             Classified(int(row.argmax()), float(row.max()), np.asarray(row), box)
             for row, box in zip(predictions, boxes, strict=True)
         ]
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        return Deployed(Softmax(model), {"probabilities": "float32 (N, C), of each of the classes"})
 
     def output(self, names: Naming) -> Output:
         return ClassOutput(self.data.classes)

@@ -21,6 +21,7 @@ from deeprob.metrics.segmentation import METRICS
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.tasks.base import EvaluationOptions, Loss
+from deeprob.tasks.deployed import Argmax, Deployed
 from deeprob.tasks.frames import RANDOM, Answer, FrameTask
 from deeprob.tasks.segmentation import baselines
 from deeprob.tasks.segmentation.labels import IGNORED, label_map_of, logits_of
@@ -105,6 +106,13 @@ class Segmentation(FrameTask):
         for key, labels in found.items():
             write_label_map(file / PurePosixPath(key).with_suffix(".png"), labels)
         return lambda _, frame: found[frame.key]
+
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[LabelMap]) -> list[LabelMap]:
+        return list(predictions)
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        outputs = {"labels": "uint8 (N, H, W), index into classes for each pixel of the input image"}
+        return Deployed(Argmax(model), outputs)
 
     def output(self, names: Naming) -> Output:
         return LabelMapOutput()
