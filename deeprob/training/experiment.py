@@ -129,7 +129,7 @@ def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
 
 
 def make_data(cfg: DictConfig, order: Sequence[str] | None = None) -> PerceptionData:
-    """The data module of a config; nothing is read or rendered yet. order: of its classes, as a model counts."""
+    """The data module of a config; nothing is read or rendered yet. order: of its classes."""
     data = cfg.data
     source = build(data.source, cfg.allowed_targets)
     if not isinstance(source, Source):

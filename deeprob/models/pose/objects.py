@@ -83,8 +83,8 @@ class ObjectTable(nn.Module):
         """All poses (B, S, 4, 4) that look like T (B, 4, 4).
 
         Of those about a continuous axis there is one each: that whose rotation, seen along the ray to a
-        point of the axis, is nearest to the identity (Pitteri et al., On object symmetries and 6D pose estimation from
-        images, 2019).
+        point of the axis, is nearest to the identity (Pitteri et al., On object symmetries and 6D pose
+        estimation from images, 2019).
         """
         poses = T[:, None] @ self.discrete[labels]
         axis, point = self.axis[labels][:, None], self.point[labels][:, None]
