@@ -140,7 +140,8 @@ class EvaluateConfig:
     data set that they are about.
     predictions: poses.csv, boxes.json or a folder of label images. against: what these are compared with, a
     second file, or `random`, or null. unit: what is independent, `frame` or `group`; null: as the data set
-    says. out: folder of the report; null: beside the file. bootstrap_samples: behind each interval.
+    says. out: folder of the report; null: predictions/<file> below paths.runs_dir. bootstrap_samples: behind
+    each interval.
     """
 
     run: str | None = None
