@@ -255,6 +255,8 @@ class SweepConfig:
 class InfoConfig:
     """Root of `deeprob info`. data: a data set to look into; sheet: where its contact sheet is written.
 
+    objects: a folder of meshes, whose sizes, each times scale, and symmetries are told.
+
     model: a network to state the cost of, before it is trained: for num_classes, images of shape input
     (channels, height, width), batch_size, and the optimiser and precision of the training. depth: levels of
     blocks that its table opens.
@@ -263,6 +265,8 @@ class InfoConfig:
     paths: PathSettings = field(default_factory=PathSettings)
     data: Any = None
     sheet: str | None = None
+    objects: str | None = None
+    scale: float = 1.0
     model: Any = None
     num_classes: int = 10
     input: list[int] = field(default_factory=lambda: [3, 32, 32])
