@@ -14,10 +14,14 @@ from torch import nn
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.bop_csv import PoseEstimate, write_results
 from deeprob.data.predictions.files import Pose as Estimate
-from deeprob.data.predictions.names import Names
+from deeprob.data.predictions.names import Names, Naming
+from deeprob.data.predictions.outputs import Output, PoseOutput
+from deeprob.errors import InputError
 from deeprob.metrics import pose_matching
 from deeprob.metrics.pose_matching import BOUNDED, METRICS
 from deeprob.metrics.scores import Evaluation, Scores, SummedScores
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
 from deeprob.tasks.base import EvaluationOptions, Loss, Predict, method_of
 from deeprob.tasks.frames import RANDOM, Answer, Chance, FrameTask
 from deeprob.tasks.pose.baselines import BASELINES
@@ -66,6 +70,8 @@ class Pose(FrameTask):
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """The model's own loss: a pose network has a method `losses(outputs, batch)` of named terms."""
+        if not self.data.source.has_models:
+            self.data.source.mesh(0)  # says so
         terms = method_of(model, "losses", EXPECTED)(model(batch.images), batch)
         return Loss(sum(terms.values()), {name: term.detach() for name, term in terms.items()})
 
@@ -75,8 +81,10 @@ class Pose(FrameTask):
         self.seconds: dict[str, float] = {}
 
     def model_arguments(self) -> dict[str, Any]:
-        """The number of classes, and what a network is to know of their shapes."""
-        return {**super().model_arguments(), "objects": objects_of(self.data.source)}
+        """The number of classes, and what a network is to know of their shapes, which a checkpoint keeps."""
+        source = self.data.source
+        objects = objects_of(source) if source.has_models else None
+        return {**super().model_arguments(), "objects": objects}
 
     def predict(self, model: nn.Module, batch: Any) -> list[list[Estimate]]:
         """The estimate of each crop, in the frame's own camera, with those of the decodes `compared`.
@@ -123,7 +131,9 @@ class Pose(FrameTask):
         each = [f"{names.get(w, w)} {1000 * s / count:.1f} ms" for w, s in self.seconds.items()]
         return f"Time an object on this machine, decodes one after another: {', '.join(each)}."
 
-    def baselines(self, samples: Any, found: Mapping[str, Any]) -> dict[str, Answer | None]:
+    def baselines(
+        self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
+    ) -> dict[str, Answer | None]:
         """The labels of another image, the other decodes, and poses of training crops."""
         answers: dict[str, dict[str, list[Estimate]]] = {}
         for key, estimates in found.items():
@@ -171,6 +181,15 @@ class Pose(FrameTask):
                 lines.append(PoseEstimate(scene, image, obj_id, e.score, e.T_cam_obj))
         write_results(file, lines)
         return _answer(found)
+
+    def output(self, names: Naming) -> Output:
+        return PoseOutput(names)
+
+    def draw(self, frame: Frame, said: Sequence[Estimate]) -> Image:
+        if frame.K is None:
+            raise InputError("no camera matrix to draw poses with", where=frame.key)
+        found = [(e.T_cam_obj, f"{self.data.classes[e.class_id]} {e.score:.2f}") for e in said]
+        return drawn.poses(frame.image, frame.K, found)
 
     @classmethod
     def predictions_file(cls, split: str) -> str:

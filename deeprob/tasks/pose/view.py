@@ -156,6 +156,7 @@ class PoseView(ImageView):
 
     samples: ClassVar[type[Samples]] = PoseSamples
     task: ClassVar[str] = "deeprob.tasks.pose.task.Pose"
+    boxes: ClassVar[str] = "named"
 
     def __post_init__(self) -> None:
         self.check(

@@ -19,6 +19,7 @@ from deeprob.metrics.segmentation import METRICS
 from deeprob.metrics.statistics import bootstrap, sums_by_unit
 from deeprob.page import figures
 from deeprob.page import overlays as pictures
+from deeprob.tasks.segmentation.labels import IGNORED, label_map_of
 
 PER_CLASS = ("class_iou",)
 
@@ -39,7 +40,7 @@ class LabelMapMeter:
     def add(self, index: int, frame: Frame, predicted: NDArray[np.int64]) -> None:
         """Add one frame. Raises InputError for a class that is not there, or objects without masks."""
         try:
-            sums = segmentation.image_sums(label_map_of(frame), predicted, len(self.classes))
+            sums = segmentation.image_sums(label_map_of(frame), predicted, len(self.classes), ignore=IGNORED)
         except InputError as error:
             raise InputError(str(error), where=frame.key) from None
         self._sums.append(sums)
@@ -90,9 +91,9 @@ class LabelMapMeter:
             if right[i] == 1:
                 break
             frame = frames[self._indices[i]]
-            image = pictures.picture(
-                pictures.mistakes(frame.image, label_map_of(frame) != answer(self._indices[i], frame))
-            )
+            labels = label_map_of(frame)
+            wrong = (labels != answer(self._indices[i], frame)) & (labels != IGNORED)
+            image = pictures.picture(pictures.mistakes(frame.image, wrong))
             said = f"{100 * (1 - right[i]):.1f} % wrong"
             worst.append(
                 {
@@ -109,16 +110,3 @@ class LabelMapMeter:
             drawings={"iou": (drawing, "IoU of each class, with 95 % intervals.")},
             worst=worst,
         )
-
-
-def label_map_of(frame: Frame) -> NDArray[np.int64]:
-    """The class of each pixel, int64 (H, W): 0 is background, class i is i + 1.
-
-    Raises InputError for an object without a mask.
-    """
-    labels = np.zeros(frame.image.shape[:2], np.int64)
-    for instance in frame.instances:
-        if instance.mask is None:
-            raise InputError("an object has no mask", where=frame.key, expected="a data set with masks")
-        labels[instance.mask] = instance.class_id + 1
-    return labels
