@@ -16,11 +16,17 @@ from deeprob.data.predictions.files import Predicted
 from deeprob.metrics import segmentation
 from deeprob.metrics.scores import Scores, SummedScores
 from deeprob.metrics.segmentation import METRICS
-from deeprob.runs import atomic_file
+from deeprob.runs import atomic_file, write_json
 from deeprob.tasks.base import EvaluationOptions, Loss
 from deeprob.tasks.frames import Answer, FrameTask
 from deeprob.tasks.segmentation import baselines
-from deeprob.tasks.segmentation.labels import IGNORED, label_map_of, logits_of
+from deeprob.tasks.segmentation.labels import (
+    IGNORED,
+    encode_palette,
+    label_map_of,
+    logits_of,
+    palette,
+)
 from deeprob.tasks.segmentation.losses import LabelMapLoss
 from deeprob.tasks.segmentation.meter import LabelMapMeter
 
@@ -93,11 +99,11 @@ class Segmentation(FrameTask):
         return np.where(labels == IGNORED, 0, labels)
 
     def write(self, found: Mapping[str, LabelMap], split: str, file: Path) -> Answer:
+        colours = palette(len(self.data.classes))
         for key, labels in found.items():
-            encoded, buffer = cv2.imencode(".png", labels.astype(np.uint8))
-            assert encoded
             with atomic_file(file / PurePosixPath(key).with_suffix(".png"), "wb") as image:
-                image.write(buffer.tobytes())
+                image.write(encode_palette(labels, colours))
+        write_json(file / "classes.json", dict(enumerate(self.data.classes)))
         return lambda _, frame: found[frame.key]
 
     @classmethod
