@@ -45,7 +45,7 @@ class Segmentation(FrameTask):
     counted = "images"
     headlines = ("miou", "boundary_f1", "pixel_accuracy")
     per_class = ("class_iou",)
-    legend = "Red: pixels of a wrong class."
+    legend = "Left: the predicted classes. Right, in red: pixels of a wrong class."
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """Softmax cross-entropy, the mean over the pixels that have a label."""
