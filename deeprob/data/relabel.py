@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.reading import Frames, fingerprint
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
 
 
 class RelabelledSource(Source):
@@ -48,6 +50,25 @@ class RelabelledSource(Source):
         if not self.classes:
             raise InputError("data.label_map drops every class", where=source.name)
         self._new_id = [None if name is None else self.classes.index(name) for name in names]
+        self._old_id = {new: old for old, new in reversed(list(enumerate(self._new_id)))}
+        self.has_models, self.least_visible = source.has_models, source.least_visible
+        if source.class_numbers:  # -1 for a class that only `order` names
+            old = [self._old_id.get(new) for new in range(len(self.classes))]
+            self.class_numbers = tuple(-1 if i is None else source.class_numbers[i] for i in old)
+
+    def image_numbers(self, split: str) -> Sequence[tuple[Hashable, str | None]]:
+        return self.source.image_numbers(split)
+
+    def mesh(self, class_id: int) -> Mesh:
+        return self.source.mesh(self._old(class_id))
+
+    def symmetries(self, class_id: int) -> Symmetries:
+        return self.source.symmetries(self._old(class_id))
+
+    def _old(self, class_id: int) -> int:
+        if class_id not in self._old_id:
+            raise InputError(f"no object {self.classes[class_id]}", where=self.name)
+        return self._old_id[class_id]
 
     @property
     def unit(self) -> str:

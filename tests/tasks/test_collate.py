@@ -180,7 +180,7 @@ def test_cutout_hides_the_picture_and_not_its_place() -> None:
 @pytest.mark.parametrize(
     ("view", "augmentation", "said"),
     [
-        (DetectionView(8, 8), Augmentation(mixup=0.2), "augmentation.mixup is 0.2"),
+        (DetectionView(8, 8), Augmentation(cutmix=0.2), "augmentation.cutmix is 0.2"),
         (SegmentationView(8, 8), Augmentation(cutmix=1.0), "augmentation.cutmix is 1.0"),
         (PoseView(), Augmentation(flip=0.5), "a mirrored object is another object"),
     ],

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprob.page import figures
+from deeprob.page import drawn, figures
 from deeprob.page.overlays import mistakes
 from deeprob.page.pictures import data_uri
-from deeprob.tasks.segmentation.labels import IGNORED, palette
+from deeprob.tasks.segmentation.labels import IGNORED
 
 EDGES = (1.5, 2.5, 4.5, 8.5, 16.5)  # pixels from the nearest boundary; the last bin is open
 NEAR = ("1", "2", "3 to 4", "5 to 8", "9 to 16", "over 16")
@@ -111,10 +111,10 @@ def _confusion_matrix(counts: Counts, classes: Sequence[str]) -> str:
 
 def beside(image: NDArray[np.uint8], labels: Counts, predicted: Counts) -> str:
     """Two pictures in one: the predicted classes over the image, and the wrong pixels in red."""
-    colours = palette(256).astype(np.float32)
     shown = image.astype(np.float32)
-    said = predicted > 0
-    shown[said] = 0.45 * shown[said] + 0.55 * colours[predicted[said]]
+    for value in np.unique(predicted[predicted > 0]).tolist():
+        said = predicted == value
+        shown[said] = 0.45 * shown[said] + 0.55 * np.array(drawn.colour_of(value - 1), np.float32)
     wrong = mistakes(image, (labels != predicted) & (labels != IGNORED))
     size = PANEL, max(1, round(PANEL * image.shape[0] / image.shape[1]))
     how = cv2.INTER_AREA if image.shape[1] > PANEL else cv2.INTER_NEAREST

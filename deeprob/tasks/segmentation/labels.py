@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import Any
 
@@ -68,25 +67,3 @@ def logits_of(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
             fix="a classifier takes data/view=classification, a detector data/view=detection",
         )
     return logits, auxiliary
-
-
-def palette(num_classes: int) -> NDArray[np.uint8]:
-    """A colour for each class, uint8 (C, 3), 0 black: those of Pascal VOC, whose bits are spread evenly."""
-    value = np.arange(num_classes)
-    colours = np.zeros((num_classes, 3), np.int64)
-    for bit in range(8):
-        for channel in range(3):
-            colours[:, channel] |= (value >> channel & 1) << (7 - bit)
-        value >>= 3
-    return colours.astype(np.uint8)
-
-
-def encode_palette(labels: NDArray[np.int64], colours: NDArray[np.uint8]) -> bytes:
-    """A PNG that stores a label map (H, W) as indices into a palette: viewers show its colours."""
-    from PIL import Image
-
-    image = Image.fromarray(labels.astype(np.uint8), mode="P")
-    image.putpalette(colours.tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()

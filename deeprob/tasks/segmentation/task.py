@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,20 +13,18 @@ from torch import nn
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Predicted
+from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.outputs import LabelMapOutput, Output, write_label_map
 from deeprob.metrics import segmentation
 from deeprob.metrics.scores import Scores, SummedScores
 from deeprob.metrics.segmentation import METRICS
-from deeprob.runs import atomic_file, write_json
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
+from deeprob.runs import write_json
 from deeprob.tasks.base import EvaluationOptions, Loss
-from deeprob.tasks.frames import Answer, FrameTask
+from deeprob.tasks.frames import RANDOM, Answer, FrameTask
 from deeprob.tasks.segmentation import baselines
-from deeprob.tasks.segmentation.labels import (
-    IGNORED,
-    encode_palette,
-    label_map_of,
-    logits_of,
-    palette,
-)
+from deeprob.tasks.segmentation.labels import IGNORED, label_map_of, logits_of
 from deeprob.tasks.segmentation.losses import LabelMapLoss
 from deeprob.tasks.segmentation.meter import LabelMapMeter
 
@@ -63,6 +61,10 @@ class Segmentation(FrameTask):
         ]
 
     @classmethod
+    def answered(cls, said: list[LabelMap]) -> LabelMap:
+        return said[0]
+
+    @classmethod
     def answer_of(cls, predicted: Predicted) -> Answer:
         return lambda _, frame: predicted.label_map(frame)
 
@@ -77,17 +79,19 @@ class Segmentation(FrameTask):
     def meter(self, samples: Any) -> LabelMapMeter:
         return LabelMapMeter(self.data.classes, "frame")
 
-    def trained_baselines(self, options: EvaluationOptions) -> dict[str, Answer]:
-        """`majority`, and `linear`: see baselines.py."""
+    def baselines(
+        self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
+    ) -> dict[str, Answer | None]:
+        """The labels of another image, and, learned from the training split, `majority` and `linear`."""
         wanted = [name for name in options.baselines if name in ("majority", "linear")]
         if not wanted or "train" not in self.data.splits:
-            return {}
+            return {RANDOM: None}
         train = self.data.split("train")
         made = {
             "majority": lambda: baselines.majority(train),
             "linear": lambda: baselines.softmax_regression(train, len(self.data.classes), options.seed),
         }
-        return {name: made[name]() for name in wanted}
+        return {RANDOM: None, **{name: made[name]() for name in wanted}}
 
     @classmethod
     def frame_meter(cls, source: Any, unit: str) -> LabelMapMeter:
@@ -99,12 +103,16 @@ class Segmentation(FrameTask):
         return np.where(labels == IGNORED, 0, labels)
 
     def write(self, found: Mapping[str, LabelMap], split: str, file: Path) -> Answer:
-        colours = palette(len(self.data.classes))
         for key, labels in found.items():
-            with atomic_file(file / PurePosixPath(key).with_suffix(".png"), "wb") as image:
-                image.write(encode_palette(labels, colours))
+            write_label_map(file / PurePosixPath(key).with_suffix(".png"), labels)
         write_json(file / "classes.json", dict(enumerate(self.data.classes)))
         return lambda _, frame: found[frame.key]
+
+    def output(self, names: Naming) -> Output:
+        return LabelMapOutput()
+
+    def draw(self, frame: Frame, said: Sequence[LabelMap]) -> Image:
+        return drawn.label_map(frame.image, said[0], self.data.classes)
 
     @classmethod
     def predictions_file(cls, split: str) -> str:

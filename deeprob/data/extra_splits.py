@@ -1,46 +1,44 @@
-"""A source with further splits, borrowed from other data sets: trained on renders, judged on real frames."""
+"""A source with splits of other data sets beside its own: trained on renders, evaluated on real frames."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deeprob.data.frame import Frame
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
 
 
-class BorrowingSource(Source):
+class ExtraSplits(Source):
     """A source, and splits of others under names of their own.
 
-    borrowed: name of the new split -> the source that has it, and what it is called there. Its classes are
+    extra: name of the new split -> the source that has it, and what it is called there. Its classes are
     some of the first source's, and are counted as there. Raises InputError where a name is taken, a split is
     not there, or a class is unknown.
     """
 
-    def __init__(self, source: Source, borrowed: Mapping[str, tuple[Source, str]]) -> None:
+    def __init__(self, source: Source, extra: Mapping[str, tuple[Source, str]]) -> None:
         self.source = source
         self.name, self.real, self.classes = source.name, source.real, source.classes
         self.root, self.box_convention, self.streams = source.root, source.box_convention, source.streams
         self.on_bad_sample, self.skipped = source.on_bad_sample, source.skipped
         self.class_numbers, self.has_models = source.class_numbers, source.has_models
-        self._borrowed: dict[str, tuple[Source, str]] = {}
-        for name, (other, split) in borrowed.items():
+        self._extra: dict[str, tuple[Source, str]] = {}
+        for name, (other, split) in extra.items():
             if name in source.splits:
                 raise InputError(
-                    f"data.borrowed.{name}: {source.name} has a split of that name",
+                    f"data.extra_splits.{name}: {source.name} has a split of that name",
                     fix="give it another name",
                 )
             if split not in other.splits:
                 expected = " or ".join(other.splits)
-                raise InputError(f"no split {split!r}", where=f"data.borrowed.{name}", expected=expected)
-            self._borrowed[name] = RelabelledSource(other, {}, source.classes), split
-        self.splits = (*source.splits, *borrowed)
+                raise InputError(f"no split {split!r}", where=f"data.extra_splits.{name}", expected=expected)
+            self._extra[name] = RelabelledSource(other, {}, source.classes), split
+        self.splits = (*source.splits, *extra)
 
     @property
     def unit(self) -> str:
@@ -68,12 +66,12 @@ class BorrowingSource(Source):
     def mesh(self, class_id: int) -> Mesh:
         return self.source.mesh(class_id)
 
-    def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
-        return self.source.symmetries(class_id, steps)
+    def symmetries(self, class_id: int) -> Symmetries:
+        return self.source.symmetries(class_id)
 
     def clouds(self, split: str) -> Sequence[Any]:
         return self.source.clouds(split)
 
     def _of(self, split: str) -> tuple[Source, str]:
         """The source that has a split, and its name there."""
-        return self._borrowed.get(split, (self.source, split))
+        return self._extra.get(split, (self.source, split))
