@@ -237,7 +237,7 @@ class LabelMapSettings(FileSourceSettings):
     _target_: str = "deeprob.data.readers.label_maps.LabelMapSource"
     images: dict[str, str] = MISSING
     maps: dict[str, str] = MISSING
-    values: dict[int, str] | None = None
+    values: dict[int, str] = field(default_factory=dict)
     background: list[int] = field(default_factory=lambda: [0])
     ignore: list[int] = field(default_factory=lambda: [255])
     rest: str = "error"
