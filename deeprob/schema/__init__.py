@@ -50,6 +50,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "voc": data.VocSettings,
         "kitti": data.KittiSettings,
         "folder": data.FolderSettings,
+        "label_maps": data.LabelMapSettings,
         "points": data.PointsSettings,
     },
     "model": {

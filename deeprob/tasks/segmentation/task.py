@@ -20,6 +20,7 @@ from deeprob.metrics.scores import Scores, SummedScores
 from deeprob.metrics.segmentation import METRICS
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
+from deeprob.runs import write_json
 from deeprob.tasks.base import EvaluationOptions, Loss
 from deeprob.tasks.deployed import Argmax, Deployed
 from deeprob.tasks.frames import RANDOM, Answer, FrameTask
@@ -43,7 +44,7 @@ class Segmentation(FrameTask):
     counted = "images"
     headlines = ("miou", "boundary_f1", "pixel_accuracy")
     per_class = ("class_iou",)
-    legend = "Red: pixels of a wrong class."
+    legend = "Left: the predicted classes. Right, in red: pixels of a wrong class."
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """Softmax cross-entropy, the mean over the pixels that have a label."""
@@ -105,6 +106,7 @@ class Segmentation(FrameTask):
     def write(self, found: Mapping[str, LabelMap], split: str, file: Path) -> Answer:
         for key, labels in found.items():
             write_label_map(file / PurePosixPath(key).with_suffix(".png"), labels)
+        write_json(file / "classes.json", dict(enumerate(self.data.classes)))
         return lambda _, frame: found[frame.key]
 
     def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[LabelMap]) -> list[LabelMap]:
