@@ -15,6 +15,7 @@ SCHEMA: dict[str, dict[str, type]] = {
     "root": {
         "train": roots.TrainConfig,
         "evaluate": roots.EvaluateConfig,
+        "predict": roots.PredictConfig,
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,
         "sweep": roots.SweepConfig,
@@ -55,6 +56,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "linear": classical.LinearSettings,
         "two_layer_net": classical.TwoLayerNetSettings,
         "knn": classical.KNNSettings,
+        "hog_svm": classical.HOGSVMSettings,
         "mlp": models.MLPSettings,
         "alexnet": models.AlexNetSettings,
         "cnn": models.CNNSettings,
@@ -62,6 +64,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "pointnet": models.PointNetSettings,
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
+        "pose_dense": models.PoseDenseSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,

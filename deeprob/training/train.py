@@ -18,7 +18,7 @@ from deeprob.training.callbacks import Cost
 from deeprob.training.distributed import rank
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.memory import peak_memory
-from deeprob.training.overfit import OverfitCheck, few_images
+from deeprob.training.overfit import PERFECT, OverfitCheck, few_images
 from deeprob.training.parts import Parts
 from deeprob.training.trainer import make_trainer, start
 
@@ -51,7 +51,7 @@ def check_overfit(parts: Parts, run: Run, accepted: Callable[[], None] | None = 
             where="trainer.overfit",
             fix="train it as it is; metrics.jsonl tells of a collapse",
         )
-    check = OverfitCheck(parts.trainer.overfit, parts.task.headline)
+    check = OverfitCheck(parts.trainer.overfit, *(parts.task.overfit_at or (parts.task.headline, PERFECT)))
     samples = few_images(parts.data, parts.trainer.overfit, parts.seed)
     trainer = _fit(parts, run, [check], accepted, samples)
     return check.verdict(trainer.global_step)

@@ -105,6 +105,7 @@ class ClassificationView(ImageView):
 
     samples: ClassVar[type[CropSamples]] = CropSamples
     task: ClassVar[str] = "deeprob.tasks.classification.task.Classification"
+    boxes: ClassVar[str] = "any"
 
     def __post_init__(self) -> None:
         self.check(
