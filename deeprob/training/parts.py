@@ -62,8 +62,9 @@ class Parts:
             )
         objective, task = self.objective, self.task
         objective.attach(task, self.model)
-        self.data.needs_labels = objective.needs_labels
-        self.data.arrange = lambda collate: objective.collate(task, collate)
+        if self.data is not None:
+            self.data.needs_labels = objective.needs_labels
+            self.data.arrange = lambda collate: objective.collate(task, collate)
         memory_format = memory_format_of(self.trainer)
         model = arrange(self.model, memory_format)
         freeze(model, self.network.freeze)

@@ -55,6 +55,21 @@ class Classification(Task):
         """Probabilities float64 (B, C)."""
         return softmax(model(batch[0]).float().cpu().numpy())
 
+    def prior(self) -> torch.Tensor:
+        labels = self.data.labelled_samples.labels
+        return torch.bincount(labels, minlength=len(self.data.classes)).float() / len(labels)
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned)
+
     def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Floats]) -> list[Classified]:
         # An object's number in its frame is the last word of its key; of a cloud it says nothing.
         places = [i.box_xyxy for i in frame.instances]
@@ -81,21 +96,6 @@ class Classification(Task):
             for one in said
         ]
         return drawn.boxes(frame.image, found)
-
-    def prior(self) -> torch.Tensor:
-        labels = self.data.labelled_samples.labels
-        return torch.bincount(labels, minlength=len(self.data.classes)).float() / len(labels)
-
-    def pseudo_labelled(
-        self,
-        model: nn.Module,
-        weak: Any,
-        strong: Any,
-        threshold: float,
-        soft: bool = False,
-        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
-    ) -> PseudoLabelled:
-        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned)
 
     def adopted(self, samples: Any, there: PerceptionData) -> Any:
         classes = list(self.data.classes)
