@@ -37,6 +37,7 @@ HALL = {
     "config_files",
     "environment",
     "overrides",
+    "progress",
     "records",
     "schema",
 }  # open to every room but the layers

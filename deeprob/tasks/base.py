@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from deeprob.data.batches.samples import Samples
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
+from deeprob.progress import Advance
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -107,8 +108,8 @@ class Predict(Protocol):
         """Give each batch of the samples, in order, with `Task.predict` of it; heading: of the progress."""
         ...
 
-    def status(self, heading: str) -> AbstractContextManager[object]:
-        """Show what is done meanwhile."""
+    def status(self, heading: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Show what is done meanwhile; gives what counts its steps, of `total` where that is known."""
         ...
 
 

@@ -14,7 +14,6 @@ import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.progress import Progress
 from torch import nn
 
 from deeprob.config import SCHEMA_ONLY, admitted, build, locate
@@ -26,6 +25,7 @@ from deeprob.data.batches.samples import Samples
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.progress import tracked
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
 from deeprob.schema.training import TrainerSettings
@@ -51,14 +51,13 @@ class Experiment:
         """Give each batch of some samples, in order, with what the model predicts for it."""
         self.model.eval()
         loader = self.data.loader_of(samples)
-        with Progress(transient=True, disable=not progress) as bar:
-            for batch in bar.track(loader, total=len(loader), description=heading):
-                inputs = batch[0].to(self.device)
-                if inputs.dim() == 4:  # images
-                    inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg.trainer))
-                with torch.inference_mode():
-                    predictions = self.task.predict(self.model, with_inputs(batch, inputs))
-                yield batch, predictions
+        for batch in tracked(loader, heading, shown=progress):
+            inputs = batch[0].to(self.device)
+            if inputs.dim() == 4:  # images
+                inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg.trainer))
+            with torch.inference_mode():
+                predictions = self.task.predict(self.model, with_inputs(batch, inputs))
+            yield batch, predictions
 
 
 def assemble(cfg: DictConfig, alone: AbstractContextManager[Any] | None = None) -> Parts:

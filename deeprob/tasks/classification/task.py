@@ -83,9 +83,11 @@ class Classification(Task):
             groups=[samples.group_names[i] for i in samples.groups.tolist()],
             facts=getattr(samples, "facts", torch.zeros(0, 3)).cpu().numpy(),
         )
-        with predict.status("intervals"):
-            evaluation = measure(predictions, samples=options.bootstrap_samples, seed=options.seed)
-        predictions.save(file)
+        evaluation = measure(
+            predictions, samples=options.bootstrap_samples, seed=options.seed, status=predict.status
+        )
+        with predict.status("writing the predictions"):
+            predictions.save(file)
         return evaluation
 
     @classmethod
