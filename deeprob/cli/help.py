@@ -11,6 +11,7 @@ from deeprob.environment import shipped
 VERBS = {
     "train": "train, evaluate and report one experiment",
     "evaluate": "evaluate a run folder again, on any split",
+    "predict": "what a trained run sees in pictures, a video, a bag or a camera",
     "report": "write a run folder's report.html again",
     "card": "one page about a project: data, network, compute, evaluation",
     "sweep": "search for good hyper-parameters, any number of processes together",

@@ -133,7 +133,7 @@ def is_dense(x: Tensor) -> bool:
 
 
 def relu_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
-    """Dx = dy where y > 0, else 0."""
+    """dx = dy where y > 0, else 0."""
     y, dy, dx = y[start:stop], dy[start:stop], dx[start:stop]
     for i in range(y.size):
         d = dy[i]
@@ -141,7 +141,7 @@ def relu_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
 
 
 def leaky_relu_gradient(start: int, stop: int, x: Any, dy: Any, slope: float, dx: Any) -> None:
-    """Dx = dy where x > 0, else slope dy."""
+    """dx = dy where x > 0, else slope dy."""
     x, dy, dx = x[start:stop], dy[start:stop], dx[start:stop]
     leak = np.float32(slope)
     for i in range(x.size):

@@ -34,7 +34,7 @@ def plane_moments(start: int, stop: int, x: Any, mean: Any, var: Any) -> None:
 def plane_normalise(
     start: int, stop: int, x: Any, w: Any, b: Any, mean: Any, var: Any, eps: float, y: Any
 ) -> None:
-    """Y = w (x - mu) r + b; start and stop count planes."""
+    """y = w (x - mu) r + b; start and stop count planes."""
     for p in range(start, stop):
         n, c = divmod(p, x.shape[1])
         source, target = x[n, c], y[n, c]
@@ -62,7 +62,7 @@ def plane_gradient(
     dw: Any,
     db: Any,
 ) -> None:
-    """Dx, dw and db channel by channel, its planes still in the cache when dx is written."""
+    """dx, dw and db channel by channel, its planes still in the cache when dx is written."""
     count = x.shape[0] * x.shape[2]
     for c in range(start, stop):
         k = mean[c]
@@ -110,7 +110,7 @@ def sum_and_dot(dy: Any, x: Any, c: int, centre: Any) -> Any:
 
 
 def plane_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: Any, dx: Any) -> None:
-    """Dx = a dy + b x + c0 a channel; start and stop count planes."""
+    """dx = a dy + b x + c0 a channel; start and stop count planes."""
     for p in range(start, stop):
         n, c = divmod(p, x.shape[1])
         source, upstream, target = x[n, c], dy[n, c], dx[n, c]

@@ -59,7 +59,7 @@ def fold_moments(start: int, stop: int, parts: Any, x: Any, mean: Any, var: Any)
 def row_normalise(
     start: int, stop: int, x: Any, w: Any, b: Any, mean: Any, var: Any, eps: float, y: Any
 ) -> None:
-    """Y = w (x - mu) r + b, columns of channels."""
+    """y = w (x - mu) r + b, columns of channels."""
     wide, channels = x.shape[1], mean.size
     scale, shift = np.empty(wide, np.float32), np.empty(wide, np.float32)
     for c in range(channels):
@@ -103,7 +103,7 @@ def row_dots(start: int, stop: int, dy: Any, x: Any, mean: Any, parts: Any) -> N
 def row_constant_gradient(
     start: int, stop: int, dy: Any, x: Any, w: Any, mean: Any, var: Any, eps: float, dx: Any, parts: Any
 ) -> None:
-    """Dx = w r dy where mu and var are constants, and row_dots of the same rows."""
+    """dx = w r dy where mu and var are constants, and row_dots of the same rows."""
     wide, channels = x.shape[1], mean.size
     centre, scale = np.empty(wide, np.float32), np.empty(wide, np.float32)
     for c in range(channels):
@@ -139,7 +139,7 @@ def row_gradient(
     dw: Any,
     db: Any,
 ) -> None:
-    """Dx in training, and dw and db, of what row_dots left; start and stop count rows."""
+    """dx in training, and dw and db, of what row_dots left; start and stop count rows."""
     wide, channels = x.shape[1], mean.size
     count = x.size // channels
     total, dot = np.zeros(channels), np.zeros(channels)
@@ -173,7 +173,7 @@ def fold_dots(start: int, stop: int, parts: Any, total: Any, dot: Any) -> None:
 
 
 def row_combine(start: int, stop: int, dy: Any, x: Any, a: Any, b: Any, c0: Any, dx: Any) -> None:
-    """Dx = a dy + b x + c0, columns of channels."""
+    """dx = a dy + b x + c0, columns of channels."""
     wide = x.shape[1]
     scale, slope, shift = np.empty(wide, np.float32), np.empty(wide, np.float32), np.empty(wide, np.float32)
     repeat(a, scale)

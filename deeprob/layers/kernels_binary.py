@@ -40,7 +40,7 @@ def cross_entropies(start: int, stop: int, x: Any, t: Any, share: float, sums: A
 def cross_entropy_gradient(
     start: int, stop: int, x: Any, t: Any, dy: Any, share: float, dx: Any, dt: Any
 ) -> None:
-    """Dx = (sigmoid(x) - t) dy share and, unless it is None, dt = -x dy share."""
+    """dx = (sigmoid(x) - t) dy share and, unless it is None, dt = -x dy share."""
     x, t, dx = x[start:stop], t[start:stop], dx[start:stop]
     scale = dy[0] * np.float32(share)
     for i in range(x.size):
@@ -100,7 +100,7 @@ def focal_gradient(
     dx: Any,
     dt: Any,
 ) -> None:
-    """Dx = -+ a q^2 (q + 2 (1 - q) softplus(-u)) dy share, minus where t = 1; dt is None."""
+    """dx = -+ a q^2 (q + 2 (1 - q) softplus(-u)) dy share, minus where t = 1; dt is None."""
     x, t, dx = x[start:stop], t[start:stop], dx[start:stop]
     scale = dy[0] * np.float32(share)
     for i in range(x.size):

@@ -38,7 +38,7 @@ BLOCK = 64  # rows that are summed in float32 before the sum goes to float64
 
 
 def plane_rectified(start: int, stop: int, z: Any, a: Any, c0: Any, y: Any) -> None:
-    """Y = max(0, a z + c0) a channel; start and stop count planes."""
+    """y = max(0, a z + c0) a channel; start and stop count planes."""
     for p in range(start, stop):
         n, c = divmod(p, z.shape[1])
         source, target = z[n, c], y[n, c]
@@ -49,7 +49,7 @@ def plane_rectified(start: int, stop: int, z: Any, a: Any, c0: Any, y: Any) -> N
 
 
 def plane_rectified_sum(start: int, stop: int, z: Any, a: Any, c0: Any, s: Any, b: Any, y: Any) -> None:
-    """Y = max(0, a z + c0 + b s) a channel; start and stop count planes."""
+    """y = max(0, a z + c0 + b s) a channel; start and stop count planes."""
     for p in range(start, stop):
         n, c = divmod(p, z.shape[1])
         source, side, target = z[n, c], s[n, c], y[n, c]
@@ -80,7 +80,7 @@ def plane_gated_dots(
 def plane_gated_combine(
     start: int, stop: int, dy: Any, z: Any, a: Any, c0: Any, b: Any, c1: Any, dz: Any
 ) -> None:
-    """Dz = a dy + b z + c1 a channel, dy where a z + c0 > 0, else 0 in its place; a is w r, as forward."""
+    """dz = a dy + b z + c1 a channel, dy where a z + c0 > 0, else 0 in its place; a is w r, as forward."""
     for p in range(start, stop):
         n, c = divmod(p, z.shape[1])
         source, upstream, target = z[n, c], dy[n, c], dz[n, c]
@@ -92,7 +92,7 @@ def plane_gated_combine(
 
 
 def row_rectified(start: int, stop: int, z: Any, a: Any, c0: Any, y: Any) -> None:
-    """Y = max(0, a z + c0) a column."""
+    """y = max(0, a z + c0) a column."""
     for r in range(start, stop):
         source, target = z[r], y[r]
         for c in range(source.size):
@@ -101,7 +101,7 @@ def row_rectified(start: int, stop: int, z: Any, a: Any, c0: Any, y: Any) -> Non
 
 
 def row_rectified_sum(start: int, stop: int, z: Any, a: Any, c0: Any, s: Any, b: Any, y: Any) -> None:
-    """Y = max(0, a z + c0 + b s) a column."""
+    """y = max(0, a z + c0 + b s) a column."""
     for r in range(start, stop):
         source, side, target = z[r], s[r], y[r]
         for c in range(source.size):
@@ -145,7 +145,7 @@ def row_gated_dots(
 def row_gated_combine(
     start: int, stop: int, dy: Any, z: Any, a: Any, c0: Any, b: Any, c1: Any, dz: Any
 ) -> None:
-    """Dz = a dy + b z + c1 a column, dy where a z + c0 > 0, else 0 in its place; a is w r, as forward."""
+    """dz = a dy + b z + c1 a column, dy where a z + c0 > 0, else 0 in its place; a is w r, as forward."""
     for r in range(start, stop):
         source, upstream, target = z[r], dy[r], dz[r]
         for c in range(source.size):

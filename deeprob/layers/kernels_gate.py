@@ -20,7 +20,7 @@ P, ROOT_HALF, DENSITY = F(0.3275911), F(0.7071067811865476), F(0.398942280401432
 
 
 def gelu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
-    """Dx = dy (Phi(x) + x phi(x))."""
+    """dx = dy (Phi(x) + x phi(x))."""
     x, dy, dx = x[start:stop], dy[start:stop], dx[start:stop]
     for i in range(x.size):
         v = x[i]
@@ -38,7 +38,7 @@ def gelu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
 
 
 def silu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
-    """Dx = dy s (1 + x (1 - s)), s = 1 / (1 + e^-x)."""
+    """dx = dy s (1 + x (1 - s)), s = 1 / (1 + e^-x)."""
     x, dy, dx = x[start:stop], dy[start:stop], dx[start:stop]
     for i in range(x.size):
         v = x[i]
@@ -54,7 +54,7 @@ def silu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
 
 
 def tanh_gelu(start: int, stop: int, x: Any, y: Any) -> None:
-    """Y = x (1 + t) / 2 with (1 + t) / 2 = 1 / (1 + e^-2u)."""
+    """y = x (1 + t) / 2 with (1 + t) / 2 = 1 / (1 + e^-2u)."""
     x, y = x[start:stop], y[start:stop]
     for i in range(x.size):
         v = x[i]
@@ -71,7 +71,7 @@ def tanh_gelu(start: int, stop: int, x: Any, y: Any) -> None:
 
 
 def tanh_gelu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
-    """Dx = dy ((1 + t) + x (1 - t^2) u') / 2 with (1 + t) / 2 = s = 1 / (1 + e^-2u)."""
+    """dx = dy ((1 + t) + x (1 - t^2) u') / 2 with (1 + t) / 2 = s = 1 / (1 + e^-2u)."""
     x, dy, dx = x[start:stop], dy[start:stop], dx[start:stop]
     for i in range(x.size):
         v = x[i]

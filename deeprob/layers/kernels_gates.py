@@ -33,7 +33,7 @@ def tanh_in_one_pass(x: Tensor) -> Tensor | None:
 
 
 def tanh(start: int, stop: int, x: Any, y: Any) -> None:
-    """Y = tanh x: near 0 an odd polynomial, elsewhere (1 - e) / (1 + e) with e = e^-2|x| of kernels_gate.py.
+    """y = tanh x: near 0 an odd polynomial, elsewhere (1 - e) / (1 + e) with e = e^-2|x| of kernels_gate.py.
 
     Source: Moshier, Cephes (1992), tanhf; relative error 2e-7.
     """
@@ -60,21 +60,21 @@ T4, T5 = np.float32(2.06390887954e-2), np.float32(-5.70498872745e-3)
 
 
 def reciprocal_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
-    """Dx = -dy y^2."""
+    """dx = -dy y^2."""
     y, dy, dx = y[start:stop], dy[start:stop], dx[start:stop]
     for i in range(y.size):
         dx[i] = -dy[i] * y[i] * y[i]
 
 
 def tanh_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
-    """Dx = dy (1 - y^2)."""
+    """dx = dy (1 - y^2)."""
     y, dy, dx = y[start:stop], dy[start:stop], dx[start:stop]
     for i in range(y.size):
         dx[i] = dy[i] - dy[i] * y[i] * y[i]
 
 
 def sigmoid_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
-    """Dx = dy y (1 - y)."""
+    """dx = dy y (1 - y)."""
     y, dy, dx = y[start:stop], dy[start:stop], dx[start:stop]
     for i in range(y.size):
         dx[i] = dy[i] * (y[i] - y[i] * y[i])

@@ -33,7 +33,7 @@ def squared_errors(start: int, stop: int, x: Any, t: Any, share: float, sums: An
 def squared_error_gradient(
     start: int, stop: int, x: Any, t: Any, dy: Any, share: float, dx: Any, dt: Any
 ) -> None:
-    """Dx = 2 d dy share and, unless it is None, dt = -dx."""
+    """dx = 2 d dy share and, unless it is None, dt = -dx."""
     x, t, dx = x[start:stop], t[start:stop], dx[start:stop]
     scale = TWO * dy[0] * np.float32(share)
     if dt is None:
@@ -64,7 +64,7 @@ def smooth_errors(start: int, stop: int, x: Any, t: Any, beta: float, share: flo
 def smooth_error_gradient(
     start: int, stop: int, x: Any, t: Any, beta: float, dy: Any, share: float, dx: Any, dt: Any
 ) -> None:
-    """Dx = c / beta dy share and, unless it is None, dt = -dx."""
+    """dx = c / beta dy share and, unless it is None, dt = -dx."""
     x, t, dx = x[start:stop], t[start:stop], dx[start:stop]
     high, low = np.float32(beta), np.float32(-beta)
     scale = dy[0] * np.float32(share) / high
@@ -168,7 +168,7 @@ def probability_planes(start: int, stop: int, x: Any, p: Any, log_sum: Any) -> N
 
 
 def cross_entropy_rows_gradient(start: int, stop: int, p: Any, t: Any, dloss: Any, dx: Any) -> None:
-    """Dx = dloss (p - [c = t]) a row."""
+    """dx = dloss (p - [c = t]) a row."""
     for n in range(start, stop):
         row, target, scale = p[n], dx[n], dloss[n]
         for i in range(row.size):
@@ -177,7 +177,7 @@ def cross_entropy_rows_gradient(start: int, stop: int, p: Any, t: Any, dloss: An
 
 
 def cross_entropy_planes_gradient(start: int, stop: int, p: Any, t: Any, dloss: Any, dx: Any) -> None:
-    """Dx = dloss (p - [c = t]), planes (N, C, M); start and stop count planes."""
+    """dx = dloss (p - [c = t]), planes (N, C, M); start and stop count planes."""
     for plane in range(start, stop):
         n, c = divmod(plane, p.shape[1])
         row, target, scale, truth = p[n, c], dx[n, c], dloss[n], t[n]
@@ -238,7 +238,7 @@ def soft_rows_gradient(
     log_sum: Any,
     dloss: Any,
 ) -> None:
-    """Dx = dloss (Q p - q) and ds = dloss w (1 - e) (log sum exp(x) - x) a row, unless they are None."""
+    """dx = dloss (Q p - q) and ds = dloss w (1 - e) (log sum exp(x) - x) a row, unless they are None."""
     keep, share = np.float32(1 - smoothing), np.float32(smoothing / x.shape[1])
     q = np.empty(x.shape[1], np.float32)
     for n in range(start, stop):

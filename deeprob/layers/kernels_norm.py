@@ -17,7 +17,7 @@ PART = 64
 
 
 def layer_norm(start: int, stop: int, x: Any, w: Any, b: Any, eps: float, y: Any) -> None:
-    """Y = w (x - mu) r + b a row."""
+    """y = w (x - mu) r + b a row."""
     for n in range(start, stop):
         row, target = x[n], y[n]
         count, centre = np.float32(row.size), row[0]
@@ -36,7 +36,7 @@ def layer_norm(start: int, stop: int, x: Any, w: Any, b: Any, eps: float, y: Any
 def layer_norm_gradient(
     start: int, stop: int, dy: Any, x: Any, w: Any, eps: float, dx: Any, sums: Any, size: int
 ) -> None:
-    """Dx = r (k - mean k - h mean(k h)), k = w dy, a row; add a share's dw and db to its sums (2, D)."""
+    """dx = r (k - mean k - h mean(k h)), k = w dy, a row; add a share's dw and db to its sums (2, D)."""
     part = np.empty((2, x.shape[1]), np.float32)
     dw, db = part[0], part[1]
     for first in range(start, stop, PART):
@@ -66,7 +66,7 @@ def layer_norm_gradient(
 
 
 def rms_norm(start: int, stop: int, x: Any, w: Any, eps: float, y: Any) -> None:
-    """Y = w x r a row."""
+    """y = w x r a row."""
     for n in range(start, stop):
         row, target = x[n], y[n]
         square = ZERO
@@ -80,7 +80,7 @@ def rms_norm(start: int, stop: int, x: Any, w: Any, eps: float, y: Any) -> None:
 def rms_norm_gradient(
     start: int, stop: int, dy: Any, x: Any, w: Any, eps: float, dx: Any, sums: Any, size: int
 ) -> None:
-    """Dx = r (k - h mean(k h)), k = w dy, a row; add a share's dw to its sums (D)."""
+    """dx = r (k - h mean(k h)), k = w dy, a row; add a share's dw to its sums (D)."""
     dw = np.empty(x.shape[1], np.float32)
     for first in range(start, stop, PART):
         dw[:] = ZERO
@@ -103,7 +103,7 @@ def rms_norm_gradient(
 
 
 def group_norm(start: int, stop: int, x: Any, groups: int, w: Any, b: Any, eps: float, y: Any) -> None:
-    """Y = w (x - mu) r + b, mu and r of each sample's group of channels."""
+    """y = w (x - mu) r + b, mu and r of each sample's group of channels."""
     width = x.shape[1] // groups
     count = np.float32(width * x.shape[2])
     for n in range(start, stop):
@@ -130,7 +130,7 @@ def group_norm(start: int, stop: int, x: Any, groups: int, w: Any, b: Any, eps: 
 def group_norm_gradient(
     start: int, stop: int, dy: Any, x: Any, groups: int, w: Any, eps: float, dx: Any, parts: Any
 ) -> None:
-    """Dx = r (k - mean k - h mean(k h)), k = w dy; parts hold a sample's dw and db."""
+    """dx = r (k - mean k - h mean(k h)), k = w dy; parts hold a sample's dw and db."""
     width = x.shape[1] // groups
     count = np.float32(width * x.shape[2])
     for n in range(start, stop):
@@ -167,7 +167,7 @@ def group_norm_gradient(
 
 
 def group_norm_rows(start: int, stop: int, x: Any, groups: int, w: Any, b: Any, eps: float, y: Any) -> None:
-    """Y = w (x - mu) r + b, mu and r of each sample's group of channels."""
+    """y = w (x - mu) r + b, mu and r of each sample's group of channels."""
     channels = x.shape[2]
     width = channels // groups
     count = np.float32(x.shape[1] * width)
@@ -202,7 +202,7 @@ def group_norm_rows(start: int, stop: int, x: Any, groups: int, w: Any, b: Any, 
 def group_norm_rows_gradient(
     start: int, stop: int, dy: Any, x: Any, groups: int, w: Any, eps: float, dx: Any, parts: Any
 ) -> None:
-    """Dx = r (k - mean k - h mean(k h)), k = w dy; parts hold a sample's dw and db."""
+    """dx = r (k - mean k - h mean(k h)), k = w dy; parts hold a sample's dw and db."""
     channels = x.shape[2]
     width = channels // groups
     count = np.float32(x.shape[1] * width)

@@ -181,7 +181,7 @@ def max_rows_gradient(
 
 
 def average_planes(start: int, stop: int, x: Any, rows: Any, columns: Any, y: Any) -> None:
-    """Y = R x C^T of planes x (P, H, W), skipping the zeros of R and C; y is (P, H' W'); by plane.
+    """y = R x C^T of planes x (P, H, W), skipping the zeros of R and C; y is (P, H' W'); by plane.
 
     First R x, line by line. Then all entries of the plane take as many taps as the widest needs, of a zero
     behind the last line where they have no more.
@@ -213,7 +213,7 @@ def average_planes(start: int, stop: int, x: Any, rows: Any, columns: Any, y: An
 
 
 def average_pixels(start: int, stop: int, x: Any, rows: Any, columns: Any, channels: int, y: Any) -> None:
-    """Y = R x C^T of maps x (N, H, W S), channels innermost, skipping the zeros of R and C; over samples."""
+    """y = R x C^T of maps x (N, H, W S), channels innermost, skipping the zeros of R and C; over samples."""
     tops, bottoms = _reach(rows)
     lefts, rights = _reach(columns)
     mixed = np.empty(x.shape[2], np.float32)

@@ -9,7 +9,7 @@ from .kernels_gate import BIAS, C2, C3, C4, C5, C6, HALF, LN2_HIGH, LN2_LOW, LOG
 
 
 def softmax_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
-    """Dx = y (dy - sum_j y_j dy_j) a row."""
+    """dx = y (dy - sum_j y_j dy_j) a row."""
     for n in range(start, stop):
         row, up, target = y[n], dy[n], dx[n]
         total = ZERO
@@ -20,7 +20,7 @@ def softmax_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
 
 
 def log_softmax_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> None:
-    """Dx = dy - exp(y) sum_j dy_j a row."""
+    """dx = dy - exp(y) sum_j dy_j a row."""
     for n in range(start, stop):
         row, up, target = y[n], dy[n], dx[n]
         total = ZERO

@@ -15,6 +15,7 @@ SCHEMA: dict[str, dict[str, type]] = {
     "root": {
         "train": roots.TrainConfig,
         "evaluate": roots.EvaluateConfig,
+        "predict": roots.PredictConfig,
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,
         "sweep": roots.SweepConfig,
@@ -54,6 +55,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "linear": classical.LinearSettings,
         "two_layer_net": classical.TwoLayerNetSettings,
         "knn": classical.KNNSettings,
+        "hog_svm": classical.HOGSVMSettings,
         "mlp": models.MLPSettings,
         "alexnet": models.AlexNetSettings,
         "cnn": models.CNNSettings,
@@ -61,6 +63,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "pointnet": models.PointNetSettings,
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
+        "pose_dense": models.PoseDenseSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,

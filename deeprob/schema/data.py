@@ -50,8 +50,12 @@ class PoseViewSettings:
 
     _target_: str = "deeprob.tasks.pose.view.PoseView"
     size: int = 128
+    cell: int = 8
     margin: float = 0.25
     min_pixels: int = 16
+    min_visible: float = 0.0
+    jitter: float = 0.0
+    turn: float = 0.0
 
 
 @dataclass
@@ -88,7 +92,8 @@ class DataSettings:
     num_folds, fold: cross-validation by whole groups, which of how many parts of `train` is `val`; 0: none.
     view, augmentation: what a task sees, and what its batches are varied by; data/view=... chooses both.
     balanced: what training batches hold equally often: class, frame or group (a recording, an object
-        instance), or none; true is class.
+        instance), or none; true is class. `repeat`, for frames of many objects, shows those with rare
+        classes more often.
     memory_budget_gb: splits larger than this are mapped from files, not held in memory.
     workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
     """

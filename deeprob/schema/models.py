@@ -156,6 +156,9 @@ class FCOSSettings(NetworkSettings):
     candidates: int = 500
     nms_iou: float = 0.6
     max_detections: int = 100
+    soft_nms: float = 0.0
+    test_scales: list[float] = field(default_factory=lambda: [1.0])
+    test_flip: bool = False
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
@@ -193,6 +196,31 @@ class FasterRCNNSettings(NetworkSettings):
     candidates: int = 1000
     nms_iou: float = 0.5
     max_detections: int = 100
+    soft_nms: float = 0.0
+    test_scales: list[float] = field(default_factory=lambda: [1.0])
+    test_flip: bool = False
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"
+
+
+@dataclass
+class PoseDenseSettings(NetworkSettings):
+    """See deeprob.models.pose.dense.PoseDense."""
+
+    _target_: str = "deeprob.models.pose.dense.PoseDense"
+    backbone: str = "compact"
+    widths: list[int] | None = field(default_factory=lambda: [32, 64, 128, 192])
+    blocks: list[int] | None = field(default_factory=lambda: [0, 2, 2, 1])
+    stem: str | None = "patch"
+    width: int = 96
+    stride: int = SI("${oc.select:data.view.cell,8}")
+    fragments: int = 64
+    head_widths: list[int] = field(default_factory=lambda: [96, 128])
+    hidden: int = 256
+    symmetries: bool = True
+    decode: str = "pnp"
+    image_size: int = SI("${oc.select:data.view.size,${oc.select:input.1,128}}")
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"

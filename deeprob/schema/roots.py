@@ -158,6 +158,42 @@ class EvaluateConfig:
 
 
 @dataclass
+class PredictConfig:
+    """Root of `deeprob predict`: what a trained run says of an input.
+
+    input: an image, a folder, a pattern with *, a video, a bag, or the number of a camera; clouds of points
+    for a run on those. data, split: in its place a data set's split. every: take each so many-th frame.
+    topic: of a bag. intrinsics: fx, fy, cx, cy in pixels, where the input does not say. boxes: COCO JSON with
+    the objects to look at; detector: a run folder whose model finds them, with at least detector_score.
+    min_score, classes: leave out predictions below, and of others; empty: keep all. draw: pictures or a video
+    with what is predicted drawn in. on_bad_sample: `skip` and count what cannot be read, or `error`.
+    batch_size, checkpoint: null takes those of the run's evaluation. device: `cpu`, `cuda`; null: as the run.
+    out: the folder to write; null: predictions/<input> in the run folder.
+    """
+
+    run: str | None = None
+    input: str | None = None
+    data: Any = None
+    split: str = "test"
+    every: int = 1
+    topic: str | None = None
+    intrinsics: list[float] = field(default_factory=list)
+    boxes: str | None = None
+    detector: str | None = None
+    detector_score: float = 0.3
+    min_score: float = 0.0
+    classes: list[str] = field(default_factory=list)
+    draw: bool = False
+    on_bad_sample: str = "skip"
+    batch_size: int | None = None
+    checkpoint: str | None = None
+    device: str | None = None
+    out: str | None = None
+    paths: PathSettings = field(default_factory=PathSettings)
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ReportConfig:
     """Root of `deeprob report`: one run, or a table of all evaluated runs that a pattern matches.
 

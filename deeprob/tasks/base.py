@@ -18,9 +18,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deeprob.data.batches.samples import Samples
+from deeprob.data.frame import Frame
+from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.outputs import Output, RowOutput
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
 from deeprob.progress import Advance
@@ -119,15 +124,19 @@ class Task(ABC):
     name: stands in results.json. title: heads its pages. headline: the metric that training monitors and
     studies compare by default, the larger the better. earlier_names: those by which earlier versions logged
     a score, and its name now; a run that has chosen its best epoch by one goes on doing so.
+    overfit_at: a metric, and the value from which on a handful of samples counts as overfit; None: the
+    headline, at 1.
+    data: what the task is on. trained: what a model to evaluate was trained on, where that is other data.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     headline: ClassVar[str]
     earlier_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    overfit_at: ClassVar[tuple[str, float] | None] = None
 
     def __init__(self, data: PerceptionData) -> None:
-        self.data = data
+        self.data = self.trained = data
 
     def model_arguments(self) -> dict[str, Any]:
         """What the model is told about the data beside its config."""
@@ -151,6 +160,21 @@ class Task(ABC):
         Its classes are some of these. None where they cannot be: the classes must then be the same.
         """
         return None
+
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
+        """What is predicted of a frame, as a user of the model takes it.
+
+        keys, predictions: of the samples that the view sees in it, one at least.
+        """
+        return list(predictions)
+
+    def output(self, names: Naming) -> Output:
+        """The file that holds what is `said` of any number of frames."""
+        return RowOutput()
+
+    def draw(self, frame: Frame, said: Sequence[Any]) -> NDArray[np.uint8]:
+        """Draw what is `said` of a frame: uint8 (h, w, 3). Raises InputError where the task cannot."""
+        raise InputError(f"{self.title.lower()} has no drawing", fix="leave out draw=true")
 
     @abstractmethod
     def meter(self, samples: Samples) -> Meter:

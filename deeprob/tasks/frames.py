@@ -103,6 +103,11 @@ class FrameTask(Task):
         """The prediction that is right about a frame."""
 
     @classmethod
+    def answered(cls, said: list[Any]) -> Any:
+        """What a meter takes, of what is `said` of a frame."""
+        return said
+
+    @classmethod
     def answer_of(cls, predicted: Predicted) -> Answer:
         """What a file of predictions says of each frame."""
         return predicted.of
@@ -131,7 +136,7 @@ class FrameTask(Task):
             frames,
             self.data.unit,
             self.write(found, name, file),
-            {RANDOM: None} if options.baselines else {},
+            self.baselines(samples, found) if options.baselines else {},
             samples=options.bootstrap_samples,
             seed=options.seed,
             keys=None if name in source.splits else set(found),
@@ -139,6 +144,10 @@ class FrameTask(Task):
         )
         _save_scores(evaluation.scores, sorted(found), _scores_file(file))
         return evaluation
+
+    def baselines(self, samples: Any, found: Mapping[str, Any]) -> Mapping[str, Answer | None]:
+        """What a model is compared with on the same frames. found: its own predictions by a frame's key."""
+        return {RANDOM: None}
 
     def collect(self, found: dict[str, Any], key: str, prediction: Any) -> None:
         """Add the prediction for a sample to those of its frame; here a sample is a frame."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,9 +19,10 @@ from torch import nn
 from deeprob.config import SCHEMA_ONLY, admitted, build, locate
 from deeprob.config_errors import flatten
 from deeprob.config_files import read_written
-from deeprob.data.batches.batch import with_inputs
+from deeprob.data.batches.batch import AnyBatch, with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.data.known import KnownSource
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
@@ -52,12 +53,15 @@ class Experiment:
         self.model.eval()
         loader = self.data.loader_of(samples)
         for batch in tracked(loader, heading, shown=progress):
-            inputs = batch[0].to(self.device)
-            if inputs.dim() == 4:  # images
-                inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg.trainer))
-            with torch.inference_mode():
-                predictions = self.task.predict(self.model, with_inputs(batch, inputs))
-            yield batch, predictions
+            yield batch, self.predict_batch(batch)
+
+    def predict_batch(self, batch: AnyBatch) -> Any:
+        """What the model, which must be in eval mode, predicts for a batch: `Task.predict` of it."""
+        inputs = batch[0].to(self.device)
+        if inputs.dim() == 4:  # images
+            inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg.trainer))
+        with torch.inference_mode():
+            return self.task.predict(self.model, with_inputs(batch, inputs))
 
 
 def assemble(cfg: DictConfig, alone: AbstractContextManager[Any] | None = None) -> Parts:
@@ -127,18 +131,32 @@ def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
         )
 
 
-def make_data(cfg: DictConfig) -> PerceptionData:
-    """The data module of a config; nothing is read or rendered yet."""
+def make_source(cfg: DictConfig, order: Sequence[str] | None = None) -> Source:
+    """The data set of a config. order: of its classes, as a model counts. Raises InputError for none."""
     data = cfg.data
-    source = build(data.source, cfg.allowed_targets)
+    source: Source = build(data.source, cfg.allowed_targets)
     if not isinstance(source, Source):
         raise InputError(
             f"{type(source).__name__} is no data set",
             where="data.source",
             expected="a subclass of deeprob.data.source.Source",
         )
-    if data.label_map:
-        source = RelabelledSource(source, data.label_map)
+    if data.label_map or order:
+        source = RelabelledSource(source, data.label_map, order)
+    return source
+
+
+def make_data(
+    cfg: DictConfig, facts: Mapping[str, Any] | None = None, order: Sequence[str] | None = None
+) -> PerceptionData:
+    """The data module of a config; nothing is read or rendered yet.
+
+    facts: data.json of a run; the data set then need not be there, and no frame of it can be read. order: of
+    the classes, as a model counts them.
+    """
+    data = cfg.data
+    source = make_source(cfg, order) if facts is None else KnownSource(facts)
+    known = {} if facts is None else {name: tuple(facts[name]) for name in ("mean", "std")}
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
         source=source,
@@ -155,6 +173,7 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         balanced=data.balanced,
         memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
         progress=sys.stdout.isatty(),
+        **known,
     )
 
 
@@ -163,10 +182,13 @@ def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
     return task_class(cfg)(data)
 
 
-def make_model(cfg: DictConfig, task: Task) -> nn.Module:
-    """The model of a config, told what the task knows of the data, such as the number of classes."""
+def make_model(cfg: DictConfig, task: Task, known: Mapping[str, Any] | None = None) -> nn.Module:
+    """The model of a config, told what the task knows of the data, such as the number of classes.
+
+    known: what the task has said of the data before.
+    """
     arguments = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
-    found = {**task.model_arguments(), **feature_extractor(cfg)}
+    found = {**(task.model_arguments() if known is None else known), **feature_extractor(cfg)}
     model: nn.Module = build(arguments, cfg.allowed_targets, **found)
     return model
 
@@ -200,10 +222,11 @@ def feature_extractor(cfg: DictConfig) -> dict[str, nn.Module]:
     return {"network": load(run, checkpoint, list(cfg.allowed_targets)).model.cpu()}
 
 
-def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experiment:
+def load(run: Run, checkpoint: str, allowed: list[str] | None = None, with_data: bool = True) -> Experiment:
     """The model and data of a run folder. checkpoint: `best` or `last`.
 
-    Raises InputError where the folder lacks the checkpoint, or its weights do not fit its config.
+    with_data: False opens no data set where the run folder says of it what the model needs. Raises InputError
+    where the folder lacks the checkpoint, or its weights do not fit its config.
     """
     cfg = read_config(run)
     cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
@@ -211,11 +234,14 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none yet"
         raise InputError(f"no checkpoint {checkpoint!r}", where=run.path, expected=f"one of: {there}")
-    data = make_data(cfg)
+    facts = None if with_data else run.read_data()
+    if facts is not None and "model" not in facts:
+        facts = None
+    data = make_data(cfg, facts)
     data.prepare_data()
     data.setup("fit")
     task = make_task(cfg, data)
-    model = make_model(cfg, task)
+    model = make_model(cfg, task, None if facts is None else facts["model"])
     weights = {k.removeprefix("model."): v for k, v in read_checkpoint(path)["state_dict"].items()}
     try:
         model.load_state_dict(weights)
@@ -224,6 +250,19 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
     device = device_of(cfg.trainer)
     model = arrange(model.to(device), memory_format_of(cfg.trainer))
     return Experiment(cfg, data, task, model.eval(), device)
+
+
+def on_device(experiment: Experiment, name: str | None) -> Experiment:
+    """The same on another device; None: where it is. Raises InputError where there is no such device."""
+    if name is None:
+        return experiment
+    try:
+        device = torch.device(name)
+        model = arrange(experiment.model.to(device), memory_format_of(experiment.cfg.trainer))
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        raise InputError(f"device={name} cannot be used ({why})", expected="cpu, cuda or cuda:0") from None
+    return replace(experiment, model=model, device=device)
 
 
 def read_config(run: Run) -> DictConfig:

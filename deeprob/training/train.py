@@ -17,7 +17,7 @@ from deeprob.training.callbacks import Cost
 from deeprob.training.distributed import rank
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.memory import peak_memory
-from deeprob.training.overfit import OverfitCheck, few_images
+from deeprob.training.overfit import PERFECT, OverfitCheck, few_images
 from deeprob.training.parts import Parts
 from deeprob.training.trainer import make_trainer, start
 
@@ -44,7 +44,7 @@ def check_overfit(parts: Parts, run: Run, accepted: Callable[[], None] | None = 
 
     The settings of the trainer should keep nothing from it: see overfit.unhindered.
     """
-    check = OverfitCheck(parts.trainer.overfit, parts.task.headline)
+    check = OverfitCheck(parts.trainer.overfit, *(parts.task.overfit_at or (parts.task.headline, PERFECT)))
     samples = few_images(parts.data, parts.trainer.overfit, parts.seed)
     trainer = _fit(parts, run, [check], accepted, samples)
     return check.verdict(trainer.global_step)

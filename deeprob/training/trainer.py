@@ -48,7 +48,7 @@ def make_trainer(parts: Parts, run: Run, record: JsonlLogger, cost: Cost) -> pl.
     place: dict[str, Any] = {"dirpath": run.checkpoints, "enable_version_counter": False}
     best = ModelCheckpoint(filename="best", monitor=monitor, mode=trainer.mode, **place)
     # Not `save_last`: that writes only in an epoch that was also the best.
-    last = ModelCheckpoint(filename="last", **place)
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=_saves_early(trainer), **place)
     callbacks: list[pl.Callback] = [best, last, RandomState(), cost]
     callbacks.append(RichProgressBar() if on_terminal else EpochLines())
     if trainer.ema:
@@ -61,12 +61,27 @@ def make_trainer(parts: Parts, run: Run, record: JsonlLogger, cost: Cost) -> pl.
     return pl.Trainer(
         max_epochs=trainer.max_epochs,
         log_every_n_steps=trainer.log_every,
+        check_val_every_n_epoch=trainer.val_every,
         callbacks=callbacks,
         logger=loggers,
         default_root_dir=run.path,
         enable_progress_bar=on_terminal,
         **step_options(trainer),
     )
+
+
+def _saves_early(trainer: TrainerSettings) -> bool | None:
+    """Whether checkpoints cannot wait for a validation; None: Lightning's choice, after each.
+
+    Raises InputError where the last epoch would not be validated.
+    """
+    every, epochs = trainer.val_every, trainer.max_epochs
+    if every < 1 or epochs % every:
+        raise InputError(
+            f"trainer.val_every is {every} and trainer.max_epochs {epochs}",
+            expected="1 or more, and max_epochs a multiple of it",
+        )
+    return True if every > 1 else None
 
 
 def step_options(trainer: TrainerSettings) -> dict[str, Any]:

@@ -26,7 +26,8 @@ class PerceptionData(LightningDataModule):
     num_folds, fold: cross-validation in place of a fraction: "train" is dealt into num_folds folds by whole
     groups, and number `fold` (from 0) becomes "val"; num_folds 0 is off.
     balanced: what comes equally often in training batches: "class", "frame", or "group" (a recording, or an
-        object instance, whatever the source divides by); "none" takes samples as often as they are there.
+        object instance, whatever the source divides by); "repeat" takes frames with rare objects more often;
+        "none" takes samples as often as they are there.
     cache_dir: where decoded samples are kept for the next run; None keeps nothing.
     memory_budget_gb: splits larger than this are not held in memory but mapped from files below cache_dir.
     mean, std: of each channel, on images from 0 to 1; None takes those of the training split.

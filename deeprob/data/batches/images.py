@@ -26,6 +26,7 @@ class ImageView:
 
     augmentation: ClassVar[type] = Augmentation
     sees_clouds: ClassVar[bool] = False
+    boxes: ClassVar[str] = ""
 
     def statistics(self, samples: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel of a split's images, from 0 to 1."""

@@ -15,10 +15,10 @@ import torch
 
 from deeprob.data.batches.augment import stream
 from deeprob.data.batches.batch import AnyBatch, Collate, map_tensors
-from deeprob.data.batches.samples import Samples
+from deeprob.data.batches.samples import Ragged, Samples
 from deeprob.errors import InputError
 
-BALANCES = ("none", "class", "frame", "group")
+BALANCES = ("none", "class", "frame", "group", "repeat")
 
 
 def balance_name(value: str | bool) -> str:
@@ -27,6 +27,26 @@ def balance_name(value: str | bool) -> str:
     if name not in BALANCES:
         raise InputError(f"balanced is {value!r}", expected=" or ".join(BALANCES))
     return name
+
+
+def repeat_factors(labels: Any) -> torch.Tensor:
+    """Weigh frames by their rarest class, float64 (N,): the largest sqrt(f / f_c) of a frame's classes c.
+
+    f_c: share of the frames with an object of class c; f: that of the most frequent class; a frame without
+    objects weighs 1. Source: Gupta et al., LVIS (2019), with f in place of its threshold.
+    labels: int64, those of each frame. Raises InputError for samples of one class each.
+    """
+    if not isinstance(labels, Ragged):
+        raise InputError(
+            "data.balanced is 'repeat', but a sample here has no list of objects",
+            expected="none, class, frame or group",
+        )
+    frames = torch.arange(len(labels)).repeat_interleave(labels.counts)
+    present = torch.zeros(len(labels), int(labels.values.max()) + 1 if len(labels.values) else 1)
+    present[frames, labels.values] = 1
+    number = present.sum(0).double()
+    factors = (number.max() / number.clamp_min(1)).sqrt()
+    return torch.where(present > 0, factors, 1.0).amax(1)
 
 
 class Batches:
@@ -76,15 +96,21 @@ class Batches:
             return cached[1]
         generator = stream(self.seed, epoch, 0)
         if self.balanced != "none":
-            members = self._members()
-            weights = 1 / torch.bincount(members)[members].double()
-            order = torch.multinomial(weights, len(members), replacement=True, generator=generator)
+            weights = self._weights()
+            order = torch.multinomial(weights, len(weights), replacement=True, generator=generator)
         elif self.shuffle:
             order = torch.randperm(len(self.split), generator=generator)
         else:
             order = torch.arange(len(self.split))
         self._order = epoch, order
         return order
+
+    def _weights(self) -> torch.Tensor:
+        """Weigh how often each sample is to come, float64 (N,)."""
+        if self.balanced == "repeat":
+            return repeat_factors(getattr(self.split, "labels", None))
+        members = self._members()
+        return 1 / torch.bincount(members)[members].double()
 
     def _members(self) -> torch.Tensor:
         """Say which of what is to come equally often each sample belongs to, int64 (N,)."""
@@ -106,7 +132,8 @@ class BatchLoader:
 
     collate: makes a batch of some samples (deeprob.data.batches.batch.Collate).
     shuffle: in an order drawn for each epoch.
-    balanced: "class", "frame" or "group": each of them comes as often as any other, samples repeated; "none".
+    balanced: "class", "frame" or "group": each of them comes as often as any other, samples repeated;
+        "repeat": frames with rare objects come more often, see repeat_factors; "none".
     drop_last: leave out a last batch that is not full (unless it is the only one).
     num_workers: threads that make batches ahead; 0 makes them in this one, when they are asked for.
     rank, num_replicas: this process's number among those that train together; each takes its own part.

@@ -29,8 +29,8 @@ class Predictions:
     probabilities: float64 (N, C); labels: int64 (N,); units: int64 (N,), the independent unit (frame,
     scene) of each sample; keys: (N,) where each sample came from; classes: C names; baselines: name ->
     probabilities (N, C).
-    groups: (N,) the recording or scene of each; facts: float32 (N, 3), FACTS of the view; empty where
-    not known.
+    groups: (N,) the recording or scene of each; attributes: float32 (N, 3), ATTRIBUTES of the view; empty
+    where not known.
     templates: uint8 (P, h, w, 3), weights of the model as pictures, where it has such.
     thumbnails: uint8 (T, h, w, 3) of the samples `shown`, int64 (T,): wrong ones first, the most confident
     first.
@@ -46,7 +46,7 @@ class Predictions:
     shown: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     templates: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
     groups: Sequence[str] = ()
-    facts: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    attributes: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     @cached_property
     def predicted(self) -> Integers:
@@ -65,7 +65,7 @@ class Predictions:
             "shown": self.shown,
             "templates": self.templates,
             "groups": np.asarray(self.groups, dtype=np.str_),
-            "facts": self.facts,
+            "attributes": self.attributes,
             **{BASELINE + name: values.astype(np.float32) for name, values in self.baselines.items()},
         }
         with atomic_file(path, "wb") as file:
@@ -86,7 +86,10 @@ class Predictions:
         try:
             keys, classes = arrays.pop("keys").tolist(), arrays.pop("classes").tolist()
             groups = arrays.pop("groups").tolist() if "groups" in arrays else []
-            if "logits" in arrays:  # as earlier versions wrote them
+            # As earlier versions wrote them:
+            if "facts" in arrays:
+                arrays["attributes"] = arrays.pop("facts")
+            if "logits" in arrays:
                 arrays["probabilities"] = softmax(arrays.pop("logits"))
             found = cls(**arrays, keys=keys, classes=classes, baselines=baselines, groups=groups)
             wrong = found._wrong()
@@ -108,7 +111,7 @@ class Predictions:
             "shown": (self.shown, "iu", (T,)),
             "thumbnails": (self.thumbnails, "u", (T, None, None, 3)),
             "templates": (self.templates, "u", (None, None, None, 3)),
-            "facts": (self.facts, "f", (N if len(self.facts) else 0, 3)),
+            "attributes": (self.attributes, "f", (N if len(self.attributes) else 0, 3)),
             **{f"baseline {name}": (values, "f", (N, C)) for name, values in self.baselines.items()},
         }
         if self.groups:

@@ -13,7 +13,7 @@ from deeprob.metrics.classification import Floats
 from deeprob.metrics.slices import LEAST, quarters
 from deeprob.metrics.statistics import bootstrap, sums_by_unit
 from deeprob.tasks.classification.predictions import Predictions
-from deeprob.tasks.classification.view import FACTS
+from deeprob.tasks.classification.view import ATTRIBUTES
 
 MOST_GROUPS = 30
 MOST_CLASSES = 200
@@ -58,8 +58,8 @@ def _entry(label: str, rows: Floats, units: NDArray[np.int64], samples: int, see
 
 def _parts(predictions: Predictions) -> Iterator[tuple[str, list[Part]]]:
     """Every kind of slice, with the name of each part and which samples are in it."""
-    for column, kind in enumerate(FACTS):
-        values = predictions.facts[:, column] if len(predictions.facts) else np.zeros(0)
+    for column, kind in enumerate(ATTRIBUTES):
+        values = predictions.attributes[:, column] if len(predictions.attributes) else np.zeros(0)
         yield kind, [(label, np.flatnonzero(inside)) for label, inside in quarters(values)]
     yield "class", _by_number(predictions.classes, predictions.labels)
     names, number = np.unique(np.asarray(predictions.groups, np.str_), return_inverse=True)

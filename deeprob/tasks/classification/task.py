@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,17 @@ from torch import nn
 
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.data.frame import Frame
+from deeprob.data.predictions.files import Classified
+from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.outputs import ClassOutput, Output
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_image
 from deeprob.layers import cross_entropy
 from deeprob.metrics.classification import Floats, softmax
 from deeprob.metrics.scores import Evaluation, Scores
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
 from deeprob.tasks.base import EvaluationOptions, Loss, Page, Predict, Task
 from deeprob.tasks.classification import baselines
 from deeprob.tasks.classification.learned import template_pictures
@@ -42,6 +49,30 @@ class Classification(Task):
     def predict(self, model: nn.Module, batch: Any) -> Floats:
         """Probabilities float64 (B, C)."""
         return softmax(model(batch[0]).float().cpu().numpy())
+
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Floats]) -> list[Classified]:
+        # An object's number in its frame is the last word of its key; of a cloud it says nothing.
+        places = [i.box_xyxy for i in frame.instances]
+        boxes = [places[int(key.rpartition(" ")[2])] if places else None for key in keys]
+        return [
+            Classified(int(row.argmax()), float(row.max()), np.asarray(row), box)
+            for row, box in zip(predictions, boxes, strict=True)
+        ]
+
+    def output(self, names: Naming) -> Output:
+        return ClassOutput(self.data.classes)
+
+    def draw(self, frame: Frame, said: Sequence[Classified]) -> Image:
+        whole = of_image(frame.image.shape)
+        found = [
+            (
+                whole if one.box_xyxy is None else one.box_xyxy,
+                one.class_id,
+                f"{self.data.classes[one.class_id]} {one.score:.2f}",
+            )
+            for one in said
+        ]
+        return drawn.boxes(frame.image, found)
 
     def adopted(self, samples: Any, there: PerceptionData) -> Any:
         classes = list(self.data.classes)
@@ -81,7 +112,7 @@ class Classification(Task):
             shown,
             templates=template_pictures(predict.model),
             groups=[samples.group_names[i] for i in samples.groups.tolist()],
-            facts=getattr(samples, "facts", torch.zeros(0, 3)).cpu().numpy(),
+            attributes=samples.attributes.cpu().numpy(),
         )
         evaluation = measure(
             predictions, samples=options.bootstrap_samples, seed=options.seed, status=predict.status

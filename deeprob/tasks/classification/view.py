@@ -18,7 +18,7 @@ from deeprob.data.batches.samples import ImageSamples, Rows
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation
 
-FACTS = ("box_pixels", "distance_m", "visible_fraction")
+ATTRIBUTES = ("box_pixels", "distance_m", "visible_fraction")
 """Of each crop: the shorter side of its box, the object's distance, the part of it that is not hidden."""
 
 WHOLE = (-1.0, -1.0, 1.0, 1.0)
@@ -30,18 +30,18 @@ class CropSamples(ImageSamples):
     """N labelled images.
 
     labels: int64 (N,).
-    facts: float32 (N, 3), attributes that errors are grouped by: FACTS, NaN where not known.
+    attributes: float32 (N, 3), what errors are grouped by: ATTRIBUTES, NaN where not known.
     windows: float32 (N, 4), what each shows of its frame: left, top, right, bottom, where the frame's own
         edges are -1 and 1.
     """
 
     labels: torch.Tensor
-    facts: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(FACTS)))
+    attributes: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(ATTRIBUTES)))
     windows: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(WHOLE)))
 
     def __post_init__(self) -> None:
-        if len(self.facts) == 0:  # nothing is known
-            object.__setattr__(self, "facts", torch.full((len(self.keys), len(FACTS)), torch.nan))
+        if len(self.attributes) == 0:  # nothing is known
+            object.__setattr__(self, "attributes", torch.full((len(self.keys), len(ATTRIBUTES)), torch.nan))
         if len(self.windows) == 0:
             object.__setattr__(self, "windows", torch.tensor(WHOLE).repeat(len(self.keys), 1))
 
@@ -105,6 +105,7 @@ class ClassificationView(ImageView):
 
     samples: ClassVar[type[CropSamples]] = CropSamples
     task: ClassVar[str] = "deeprob.tasks.classification.task.Classification"
+    boxes: ClassVar[str] = "any"
 
     def __post_init__(self) -> None:
         self.check(
@@ -122,9 +123,9 @@ class ClassificationView(ImageView):
     def rows(self, frame: Frame, split: str) -> Rows:
         """See a frame's crops as samples."""
         images, labels, keys = self.crops(frame)
-        facts = np.array([facts_of(frame.instances[i]) for i in self._seen(frame)], np.float32)
-        facts = facts.reshape(-1, len(FACTS))
-        columns: dict[str, NDArray[Any]] = {"images": images, "labels": labels, "facts": facts}
+        attributes = np.array([attributes_of(frame.instances[i]) for i in self._seen(frame)], np.float32)
+        attributes = attributes.reshape(-1, len(ATTRIBUTES))
+        columns: dict[str, NDArray[Any]] = {"images": images, "labels": labels, "attributes": attributes}
         return Rows(keys, {**columns, "windows": self._windows(frame)})
 
     def collate(
@@ -195,8 +196,8 @@ def cut_out(image: NDArray[np.uint8], pixels: tuple[int, int, int, int], size: i
     return resize(inside, size, size)
 
 
-def facts_of(instance: Instance) -> tuple[float, float, float]:
-    """The attributes that errors are grouped by, FACTS: NaN where the source does not say."""
+def attributes_of(instance: Instance) -> tuple[float, float, float]:
+    """The attributes that errors are grouped by, ATTRIBUTES: NaN where the source does not say."""
     left, top, right, bottom = instance.box_xyxy.tolist()
     pose, visible = instance.T_cam_obj, instance.visible_fraction
     return (

@@ -13,9 +13,12 @@ from torch import nn
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Box
-from deeprob.data.predictions.names import Names
-from deeprob.geometry.boxes import to_coco
+from deeprob.data.predictions.names import Names, Naming
+from deeprob.data.predictions.outputs import BoxOutput, Output
 from deeprob.metrics.scores import Scores
+from deeprob.models.detection.test_time import detect
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
 from deeprob.runs import write_text
 from deeprob.tasks.base import Block, Loss, method_of
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
@@ -36,6 +39,7 @@ class Detection(FrameTask):
     name = "detection"
     title = "Detection"
     headline = "mean_ap"
+    overfit_at = ("ap50", 0.95)
     headlines = ("mean_ap", "ap50", "average_recall")
     per_class = ("class_ap", "class_ap50")
     legend = (
@@ -51,7 +55,8 @@ class Detection(FrameTask):
 
     def predict(self, model: nn.Module, batch: Any) -> list[list[Box]]:
         """The boxes in each frame, in the frame's own pixels, the best score first."""
-        found = method_of(model, "detect", EXPECTED)(model(batch.images))
+        method_of(model, "detect", EXPECTED)
+        found = detect(model, batch.images)
         return [
             _boxes(of_image, matrix)
             for of_image, matrix in zip(found, batch.matrices.double().cpu(), strict=True)
@@ -73,18 +78,22 @@ class Detection(FrameTask):
 
     def write(self, found: Mapping[str, Sequence[Box]], split: str, file: Path) -> Answer:
         names = Names(self.data.source, split if split in self.data.source.splits else "train")
-        entries = [
-            {
-                **names.of_key(key),
-                "category_id": names.of_class(box.class_id),
-                "bbox": to_coco(box.box_xyxy).tolist(),
-                "score": box.score,
-            }
-            for key, boxes in found.items()
-            for box in boxes
-        ]
+        output = BoxOutput(names)
+        entries = [output.entry(key, box) for key, boxes in found.items() for box in boxes]
         write_text(file, json.dumps(entries))
         return lambda _, frame: found.get(frame.key, [])
+
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[list[Box]]) -> list[Box]:
+        return list(predictions[0])
+
+    def output(self, names: Naming) -> Output:
+        return BoxOutput(names)
+
+    def draw(self, frame: Frame, said: Sequence[Box]) -> Image:
+        return drawn.boxes(
+            frame.image,
+            [(b.box_xyxy, b.class_id, f"{self.data.classes[b.class_id]} {b.score:.2f}") for b in said],
+        )
 
     @classmethod
     def predictions_file(cls, split: str) -> str:
@@ -139,17 +148,16 @@ def _frame_of(samples: Any, index: int) -> Frame:
     height, width = samples.sizes[index].tolist()
     back = torch.linalg.inv(samples.matrices[index])
 
-    def instances(boxes: torch.Tensor, labels: Sequence[int]) -> tuple[Instance, ...]:
-        corners = boxes.double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
-        pairs = zip(corners.view(-1, 4).numpy(), labels, strict=True)
-        return tuple(Instance(int(label), box) for box, label in pairs)
+    def instances(boxes: Any, labels: Any, areas: Any) -> tuple[Instance, ...]:
+        corners = boxes[index].double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
+        rows = zip(corners.view(-1, 4).numpy(), labels[index].tolist(), areas[index].tolist(), strict=True)
+        return tuple(Instance(label, box, area=area) for box, label, area in rows)
 
-    crowds = samples.crowds[index]
     return Frame(
         np.empty((height, width, 3), np.uint8),
-        instances(samples.boxes[index], samples.labels[index].tolist()),
+        instances(samples.boxes, samples.labels, samples.areas),
         "",
         samples.keys[index],
         samples.group_names[int(samples.groups[index])],
-        crowds=instances(crowds, samples.crowd_labels[index].tolist()),
+        crowds=instances(samples.crowds, samples.crowd_labels, samples.crowd_areas),
     )

@@ -26,6 +26,7 @@ from deeprob.metrics.entries import as_entry
 from deeprob.metrics.points import METRICS
 from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.metrics.statistics import Intervals, bootstrap
+from deeprob.page.drawn import COLOURS
 from deeprob.page.pictures import data_uri
 from deeprob.page.run_facts import split_name
 from deeprob.runs import Run
@@ -36,19 +37,6 @@ from deeprob.tasks.part_segmentation.predictions import PartPredictions
 from deeprob.tasks.part_segmentation.view import PartSamples
 
 NUM_SHOWN = 24
-COLOURS = np.array(  # of parts in pictures, distinguishable by the colour-blind too (Okabe and Ito, 2008)
-    [
-        [0, 114, 178],
-        [230, 159, 0],
-        [0, 158, 115],
-        [213, 94, 0],
-        [204, 121, 167],
-        [86, 180, 233],
-        [240, 228, 66],
-        [90, 90, 90],
-    ],
-    np.uint8,
-)
 
 
 class PartSegmentationTask(Task):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -40,6 +40,11 @@ class PointSamples(Samples):
 @dataclass(frozen=True, eq=False)
 class ObjectSamples(PointSamples):
     """Clouds of one class each."""
+
+    @property
+    def attributes(self) -> Tensor:
+        """What errors are grouped by: float32 (0, 3), since nothing is known of a cloud."""
+        return torch.empty(0, 3)
 
     def descriptors(self) -> Tensor:
         """Describe each cloud by the distances between its points (Osada et al., 2002): float32 (N, 64)."""
@@ -118,6 +123,7 @@ class PointsView:
     task: ClassVar[str] = "deeprob.tasks.classification.task.Classification"
     augmentation: ClassVar[type] = PointAugmentation
     sees_clouds: ClassVar[bool] = True
+    boxes: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for name, fits, expected in (
@@ -201,6 +207,10 @@ class PointsView:
         index = sample_points(len(points), min(len(points), SPARE * self.num_points), rng)
         chosen = points[index]
         return (chosen - chosen.mean(0)).astype(np.float32), index
+
+    def as_taken(self, split: str) -> PointsView:
+        """The same view of clouds that a sensor took: as they are, in the split of this name."""
+        return replace(self, viewpoints={split: 1}, orientation="fixed", partial=False, noise=0.0)
 
     def turns(self, split: str) -> tuple[list[int], NDArray[np.float64]]:
         """Number the split's viewpoints, and give the rotation from object to camera of each, (V, 3, 3)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,11 +13,14 @@ from torch import nn
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Predicted
+from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.outputs import LabelMapOutput, Output, write_label_map
 from deeprob.layers import cross_entropy
 from deeprob.metrics import segmentation
 from deeprob.metrics.scores import Scores, SummedScores
 from deeprob.metrics.segmentation import METRICS
-from deeprob.runs import atomic_file
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
 from deeprob.tasks.base import Loss
 from deeprob.tasks.frames import Answer, FrameTask
 from deeprob.tasks.segmentation.meter import LabelMapMeter, label_map_of
@@ -49,6 +52,10 @@ class Segmentation(FrameTask):
         ]
 
     @classmethod
+    def answered(cls, said: list[LabelMap]) -> LabelMap:
+        return said[0]
+
+    @classmethod
     def answer_of(cls, predicted: Predicted) -> Answer:
         return lambda _, frame: predicted.label_map(frame)
 
@@ -73,11 +80,14 @@ class Segmentation(FrameTask):
 
     def write(self, found: Mapping[str, LabelMap], split: str, file: Path) -> Answer:
         for key, labels in found.items():
-            encoded, buffer = cv2.imencode(".png", labels.astype(np.uint8))
-            assert encoded
-            with atomic_file(file / PurePosixPath(key).with_suffix(".png"), "wb") as image:
-                image.write(buffer.tobytes())
+            write_label_map(file / PurePosixPath(key).with_suffix(".png"), labels)
         return lambda _, frame: found[frame.key]
+
+    def output(self, names: Naming) -> Output:
+        return LabelMapOutput()
+
+    def draw(self, frame: Frame, said: Sequence[LabelMap]) -> Image:
+        return drawn.label_map(frame.image, said[0], self.data.classes)
 
     @classmethod
     def predictions_file(cls, split: str) -> str:

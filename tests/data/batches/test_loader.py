@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from deeprob.data.batches.augment import Augmentation, normalise
-from deeprob.data.batches.loader import BatchLoader
+from deeprob.data.batches.loader import BatchLoader, repeat_factors
+from deeprob.data.batches.samples import Ragged
 from deeprob.errors import InputError
 from deeprob.tasks.classification.view import CropBatch, CropCollate, CropSamples
 
@@ -208,3 +209,13 @@ def test_balance_by_class_needs_samples_of_one_class() -> None:
     loader = BatchLoader(data, 5, CropCollate(MEAN, STD), shuffle=True, balanced="class")
     with pytest.raises(InputError, match="no class of its own; expected none, frame or group"):
         list(loader)
+
+
+def test_frames_repeat_by_the_root_of_how_rare_their_rarest_class_is() -> None:
+    """Class 0 is in four frames, class 1 in one, class 2 in none, class 3 in two."""
+    labels = Ragged(torch.tensor([0, 0, 0, 1, 0, 3, 0, 3]), torch.tensor([0, 2, 4, 6, 6, 7, 8]))
+    assert repeat_factors(labels).tolist() == pytest.approx([1, 2, 2**0.5, 1, 1, 2**0.5])
+    nothing = Ragged(torch.zeros(0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64))
+    assert repeat_factors(nothing).tolist() == [1, 1]
+    with pytest.raises(InputError, match="'repeat', but a sample here has no list of objects"):
+        repeat_factors(torch.zeros(4, dtype=torch.int64))

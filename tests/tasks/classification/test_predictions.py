@@ -74,7 +74,7 @@ def test_an_incomplete_file_is_named(tmp_path):
         ("thumbnails", np.zeros((2, 2, 2, 3), np.uint8)),
         ("shown", np.array([2])),
         ("templates", np.array(5)),
-        ("facts", np.zeros((1, 3), np.float32)),
+        ("attributes", np.zeros((1, 3), np.float32)),
         ("baseline_majority", np.zeros((1, 2))),
     ],
 )

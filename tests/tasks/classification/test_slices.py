@@ -18,9 +18,9 @@ def predictions(make_predictions):
     answers = np.where(pixels > 20, found.labels, (found.labels + 1) % 4)
     probabilities = softmax(5 * np.eye(4)[answers])
     distances = np.where(np.arange(240) % 2, np.nan, 1.5 + np.arange(240) / 100)
-    facts = np.stack([pixels, distances, np.full(240, np.nan)], axis=1).astype(np.float32)
+    attributes = np.stack([pixels, distances, np.full(240, np.nan)], axis=1).astype(np.float32)
     groups = [f"session {i // 80}" for i in range(240)]
-    return dataclasses.replace(found, probabilities=probabilities, facts=facts, groups=groups)
+    return dataclasses.replace(found, probabilities=probabilities, attributes=attributes, groups=groups)
 
 
 def test_quantities_are_cut_into_quarters(predictions):
@@ -55,7 +55,7 @@ def test_a_slice_of_few_samples_is_left_out(predictions):
     assert "rare" not in {entry["label"] for entry in found["group"]}
 
 
-def test_predictions_without_facts_have_slices_by_class_alone(make_predictions):
+def test_predictions_without_attributes_have_slices_by_class_alone(make_predictions):
     assert set(error_slices(make_predictions(), samples=50, seed=0)) == {"class"}
 
 
