@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a mesh's shape is symmetric under, and the deviation of each as a share of the diameter."""
+    """What a mesh's shape is symmetric under, and a line for each turn: how far off it is."""
 
     symmetries: Symmetries
     told: tuple[str, ...]
