@@ -32,6 +32,21 @@ class HingeSettings:
 
 
 @dataclass
+class LabelMapLossSettings:
+    """See deeprob.tasks.segmentation.losses.LabelMapLoss."""
+
+    _target_: str = "deeprob.tasks.segmentation.losses.LabelMapLoss"
+    cross_entropy: float = 1.0
+    dice: float = 0.0
+    lovasz: float = 0.0
+    auxiliary: float = 0.4
+    class_weights: list[float] = field(default_factory=list)
+    hard: float = 1.0
+    hard_share: float = 0.0625
+    label_smoothing: float = 0.0
+
+
+@dataclass
 class SiameseSettings:
     """What objectives on two views of a sample take."""
 

@@ -28,6 +28,7 @@ from deeprob.data.predictions.names import Naming
 from deeprob.data.predictions.outputs import Output, RowOutput
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
+from deeprob.tasks.deployed import Deployed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -151,6 +152,9 @@ class Task(ABC):
     def __init__(self, data: PerceptionData) -> None:
         self.data = self.trained = data
 
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self  # an average of a network's weights needs no second copy of the data
+
     def model_arguments(self) -> dict[str, Any]:
         """What the model is told about the data beside its config."""
         return {"num_classes": len(self.data.classes)}
@@ -210,6 +214,12 @@ class Task(ABC):
     def draw(self, frame: Frame, said: Sequence[Any]) -> NDArray[np.uint8]:
         """Draw what is `said` of a frame: uint8 (h, w, 3). Raises InputError where the task cannot."""
         raise InputError(f"{self.title.lower()} has no drawing", fix="leave out draw=true")
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        """The model as one graph with decoded outputs. Raises InputError where it cannot be one."""
+        raise InputError(
+            f"{self.title.lower()} cannot be exported", fix="format=safetensors keeps the weights"
+        )
 
     @abstractmethod
     def meter(self, samples: Samples) -> Meter:

@@ -23,6 +23,7 @@ from deeprob.config_files import read_written
 from deeprob.data.batches.batch import AnyBatch, with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.data.extra_splits import ExtraSplits
 from deeprob.data.known import KnownSource
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
@@ -133,31 +134,33 @@ def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
         )
 
 
-def make_source(cfg: DictConfig, order: Sequence[str] | None = None) -> Source:
-    """The data set of a config. order: of its classes, as a model counts. Raises InputError for none."""
+def make_source(cfg: DictConfig, classes: Sequence[str] = ()) -> Source:
+    """The data set of a config.
+
+    classes: of another data set, as which those of this one are counted; they are some of them.
+    Raises InputError where it is none.
+    """
     data = cfg.data
-    source: Source = build(data.source, cfg.allowed_targets)
-    if not isinstance(source, Source):
-        raise InputError(
-            f"{type(source).__name__} is no data set",
-            where="data.source",
-            expected="a subclass of deeprob.data.source.Source",
-        )
-    if data.label_map or order:
-        source = RelabelledSource(source, data.label_map, order)
+    source = _source_of(data.source, cfg)
+    if data.label_map or classes:
+        source = RelabelledSource(source, data.label_map, classes)
+    extra = data.get("extra_splits") or {}  # a run of an older version lacks it
+    if extra:
+        others = {name: (_other_source(entry, cfg), str(entry.split)) for name, entry in extra.items()}
+        source = ExtraSplits(source, others)
     return source
 
 
 def make_data(
-    cfg: DictConfig, facts: Mapping[str, Any] | None = None, order: Sequence[str] | None = None
+    cfg: DictConfig, facts: Mapping[str, Any] | None = None, classes: Sequence[str] = ()
 ) -> PerceptionData:
     """The data module of a config; nothing is read or rendered yet.
 
-    facts: data.json of a run; the data set then need not be there, and no frame of it can be read. order: of
-    the classes, as a model counts them.
+    facts: data.json of a run; the data set then need not be there, and no frame of it can be read. classes:
+    as of make_source.
     """
     data = cfg.data
-    source = make_source(cfg, order) if facts is None else KnownSource(facts)
+    source = make_source(cfg, classes) if facts is None else KnownSource(facts)
     known = {} if facts is None else {name: tuple(facts[name]) for name in ("mean", "std")}
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
@@ -182,15 +185,34 @@ def make_data(
     )
 
 
-def unlabelled_source(cfg: DictConfig) -> Callable[[], Any]:
+def _source_of(leaf: Any, cfg: DictConfig) -> Source:
+    """The data set that a leaf describes. Raises InputError where it is none."""
+    source = build(leaf, cfg.allowed_targets)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"{type(source).__name__} is no data set",
+            where="data.source",
+            expected="a subclass of deeprob.data.source.Source",
+        )
+    return source
+
+
+def _other_source(entry: DictConfig, cfg: DictConfig) -> Source:
+    """The source that an extra split is of."""
+    own = cast("dict[str, Any]", OmegaConf.to_container(entry.source, resolve=True))
+    source = _source_of({"on_bad_sample": cfg.data.on_bad_sample, **own}, cfg)
+    return RelabelledSource(source, entry.label_map) if entry.get("label_map") else source
+
+
+def unlabelled_source(cfg: DictConfig) -> Callable[[], Source]:
     """What makes the source that data.unlabelled names: a data config, or overrides that choose one."""
     given = cfg.data.unlabelled
     overrides = [f"data={given}"] if isinstance(given, str) else list(given)
     paths = [f"paths.{key}={quoted(str(value))}" for key, value in cfg.paths.items() if key != "runs_dir"]
 
-    def make() -> Any:
+    def make() -> Source:
         data = compose("info", [*overrides, *paths]).data
-        source = build(data.source, cfg.allowed_targets)
+        source = _source_of(data.source, cfg)
         return RelabelledSource(source, data.label_map) if data.label_map else source
 
     return make

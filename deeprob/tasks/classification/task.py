@@ -32,6 +32,7 @@ from deeprob.tasks.classification.measure import measure
 from deeprob.tasks.classification.meter import ClassificationMeter, scores_of
 from deeprob.tasks.classification.page import page_of
 from deeprob.tasks.classification.predictions import Predictions, most_telling, thumbnails
+from deeprob.tasks.deployed import Deployed, Softmax
 
 IGNORED = -100
 """The class of a sample without a label."""
@@ -54,21 +55,6 @@ class Classification(Task):
         """Probabilities float64 (B, C)."""
         return softmax(model(batch[0]).float().cpu().numpy())
 
-    def prior(self) -> torch.Tensor:
-        labels = self.data.labelled_samples.labels
-        return torch.bincount(labels, minlength=len(self.data.classes)).float() / len(labels)
-
-    def pseudo_labelled(
-        self,
-        model: nn.Module,
-        weak: Any,
-        strong: Any,
-        threshold: float,
-        soft: bool = False,
-        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
-    ) -> PseudoLabelled:
-        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned)
-
     def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Floats]) -> list[Classified]:
         # An object's number in its frame is the last word of its key; of a cloud it says nothing.
         places = [i.box_xyxy for i in frame.instances]
@@ -77,6 +63,9 @@ class Classification(Task):
             Classified(int(row.argmax()), float(row.max()), np.asarray(row), box)
             for row, box in zip(predictions, boxes, strict=True)
         ]
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        return Deployed(Softmax(model), {"probabilities": "float32 (N, C), of each of the classes"})
 
     def output(self, names: Naming) -> Output:
         return ClassOutput(self.data.classes)
@@ -92,6 +81,21 @@ class Classification(Task):
             for one in said
         ]
         return drawn.boxes(frame.image, found)
+
+    def prior(self) -> torch.Tensor:
+        labels = self.data.labelled_samples.labels
+        return torch.bincount(labels, minlength=len(self.data.classes)).float() / len(labels)
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned)
 
     def adopted(self, samples: Any, there: PerceptionData) -> Any:
         classes = list(self.data.classes)

@@ -15,12 +15,14 @@ from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Box
 from deeprob.data.predictions.names import Names, Naming
 from deeprob.data.predictions.outputs import BoxOutput, Output
+from deeprob.errors import InputError
 from deeprob.metrics.scores import Scores
 from deeprob.models.detection.test_time import detect
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.runs import write_text
 from deeprob.tasks.base import Block, Loss, method_of
+from deeprob.tasks.deployed import Candidates, Deployed
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
 from deeprob.tasks.frames import Answer, Drawing, FrameTask
 
@@ -83,8 +85,24 @@ class Detection(FrameTask):
         write_text(file, json.dumps(entries))
         return lambda _, frame: found.get(frame.key, [])
 
-    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[list[Box]]) -> list[Box]:
-        return list(predictions[0])
+    def deployed(self, model: nn.Module) -> Deployed:
+        if not hasattr(model, "candidates"):
+            raise InputError(
+                f"{type(model).__name__} chooses its boxes in between, which no fixed graph can",
+                expected="a detector of one stage, such as model=fcos",
+                fix="format=safetensors keeps the weights",
+            )
+        detector: Any = model
+        score, _, iou, most = detector.decoding
+        outputs = {
+            "boxes": "float32 (N, K, 4), left, top, right, bottom, pixels of the input image, best first; "
+            "a whole number is a pixel's centre",
+            "scores": "float32 (N, K), 0 to 1",
+            "labels": "int64 (N, K), index into classes",
+        }
+        decode = {"nms": "not in the graph: drop scores below, then overlaps by class, then keep the best"}
+        decode |= {"min_score": score, "iou": iou, "max_detections": most}
+        return Deployed(Candidates(model), outputs, decode, ranked=True)
 
     def output(self, names: Naming) -> Output:
         return BoxOutput(names)
