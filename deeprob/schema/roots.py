@@ -242,7 +242,9 @@ class AblationSettings:
     """Variants of a base experiment; the base itself is always run.
 
     design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
-    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.studies.designs.
+    `one_at_a_time`, `leave_one_out`, `factorial`; or `grid`, rows with columns (name -> overrides), but the
+    cells `without`; see deeprob.studies.designs.
+    starts: name -> overrides of a run that variants start from by model.pretrained=@name, of the same seed.
     budget: what one call may spend; what is left then is for the next.
     """
 
@@ -254,6 +256,10 @@ class AblationSettings:
     design: str = "list"
     variants: dict[str, list[str]] = field(default_factory=dict)
     factors: dict[str, list[Any]] = field(default_factory=dict)
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+    starts: dict[str, list[str]] = field(default_factory=dict)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
 
 

@@ -49,7 +49,7 @@ def check_overfit(parts: Parts, run: Run, accepted: Callable[[], None] | None = 
 
     The settings of the trainer should keep nothing from it: see overfit.unhindered.
     """
-    if not parts.objective.needs_labels:
+    if not getattr(parts.objective, "needs_labels", True):
         raise InputError(
             f"{type(parts.objective).__name__} learns no labels to overfit",
             where="trainer.overfit",
