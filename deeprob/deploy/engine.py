@@ -30,11 +30,12 @@ class RuntimeModel:
         with torch.no_grad():
             leaves, self._structure = pytree.tree_flatten(model(example))
         # What is the same for every batch, such as where a detector's cells lie, stays outside.
-        self._fixed = [None if t.dim() and len(t) == len(example) else t for t in leaves]
+        self._changing = [t is not None and bool(t.dim()) and len(t) == len(example) for t in leaves]
+        self._fixed = leaves
         if cache is not None and cache.is_file():
             content = cache.read_bytes()
         else:
-            content = _exported(model, example, [i for i, t in enumerate(self._fixed) if t is None])
+            content = _exported(model, example, [i for i, c in enumerate(self._changing) if c])
             if cache is not None:
                 with atomic_file(cache, "wb") as file:
                     file.write(content)
@@ -43,7 +44,8 @@ class RuntimeModel:
     def __call__(self, inputs: Tensor) -> Any:
         found = self._session.run(None, {"input": inputs.contiguous().numpy()})
         given = iter(found)
-        leaves = [torch.from_numpy(next(given)) if fixed is None else fixed for fixed in self._fixed]
+        pairs = zip(self._fixed, self._changing, strict=True)
+        leaves = [torch.from_numpy(next(given)) if changes else fixed for fixed, changes in pairs]
         return pytree.tree_unflatten(leaves, self._structure)
 
     def __getattr__(self, name: str) -> Any:
