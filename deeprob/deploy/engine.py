@@ -1,8 +1,9 @@
-"""A trained network run by onnxruntime: the same outputs to rounding, with decoding and all else as before."""
+"""A trained network run by onnxruntime: the same outputs to rounding, all else as before."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from deeprob.deploy.export import quiet, session_of, to_onnx
+from deeprob.data.batches.augment import normalise
+from deeprob.deploy.export import example_of, quiet, session_of, to_onnx
 from deeprob.errors import InputError
 from deeprob.runs import atomic_file
+from deeprob.training.experiment import Experiment
 
 ENGINES = ("torch", "onnxruntime")
 
@@ -20,8 +23,8 @@ ENGINES = ("torch", "onnxruntime")
 class RuntimeModel:
     """A network whose forward pass is onnxruntime's. Everything else, such as `detect`, is the network's own.
 
-    example: inputs of any batch. cache: the file to keep the graph in; None keeps none. Raises InputError where
-    the network cannot be exported.
+    example: inputs of any batch. cache: the file to keep the graph in; None keeps none. Raises InputError
+    where the network cannot be exported.
     """
 
     def __init__(self, model: nn.Module, example: Tensor, cache: Path | None = None) -> None:
@@ -81,6 +84,25 @@ def _exported(model: nn.Module, example: Tensor, chosen: list[int]) -> bytes:
                 where="engine=onnxruntime",
                 fix="engine=torch",
             ) from error
+
+
+def with_engine(experiment: Experiment, engine: str, folder: Path) -> Experiment:
+    """The same experiment, its network run by an engine. folder: where the engine's file is kept.
+
+    Raises InputError for another engine, or a network that it cannot run.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine={engine}", expected=" or ".join(ENGINES))
+    if engine == "torch":
+        return experiment
+    model = experiment.model.cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    view = experiment.data.view
+    example = example_of(view.described(), 2)
+    data = experiment.data
+    if data.mean:
+        example = normalise(example, data.mean, data.std)
+    runs: Any = RuntimeModel(model, example, folder / cache_name(model))
+    return replace(experiment, model=runs, device=torch.device("cpu"))
 
 
 def cache_name(model: nn.Module) -> str:
