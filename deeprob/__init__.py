@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 from deeprob.version import __version__
 
 if TYPE_CHECKING:
-    from deeprob.training.experiment import Experiment
+    from deeprob.deploy.trained import TrainedRun
 
 __all__ = ["__version__", "load"]
 
 
-def load(folder: str | Path, checkpoint: str = "best", allowed: list[str] | None = None) -> Experiment:
-    """Load a trained run: its `model`, `task` and `data`, and `predict`.
+def load(folder: str | Path, checkpoint: str = "best", allowed: list[str] | None = None) -> TrainedRun:
+    """Load a trained run: `predict` what is in an image; its `model`, `task`, `classes` and `data`.
 
     folder: of the run, such as runs/quickstart/RUN_ID. checkpoint: `best` or `last`. allowed: further
-    packages that its config may call. Raises InputError where there is no such run, or its files do not fit.
+    packages that its config may call. The data set need not be there, unless `data` is asked for.
+    Raises InputError where there is no such run, or its files do not fit.
     """
+    from deeprob.deploy.trained import TrainedRun
     from deeprob.runs import Run
-    from deeprob.training.experiment import load as load_experiment
 
-    return load_experiment(Run.find(folder), checkpoint, allowed)
+    return TrainedRun.load(Run.find(folder), checkpoint, allowed)

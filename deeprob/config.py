@@ -35,11 +35,14 @@ CONFIG_DIR = shipped("configs")
 _FREE_TEXT = {
     "graph": re.compile("expression|at|upstream|chain"),
     "card": re.compile(r"card\.(?!targets\.).+"),
+    "predict": re.compile("input|topic|boxes"),
 }
 _REQUIRED = {
     "train": ["name=any"],
     "card": ["name=any"],
     "evaluate": ["run=any"],
+    "predict": ["run=any"],
+    "export": ["run=any"],
     "sweep": ["sweep.name=any", "sweep.experiment=any"],
     "ablate": ["ablation.name=any", "ablation.experiment=any"],
 }

@@ -150,6 +150,17 @@ ROBUSTNESS = mapping(
     needed=("clean", "corruptions", "mean"),
 )
 ENVIRONMENT = mapping({"gpus": maybe(listing(text)), "threads": maybe(whole), "packages": mapping()})
+DATA = mapping(
+    {
+        **dict.fromkeys(("name", "unit", "box_convention"), text),
+        **dict.fromkeys(("classes", "part_names"), listing(text)),
+        "class_numbers": listing(whole),
+        **dict.fromkeys(("mean", "std"), listing(number)),
+        "real": flag,
+        "model": mapping(),
+    },
+    needed=("name", "real", "classes", "mean", "std"),
+)
 METRICS = mapping({"step": maybe(whole), "epoch": maybe(whole)}, of=maybe(number))
 ATTEMPTS = mapping(
     {"time": number, "step": whole, "total_steps": number}, needed=("time", "step", "total_steps")

@@ -2,6 +2,7 @@
 
 runs/<experiment>/<run id>/
     config.yaml overrides.txt environment.json     what was asked for, and where it ran
+    data.json                                      classes and statistics of the data
     training.json                                  what the training cost
     metrics.jsonl attempts.jsonl log.txt           append-only, they survive a requeue
     checkpoints/{last,best}.ckpt
@@ -26,7 +27,7 @@ from typing import IO, Any
 
 from deeprob.errors import InputError
 from deeprob.overrides import shell
-from deeprob.records import ATTEMPTS, ENVIRONMENT, METRICS, RESULTS, TRAINING, read_record, read_rows
+from deeprob.records import ATTEMPTS, DATA, ENVIRONMENT, METRICS, RESULTS, TRAINING, read_record, read_rows
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # no fault of the input
 LOCK_SECONDS = 180.0  # until a file server lets go of a dead node's lock
@@ -224,6 +225,10 @@ class Run:
         return self.path / "training.json"
 
     @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.jsonl"
 
@@ -299,6 +304,10 @@ class Run:
         if not self.training.is_file():
             return {}
         return read_record(self.training, TRAINING, f"run: deeprob train {self.argument}")
+
+    def read_data(self) -> dict[str, Any] | None:
+        """data.json, None where an earlier version wrote none. Raises InputError where the file broke."""
+        return read_record(self.data, DATA) if self.data.is_file() else None
 
     def read_environment(self) -> dict[str, Any]:
         """environment.json, nothing where there is none. Raises InputError where the file broke."""

@@ -24,6 +24,7 @@ RANK = {
     "tasks": 4,
     "training": 5,
     "evaluation": 6,
+    "deploy": 6,
     "studies": 7,
     "cluster": 8,
     "cli": 9,

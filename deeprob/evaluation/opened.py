@@ -106,14 +106,12 @@ def _on_other_data(
     adopted = experiment.task.adopted(samples, there)
     if adopted is not None:
         task, samples = experiment.task, adopted
-    elif tuple(there.classes) == tuple(classes):
-        task = make_task(cfg, there)
     else:
-        raise InputError(
-            f"classes in another order: {', '.join(there.classes)}",
-            where=there.source_name,
-            expected=", ".join(classes),
-        )
+        if list(there.classes) != classes:  # counted as the model counts them
+            there = make_data(cfg, classes=experiment.data.source.classes)
+            samples = there.split(split)
+        task = make_task(cfg, there)
+        task.trained = experiment.data
     name = f"{there.source_name}-{split}"
     facts = there.source_name, bool(there.real), {name: len(samples)}
     return Opened(experiment, experiment.model, task, options, checkpoint, name, samples, *facts, progress)

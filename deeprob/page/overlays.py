@@ -32,13 +32,20 @@ def outlines(image: Image, silhouettes: Sequence[NDArray[np.bool_]]) -> Image:
     return drawn
 
 
-def labelled_boxes(image: Image, drawn: Sequence[tuple[NDArray[np.float64], Colour, str]]) -> Image:
-    """Draw boxes (4,), each with its colour and what is written on it, on the image made LABELLED_SIDE large.
+def labelled_boxes(
+    image: Image,
+    drawn: Sequence[tuple[NDArray[np.float64], Colour, str]],
+    side: int = LABELLED_SIDE,
+    high: int = TEXT,
+) -> Image:
+    """Draw boxes (4,), each with its colour and what is written on it, on the image made `side` large.
+
+    high: pixels of the text.
 
     Boxes are scaled with the image and text is not, so that it can be read whatever the image's size. What is
     written stands above or below its box, as near as other text leaves room; the last box lies on top.
     """
-    scale = LABELLED_SIDE / max(image.shape[:2])
+    scale = side / max(image.shape[:2])
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     shrunk = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     canvas = np.ascontiguousarray(cv2.resize(image, size, interpolation=shrunk), np.uint8)
@@ -50,7 +57,7 @@ def labelled_boxes(image: Image, drawn: Sequence[tuple[NDArray[np.float64], Colo
         if text:
             text = "".join(c if c.isprintable() else "?" for c in text)
             corners = _on_canvas(box, scale)
-            place = _place(canvas.shape, text, corners, [of for of, _, _ in written])
+            place = _place(canvas.shape, text, corners, [of for of, _, _ in written], high)
             written.append((place, colour, text))
             if place[3] < corners[1] or place[1] > corners[3]:  # away from its box: a line leads there
                 ends = (place[3], corners[1]) if place[3] < corners[1] else (corners[3], place[1])
@@ -58,7 +65,7 @@ def labelled_boxes(image: Image, drawn: Sequence[tuple[NDArray[np.float64], Colo
     for (left, top, right, bottom), colour, text in written:
         ink = (0, 0, 0) if sum(colour) > 380 else (255, 255, 255)
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, -1)
-        cv2.putText(canvas, text, (left + 2, bottom - 4), ink, cv2.FontFace("sans"), TEXT)
+        cv2.putText(canvas, text, (left + 2, bottom - 4), ink, cv2.FontFace("sans"), high)
     return canvas
 
 
@@ -68,10 +75,12 @@ def _on_canvas(box: NDArray[np.float64], scale: float) -> list[int]:
     return scaled
 
 
-def _place(shape: tuple[int, ...], text: str, box: Sequence[int], taken: Sequence[Rectangle]) -> Rectangle:
+def _place(
+    shape: tuple[int, ...], text: str, box: Sequence[int], taken: Sequence[Rectangle], letters: int
+) -> Rectangle:
     """Where a text goes: above or below its box, in the nearest row of the image that is not `taken`."""
-    _, _, width, _ = cv2.getTextSize((1, 1), text, (0, 0), cv2.FontFace("sans"), TEXT)
-    wide, high = width + 4, TEXT + 4
+    _, _, width, _ = cv2.getTextSize((1, 1), text, (0, 0), cv2.FontFace("sans"), letters)
+    wide, high = width + 4, letters + 4
     left = max(0, min(box[0], shape[1] - wide))
     rows = range(shape[0] // high)
     tops = [top for row in rows for top in (box[1] - high * (row + 1), box[3] + high * row)]

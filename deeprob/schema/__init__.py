@@ -15,6 +15,8 @@ SCHEMA: dict[str, dict[str, type]] = {
     "root": {
         "train": roots.TrainConfig,
         "evaluate": roots.EvaluateConfig,
+        "predict": roots.PredictConfig,
+        "export": roots.ExportConfig,
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,
         "sweep": roots.SweepConfig,
@@ -26,6 +28,7 @@ SCHEMA: dict[str, dict[str, type]] = {
     "data": {"files": data.DataSettings, "pybullet": data.PyBulletData},
     "view": {
         "classification": data.ClassificationViewSettings,
+        "representation": data.RepresentationViewSettings,
         "detection": data.DetectionViewSettings,
         "segmentation": data.SegmentationViewSettings,
         "pose": data.PoseViewSettings,
@@ -47,6 +50,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "voc": data.VocSettings,
         "kitti": data.KittiSettings,
         "folder": data.FolderSettings,
+        "label_maps": data.LabelMapSettings,
         "points": data.PointsSettings,
     },
     "model": {
@@ -62,11 +66,23 @@ SCHEMA: dict[str, dict[str, type]] = {
         "pointnet": models.PointNetSettings,
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
+        "pose_dense": models.PoseDenseSettings,
+        "unet": models.UNetSettings,
+        "fpn_segmenter": models.FPNSegmenterSettings,
+        "atrous_segmenter": models.AtrousSegmenterSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,
         "cross_entropy": training.CrossEntropySettings,
         "hinge": training.HingeSettings,
+        "label_maps": training.LabelMapLossSettings,
+        "simclr": training.SimCLRSettings,
+        "vicreg": training.VICRegSettings,
+        "mae": training.MaskedAutoencoderSettings,
+        "rotation": training.RotationSettings,
+        "pseudo_label": training.PseudoLabelSettings,
+        "fixmatch": training.FixMatchSettings,
+        "mean_teacher": training.MeanTeacherSettings,
     },
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {

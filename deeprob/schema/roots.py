@@ -140,7 +140,8 @@ class EvaluateConfig:
     data set that they are about.
     predictions: poses.csv, boxes.json or a folder of label images. against: what these are compared with, a
     second file, or `random`, or null. unit: what is independent, `frame` or `group`; null: as the data set
-    says. out: folder of the report; null: beside the file. bootstrap_samples: behind each interval.
+    says. out: folder of the report; null: predictions/<file> below paths.runs_dir. bootstrap_samples: behind
+    each interval.
     """
 
     run: str | None = None
@@ -153,6 +154,61 @@ class EvaluateConfig:
     checkpoint: str | None = None
     robustness: bool = False
     data: Any = None
+    paths: PathSettings = field(default_factory=PathSettings)
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
+class PredictConfig:
+    """Root of `deeprob predict`: what a trained run says of an input.
+
+    input: an image, a folder, a pattern with *, a video, a bag, or the number of a camera; clouds of points
+    for a run on those. data, split: in its place a data set's split. every: take each so many-th frame.
+    topic: of a bag. intrinsics: fx, fy, cx, cy in pixels, where the input does not say. boxes: COCO JSON with
+    the objects to look at; detector: a run folder whose model finds them, with at least detector_score.
+    min_score, classes: leave out predictions below, and of others; empty: keep all. draw: pictures or a video
+    with what is predicted drawn in. on_bad_sample: `skip` and count what cannot be read, or `error`.
+    batch_size, checkpoint: null takes those of the run's evaluation. device: `cpu`, `cuda`; null: as the run.
+    out: the folder to write; null: predictions/<input> in the run folder.
+    """
+
+    run: str | None = None
+    input: str | None = None
+    data: Any = None
+    split: str = "test"
+    every: int = 1
+    topic: str | None = None
+    intrinsics: list[float] = field(default_factory=list)
+    boxes: str | None = None
+    detector: str | None = None
+    detector_score: float = 0.3
+    min_score: float = 0.0
+    classes: list[str] = field(default_factory=list)
+    draw: bool = False
+    on_bad_sample: str = "skip"
+    batch_size: int | None = None
+    checkpoint: str | None = None
+    device: str | None = None
+    out: str | None = None
+    paths: PathSettings = field(default_factory=PathSettings)
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
+class ExportConfig:
+    """Root of `deeprob export`.
+
+    format: `onnx`, `pt2` (torch.export) or `safetensors` (weights alone). out: folder; null: export in the
+    run's. opset: of ONNX; null: the exporter's. dynamic: batches of any size. precision: `fp32` or `fp16`.
+    """
+
+    run: str | None = None
+    format: str = "onnx"
+    out: str | None = None
+    opset: int | None = None
+    dynamic: bool = True
+    precision: str = "fp32"
+    checkpoint: str | None = None
     paths: PathSettings = field(default_factory=PathSettings)
     allowed_targets: list[str] = field(default_factory=list)
 
@@ -254,6 +310,8 @@ class SweepConfig:
 class InfoConfig:
     """Root of `deeprob info`. data: a data set to look into; sheet: where its contact sheet is written.
 
+    objects: a folder of meshes, whose sizes, each times scale, and symmetries are told.
+
     model: a network to state the cost of, before it is trained: for num_classes, images of shape input
     (channels, height, width), batch_size, and the optimiser and precision of the training. depth: levels of
     blocks that its table opens.
@@ -262,6 +320,8 @@ class InfoConfig:
     paths: PathSettings = field(default_factory=PathSettings)
     data: Any = None
     sheet: str | None = None
+    objects: str | None = None
+    scale: float = 1.0
     model: Any = None
     num_classes: int = 10
     input: list[int] = field(default_factory=lambda: [3, 32, 32])

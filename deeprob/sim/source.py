@@ -11,6 +11,8 @@ from deeprob.data.frame import Frame
 from deeprob.data.readers import reading
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
 from deeprob.runs import sweep, write_json
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
@@ -50,6 +52,8 @@ class PyBulletSource(Source):
         self.settings, self.workers = settings, workers
         self.name = settings.name
         objects = load_objects(settings.objects)
+        self._objects = objects
+        self.has_models = list(settings.scene.scale) == [1.0, 1.0]
         self.classes = tuple(model.name for model in objects)
         self.folder = Path(cache_dir).expanduser() / f"{settings.name}-{fingerprint(settings, objects)}"
         self.streams: Mapping[str, FrameStream] = (
@@ -64,6 +68,20 @@ class PyBulletSource(Source):
     def visit(self, split: str, index: int, number: int) -> Frame:
         """Frame `index` of a stream in its look `number`."""
         return self.streams[split].visit(index, number)
+
+    def mesh(self, class_id: int) -> Mesh:
+        """The shape of a class, in metres. Raises InputError where scenes change the objects' size."""
+        if not self.has_models:
+            raise InputError(
+                f"objects of {self.settings.scene.scale} times their size",
+                where="sim.scene.scale",
+                expected="[1, 1]: a pose is of an object of known size",
+            )
+        return self._objects[class_id].mesh
+
+    def symmetries(self, class_id: int) -> Symmetries:
+        """The motions that leave a class looking the same."""
+        return self._objects[class_id].symmetries
 
     def fingerprint(self, split: str) -> str:
         """Name the split's content: crops cut from it are kept under this name, not cut again."""

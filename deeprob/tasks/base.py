@@ -11,18 +11,24 @@ task writes a view, a loss, predictions and a meter: docs/extending.md.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deeprob.data.batches.samples import Samples
+from deeprob.data.frame import Frame
+from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.outputs import Output, RowOutput
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
+from deeprob.tasks.deployed import Deployed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,6 +41,18 @@ class Loss(NamedTuple):
 
     total: Tensor
     terms: Mapping[str, Tensor] = {}
+
+
+class PseudoLabelled(NamedTuple):
+    """A batch whose labels are confident predictions.
+
+    share: the part of what a label could stand for (a sample, a pixel, an object) that has one, ().
+    right: the part whose label is also the ground truth's, (), NaN where that is not known.
+    """
+
+    batch: Any
+    share: Tensor
+    right: Tensor
 
 
 class Meter(Protocol):
@@ -120,6 +138,7 @@ class Task(ABC):
     a score, and its name now; a run that has chosen its best epoch by one goes on doing so.
     overfit_at: a metric, and the value from which on a handful of samples counts as overfit; None: the
     headline, at 1.
+    data: what the task is on. trained: what a model to evaluate was trained on, where that is other data.
     """
 
     name: ClassVar[str]
@@ -127,9 +146,14 @@ class Task(ABC):
     headline: ClassVar[str]
     earlier_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
     overfit_at: ClassVar[tuple[str, float] | None] = None
+    labels_have_places: ClassVar[bool] = True
+    """Whether labels move with the image, as boxes do."""
 
     def __init__(self, data: PerceptionData) -> None:
-        self.data = data
+        self.data = self.trained = data
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self  # an average of a network's weights needs no second copy of the data
 
     def model_arguments(self) -> dict[str, Any]:
         """What the model is told about the data beside its config."""
@@ -143,6 +167,28 @@ class Task(ABC):
     def predict(self, model: nn.Module, batch: Any) -> Any:
         """Predict for each sample of a batch, in its order."""
 
+    def prior(self) -> Tensor | None:
+        """The share of each class among the labels, float32 (C,); None where a sample has no one class."""
+        return None
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[Tensor], Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        """Label the batch `strong` by what the model says of `weak`, another view of the same samples.
+
+        threshold: least confidence of a label. soft: labels are probabilities, where there are any.
+        aligned: what is done to probabilities (N, C, ...) first. Raises InputError where the task has none.
+        """
+        raise InputError(
+            f"predictions of {self.name} cannot be labels yet", fix="choose objective=supervised"
+        )
+
     def truths(self, samples: Samples, batch: Any) -> Any:
         """What a meter compares the predictions for a batch with: the samples that the batch is of."""
         return samples.take(batch.indices)
@@ -153,6 +199,27 @@ class Task(ABC):
         Its classes are some of these. None where they cannot be: the classes must then be the same.
         """
         return None
+
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
+        """What is predicted of a frame, as a user of the model takes it.
+
+        keys, predictions: of the samples that the view sees in it, one at least.
+        """
+        return list(predictions)
+
+    def output(self, names: Naming) -> Output:
+        """The file that holds what is `said` of any number of frames."""
+        return RowOutput()
+
+    def draw(self, frame: Frame, said: Sequence[Any]) -> NDArray[np.uint8]:
+        """Draw what is `said` of a frame: uint8 (h, w, 3). Raises InputError where the task cannot."""
+        raise InputError(f"{self.title.lower()} has no drawing", fix="leave out draw=true")
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        """The model as one graph with decoded outputs. Raises InputError where it cannot be one."""
+        raise InputError(
+            f"{self.title.lower()} cannot be exported", fix="format=safetensors keeps the weights"
+        )
 
     @abstractmethod
     def meter(self, samples: Samples) -> Meter:

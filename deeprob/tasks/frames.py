@@ -102,6 +102,17 @@ class FrameTask(Task):
     def truth_of(cls, frame: Frame) -> Any:
         """The prediction that is right about a frame."""
 
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
+        found: dict[str, Any] = {}
+        for key, prediction in zip(keys, predictions, strict=True):
+            self.collect(found, key, prediction)
+        return list(found.get(frame.key, ()))
+
+    @classmethod
+    def answered(cls, said: list[Any]) -> Any:
+        """What a meter takes, of what is `said` of a frame."""
+        return said
+
     @classmethod
     def answer_of(cls, predicted: Predicted) -> Answer:
         """What a file of predictions says of each frame."""
@@ -131,13 +142,19 @@ class FrameTask(Task):
             frames,
             self.data.unit,
             self.write(found, name, file),
-            {RANDOM: None} if options.baselines else {},
+            self.baselines(samples, found, options) if options.baselines else {},
             samples=options.bootstrap_samples,
             seed=options.seed,
             keys=None if name in source.splits else set(found),
         )
         _save_scores(evaluation.scores, sorted(found), _scores_file(file))
         return evaluation
+
+    def baselines(
+        self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
+    ) -> Mapping[str, Answer | None]:
+        """What a model is compared with on the same frames. found: its own predictions by a frame's key."""
+        return {RANDOM: None}
 
     def collect(self, found: dict[str, Any], key: str, prediction: Any) -> None:
         """Add the prediction for a sample to those of its frame; here a sample is a frame."""
@@ -244,6 +261,10 @@ def evaluate_frames(
         meter.add(index, frame, answer(index, frame))
         chance.note(index, frame)
     evaluation = meter.evaluation(samples=samples, seed=seed, frames=frames, answer=answer)
+    if evaluation.scores.num_units < 2:
+        fix = "; with unit=frame every image counts alone" if unit == "group" else ""
+        line = f"All images are of one independent {unit}: there is no interval{fix}."
+        evaluation = replace(evaluation, notes=[*evaluation.notes, line])
     beside = {}
     for name, given in baselines.items():
         other = kind.frame_meter(source, unit)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,15 +17,18 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.progress import Progress
 from torch import nn
 
-from deeprob.config import SCHEMA_ONLY, admitted, build, locate
+from deeprob.config import SCHEMA_ONLY, admitted, build, compose, locate
 from deeprob.config_errors import flatten
 from deeprob.config_files import read_written
-from deeprob.data.batches.batch import with_inputs
+from deeprob.data.batches.batch import AnyBatch, with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.data.extra_splits import ExtraSplits
+from deeprob.data.known import KnownSource
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.overrides import quoted
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
 from deeprob.schema.training import TrainerSettings
@@ -53,12 +56,15 @@ class Experiment:
         loader = self.data.loader_of(samples)
         with Progress(transient=True, disable=not progress) as bar:
             for batch in bar.track(loader, total=len(loader), description=heading):
-                inputs = batch[0].to(self.device)
-                if inputs.dim() == 4:  # images
-                    inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg.trainer))
-                with torch.inference_mode():
-                    predictions = self.task.predict(self.model, with_inputs(batch, inputs))
-                yield batch, predictions
+                yield batch, self.predict_batch(batch)
+
+    def predict_batch(self, batch: AnyBatch) -> Any:
+        """What the model, which must be in eval mode, predicts for a batch: `Task.predict` of it."""
+        inputs = batch[0].to(self.device)
+        if inputs.dim() == 4:  # images
+            inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg.trainer))
+        with torch.inference_mode():
+            return self.task.predict(self.model, with_inputs(batch, inputs))
 
 
 def assemble(cfg: DictConfig, alone: AbstractContextManager[Any] | None = None) -> Parts:
@@ -128,18 +134,34 @@ def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
         )
 
 
-def make_data(cfg: DictConfig) -> PerceptionData:
-    """The data module of a config; nothing is read or rendered yet."""
+def make_source(cfg: DictConfig, classes: Sequence[str] = ()) -> Source:
+    """The data set of a config.
+
+    classes: of another data set, as which those of this one are counted; they are some of them.
+    Raises InputError where it is none.
+    """
     data = cfg.data
-    source = build(data.source, cfg.allowed_targets)
-    if not isinstance(source, Source):
-        raise InputError(
-            f"{type(source).__name__} is no data set",
-            where="data.source",
-            expected="a subclass of deeprob.data.source.Source",
-        )
-    if data.label_map:
-        source = RelabelledSource(source, data.label_map)
+    source = _source_of(data.source, cfg)
+    if data.label_map or classes:
+        source = RelabelledSource(source, data.label_map, classes)
+    extra = data.get("extra_splits") or {}  # a run of an older version lacks it
+    if extra:
+        others = {name: (_other_source(entry, cfg), str(entry.split)) for name, entry in extra.items()}
+        source = ExtraSplits(source, others)
+    return source
+
+
+def make_data(
+    cfg: DictConfig, facts: Mapping[str, Any] | None = None, classes: Sequence[str] = ()
+) -> PerceptionData:
+    """The data module of a config; nothing is read or rendered yet.
+
+    facts: data.json of a run; the data set then need not be there, and no frame of it can be read. classes:
+    as of make_source.
+    """
+    data = cfg.data
+    source = make_source(cfg, classes) if facts is None else KnownSource(facts)
+    known = {} if facts is None else {name: tuple(facts[name]) for name in ("mean", "std")}
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
         source=source,
@@ -155,8 +177,45 @@ def make_data(cfg: DictConfig) -> PerceptionData:
         fold=data.fold,
         balanced=data.balanced,
         memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
+        labelled=data.get("labelled", 1.0),
+        labelled_by=data.get("labelled_by", "sample"),
+        unlabelled=unlabelled_source(cfg) if data.get("unlabelled") else None,
         progress=sys.stdout.isatty(),
+        **known,
     )
+
+
+def _source_of(leaf: Any, cfg: DictConfig) -> Source:
+    """The data set that a leaf describes. Raises InputError where it is none."""
+    source = build(leaf, cfg.allowed_targets)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"{type(source).__name__} is no data set",
+            where="data.source",
+            expected="a subclass of deeprob.data.source.Source",
+        )
+    return source
+
+
+def _other_source(entry: DictConfig, cfg: DictConfig) -> Source:
+    """The source that an extra split is of."""
+    own = cast("dict[str, Any]", OmegaConf.to_container(entry.source, resolve=True))
+    source = _source_of({"on_bad_sample": cfg.data.on_bad_sample, **own}, cfg)
+    return RelabelledSource(source, entry.label_map) if entry.get("label_map") else source
+
+
+def unlabelled_source(cfg: DictConfig) -> Callable[[], Source]:
+    """What makes the source that data.unlabelled names: a data config, or overrides that choose one."""
+    given = cfg.data.unlabelled
+    overrides = [f"data={given}"] if isinstance(given, str) else list(given)
+    paths = [f"paths.{key}={quoted(str(value))}" for key, value in cfg.paths.items() if key != "runs_dir"]
+
+    def make() -> Source:
+        data = compose("info", [*overrides, *paths]).data
+        source = _source_of(data.source, cfg)
+        return RelabelledSource(source, data.label_map) if data.label_map else source
+
+    return make
 
 
 def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
@@ -164,10 +223,13 @@ def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
     return task_class(cfg)(data)
 
 
-def make_model(cfg: DictConfig, task: Task) -> nn.Module:
-    """The model of a config, told what the task knows of the data, such as the number of classes."""
+def make_model(cfg: DictConfig, task: Task, known: Mapping[str, Any] | None = None) -> nn.Module:
+    """The model of a config, told what the task knows of the data, such as the number of classes.
+
+    known: what the task has said of the data before.
+    """
     arguments = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
-    found = {**task.model_arguments(), **feature_extractor(cfg)}
+    found = {**(task.model_arguments() if known is None else known), **feature_extractor(cfg)}
     model: nn.Module = build(arguments, cfg.allowed_targets, **found)
     return model
 
@@ -201,10 +263,11 @@ def feature_extractor(cfg: DictConfig) -> dict[str, nn.Module]:
     return {"network": load(run, checkpoint, list(cfg.allowed_targets)).model.cpu()}
 
 
-def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experiment:
+def load(run: Run, checkpoint: str, allowed: list[str] | None = None, with_data: bool = True) -> Experiment:
     """The model and data of a run folder. checkpoint: `best` or `last`.
 
-    Raises InputError where the folder lacks the checkpoint, or its weights do not fit its config.
+    with_data: False opens no data set where the run folder says of it what the model needs. Raises InputError
+    where the folder lacks the checkpoint, or its weights do not fit its config.
     """
     cfg = read_config(run)
     cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
@@ -212,12 +275,16 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none yet"
         raise InputError(f"no checkpoint {checkpoint!r}", where=run.path, expected=f"one of: {there}")
-    data = make_data(cfg)
+    facts = None if with_data else run.read_data()
+    if facts is not None and "model" not in facts:
+        facts = None
+    data = make_data(cfg, facts)
     data.prepare_data()
     data.setup("fit")
     task = make_task(cfg, data)
-    model = make_model(cfg, task)
-    weights = {k.removeprefix("model."): v for k, v in read_checkpoint(path)["state_dict"].items()}
+    model = make_model(cfg, task, None if facts is None else facts["model"])
+    kept = read_checkpoint(path)["state_dict"].items()  # an objective may keep something of its own there
+    weights = {k.removeprefix("model."): v for k, v in kept if not k.startswith("objective.")}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -225,6 +292,19 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None) -> Experim
     device = device_of(cfg.trainer)
     model = arrange(model.to(device), memory_format_of(cfg.trainer))
     return Experiment(cfg, data, task, model.eval(), device)
+
+
+def on_device(experiment: Experiment, name: str | None) -> Experiment:
+    """The same on another device; None: where it is. Raises InputError where there is no such device."""
+    if name is None:
+        return experiment
+    try:
+        device = torch.device(name)
+        model = arrange(experiment.model.to(device), memory_format_of(experiment.cfg.trainer))
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        raise InputError(f"device={name} cannot be used ({why})", expected="cpu, cuda or cuda:0") from None
+    return replace(experiment, model=model, device=device)
 
 
 def read_config(run: Run) -> DictConfig:

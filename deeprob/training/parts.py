@@ -60,6 +60,11 @@ class Parts:
                 expected="more than 0",
                 fix="model.freeze holds weights where they are",
             )
+        objective, task = self.objective, self.task
+        objective.attach(task, self.model)
+        if self.data is not None:
+            self.data.needs_labels = objective.needs_labels
+            self.data.arrange = lambda collate: objective.collate(task, collate)
         memory_format = memory_format_of(self.trainer)
         model = arrange(self.model, memory_format)
         freeze(model, self.network.freeze)
@@ -69,9 +74,9 @@ class Parts:
             # In place: names stay. A graph for each batch size: training has few; one for all can fail.
             model.compile(dynamic=False)
         return PerceptionModule(
-            self.task,
+            task,
             model,
-            objective=self.objective,
+            objective=objective,
             optimizer=self.optimizer,
             schedule=self.schedule,
             decay_norm_and_bias=self.decay_norm_and_bias,

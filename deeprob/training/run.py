@@ -14,7 +14,11 @@ import torch
 from omegaconf import DictConfig
 
 from deeprob import environment
+from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.batches.labelled import without_label
+from deeprob.data.known import facts_of
 from deeprob.runs import Run, sweep, write_json, write_text
+from deeprob.tasks.base import Task
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.distributed import one_at_a_time, rank
 from deeprob.training.experiment import assemble, newest_checkpoint
@@ -29,8 +33,8 @@ from deeprob.training.train import check_overfit, train
 def train_run(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl.Callback] = ()) -> None:
     """Train what `cfg` describes, in `run`'s folder; go on from its last checkpoint where there is one.
 
-    Writes config.yaml, overrides.txt and environment.json beside what `train` writes. Raises what it raises,
-    and InputError for what the config or the data get wrong.
+    Writes config.yaml, overrides.txt, environment.json and data.json beside what `train` writes. Raises what
+    it raises, and InputError for what the config or the data get wrong.
     """
     if cfg.trainer.overfit:
         cfg = overfit_config(cfg)
@@ -48,20 +52,31 @@ def train_run(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequenc
             for folder in (run.path, run.checkpoints, run.plots):
                 sweep(folder)
             run.error.unlink(missing_ok=True)
-        if newest_checkpoint(run) is None:
+        fresh = newest_checkpoint(run) is None
+        if fresh:
             request()
         keep_freed_memory()
         parts = assemble(cfg, one_at_a_time(run))
+        if main and parts.data.labelled_share < 1:
+            print(_labelled(parts.data), flush=True)
+
+        def accepted() -> None:
+            request()
+            if main:
+                write_facts(run, parts.data, parts.task)
+
+        if fresh and main:
+            write_facts(run, parts.data, parts.task)
         if isinstance(parts.model, Fitted):
             if main:
-                request()
+                accepted()
                 fit_classical(parts, run)
         elif cfg.trainer.lr_finder:
             find_lr(parts, run)
         elif cfg.trainer.overfit:
-            print(check_overfit(parts, run, request), flush=True)
+            print(check_overfit(parts, run, accepted), flush=True)
         else:
-            train(parts, run, watchers, request)
+            train(parts, run, watchers, accepted)
 
 
 def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
@@ -69,6 +84,22 @@ def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
     write_text(run.config, config_text(cfg))
     write_text(run.overrides, "".join(f"{line}\n" for line in overrides))
     write_json(run.environment, environment.describe())
+
+
+def _labelled(data: PerceptionData) -> str:
+    """Say how many samples have labels, and which classes have none."""
+    samples = data.split("train")
+    line = f"labelled  {len(data.labelled):,} of {len(samples):,} training samples"
+    lost = without_label(samples, data.labelled, data.classes)
+    return f"{line}; no label of {', '.join(lost)}" if lost else line
+
+
+def write_facts(run: Run, data: PerceptionData, task: Task) -> None:
+    """Write data.json: what the model needs of its data once it is trained."""
+    facts, arguments = facts_of(data), task.model_arguments()
+    if all(isinstance(value, int | float | str | None) for value in arguments.values()):
+        facts["model"] = arguments  # else the data set itself is needed to make the model
+    write_json(run.data, facts)
 
 
 @contextmanager

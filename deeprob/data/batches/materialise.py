@@ -25,6 +25,8 @@ class View(Protocol):
     task: the class of the task that it is for, made from a PerceptionData: its dotted name.
     samples: the dataclass of its splits. augmentation: the dataclass of what batches can be varied by.
     sees_clouds: whether clouds of points will do in place of frames.
+    boxes: what it needs to see in a frame that nobody labelled: "" nothing, `any` box, or boxes of a `named`
+    class.
     lacking: what a split without samples does not have.
     """
 
@@ -32,12 +34,17 @@ class View(Protocol):
     samples: ClassVar[type[Samples]]
     augmentation: ClassVar[type]
     sees_clouds: ClassVar[bool]
+    boxes: ClassVar[str]
 
     @property
     def lacking(self) -> str: ...
 
     def classes(self, source: Any) -> tuple[str, ...]:
         """What a model tells apart."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """How an input is made for the network, for those who do it without deeprob. Raises InputError."""
         ...
 
     def rows(self, item: Frame | Cloud, split: str) -> Rows:

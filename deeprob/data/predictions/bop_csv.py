@@ -19,7 +19,7 @@ from deeprob.data.readers.reading import read_text
 from deeprob.errors import InputError
 from deeprob.runs import write_text
 
-_COLUMNS = ("scene_id", "im_id", "obj_id", "score", "R", "t", "time")
+COLUMNS = ("scene_id", "im_id", "obj_id", "score", "R", "t", "time")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class PoseEstimate:
 
 def write_results(path: Path, estimates: Iterable[PoseEstimate]) -> None:
     """Write estimates to a CSV file, whole or not at all. Raises InputError for one that is not finite."""
-    lines = [",".join(_COLUMNS)]
+    lines = [",".join(COLUMNS)]
     for index, e in enumerate(estimates):
         if not (np.isfinite(e.T_cam_obj).all() and np.isfinite((e.score, e.seconds)).all()):
             raise InputError(f"estimate {index} is not finite", where=path)
@@ -53,13 +53,13 @@ def read_results(path: Path) -> list[PoseEstimate]:
     """Read a CSV file of estimates. Raises InputError that names the line and the field."""
     rows = csv.reader(io.StringIO(read_text(path)))
     header = next(rows, [])
-    if tuple(header) != _COLUMNS:
-        raise InputError(f"the columns are {','.join(header)[:80]}", where=path, expected=",".join(_COLUMNS))
+    if tuple(header) != COLUMNS:
+        raise InputError(f"the columns are {','.join(header)[:80]}", where=path, expected=",".join(COLUMNS))
     estimates = []
     for number, row in enumerate(rows, start=2):
         where = f"{path} line {number}"
-        if len(row) != len(_COLUMNS):
-            raise InputError(f"{len(row)} fields", where=where, expected=str(len(_COLUMNS)))
+        if len(row) != len(COLUMNS):
+            raise InputError(f"{len(row)} fields", where=where, expected=str(len(COLUMNS)))
         try:
             scene_id, im_id, obj_id = (int(value) for value in row[:3])
             score, seconds = float(row[3]), float(row[6])

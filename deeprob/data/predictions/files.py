@@ -50,6 +50,16 @@ class Box:
     where: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """A class: class_id, its probability `score`, probabilities float64 (C,); box_xyxy float64 (4,)."""
+
+    class_id: int
+    score: float
+    probabilities: NDArray[np.float64]
+    box_xyxy: NDArray[np.float64] | None = None
+
+
 @dataclass(frozen=True)
 class Predicted:
     """A file; task: pose, detection, instance_segmentation, segmentation; by_image: what it says of each."""
@@ -96,7 +106,7 @@ def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     if path.suffix.lower() == ".csv":
         return Predicted(path, "pose", _poses(path, names), names)
     if path.suffix.lower() == ".json":
-        return _boxes(path, names)
+        return read_boxes(path, names)
     raise InputError(
         "not a file of predictions" if path.exists() else "no such file",
         where=path,
@@ -114,7 +124,8 @@ def _poses(path: Path, names: Names) -> dict[Hashable, list[Pose]]:
     return found
 
 
-def _boxes(path: Path, names: Names) -> Predicted:
+def read_boxes(path: Path, names: Names) -> Predicted:
+    """Read boxes as COCO takes them. Raises InputError that names the file, the entry and the field."""
     found: dict[Hashable, list[Box]] = {}
     masked: bool | None = None
     for index, value in enumerate(as_list(read_json(path), path, "the file")):

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Protocol
 
 from deeprob.data.readers.fields import as_int, field
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+
+
+class Naming(Protocol):
+    """How entries of a file of predictions name images and classes."""
+
+    def of_key(self, key: str) -> dict[str, Any]:
+        """Name the image of a frame."""
+        ...
+
+    def of_class(self, class_id: int) -> int | str:
+        """Name a class, by a number or by its name."""
+        ...
 
 
 class Names:
@@ -50,7 +62,7 @@ class Names:
             raise InputError(f"no image {name} in this split", where=where, expected=f"such as {example}")
         return name
 
-    def of_key(self, key: str) -> dict[str, Hashable]:
+    def of_key(self, key: str) -> dict[str, Any]:
         """How an entry names the image of a frame: by the data set's own number, else by the frame's key."""
         number = self._of_key.get(key, key)
         if isinstance(number, tuple):

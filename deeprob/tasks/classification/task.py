@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,28 @@ from torch import nn
 
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.data.frame import Frame
+from deeprob.data.predictions.files import Classified
+from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.outputs import ClassOutput, Output
 from deeprob.errors import InputError
+from deeprob.geometry.boxes import of_image
 from deeprob.layers import cross_entropy
 from deeprob.metrics.classification import Floats, softmax
 from deeprob.metrics.scores import Evaluation, Scores
-from deeprob.tasks.base import EvaluationOptions, Loss, Page, Predict, Task
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
+from deeprob.tasks.base import EvaluationOptions, Loss, Page, Predict, PseudoLabelled, Task
 from deeprob.tasks.classification import baselines
 from deeprob.tasks.classification.learned import template_pictures
 from deeprob.tasks.classification.measure import measure
 from deeprob.tasks.classification.meter import ClassificationMeter, scores_of
 from deeprob.tasks.classification.page import page_of
 from deeprob.tasks.classification.predictions import Predictions, most_telling, thumbnails
+from deeprob.tasks.deployed import Deployed, Softmax
+
+IGNORED = -100
+"""The class of a sample without a label."""
 
 
 class Classification(Task):
@@ -33,6 +44,7 @@ class Classification(Task):
     name = "classification"
     title = "Classification"
     headline = "top1_accuracy"
+    labels_have_places = False
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """Softmax cross-entropy of logits (B, C) with `batch.labels`, the mean over the batch."""
@@ -42,6 +54,48 @@ class Classification(Task):
     def predict(self, model: nn.Module, batch: Any) -> Floats:
         """Probabilities float64 (B, C)."""
         return softmax(model(batch[0]).float().cpu().numpy())
+
+    def prior(self) -> torch.Tensor:
+        labels = self.data.labelled_samples.labels
+        return torch.bincount(labels, minlength=len(self.data.classes)).float() / len(labels)
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned)
+
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Floats]) -> list[Classified]:
+        # An object's number in its frame is the last word of its key; of a cloud it says nothing.
+        places = [i.box_xyxy for i in frame.instances]
+        boxes = [places[int(key.rpartition(" ")[2])] if places else None for key in keys]
+        return [
+            Classified(int(row.argmax()), float(row.max()), np.asarray(row), box)
+            for row, box in zip(predictions, boxes, strict=True)
+        ]
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        return Deployed(Softmax(model), {"probabilities": "float32 (N, C), of each of the classes"})
+
+    def output(self, names: Naming) -> Output:
+        return ClassOutput(self.data.classes)
+
+    def draw(self, frame: Frame, said: Sequence[Classified]) -> Image:
+        whole = of_image(frame.image.shape)
+        found = [
+            (
+                whole if one.box_xyxy is None else one.box_xyxy,
+                one.class_id,
+                f"{self.data.classes[one.class_id]} {one.score:.2f}",
+            )
+            for one in said
+        ]
+        return drawn.boxes(frame.image, found)
 
     def adopted(self, samples: Any, there: PerceptionData) -> Any:
         classes = list(self.data.classes)
@@ -57,7 +111,7 @@ class Classification(Task):
         labels = samples.labels.cpu().numpy()
         found = [probabilities for _, probabilities in predict(samples, f"evaluating {split}")]
         probabilities = np.concatenate(found)
-        train = self.data.split("train")
+        train = self.data.labelled_samples
         of_baselines: dict[str, Floats] = {}
         for name in options.baselines:
             with predict.status(f"baseline {name}"):
@@ -102,6 +156,27 @@ class Classification(Task):
     @classmethod
     def page(cls, results: Mapping[str, Any], file: Path, folder: Path) -> Page:
         return page_of(results, Predictions.load(file), folder)
+
+
+def label_by_class(
+    logits: torch.Tensor,
+    batch: Any,
+    threshold: float,
+    soft: bool,
+    aligned: Callable[[torch.Tensor], torch.Tensor],
+) -> PseudoLabelled:
+    """Label a batch by logits (B, C), or (B, C, ...) where each place of a sample has a class.
+
+    soft: the labels are the probabilities (B, C), and all of them count. Else they are the classes of a
+    probability of `threshold` at least; the others are IGNORED, as the layer cross_entropy does.
+    """
+    p = aligned(logits.float().softmax(1))
+    confidence, found = p.max(1)
+    confident = torch.ones_like(found, dtype=torch.bool) if soft else confidence >= threshold
+    labels = p if soft else found.masked_fill(~confident, IGNORED)
+    known = batch.labels.shape == found.shape
+    right = (found == batch.labels) & confident if known else torch.full_like(confidence, torch.nan)
+    return PseudoLabelled(batch._replace(labels=labels), confident.float().mean(), right.float().mean())
 
 
 def logits_of(model: nn.Module, batch: Any) -> torch.Tensor:

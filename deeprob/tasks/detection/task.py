@@ -13,12 +13,16 @@ from torch import nn
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Box
-from deeprob.data.predictions.names import Names
-from deeprob.geometry.boxes import to_coco
+from deeprob.data.predictions.names import Names, Naming
+from deeprob.data.predictions.outputs import BoxOutput, Output
+from deeprob.errors import InputError
 from deeprob.metrics.scores import Scores
 from deeprob.models.detection.test_time import detect
+from deeprob.page import drawn
+from deeprob.page.overlays import Image
 from deeprob.runs import write_text
 from deeprob.tasks.base import Block, Loss, method_of
+from deeprob.tasks.deployed import Candidates, Deployed
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
 from deeprob.tasks.frames import Answer, Drawing, FrameTask
 
@@ -76,18 +80,38 @@ class Detection(FrameTask):
 
     def write(self, found: Mapping[str, Sequence[Box]], split: str, file: Path) -> Answer:
         names = Names(self.data.source, split if split in self.data.source.splits else "train")
-        entries = [
-            {
-                **names.of_key(key),
-                "category_id": names.of_class(box.class_id),
-                "bbox": to_coco(box.box_xyxy).tolist(),
-                "score": box.score,
-            }
-            for key, boxes in found.items()
-            for box in boxes
-        ]
+        output = BoxOutput(names)
+        entries = [output.entry(key, box) for key, boxes in found.items() for box in boxes]
         write_text(file, json.dumps(entries))
         return lambda _, frame: found.get(frame.key, [])
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        if not hasattr(model, "candidates"):
+            raise InputError(
+                f"{type(model).__name__} chooses its boxes in between, which no fixed graph can",
+                expected="a detector of one stage, such as model=fcos",
+                fix="format=safetensors keeps the weights",
+            )
+        detector: Any = model
+        score, _, iou, most = detector.decoding
+        outputs = {
+            "boxes": "float32 (N, K, 4), left, top, right, bottom, pixels of the input image, best first; "
+            "a whole number is a pixel's centre",
+            "scores": "float32 (N, K), 0 to 1",
+            "labels": "int64 (N, K), index into classes",
+        }
+        decode = {"nms": "not in the graph: drop scores below, then overlaps by class, then keep the best"}
+        decode |= {"min_score": score, "iou": iou, "max_detections": most}
+        return Deployed(Candidates(model), outputs, decode, ranked=True)
+
+    def output(self, names: Naming) -> Output:
+        return BoxOutput(names)
+
+    def draw(self, frame: Frame, said: Sequence[Box]) -> Image:
+        return drawn.boxes(
+            frame.image,
+            [(b.box_xyxy, b.class_id, f"{self.data.classes[b.class_id]} {b.score:.2f}") for b in said],
+        )
 
     @classmethod
     def predictions_file(cls, split: str) -> str:

@@ -26,29 +26,18 @@ from deeprob.metrics.entries import as_entry
 from deeprob.metrics.points import METRICS
 from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.metrics.statistics import Intervals, bootstrap
+from deeprob.page.drawn import COLOURS
 from deeprob.page.pictures import data_uri
 from deeprob.page.run_facts import split_name
 from deeprob.runs import Run
 from deeprob.tasks.base import Block, EvaluationOptions, Loss, Page, Predict, Task
 from deeprob.tasks.classification.task import with_accuracy
+from deeprob.tasks.deployed import Argmax, Deployed
 from deeprob.tasks.part_segmentation.meter import PartsMeter, parts_of
 from deeprob.tasks.part_segmentation.predictions import PartPredictions
 from deeprob.tasks.part_segmentation.view import PartSamples
 
 NUM_SHOWN = 24
-COLOURS = np.array(  # of parts in pictures, distinguishable by the colour-blind too (Okabe and Ito, 2008)
-    [
-        [0, 114, 178],
-        [230, 159, 0],
-        [0, 158, 115],
-        [213, 94, 0],
-        [204, 121, 167],
-        [86, 180, 233],
-        [240, 228, 66],
-        [90, 90, 90],
-    ],
-    np.uint8,
-)
 
 
 class PartSegmentationTask(Task):
@@ -67,6 +56,9 @@ class PartSegmentationTask(Task):
     def predict(self, model: nn.Module, batch: Any) -> Integers:
         """The most probable part of each point, int64 (B, P)."""
         return np.asarray(model(batch[0]).float().argmax(1).cpu().numpy())
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        return Deployed(Argmax(model), {"parts": "uint8 (N, P), index into classes for each point"})
 
     def truths(self, samples: Any, batch: Any) -> tuple[Integers, PartSamples]:
         return batch.labels.cpu().numpy(), samples.take(batch.indices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -123,6 +123,7 @@ class PointsView:
     task: ClassVar[str] = "deeprob.tasks.classification.task.Classification"
     augmentation: ClassVar[type] = PointAugmentation
     sees_clouds: ClassVar[bool] = True
+    boxes: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for name, fits, expected in (
@@ -206,6 +207,18 @@ class PointsView:
         index = sample_points(len(points), min(len(points), SPARE * self.num_points), rng)
         chosen = points[index]
         return (chosen - chosen.mean(0)).astype(np.float32), index
+
+    def described(self) -> dict[str, Any]:
+        """How a cloud is made for the network, for those who do it without deeprob."""
+        return {
+            "points": self.num_points,
+            "scale": self.scale,
+            "how": "points in camera axes, metres, about their mean; `points` of them, spread over the cloud",
+        }
+
+    def as_taken(self, split: str) -> PointsView:
+        """The same view of clouds that a sensor took: as they are, in the split of this name."""
+        return replace(self, viewpoints={split: 1}, orientation="fixed", partial=False, noise=0.0)
 
     def turns(self, split: str) -> tuple[list[int], NDArray[np.float64]]:
         """Number the split's viewpoints, and give the rotation from object to camera of each, (V, 3, 3)."""

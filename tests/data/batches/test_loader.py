@@ -1,6 +1,7 @@
 import itertools
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -209,6 +210,17 @@ def test_balance_by_class_needs_samples_of_one_class() -> None:
     loader = BatchLoader(data, 5, CropCollate(MEAN, STD), shuffle=True, balanced="class")
     with pytest.raises(InputError, match="no class of its own; expected none, frame or group"):
         list(loader)
+
+
+def test_chosen_samples_are_repeated_until_an_epoch_is_as_long_as_with_all():
+    def indices(split, chosen, generator):
+        return SimpleNamespace(indices=chosen)
+
+    loader = BatchLoader(range(10), 2, indices, shuffle=True, chosen=torch.tensor([3, 8, 9]))
+    epoch = torch.cat([batch.indices for batch in loader])
+    assert len(loader) == 5
+    assert sorted(torch.bincount(epoch, minlength=10).unique().tolist()) == [0, 3, 4]
+    assert sorted(epoch[:3].tolist()) == [3, 8, 9]
 
 
 def test_frames_repeat_by_the_root_of_how_rare_their_rarest_class_is() -> None:

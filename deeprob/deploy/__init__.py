@@ -1,0 +1,1 @@
+"""A trained run outside the training pipeline: prediction on pictures, videos and bags, and export."""
