@@ -74,6 +74,7 @@ class EvaluationOptions(Protocol):
     """The part of a config that an evaluation follows: deeprob.schema.roots.EvaluationSettings."""
 
     baselines: Sequence[str]
+    boxes: str
     neighbours: int
     bootstrap_samples: int
     seed: int
