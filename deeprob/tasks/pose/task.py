@@ -124,7 +124,7 @@ class Pose(FrameTask):
             samples, self.box_scores = found
         others = [d for d in getattr(model, "decodes", ()) if d != getattr(model, "decode", None)]
         if not bool((samples.depth > 0).any()):
-            others = [d for d in others if d != "depth"]
+            others = [d for d in others if d not in ("depth", "icp")]
         self.compared, self.seconds = tuple(others), {}
         try:
             evaluation = super().evaluate(predict, samples, options, file, split)
