@@ -16,6 +16,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "train": roots.TrainConfig,
         "evaluate": roots.EvaluateConfig,
         "predict": roots.PredictConfig,
+        "export": roots.ExportConfig,
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,
         "sweep": roots.SweepConfig,
@@ -49,6 +50,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "voc": data.VocSettings,
         "kitti": data.KittiSettings,
         "folder": data.FolderSettings,
+        "label_maps": data.LabelMapSettings,
         "points": data.PointsSettings,
     },
     "model": {

@@ -231,6 +231,23 @@ class FolderSettings(FileSourceSettings):
 
 
 @dataclass
+class LabelMapSettings(FileSourceSettings):
+    """See deeprob.data.readers.label_maps.LabelMapSource."""
+
+    _target_: str = "deeprob.data.readers.label_maps.LabelMapSource"
+    images: dict[str, str] = MISSING
+    maps: dict[str, str] = MISSING
+    values: dict[int, str] = field(default_factory=dict)
+    background: list[int] = field(default_factory=lambda: [0])
+    ignore: list[int] = field(default_factory=lambda: [255])
+    rest: str = "error"
+    image_suffix: str = ""
+    map_suffix: str = ""
+    missing_maps: str = "error"
+    panoptic: dict[str, str] | None = None
+
+
+@dataclass
 class PointsSettings(FileSourceSettings):
     """See deeprob.data.readers.points.PointsSource."""
 

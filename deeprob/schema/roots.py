@@ -199,6 +199,25 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    """Root of `deeprob export`.
+
+    format: `onnx`, `pt2` (torch.export) or `safetensors` (weights alone). out: folder; null: export in the
+    run's. opset: of ONNX; null: the exporter's. dynamic: batches of any size. precision: `fp32` or `fp16`.
+    """
+
+    run: str | None = None
+    format: str = "onnx"
+    out: str | None = None
+    opset: int | None = None
+    dynamic: bool = True
+    precision: str = "fp32"
+    checkpoint: str | None = None
+    paths: PathSettings = field(default_factory=PathSettings)
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ReportConfig:
     """Root of `deeprob report`: one run, or a table of all evaluated runs that a pattern matches.
 
@@ -227,7 +246,9 @@ class AblationSettings:
     """Variants of a base experiment; the base itself is always run.
 
     design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
-    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.studies.designs.
+    `one_at_a_time`, `leave_one_out`, `factorial`; or `grid`, rows with columns (name -> overrides), but the
+    cells `without`; see deeprob.studies.designs.
+    starts: name -> overrides of a run that variants start from by model.pretrained=@name, of the same seed.
     budget: what one call may spend; what is left then is for the next.
     """
 
@@ -239,6 +260,10 @@ class AblationSettings:
     design: str = "list"
     variants: dict[str, list[str]] = field(default_factory=dict)
     factors: dict[str, list[Any]] = field(default_factory=dict)
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+    starts: dict[str, list[str]] = field(default_factory=dict)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
 
 

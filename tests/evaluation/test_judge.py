@@ -20,7 +20,7 @@ from deeprob.errors import InputError
 from deeprob.evaluation.judge import judge
 from deeprob.metrics.segmentation import METRICS, image_sums, metrics_of_sums
 from deeprob.sim.export.run import export
-from deeprob.tasks.segmentation.meter import label_map_of
+from deeprob.tasks.segmentation.labels import IGNORED, label_map_of
 
 SETTINGS = ["sim.camera.width=128", "sim.camera.height=96", "sim.scene.objects=[2,4]"]
 
@@ -244,7 +244,7 @@ def write_labels(folder: Path, source: CocoSource, change=lambda labels: labels)
 
 def test_label_images_give_the_segmentation_metrics(tmp_path, coco_set):
     def shifted(labels):
-        return np.roll(labels, 2, axis=1)
+        return np.roll(np.where(labels == IGNORED, 0, labels), 2, axis=1)
 
     write_labels(tmp_path / "labels", coco_set, shifted)
     results, page = judge(tmp_path / "labels", coco_set, "val", samples=50, progress=False)
