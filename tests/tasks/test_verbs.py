@@ -139,8 +139,9 @@ def facts(case, monkeypatch, capsys):
     assert re.search(r"lollipop|light|duck", capsys.readouterr().out)
 
 
-SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in ("points", "detection")} | {
-    ("card", "points")
+SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in ("points", "detection", "pose")} | {
+    ("card", "points"),
+    ("card", "pose"),
 }
 VERBS = {
     "train, evaluate, report": train_and_evaluate,
