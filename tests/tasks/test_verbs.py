@@ -130,14 +130,15 @@ def network(case, monkeypatch, capsys):
 
 
 def facts(case, monkeypatch, capsys):
-    choice = [o for o in case.overrides if o.startswith(("data=", "data/", "data.root", "data.source"))]
+    of_data = ("data=", "data/", "data.root", "data.source", "+data.source")
+    choice = [o for o in case.overrides if o.startswith(of_data)]
     if case.task == "counting":
         choice = ["data=darknet", *choice]
     assert info.main(choice) == 0
     assert re.search(r"lollipop|light", capsys.readouterr().out)
 
 
-SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in ("points", "detection")} | {
+SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in ("points", "detection", "segmentation")} | {
     ("card", "points")
 }
 VERBS = {
