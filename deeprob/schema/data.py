@@ -184,7 +184,7 @@ class BopSettings(FileSourceSettings):
 
     _target_: str = "deeprob.data.readers.bop.BopSource"
     splits: dict[str, list[str]] = MISSING
-    targets: dict[str, str] | None = None
+    targets: dict[str, str | None] = field(default_factory=dict)
     class_names: dict[int, str] | None = None
     labels: bool = True
     boxes: str = "visible"

@@ -28,6 +28,8 @@ from deeprob.data.predictions.names import Naming
 from deeprob.data.predictions.outputs import Output, RowOutput
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
+from deeprob.progress import Advance
+from deeprob.tasks.deployed import Deployed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -124,8 +126,8 @@ class Predict(Protocol):
         """Give each batch of the samples, in order, with `Task.predict` of it; heading: of the progress."""
         ...
 
-    def status(self, heading: str) -> AbstractContextManager[object]:
-        """Show what is done meanwhile."""
+    def status(self, heading: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Show what is done meanwhile; gives what counts its steps, of `total` where that is known."""
         ...
 
 
@@ -213,6 +215,12 @@ class Task(ABC):
     def draw(self, frame: Frame, said: Sequence[Any]) -> NDArray[np.uint8]:
         """Draw what is `said` of a frame: uint8 (h, w, 3). Raises InputError where the task cannot."""
         raise InputError(f"{self.title.lower()} has no drawing", fix="leave out draw=true")
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        """The model as one graph with decoded outputs. Raises InputError where it cannot be one."""
+        raise InputError(
+            f"{self.title.lower()} cannot be exported", fix="format=safetensors keeps the weights"
+        )
 
     @abstractmethod
     def meter(self, samples: Samples) -> Meter:

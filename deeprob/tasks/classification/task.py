@@ -32,6 +32,8 @@ from deeprob.tasks.classification.measure import measure
 from deeprob.tasks.classification.meter import ClassificationMeter, scores_of
 from deeprob.tasks.classification.page import page_of
 from deeprob.tasks.classification.predictions import Predictions, most_telling, thumbnails
+from deeprob.tasks.deployed import Deployed, Softmax
+from deeprob.tasks.pseudo_labels import label_by_class
 
 IGNORED = -100
 """The class of a sample without a label."""
@@ -63,6 +65,9 @@ class Classification(Task):
             for row, box in zip(predictions, boxes, strict=True)
         ]
 
+    def deployed(self, model: nn.Module) -> Deployed:
+        return Deployed(Softmax(model), {"probabilities": "float32 (N, C), of each of the classes"})
+
     def output(self, names: Naming) -> Output:
         return ClassOutput(self.data.classes)
 
@@ -91,7 +96,7 @@ class Classification(Task):
         soft: bool = False,
         aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
     ) -> PseudoLabelled:
-        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned)
+        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned, IGNORED)
 
     def adopted(self, samples: Any, there: PerceptionData) -> Any:
         classes = list(self.data.classes)
@@ -133,9 +138,11 @@ class Classification(Task):
             groups=[samples.group_names[i] for i in samples.groups.tolist()],
             attributes=samples.attributes.cpu().numpy(),
         )
-        with predict.status("intervals"):
-            evaluation = measure(predictions, samples=options.bootstrap_samples, seed=options.seed)
-        predictions.save(file)
+        evaluation = measure(
+            predictions, samples=options.bootstrap_samples, seed=options.seed, status=predict.status
+        )
+        with predict.status("writing the predictions"):
+            predictions.save(file)
         return evaluation
 
     @classmethod
@@ -152,27 +159,6 @@ class Classification(Task):
     @classmethod
     def page(cls, results: Mapping[str, Any], file: Path, folder: Path) -> Page:
         return page_of(results, Predictions.load(file), folder)
-
-
-def label_by_class(
-    logits: torch.Tensor,
-    batch: Any,
-    threshold: float,
-    soft: bool,
-    aligned: Callable[[torch.Tensor], torch.Tensor],
-) -> PseudoLabelled:
-    """Label a batch by logits (B, C), or (B, C, ...) where each place of a sample has a class.
-
-    soft: the labels are the probabilities (B, C), and all of them count. Else they are the classes of a
-    probability of `threshold` at least; the others are IGNORED, as the layer cross_entropy does.
-    """
-    p = aligned(logits.float().softmax(1))
-    confidence, found = p.max(1)
-    confident = torch.ones_like(found, dtype=torch.bool) if soft else confidence >= threshold
-    labels = p if soft else found.masked_fill(~confident, IGNORED)
-    known = batch.labels.shape == found.shape
-    right = (found == batch.labels) & confident if known else torch.full_like(confidence, torch.nan)
-    return PseudoLabelled(batch._replace(labels=labels), confident.float().mean(), right.float().mean())
 
 
 def logits_of(model: nn.Module, batch: Any) -> torch.Tensor:
