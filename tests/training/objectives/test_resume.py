@@ -1,0 +1,35 @@
+"""Trainings with a teacher, a projector or unlabelled samples go on as if they had not been cut off."""
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+
+from deeprob.runs import Run
+from deeprob.training.run import train_run
+
+CHOSEN = {
+    "fixmatch": ["data.labelled=0.2", "objective.threshold=0.4", "objective.align=true"],
+    "mean_teacher": ["data.labelled=0.2", "objective.ramp=6", "trainer.ema=0.9"],
+    "simclr": ["data/view=representation", "data.view.size=16"],
+}
+
+
+class Cut(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 6:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("objective", CHOSEN)
+def test_a_run_cut_off_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, squares_config, objective):
+    cfg = squares_config(f"objective={objective}", *CHOSEN[objective], "optim=adamw", "model.width=4")
+    runs = [Run(tmp_path / "runs" / "squares" / name) for name in ("whole", "cut")]
+    for run in runs:
+        run.path.mkdir(parents=True)
+    train_run(cfg, runs[0], [])
+    with pytest.raises(KeyboardInterrupt):
+        train_run(cfg, runs[1], [], [Cut()])
+    train_run(cfg, runs[1], [])
+    whole, cut = (torch.load(run.checkpoint("last"), weights_only=True)["state_dict"] for run in runs)
+    assert any(name.startswith("objective.") for name in whole)
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
