@@ -33,3 +33,14 @@ def test_a_run_cut_off_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, s
     whole, cut = (torch.load(run.checkpoint("last"), weights_only=True)["state_dict"] for run in runs)
     assert any(name.startswith("objective.") for name in whole)
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_unlabelled_samples_of_another_data_set(tmp_path, squares, squares_config, capsys):
+    other = f'data.unlabelled=["data=darknet","data.root={squares}"]'
+    run = Run(tmp_path / "runs" / "squares" / "two")
+    run.path.mkdir(parents=True)
+    cfg = squares_config("objective=fixmatch", other, "objective.threshold=0", "trainer.max_epochs=1")
+    train_run(cfg, run, [])
+    assert "pseudo-labels  share 1.000  precision 0." in capsys.readouterr().out
+    (row,) = (row for row in run.read_metrics() if "train/pseudo_share" in row)
+    assert row["train/pseudo_share"] == 1
