@@ -35,9 +35,9 @@ def evaluate_run(
     task, options = opened.task, opened.options
     file = run.path / task.predictions_file(opened.name)
     evaluation = task.evaluate(opened, opened.samples, options, file, opened.name)
-    results = _results(
-        run, opened, measured(evaluation, samples=options.bootstrap_samples, seed=options.seed)
-    )
+    with opened.status("intervals of the metrics"):
+        found = measured(evaluation, samples=options.bootstrap_samples, seed=options.seed)
+    results = _results(run, opened, found)
     write_shown(run, opened.name, evaluation)
     write_json(run.results(None if opened.name == options.split else opened.name), results)
     return results

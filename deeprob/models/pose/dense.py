@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from deeprob import layers
 from deeprob.errors import InputError
-from deeprob.models.backend import check_positive, layers_of
+from deeprob.models.backend import check_least, check_positive, layers_of
 from deeprob.models.detection.bodies import conv_norm_relu
 from deeprob.models.detection.pyramid import Backbone
 from deeprob.models.initialise import he_normal
@@ -91,6 +91,8 @@ class PoseDense(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("model", num_classes=num_classes, width=width, hidden=hidden, image_size=image_size)
+        check_positive("model", stride=stride)
+        check_least("model", 0, fragments=fragments)
         objects = objects or Objects.spheres(num_classes)
         if image_size % stride or not 0 <= fragments <= objects.surface.shape[1]:
             raise InputError(

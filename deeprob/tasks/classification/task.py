@@ -138,9 +138,11 @@ class Classification(Task):
             groups=[samples.group_names[i] for i in samples.groups.tolist()],
             attributes=samples.attributes.cpu().numpy(),
         )
-        with predict.status("intervals"):
-            evaluation = measure(predictions, samples=options.bootstrap_samples, seed=options.seed)
-        predictions.save(file)
+        evaluation = measure(
+            predictions, samples=options.bootstrap_samples, seed=options.seed, status=predict.status
+        )
+        with predict.status("writing the predictions"):
+            predictions.save(file)
         return evaluation
 
     @classmethod
