@@ -10,8 +10,8 @@ images after simulated ones. `deeprob report run=<run folder>` then writes the r
 side by side.
 
 Predictions of anything: poses.csv as the BOP challenge takes them, boxes.json as COCO takes them (masks too),
-or a folder of label images. Writes results.json and report.html into <file>_report, and compares with a
-second file, or with the labels of another image drawn at random.
+or a folder of label images. Writes results.json and report.html into runs/predictions/<file>, and compares
+with a second file, or with the labels of another image drawn at random.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
         split,
         against=cfg.against,
         unit=cfg.unit,
-        out=Path(cfg.out).expanduser() if cfg.out else None,
+        out=Path(
+            cfg.out or Path(cfg.paths.runs_dir) / "predictions" / Path(cfg.predictions).stem
+        ).expanduser(),
         samples=cfg.bootstrap_samples,
         command=shlex.join(["deeprob", "evaluate", *HydraConfig.get().overrides.task]),
     )

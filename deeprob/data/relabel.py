@@ -17,12 +17,13 @@ class RelabelledSource(Source):
     """A source seen through a label map.
 
     label_map: for a class the name it gets, or None to drop its objects; a class not named stays as it is.
-    Classes that get the same name are one. order: the classes in this order; the source may lack some.
-    Raises InputError for a class that the source does not have, and where no class is left.
+    Classes that get the same name are one. classes: what classes there are and how they are counted; empty:
+    those of the source. Raises InputError for a class that the source does not have, one that is not among
+    `classes`, and where no class is left.
     """
 
     def __init__(
-        self, source: Source, label_map: Mapping[str, str | None], order: Sequence[str] | None = None
+        self, source: Source, label_map: Mapping[str, str | None], classes: Sequence[str] = ()
     ) -> None:
         unknown = [name for name in label_map if name not in source.classes]
         if unknown:
@@ -36,7 +37,16 @@ class RelabelledSource(Source):
         self.root, self.box_convention, self.streams = source.root, source.box_convention, source.streams
         self.on_bad_sample, self.skipped = source.on_bad_sample, source.skipped
         names = [self.label_map.get(name, name) for name in source.classes]
-        self.classes = tuple(order or dict.fromkeys(name for name in names if name is not None))
+        kept = tuple(dict.fromkeys(name for name in names if name is not None))
+        self.classes = tuple(classes) or kept
+        unknown = sorted(set(kept) - set(self.classes))
+        if unknown:
+            raise InputError(
+                f"classes that are not known: {', '.join(unknown)}",
+                where=source.name,
+                expected=", ".join(self.classes),
+                fix="rename or leave them out by a label_map: {theirs: ours, other: null}",
+            )
         if not self.classes:
             raise InputError("data.label_map drops every class", where=source.name)
         self._new_id = [None if name is None else self.classes.index(name) for name in names]

@@ -90,6 +90,8 @@ def print_table(results: Mapping[str, Any], console: Console) -> None:
             metric, _shown(entry["value"]), f"{_shown(low)} .. {_shown(high)}", *beside, f"{entry['n']:,}"
         )
     console.print(table)
+    for note in results.get("notes", ()):
+        console.print(note, style="dim", highlight=False, markup=False)
 
 
 def _training_cost(run: Run) -> dict[str, Any]:

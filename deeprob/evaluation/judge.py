@@ -41,7 +41,7 @@ def judge(
 
     against: what it is compared with on the same images, a second file or `random`; None: nothing. unit:
     `frame` or `group`, what is independent; None: as the data set says. out: folder of results.json and
-    report.html; None: `<name of the file>_report` beside it. command: shown on the page. Returns the results
+    report.html; None: runs/predictions/<name of the file>. command: shown on the page. Returns the results
     and the page's path. Raises InputError that names the file and the entry for predictions that do not fit
     the data set.
     """
@@ -89,7 +89,7 @@ def judge(
         "data": {"source": source.name, "real": bool(source.real), split: len(keys)},
     }
     results["interval"]["unit"] = unit
-    folder = out or path.with_name(f"{path.stem}_report")
+    folder = out or Path("runs", "predictions", path.stem)
     write_json(folder / "results.json", results)
     shown = {"drawings": evaluation.drawings, "worst": evaluation.worst}
     return results, write_page(folder, results, kind, shown, command)

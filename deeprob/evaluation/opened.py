@@ -108,7 +108,7 @@ def _on_other_data(
         task, samples = experiment.task, adopted
     else:
         if list(there.classes) != classes:  # counted as the model counts them
-            there = make_data(cfg, order=classes)
+            there = make_data(cfg, classes=experiment.data.source.classes)
             samples = there.split(split)
         task = make_task(cfg, there)
         task.trained = experiment.data

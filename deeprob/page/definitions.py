@@ -35,6 +35,32 @@ DEFINITIONS: dict[str, Definition] = {
         "Guo et al., On calibration of modern neural networks, ICML 2017",
         higher_is_better=False,
     ),
+    "probe_accuracy": Definition(
+        "Linear probe",
+        "Share of samples whose class a softmax regression on the frozen features says; it is fitted on the "
+        "labelled training samples.",
+        "Chen et al., A simple framework for contrastive learning of visual representations, ICML 2020",
+        higher_is_better=True,
+    ),
+    "knn_accuracy": Definition(
+        "k-NN on features",
+        "Share of samples whose class the 20 training samples with the nearest features (by cosine) vote "
+        "for.",
+        "Wu et al., Unsupervised feature learning via non-parametric instance discrimination, CVPR 2018",
+        higher_is_better=True,
+    ),
+    "neighbour_agreement": Definition(
+        "Neighbour agreement",
+        "Share of samples whose nearest sample of another recording, by the cosine of their features, has "
+        "the same class. It needs no training split.",
+        higher_is_better=True,
+    ),
+    "pixels": Definition("the pixels", "The same on the pixels of the images.", higher_is_better=None),
+    "random_init": Definition(
+        "random weights",
+        "The same on the features of this network with random weights.",
+        higher_is_better=None,
+    ),
     "precision": Definition(
         "Precision",
         "Of the samples predicted as this class, the share that belongs to it.",

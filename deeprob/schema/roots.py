@@ -140,7 +140,8 @@ class EvaluateConfig:
     data set that they are about.
     predictions: poses.csv, boxes.json or a folder of label images. against: what these are compared with, a
     second file, or `random`, or null. unit: what is independent, `frame` or `group`; null: as the data set
-    says. out: folder of the report; null: beside the file. bootstrap_samples: behind each interval.
+    says. out: folder of the report; null: predictions/<file> below paths.runs_dir. bootstrap_samples: behind
+    each interval.
     """
 
     run: str | None = None
@@ -194,6 +195,25 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    """Root of `deeprob export`.
+
+    format: `onnx`, `pt2` (torch.export) or `safetensors` (weights alone). out: folder; null: export in the
+    run's. opset: of ONNX; null: the exporter's. dynamic: batches of any size. precision: `fp32` or `fp16`.
+    """
+
+    run: str | None = None
+    format: str = "onnx"
+    out: str | None = None
+    opset: int | None = None
+    dynamic: bool = True
+    precision: str = "fp32"
+    checkpoint: str | None = None
+    paths: PathSettings = field(default_factory=PathSettings)
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ReportConfig:
     """Root of `deeprob report`: one run, or a table of all evaluated runs that a pattern matches.
 
@@ -222,7 +242,9 @@ class AblationSettings:
     """Variants of a base experiment; the base itself is always run.
 
     design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
-    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.studies.designs.
+    `one_at_a_time`, `leave_one_out`, `factorial`; or `grid`, rows with columns (name -> overrides), but the
+    cells `without`; see deeprob.studies.designs.
+    starts: name -> overrides of a run that variants start from by model.pretrained=@name, of the same seed.
     budget: what one call may spend; what is left then is for the next.
     """
 
@@ -234,6 +256,10 @@ class AblationSettings:
     design: str = "list"
     variants: dict[str, list[str]] = field(default_factory=dict)
     factors: dict[str, list[Any]] = field(default_factory=dict)
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+    starts: dict[str, list[str]] = field(default_factory=dict)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
 
 
@@ -290,6 +316,8 @@ class SweepConfig:
 class InfoConfig:
     """Root of `deeprob info`. data: a data set to look into; sheet: where its contact sheet is written.
 
+    objects: a folder of meshes, whose sizes, each times scale, and symmetries are told.
+
     model: a network to state the cost of, before it is trained: for num_classes, images of shape input
     (channels, height, width), batch_size, and the optimiser and precision of the training. depth: levels of
     blocks that its table opens.
@@ -298,6 +326,8 @@ class InfoConfig:
     paths: PathSettings = field(default_factory=PathSettings)
     data: Any = None
     sheet: str | None = None
+    objects: str | None = None
+    scale: float = 1.0
     model: Any = None
     num_classes: int = 10
     input: list[int] = field(default_factory=lambda: [3, 32, 32])

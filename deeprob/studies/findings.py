@@ -20,13 +20,17 @@ TERMS = ("std", "over_seeds", "p_value_over_seeds", "train_seconds", "parameters
 
 @dataclass(frozen=True)
 class Findings:
-    """rows: one a group of runs; changes: group -> its overrides; effects: of a factorial design, by name."""
+    """rows: one a group of runs; changes: group -> its overrides; effects: of a design, by name.
+
+    curves: of a grid, column -> row -> group.
+    """
 
     metric: str
     base: str
     rows: Sequence[Row]
     changes: Mapping[str, Sequence[str]]
     effects: Mapping[str, Contrast] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def write_findings(
@@ -41,6 +45,7 @@ def write_findings(
             "difference",
         ),
         "effects": _chart(findings.effects, f"effect on {title(metric).lower()}", "effects"),
+        "curves": _curves(findings),
     }
     write_text(folder / "table.md", tables.markdown(rows, metric) + tables.effects_markdown(findings.effects))
     write_text(folder / "table.csv", tables.comma_separated(rows, metric))
@@ -86,6 +91,19 @@ def _abstract(findings: Findings) -> str:
         return text + f"None of the others differs from it clearly (corrected p at least {CLEAR})."
     named = ", ".join(f"{name} ({pages.signed(value, 4)})" for value, name in clear)
     return text + f"Clearly different (corrected p below {CLEAR}): {named}."
+
+
+def _curves(findings: Findings) -> str:
+    """The metric over the rows of a grid, a line a column; nothing for other designs."""
+    of_group = {row.name: row for row in findings.rows}
+    lines: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for column, groups in findings.curves.items():
+        for name, group in groups.items():
+            row = of_group[group]
+            if row.mean is not None and row.interval is not None:
+                lines.setdefault(column, {})[name] = row.mean, row.interval.low, row.interval.high
+    rows = [name for groups in findings.curves.values() for name in groups]
+    return figures.grid_curves(list(dict.fromkeys(rows)), lines, title(findings.metric)) if lines else ""
 
 
 def _chart(contrasts: Mapping[str, Contrast], label: str, name: str) -> str:

@@ -102,6 +102,12 @@ class FrameTask(Task):
     def truth_of(cls, frame: Frame) -> Any:
         """The prediction that is right about a frame."""
 
+    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
+        found: dict[str, Any] = {}
+        for key, prediction in zip(keys, predictions, strict=True):
+            self.collect(found, key, prediction)
+        return list(found.get(frame.key, ()))
+
     @classmethod
     def answered(cls, said: list[Any]) -> Any:
         """What a meter takes, of what is `said` of a frame."""
@@ -136,7 +142,7 @@ class FrameTask(Task):
             frames,
             self.data.unit,
             self.write(found, name, file),
-            self.baselines(samples, found) if options.baselines else {},
+            self.baselines(samples, found, options) if options.baselines else {},
             samples=options.bootstrap_samples,
             seed=options.seed,
             keys=None if name in source.splits else set(found),
@@ -145,7 +151,9 @@ class FrameTask(Task):
         _save_scores(evaluation.scores, sorted(found), _scores_file(file))
         return evaluation
 
-    def baselines(self, samples: Any, found: Mapping[str, Any]) -> Mapping[str, Answer | None]:
+    def baselines(
+        self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
+    ) -> Mapping[str, Answer | None]:
         """What a model is compared with on the same frames. found: its own predictions by a frame's key."""
         return {RANDOM: None}
 
@@ -256,6 +264,10 @@ def evaluate_frames(
         chance.note(index, frame)
     with status("intervals"):
         evaluation = meter.evaluation(samples=samples, seed=seed, frames=frames, answer=answer)
+    if evaluation.scores.num_units < 2:
+        fix = "; with unit=frame every image counts alone" if unit == "group" else ""
+        line = f"All images are of one independent {unit}: there is no interval{fix}."
+        evaluation = replace(evaluation, notes=[*evaluation.notes, line])
     beside = {}
     for name, given in baselines.items():
         other = kind.frame_meter(source, unit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,16 +16,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from deeprob.config import SCHEMA_ONLY, admitted, build, locate
+from deeprob.config import SCHEMA_ONLY, admitted, build, compose, locate
 from deeprob.config_errors import flatten
 from deeprob.config_files import read_written
 from deeprob.data.batches.batch import AnyBatch, with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.data.extra_splits import ExtraSplits
 from deeprob.data.known import KnownSource
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.overrides import quoted
 from deeprob.progress import tracked
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
@@ -131,31 +133,33 @@ def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
         )
 
 
-def make_source(cfg: DictConfig, order: Sequence[str] | None = None) -> Source:
-    """The data set of a config. order: of its classes, as a model counts. Raises InputError for none."""
+def make_source(cfg: DictConfig, classes: Sequence[str] = ()) -> Source:
+    """The data set of a config.
+
+    classes: of another data set, as which those of this one are counted; they are some of them.
+    Raises InputError where it is none.
+    """
     data = cfg.data
-    source: Source = build(data.source, cfg.allowed_targets)
-    if not isinstance(source, Source):
-        raise InputError(
-            f"{type(source).__name__} is no data set",
-            where="data.source",
-            expected="a subclass of deeprob.data.source.Source",
-        )
-    if data.label_map or order:
-        source = RelabelledSource(source, data.label_map, order)
+    source = _source_of(data.source, cfg)
+    if data.label_map or classes:
+        source = RelabelledSource(source, data.label_map, classes)
+    extra = data.get("extra_splits") or {}  # a run of an older version lacks it
+    if extra:
+        others = {name: (_other_source(entry, cfg), str(entry.split)) for name, entry in extra.items()}
+        source = ExtraSplits(source, others)
     return source
 
 
 def make_data(
-    cfg: DictConfig, facts: Mapping[str, Any] | None = None, order: Sequence[str] | None = None
+    cfg: DictConfig, facts: Mapping[str, Any] | None = None, classes: Sequence[str] = ()
 ) -> PerceptionData:
     """The data module of a config; nothing is read or rendered yet.
 
-    facts: data.json of a run; the data set then need not be there, and no frame of it can be read. order: of
-    the classes, as a model counts them.
+    facts: data.json of a run; the data set then need not be there, and no frame of it can be read. classes:
+    as of make_source.
     """
     data = cfg.data
-    source = make_source(cfg, order) if facts is None else KnownSource(facts)
+    source = make_source(cfg, classes) if facts is None else KnownSource(facts)
     known = {} if facts is None else {name: tuple(facts[name]) for name in ("mean", "std")}
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
@@ -172,9 +176,45 @@ def make_data(
         fold=data.fold,
         balanced=data.balanced,
         memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
+        labelled=data.get("labelled", 1.0),
+        labelled_by=data.get("labelled_by", "sample"),
+        unlabelled=unlabelled_source(cfg) if data.get("unlabelled") else None,
         progress=sys.stdout.isatty(),
         **known,
     )
+
+
+def _source_of(leaf: Any, cfg: DictConfig) -> Source:
+    """The data set that a leaf describes. Raises InputError where it is none."""
+    source = build(leaf, cfg.allowed_targets)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"{type(source).__name__} is no data set",
+            where="data.source",
+            expected="a subclass of deeprob.data.source.Source",
+        )
+    return source
+
+
+def _other_source(entry: DictConfig, cfg: DictConfig) -> Source:
+    """The source that an extra split is of."""
+    own = cast("dict[str, Any]", OmegaConf.to_container(entry.source, resolve=True))
+    source = _source_of({"on_bad_sample": cfg.data.on_bad_sample, **own}, cfg)
+    return RelabelledSource(source, entry.label_map) if entry.get("label_map") else source
+
+
+def unlabelled_source(cfg: DictConfig) -> Callable[[], Source]:
+    """What makes the source that data.unlabelled names: a data config, or overrides that choose one."""
+    given = cfg.data.unlabelled
+    overrides = [f"data={given}"] if isinstance(given, str) else list(given)
+    paths = [f"paths.{key}={quoted(str(value))}" for key, value in cfg.paths.items() if key != "runs_dir"]
+
+    def make() -> Source:
+        data = compose("info", [*overrides, *paths]).data
+        source = _source_of(data.source, cfg)
+        return RelabelledSource(source, data.label_map) if data.label_map else source
+
+    return make
 
 
 def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
@@ -242,7 +282,8 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None, with_data:
     data.setup("fit")
     task = make_task(cfg, data)
     model = make_model(cfg, task, None if facts is None else facts["model"])
-    weights = {k.removeprefix("model."): v for k, v in read_checkpoint(path)["state_dict"].items()}
+    kept = read_checkpoint(path)["state_dict"].items()  # an objective may keep something of its own there
+    weights = {k.removeprefix("model."): v for k, v in kept if not k.startswith("objective.")}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

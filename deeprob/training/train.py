@@ -49,6 +49,12 @@ def check_overfit(parts: Parts, run: Run, accepted: Callable[[], None] | None = 
 
     The settings of the trainer should keep nothing from it: see overfit.unhindered.
     """
+    if not getattr(parts.objective, "needs_labels", True):
+        raise InputError(
+            f"{type(parts.objective).__name__} learns no labels to overfit",
+            where="trainer.overfit",
+            fix="train it as it is; metrics.jsonl tells of a collapse",
+        )
     check = OverfitCheck(parts.trainer.overfit, *(parts.task.overfit_at or (parts.task.headline, PERFECT)))
     samples = few_images(parts.data, parts.trainer.overfit, parts.seed)
     trainer = _fit(parts, run, [check], accepted, samples)

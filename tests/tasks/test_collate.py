@@ -119,7 +119,7 @@ def test_a_mask_moves_by_whole_pixels_and_repeats_its_border() -> None:
     assert move_mask(labels, right).tolist() == [[1, 1, 2], [4, 4, 5]]
 
 
-class Maps:
+class Maps(Source):
     """Frames whose red tells the column and green the row, with one box each; mirrored where asked."""
 
     name, real, classes, splits = "maps", True, ("a", "b"), ("train",)

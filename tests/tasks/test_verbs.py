@@ -130,11 +130,13 @@ def network(case, monkeypatch, capsys):
 
 
 def facts(case, monkeypatch, capsys):
-    choice = [o for o in case.overrides if o.startswith(("data=", "data/", "data.root", "data.source"))]
+    choice = [
+        o for o in case.overrides if o.startswith(("data=", "data/", "data.root", "data.source", "data.sim"))
+    ]
     if case.task == "counting":
         choice = ["data=darknet", *choice]
     assert info.main(choice) == 0
-    assert re.search(r"lollipop|light", capsys.readouterr().out)
+    assert re.search(r"lollipop|light|duck", capsys.readouterr().out)
 
 
 SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in ("points", "detection")} | {

@@ -36,6 +36,12 @@ class ImageView:
         """What a model tells apart: the objects."""
         return tuple(source.classes)
 
+    def described(self) -> dict[str, Any]:
+        """How an image is made for the network, for those who do it without deeprob. Raises InputError."""
+        raise InputError(
+            f"{type(self).__name__} does not say how its images are made", expected="`described`"
+        )
+
     def check(self, **valid: tuple[bool, str]) -> None:
         """Raise InputError naming the first setting that is not valid, and what was expected."""
         for field, (fits, expected) in valid.items():
@@ -107,6 +113,16 @@ class WholeView(ImageView):
     height: int
 
     lacking: ClassVar[str] = "frames"
+
+    def described(self) -> dict[str, Any]:
+        return {
+            "height": self.height,
+            "width": self.width,
+            "resize": "fit",
+            "how": "scale by s = min(width / w, height / h), centred, black around: pixel = s p + t with "
+            "t = (size - 1) / 2 - s (old size - 1) / 2; where s < 1, blur before with a Gaussian of sigma "
+            "sqrt(1 / s^2 - 1) / 2 pixels; bilinear",
+        }
 
     def __post_init__(self) -> None:
         self.check(width=(self.width >= 1, "at least 1"), height=(self.height >= 1, "at least 1"))

@@ -64,8 +64,10 @@ class Batches:
         rank: int,
         num_replicas: int,
         closing: tuple[int, Collate] | None = None,
+        chosen: torch.Tensor | None = None,
     ) -> None:
         self.split = split
+        self.chosen = chosen
         self.batch_size = batch_size
         self.collate, self.closing = collate, closing
         self.shuffle, self.balanced, self.drop_last = shuffle, balanced, drop_last
@@ -95,21 +97,26 @@ class Batches:
         if cached is not None and cached[0] == epoch:
             return cached[1]
         generator = stream(self.seed, epoch, 0)
+        whole = len(self.split)
+        count = whole if self.chosen is None else len(self.chosen)
         if self.balanced != "none":
             weights = self._weights()
-            order = torch.multinomial(weights, len(weights), replacement=True, generator=generator)
+            order = torch.multinomial(weights, whole, replacement=True, generator=generator)
         elif self.shuffle:
-            order = torch.randperm(len(self.split), generator=generator)
+            rounds = [torch.randperm(count, generator=generator) for _ in range(-(-whole // count))]
+            order = torch.cat(rounds)[:whole]
         else:
-            order = torch.arange(len(self.split))
+            order = torch.arange(whole) % count
+        order = order if self.chosen is None else self.chosen[order]
         self._order = epoch, order
         return order
 
     def _weights(self) -> torch.Tensor:
-        """Weigh how often each sample is to come, float64 (N,)."""
+        """Weigh how often each of the samples that are taken is to come, float64 (N,)."""
+        taken = slice(None) if self.chosen is None else self.chosen
         if self.balanced == "repeat":
-            return repeat_factors(getattr(self.split, "labels", None))
-        members = self._members()
+            return repeat_factors(getattr(self.split, "labels", None))[taken]
+        members = self._members()[taken]
         return 1 / torch.bincount(members)[members].double()
 
     def _members(self) -> torch.Tensor:
@@ -138,6 +145,8 @@ class BatchLoader:
     num_workers: threads that make batches ahead; 0 makes them in this one, when they are asked for.
     rank, num_replicas: this process's number among those that train together; each takes its own part.
     closing: an epoch, and what makes the batches from it on in place of `collate`.
+    chosen: int64 (n,), the samples that batches are made of; they are repeated until an epoch is as long as
+        one over the whole split. None: all.
 
     `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
     between two steps and loaded again, the next iteration starts at the batch after. The number of processes
@@ -160,6 +169,7 @@ class BatchLoader:
         rank: int = 0,
         num_replicas: int = 1,
         closing: tuple[int, Collate] | None = None,
+        chosen: torch.Tensor | None = None,
     ) -> None:
         for field, value, least in (
             ("batch_size", batch_size, 1),
@@ -179,6 +189,7 @@ class BatchLoader:
             rank,
             num_replicas,
             closing,
+            chosen,
         )
         if len(split) < num_replicas:
             raise InputError(

@@ -43,6 +43,10 @@ class View(Protocol):
         """What a model tells apart."""
         ...
 
+    def described(self) -> dict[str, Any]:
+        """How an input is made for the network, for those who do it without deeprob. Raises InputError."""
+        ...
+
     def rows(self, item: Frame | Cloud, split: str) -> Rows:
         """See the samples in a frame, or in a cloud of points of a source that has no frames."""
         ...

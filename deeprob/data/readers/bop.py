@@ -68,8 +68,8 @@ class BopSource(FileSource[BopImage]):
     """A BOP data set, split by folder.
 
     splits: for each split, patterns over `<folder>/<scene>`, such as ["train_pbr/*"] or ["test/00004*"].
-    targets: for each split it names, a targets file (test_targets_bop19.json): only its images are taken, and
-    of an image only the objects that it lists, the most visible ones, however little that is.
+    targets: for each split it names, a targets file (test_targets_bop19.json), or None for all: only its
+    images are taken, and of an image only the objects that it lists, the most visible ones first.
     class_names: the name of an obj_id; the rest are named obj_000001 and so on. Classes are in order of ids.
     labels: whether there are ground truth poses; the test sets of some challenges keep theirs.
     boxes: around the `visible` pixels, or `amodal`, around the whole silhouette as far as it lies inside the
@@ -88,7 +88,7 @@ class BopSource(FileSource[BopImage]):
         self,
         root: Path,
         splits: Mapping[str, Sequence[str]],
-        targets: Mapping[str, str] | None = None,
+        targets: Mapping[str, str | None] | None = None,
         class_names: Mapping[int, str] | None = None,
         labels: bool = True,
         boxes: str = "visible",
@@ -114,6 +114,8 @@ class BopSource(FileSource[BopImage]):
         self._items = self.gather(splits, lambda split: self._list(split, splits[split]))
         self.splits = tuple(self._items)
         for split, file in (targets or {}).items():
+            if file is None:
+                continue
             if split in splits and split not in self.splits:
                 continue  # a default split that this set lacks
             self.check_split(split)

@@ -13,6 +13,7 @@ exp(-o^2 / sigma) of its own (Bodla et al., Soft-NMS, 2017, with the Gaussian).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -58,6 +59,19 @@ def best_candidates(scores: Tensor, boxes: Tensor, threshold: float, most: int) 
     values, index = values[:number], index[:number]
     row, label = torch.div(index, scores.shape[1], rounding_mode="floor"), index % scores.shape[1]
     return Detections(boxes[row] if boxes.dim() == 2 else boxes[row, label], values, label)
+
+
+def batch_candidates(scores: Tensor, boxes: Tensor, image: Sequence[int], most: int) -> Detections:
+    """Up to `most` scores of each image, best first, with their boxes, cut to the image, and classes.
+
+    scores: (B, N, C). boxes: (B, N, 4). image: height, width. Of a fixed number, for an exported graph.
+    Returns boxes (B, K, 4), scores and labels (B, K).
+    """
+    flat = scores.flatten(1)
+    values, index = flat.topk(min(most, flat.shape[1]), 1)
+    row, label = torch.div(index, scores.shape[2], rounding_mode="floor"), index % scores.shape[2]
+    chosen = boxes.gather(1, row[..., None].expand(-1, -1, 4))
+    return Detections(clip(chosen, image[0], image[1]), values, label)
 
 
 def nms(found: Detections, iou_threshold: float) -> Tensor:

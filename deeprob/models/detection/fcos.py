@@ -32,7 +32,7 @@ from deeprob.errors import InputError
 from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection import assignment as rules
 from deeprob.models.detection.contract import Detections, Targets
-from deeprob.models.detection.decode import Decoding, decode
+from deeprob.models.detection.decode import Decoding, batch_candidates, decode
 from deeprob.models.detection.heads import LevelHead, own_heads, rows
 from deeprob.models.detection.locations import Locations, locations_of
 from deeprob.models.detection.pyramid import Backbone
@@ -213,12 +213,22 @@ class FCOS(nn.Module):
     def detect(self, outputs: DenseOutputs) -> list[Detections]:
         """Decode: see decode.py."""
         height, width = outputs.size.tolist()
-        scores = outputs.logits.detach().sigmoid()
-        if outputs.quality is not None:
-            scores = (scores * outputs.quality.detach().sigmoid()[..., None]).sqrt_()
+        scores = self.scores(outputs)
         return [
             decode(s, b, (height, width), self.decoding) for s, b in zip(scores, outputs.boxes, strict=True)
         ]
+
+    def candidates(self, outputs: DenseOutputs, image: tuple[int, int] | None = None) -> Detections:
+        """What `detect` starts from, `candidates` of each image of `image` (height, width) pixels."""
+        size = outputs.size.tolist() if image is None else image
+        return batch_candidates(self.scores(outputs), outputs.boxes, size, self.decoding.candidates)
+
+    def scores(self, outputs: DenseOutputs) -> Tensor:
+        """Scores (B, N, C) of every location and class."""
+        scores = outputs.logits.detach().sigmoid()
+        if outputs.quality is not None:
+            scores = (scores * outputs.quality.detach().sigmoid()[..., None]).sqrt_()
+        return scores
 
     def _head(self, level: int) -> nn.Module:
         return self.head[level] if isinstance(self.head, nn.ModuleList) else self.head

@@ -6,6 +6,7 @@ All of it lies in buffers, so a checkpoint needs no mesh to be used.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +65,15 @@ class ObjectTable(nn.Module):
         super().__init__()
         for field in fields(objects):
             self.register_buffer(field.name, getattr(objects, field.name).float().clone())
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """Take the objects of a checkpoint, however many symmetries they have."""
+        for field in fields(Objects):
+            found = state_dict.get(prefix + field.name)
+            own = getattr(self, field.name)
+            if isinstance(found, Tensor) and len(found) == len(own):
+                setattr(self, field.name, own.new_empty(found.shape))
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def scaled(self, points: Tensor, labels: Tensor) -> Tensor:
         """Object points (B, ..., 3) in diameters from the middle: about -0.5 to 0.5."""

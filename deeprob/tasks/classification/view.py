@@ -17,6 +17,7 @@ from deeprob.data.batches.images import Generator, ImageCollate, ImageView, resi
 from deeprob.data.batches.samples import ImageSamples, Rows
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation
+from deeprob.errors import InputError
 
 ATTRIBUTES = ("box_pixels", "distance_m", "visible_fraction")
 """Of each crop: the shorter side of its box, the object's distance, the part of it that is not hidden."""
@@ -137,6 +138,22 @@ class ClassificationView(ImageView):
     ) -> CropCollate:
         """Make batches of crops."""
         return CropCollate(mean, std, augmentation, num_classes, coordinates=self.channels == 5)
+
+    def described(self) -> dict[str, Any]:
+        if self.channels != 3:
+            raise InputError(
+                f"view.channels={self.channels}: a crop's place in its frame", expected="3 for an export"
+            )
+        return {
+            "height": self.size,
+            "width": self.size,
+            "resize": "crop",
+            "margin": self.margin,
+            "square": self.square,
+            "how": "cut out the object's box, `margin` of its sides more on each side (`square`: the shorter "
+            "side made as long), the image's border repeated outside; resize to width x height: the mean of "
+            "the area where it shrinks, else bilinear",
+        }
 
     def crops(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
         """Cut a frame's crops: uint8 (k, size, size, 3), classes int64 (k,), and keys `<frame> box <i>`.

@@ -32,6 +32,7 @@ from deeprob.page.run_facts import split_name
 from deeprob.runs import Run
 from deeprob.tasks.base import Block, EvaluationOptions, Loss, Page, Predict, Task
 from deeprob.tasks.classification.task import with_accuracy
+from deeprob.tasks.deployed import Argmax, Deployed
 from deeprob.tasks.part_segmentation.meter import PartsMeter, parts_of
 from deeprob.tasks.part_segmentation.predictions import PartPredictions
 from deeprob.tasks.part_segmentation.view import PartSamples
@@ -55,6 +56,9 @@ class PartSegmentationTask(Task):
     def predict(self, model: nn.Module, batch: Any) -> Integers:
         """The most probable part of each point, int64 (B, P)."""
         return np.asarray(model(batch[0]).float().argmax(1).cpu().numpy())
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        return Deployed(Argmax(model), {"parts": "uint8 (N, P), index into classes for each point"})
 
     def truths(self, samples: Any, batch: Any) -> tuple[Integers, PartSamples]:
         return batch.labels.cpu().numpy(), samples.take(batch.indices)

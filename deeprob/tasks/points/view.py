@@ -208,6 +208,14 @@ class PointsView:
         chosen = points[index]
         return (chosen - chosen.mean(0)).astype(np.float32), index
 
+    def described(self) -> dict[str, Any]:
+        """How a cloud is made for the network, for those who do it without deeprob."""
+        return {
+            "points": self.num_points,
+            "scale": self.scale,
+            "how": "points in camera axes, metres, about their mean; `points` of them, spread over the cloud",
+        }
+
     def as_taken(self, split: str) -> PointsView:
         """The same view of clouds that a sensor took: as they are, in the split of this name."""
         return replace(self, viewpoints={split: 1}, orientation="fixed", partial=False, noise=0.0)

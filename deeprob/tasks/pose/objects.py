@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from deeprob.data.source import Source
-from deeprob.geometry.mesh import Mesh
+from deeprob.errors import InputError
 from deeprob.geometry.symmetry import Symmetries
 from deeprob.metrics import pose
 from deeprob.models.pose.objects import NUM_POINTS, Objects
+from deeprob.sim.symmetry import surface_points
 
 CANDIDATES = 4096  # points of a surface to choose from
 
@@ -18,8 +19,19 @@ Floats = NDArray[np.float64]
 
 
 def objects_of(source: Source) -> Objects:
-    """Measure the objects of a source. Raises InputError where it does not know their shapes."""
+    """Measure the objects of a source. Raises InputError where it does not know their shapes.
+
+    And where an origin lies far from its object: its pose would be that of a point in the air.
+    """
     meshes = [source.mesh(c) for c in range(len(source.classes))]
+    for name, mesh in zip(source.classes, meshes, strict=True):
+        away, size = float(np.linalg.norm(mesh.centre)), float(mesh.extents.max())
+        if away > size:
+            raise InputError(
+                f"the origin of {name}, {100 * size:.0f} cm wide, lies {100 * away:.0f} cm from its middle",
+                where=source.name,
+                fix="move it into the object: data.sim.objects.centre=true",
+            )
     symmetries = [source.symmetries(c) for c in range(len(source.classes))]
     discrete = [_discrete(s) for s in symmetries]
     most = max(len(d) for d in discrete)
@@ -39,17 +51,6 @@ def objects_of(source: Source) -> Objects:
 def _discrete(symmetries: Symmetries) -> Floats:
     """All but the first continuous symmetry as transforms (S, 4, 4), the identity first."""
     return Symmetries(symmetries.discrete, symmetries.continuous[1:]).transforms(steps=12)
-
-
-def surface_points(mesh: Mesh, count: int, seed: int) -> Floats:
-    """Points (count, 3) drawn evenly from a mesh's surface."""
-    rng = np.random.default_rng(seed)
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    face = rng.choice(len(area), count, p=area / area.sum())
-    u, v = rng.uniform(size=(2, count, 1))
-    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    return np.asarray(a[face] + u * (b[face] - a[face]) + v * (c[face] - a[face]))
 
 
 def spread_out(points: Floats, count: int) -> Floats:

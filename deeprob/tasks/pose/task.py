@@ -70,6 +70,8 @@ class Pose(FrameTask):
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """The model's own loss: a pose network has a method `losses(outputs, batch)` of named terms."""
+        if not self.data.source.has_models:
+            self.data.source.mesh(0)  # says so
         terms = method_of(model, "losses", EXPECTED)(model(batch.images), batch)
         return Loss(sum(terms.values()), {name: term.detach() for name, term in terms.items()})
 
@@ -79,8 +81,10 @@ class Pose(FrameTask):
         self.seconds: dict[str, float] = {}
 
     def model_arguments(self) -> dict[str, Any]:
-        """The number of classes, and what a network is to know of their shapes."""
-        return {**super().model_arguments(), "objects": objects_of(self.data.source)}
+        """The number of classes, and what a network is to know of their shapes, which a checkpoint keeps."""
+        source = self.data.source
+        objects = objects_of(source) if source.has_models else None
+        return {**super().model_arguments(), "objects": objects}
 
     def predict(self, model: nn.Module, batch: Any) -> list[list[Estimate]]:
         """The estimate of each crop, in the frame's own camera, with those of the decodes `compared`.
@@ -127,7 +131,9 @@ class Pose(FrameTask):
         each = [f"{names.get(w, w)} {1000 * s / count:.1f} ms" for w, s in self.seconds.items()]
         return f"Time an object on this machine, decodes one after another: {', '.join(each)}."
 
-    def baselines(self, samples: Any, found: Mapping[str, Any]) -> dict[str, Answer | None]:
+    def baselines(
+        self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
+    ) -> dict[str, Answer | None]:
         """The labels of another image, the other decodes, and poses of training crops."""
         answers: dict[str, dict[str, list[Estimate]]] = {}
         for key, estimates in found.items():

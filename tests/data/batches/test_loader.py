@@ -1,6 +1,7 @@
 import itertools
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -219,3 +220,14 @@ def test_frames_repeat_by_the_root_of_how_rare_their_rarest_class_is() -> None:
     assert repeat_factors(nothing).tolist() == [1, 1]
     with pytest.raises(InputError, match="'repeat', but a sample here has no list of objects"):
         repeat_factors(torch.zeros(4, dtype=torch.int64))
+
+
+def test_chosen_samples_are_repeated_until_an_epoch_is_as_long_as_with_all():
+    def indices(split, chosen, generator):
+        return SimpleNamespace(indices=chosen)
+
+    loader = BatchLoader(range(10), 2, indices, shuffle=True, chosen=torch.tensor([3, 8, 9]))
+    epoch = torch.cat([batch.indices for batch in loader])
+    assert len(loader) == 5
+    assert sorted(torch.bincount(epoch, minlength=10).unique().tolist()) == [0, 3, 4]
+    assert sorted(epoch[:3].tolist()) == [3, 8, 9]

@@ -110,7 +110,8 @@ def test_every_decode_gives_finite_poses_and_scores():
 
 
 def test_a_checkpoint_knows_the_objects():
-    known = Objects(**vars(Objects.spheres(2)) | {"diameter": torch.tensor([0.2, 0.3])})
+    turns = torch.eye(4).repeat(2, 3, 1, 1)
+    known = Objects(**vars(Objects.spheres(2)) | {"diameter": torch.tensor([0.2, 0.3]), "discrete": turns})
     again = make()
     again.load_state_dict(make(objects=known).state_dict())
     assert again.table.diameter.tolist() == pytest.approx([0.2, 0.3])
