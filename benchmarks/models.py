@@ -29,7 +29,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from deeprob import layers
+from deeprob.models.detection.contract import Targets
+from deeprob.models.detection.fcos import FCOS
 from deeprob.models.resnet import ResNet
+from deeprob.models.segmentation.unet import UNet
 from deeprob.models.vit import ViT
 
 
@@ -48,7 +51,57 @@ def vit(**options: Any) -> nn.Module:
     return ViT(10, dim=192, heads=3, pool="mean", **options)
 
 
-MODELS = {"ResNet-18, 32 px": resnet18, "small ResNet, 32 px": small_resnet, "ViT, 64 tokens": vit}
+def fcos_resnet18(**options: Any) -> nn.Module:
+    """FCOS on ResNet-18 with a feature pyramid of five levels, as configs/model/fcos_resnet18.yaml has it."""
+    levels = {"strides": (8, 16, 32, 64, 128), "width": 128, "neck_norm": False}
+    head = {"head_convs": 2, "head_norm": "group", "share_heads": True, "kernel": 3}
+    return FCOS(10, backbone="resnet18", **levels, **head, **options)
+
+
+def unet(**options: Any) -> nn.Module:
+    """A U-Net of 0.86 M parameters for label maps of eleven classes, as configs/model/unet.yaml has it."""
+    return UNet(11, **options)
+
+
+def labelled(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """32 pictures of 32 px and their classes."""
+    return torch.randn(32, 3, 32, 32, generator=generator), torch.randint(10, (32,), generator=generator)
+
+
+def mapped(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Four pictures of 160 x 120 px and their label maps."""
+    x = torch.randn(4, 3, 120, 160, generator=generator)
+    return x, torch.randint(11, (4, 120, 160), generator=generator)
+
+
+def boxed(generator: torch.Generator) -> tuple[Tensor, Targets]:
+    """Eight pictures of 320 px with ten boxes each, of sides from 16 to 200 px."""
+    x = torch.randn(8, 3, 320, 320, generator=generator)
+    middles = 320 * torch.rand(8, 10, 2, generator=generator)
+    sides = 16 * (200 / 16) ** torch.rand(8, 10, 2, generator=generator)
+    boxes = torch.cat([middles - sides / 2, middles + sides / 2], 2).clamp(0, 319).to(DEVICE)
+    labels = torch.randint(10, (8, 10), generator=generator).to(DEVICE)
+    return x, Targets(list(boxes), list(labels), [torch.zeros(0, 4, device=DEVICE)] * 8)
+
+
+def cross_entropy(model: nn.Module, x: Tensor, target: Tensor, of_torch: bool) -> Tensor:
+    """The loss of a classification network, or of a segmenter."""
+    loss: Tensor = (F if of_torch else layers).cross_entropy(model(x), target.to(DEVICE))
+    return loss
+
+
+def detection_loss(model: Any, x: Tensor, target: Targets, of_torch: bool) -> Tensor:
+    """The sum of a detector's losses, which are ours whatever its network is made of."""
+    return sum(model.losses(model(x), target).values(), torch.zeros((), device=DEVICE))
+
+
+MODELS = {
+    "ResNet-18, 32 px": (resnet18, labelled, cross_entropy),
+    "small ResNet, 32 px": (small_resnet, labelled, cross_entropy),
+    "ViT, 64 tokens": (vit, labelled, cross_entropy),
+    "FCOS-ResNet-18-FPN, 320 px": (fcos_resnet18, boxed, detection_loss),
+    "U-Net, 160 x 120 px": (unet, mapped, cross_entropy),
+}
 VARIANTS = {"torch": {"backend": "torch"}, "layers": {}, "blocks": {"fused": True}}
 
 
@@ -61,30 +114,26 @@ def main() -> None:
     torch.backends.cudnn.allow_tf32 = False  # on a GPU, too, float32 is to mean float32
     rows: list[dict[str, Any]] = []
     peak = gemm_peak_gflops()
-    for name, make in MODELS.items():
+    for name in MODELS:
         if any(name.lower().startswith(c.lower()) for c in chosen):
             for layout in ("NCHW", "channels_last"):
-                rows += measure(name, make, layout, budget * 8, peak, compiled)
+                rows += measure(name, layout, budget * 8, peak, compiled)
     out.write_text(json.dumps({"gpu": GPU, "gemm_peak_gflops": peak, "rows": rows}))
 
 
-def measure(
-    name: str, make: Any, layout: str, budget: float, peak: float, compiled: bool
-) -> list[dict[str, Any]]:
-    """Compare the variants of one model: forward, loss and backward on 32 pictures."""
+def measure(name: str, layout: str, budget: float, peak: float, compiled: bool) -> list[dict[str, Any]]:
+    """Compare the variants of one model: forward, loss and backward of a batch."""
     torch.compiler.reset()  # the limit on recompilations counts what other models, variants and layouts took
     fmt = torch.channels_last if layout == "channels_last" else torch.contiguous_format
     torch.manual_seed(0)
-    x = torch.randn(32, 3, 32, 32, device=DEVICE).contiguous(memory_format=fmt)
-    target = torch.randint(10, (32,), device=DEVICE)
+    make, batch, loss_of = MODELS[name]
+    x, target = batch(torch.Generator().manual_seed(0))
+    x = x.to(DEVICE).contiguous(memory_format=fmt)
     models = {}
     for variant, options in VARIANTS.items():
         models[variant] = make(**options).to(DEVICE, memory_format=fmt)
         models[variant].load_state_dict(models["torch"].state_dict())
-    losses = {
-        v: (lambda m=m, v=v: (F if v == "torch" else layers).cross_entropy(m(x), target))
-        for v, m in models.items()
-    }
+    losses = {v: (lambda m=m, v=v: loss_of(m, x, target, v == "torch")) for v, m in models.items()}
     gradients = {v: flat_gradient(models[v], losses[v]) for v in models}
     for variant, gradient in gradients.items():
         # A few of millions of rectifier inputs lie so near zero that rounding decides their gate.

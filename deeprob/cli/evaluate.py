@@ -10,8 +10,8 @@ images after simulated ones. `deeprob report run=<run folder>` then writes the r
 side by side.
 
 Predictions of anything: poses.csv as the BOP challenge takes them, boxes.json as COCO takes them (masks too),
-or a folder of label images. Writes results.json and report.html into <file>_report, and compares with a
-second file, or with the labels of another image drawn at random.
+or a folder of label images. Writes results.json and report.html into runs/predictions/<file>, and compares
+with a second file, or with the labels of another image drawn at random.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def evaluate(cfg: DictConfig) -> None:
     run = Run.find(cfg.run)
     if cfg.data is not None and cfg.robustness:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")
-    results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=list(cfg.allowed_targets), other=cfg.data)
+    allowed = list(cfg.allowed_targets)
+    results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=allowed, other=cfg.data, boxes=cfg.boxes)
     console = Console()
     print_table(results, console)
     if cfg.robustness:
@@ -77,7 +78,7 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
         raise InputError(
             "data.label_map with predictions", fix="give the predictions the data set's own classes"
         )
-    for key in ("checkpoint", "robustness"):
+    for key in ("checkpoint", "robustness", "boxes"):
         if cfg[key]:
             raise InputError(f"{key} with predictions", fix=f"leave out {key}: it is of runs")
     split = cfg.split or "test"
@@ -87,7 +88,9 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
         split,
         against=cfg.against,
         unit=cfg.unit,
-        out=Path(cfg.out).expanduser() if cfg.out else None,
+        out=Path(
+            cfg.out or Path(cfg.paths.runs_dir) / "predictions" / Path(cfg.predictions).stem
+        ).expanduser(),
         samples=cfg.bootstrap_samples,
         command=shlex.join(["deeprob", "evaluate", *HydraConfig.get().overrides.task]),
     )

@@ -2,8 +2,10 @@
 
 usage: deeprob info [paths.data_dir=...] [paths.runs_dir=...]
        deeprob info data=<name> [data.root=...] [sheet=sheet.png]
+       deeprob info objects=<folder of meshes> [scale=0.001] [sheet=sheet.png]
        deeprob info model=<name> [batch_size=64] [input=[3,32,32]] [num_classes=10] [optim=adamw] [depth=3]
 
+With objects: their sizes, and the symmetries of their shapes as lines for objects.yaml.
 With a data set: counts for each split and class, sizes, bad files, and a contact sheet with the labels drawn.
 With a network: parameters, FLOPs, bytes kept for backward and peak memory of its training, before it is made.
 """
@@ -41,7 +43,12 @@ def main(arguments: list[str]) -> int:
     code = [0]
 
     def task(cfg: DictConfig) -> None:
-        if cfg.model is not None:
+        if cfg.objects is not None:
+            from deeprob.cli.info_objects import show_objects
+
+            sheet = Path(cfg.sheet).expanduser() if cfg.sheet else None
+            code[0] = show_objects(cfg.objects, cfg.scale, sheet)
+        elif cfg.model is not None:
             code[0] = show_model(cfg)
         else:
             code[0] = show(cfg) if cfg.data is None else show_data(cfg)

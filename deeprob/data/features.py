@@ -50,6 +50,11 @@ def hog(images: Tensor, cell: int = 4) -> Tensor:
     Source: Dalal and Triggs, Histograms of oriented gradients for human detection, CVPR 2005: R-HOG, 2 x 2
     cells, L2-Hys; without its Gaussian window.
     """
+    return hog_blocks(images, cell).flatten(1)
+
+
+def hog_blocks(images: Tensor, cell: int = 4) -> Tensor:
+    """The blocks v of `hog` by their place, (N, H/cell - 1, W/cell - 1, 4 * 9)."""
     H, W = images.shape[2:]
     rows, columns = H // cell, W // cell
     if min(rows, columns) < BLOCK:
@@ -61,7 +66,7 @@ def hog(images: Tensor, cell: int = 4) -> Tensor:
     blocks = cells.unfold(2, BLOCK, 1).unfold(3, BLOCK, 1)  # (N, 9, rows - 1, columns - 1, 2, 2)
     blocks = blocks.permute(0, 2, 3, 4, 5, 1).flatten(3)
     clipped = unit_length(blocks).clamp_(max=CLIP)
-    return unit_length(clipped).flatten(1)
+    return unit_length(clipped)
 
 
 def orientation_votes(images: Tensor) -> Tensor:

@@ -62,7 +62,11 @@ class DetectionAugmentation(Augmentation):
     min_visible: an object of whose box a smaller part stays is no object any more, but a region to ignore.
     mosaic: probability that an image is made of windows of four frames that meet at a random point, each with
         its own geometry and colours. Objects keep their size; those of YOLOv4's mosaic (2020) shrink.
-    mosaic_until: part of the epochs with mosaics; the last ones show images as they will be seen later.
+    mixup: of frames half of a batch's images are each blended with another of it, at a ratio of this Beta
+        distribution, and have the objects of both.
+    mosaic_until: part of the epochs with mosaics and mixed images; the last show images as they will be seen.
+    multi_scale: least and largest factor on the size of a batch's windows and on the scale of what they
+        show, in steps of 32 pixels; empty is 1.
     """
 
     crop: list[int] = field(default_factory=list)
@@ -71,6 +75,7 @@ class DetectionAugmentation(Augmentation):
     min_visible: float = 0.25
     mosaic: float = 0.0
     mosaic_until: float = 0.85
+    multi_scale: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,11 +84,13 @@ class DetectionAugmentation(Augmentation):
             raise InputError(
                 f"augmentation.crop is {list(self.crop)}", expected="[height, width], or [] for whole frames"
             )
-        if self.scale and not (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[1] < math.inf):
-            raise InputError(
-                f"augmentation.scale is {list(self.scale)}",
-                expected="[low, high], both over 0, or [] for zoom",
-            )
+        for name, other in (("scale", "zoom"), ("multi_scale", "1")):
+            given = getattr(self, name)
+            if given and not (len(given) == 2 and 0 < given[0] <= given[1] < math.inf):
+                raise InputError(
+                    f"augmentation.{name} is {list(given)}",
+                    expected=f"[low, high], both over 0, or [] for {other}",
+                )
         if self.scale and self.zoom:
             raise InputError(
                 f"augmentation.scale is {list(self.scale)} and augmentation.zoom {self.zoom:g}",
@@ -92,7 +99,8 @@ class DetectionAugmentation(Augmentation):
             )
 
     def closing(self) -> tuple[float, DetectionAugmentation] | None:
-        return (self.mosaic_until, replace(self, mosaic=0.0)) if self.mosaic else None
+        mixed = self.mosaic or self.mixup
+        return (self.mosaic_until, replace(self, mosaic=0.0, mixup=0.0)) if mixed else None
 
 
 @dataclass

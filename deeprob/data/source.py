@@ -7,12 +7,10 @@ from collections.abc import Collection, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deeprob.data.frame import Frame
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
 
 
 class Source(ABC):
@@ -24,7 +22,8 @@ class Source(ABC):
     streams: the splits whose frames look different at every visit. on_bad_sample: `error`, or `skip`, where
     `skipped` gets a line for each bad sample. passed_over: lines about files of kinds that are not read.
     has_clouds: whether it holds point clouds in the place of frames. part_names: of the parts of its clouds.
-    has_models: whether `mesh` knows the shape of every class.
+    has_models: whether `mesh` knows the shape of every class. least_visible: an instance of whose silhouette
+    a smaller share is seen is no target of pose estimation.
     """
 
     name: str
@@ -40,6 +39,7 @@ class Source(ABC):
     passed_over: Sequence[str] = ()
     has_clouds: bool = False
     has_models: bool = False
+    least_visible: float = 0.1
     part_names: tuple[str, ...] = ()
 
     @property
@@ -77,6 +77,6 @@ class Source(ABC):
         """The model of a class, in metres. Raises InputError where the data set has no models."""
         raise InputError("this data set has no models of its objects", where=self.name)
 
-    def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
-        """Transforms (S, 4, 4) that leave an object as it is, the identity first; `steps` for each axis."""
-        return np.eye(4)[None]
+    def symmetries(self, class_id: int) -> Symmetries:
+        """The motions that leave an object of a class looking the same."""
+        return Symmetries()

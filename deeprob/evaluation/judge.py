@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from deeprob.data.predictions.files import read_predictions
 from deeprob.errors import InputError
 from deeprob.evaluation.report import write_page
 from deeprob.metrics.entries import measured
+from deeprob.progress import steps
 from deeprob.runs import write_json
 from deeprob.tasks.detection.task import Detection, InstanceSegmentation
 from deeprob.tasks.frames import RANDOM, Answer, FrameTask, evaluate_frames
@@ -39,7 +41,7 @@ def judge(
 
     against: what it is compared with on the same images, a second file or `random`; None: nothing. unit:
     `frame` or `group`, what is independent; None: as the data set says. out: folder of results.json and
-    report.html; None: `<name of the file>_report` beside it. command: shown on the page. Returns the results
+    report.html; None: runs/predictions/<name of the file>. command: shown on the page. Returns the results
     and the page's path. Raises InputError that names the file and the entry for predictions that do not fit
     the data set.
     """
@@ -61,6 +63,7 @@ def judge(
     elif against == RANDOM:
         baselines[RANDOM] = None
     keys: set[str] = set()
+    status = partial(steps, shown=progress)
     evaluation = evaluate_frames(
         kind,
         source,
@@ -70,21 +73,23 @@ def judge(
         baselines,
         samples=samples,
         seed=seed,
-        progress=progress,
+        status=status,
     )
     for file in (predicted, other):
         if file is not None:
             file.check_all_used(keys)
+    with status("intervals"):
+        found = measured(evaluation, samples=samples, seed=seed)
     results = {
         "schema": SCHEMA,
         "predictions": str(path),
         "task": kind.name,
         "split": split,
-        **measured(evaluation, samples=samples, seed=seed),
+        **found,
         "data": {"source": source.name, "real": bool(source.real), split: len(keys)},
     }
     results["interval"]["unit"] = unit
-    folder = out or path.with_name(f"{path.stem}_report")
+    folder = out or Path("runs", "predictions", path.stem)
     write_json(folder / "results.json", results)
     shown = {"drawings": evaluation.drawings, "worst": evaluation.worst}
     return results, write_page(folder, results, kind, shown, command)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from torch import nn
 
 from deeprob.data.batches.samples import Samples
 from deeprob.errors import InputError
+from deeprob.progress import Advance, steps
 from deeprob.runs import Run
 from deeprob.tasks.base import Task
 from deeprob.training.experiment import Experiment, load, make_data, make_task, read_config
@@ -43,9 +43,9 @@ class Opened:
         """Predict: see deeprob.tasks.base.Predict."""
         return replace(self.experiment, task=self.task).predict(samples, heading, self.progress)
 
-    def status(self, heading: str) -> AbstractContextManager[object]:
-        """Show what is done meanwhile."""
-        return Console(quiet=not self.progress).status(heading)
+    def status(self, heading: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Show what is done meanwhile: see deeprob.progress."""
+        return steps(heading, total, self.progress)
 
 
 def open_run(
@@ -106,14 +106,12 @@ def _on_other_data(
     adopted = experiment.task.adopted(samples, there)
     if adopted is not None:
         task, samples = experiment.task, adopted
-    elif tuple(there.classes) == tuple(classes):
-        task = make_task(cfg, there)
     else:
-        raise InputError(
-            f"classes in another order: {', '.join(there.classes)}",
-            where=there.source_name,
-            expected=", ".join(classes),
-        )
+        if list(there.classes) != classes:  # counted as the model counts them
+            there = make_data(cfg, classes=experiment.data.source.classes)
+            samples = there.split(split)
+        task = make_task(cfg, there)
+        task.trained = experiment.data
     name = f"{there.source_name}-{split}"
     facts = there.source_name, bool(there.real), {name: len(samples)}
     return Opened(experiment, experiment.model, task, options, checkpoint, name, samples, *facts, progress)

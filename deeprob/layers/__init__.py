@@ -84,6 +84,8 @@ from .layer_norm import layer_norm as layer_norm
 from .layer_norm import rms_norm as rms_norm
 from .linear import Linear as Linear
 from .linear import linear as linear
+from .lovasz_loss import LovaszSoftmaxLoss as LovaszSoftmaxLoss
+from .lovasz_loss import lovasz_softmax_loss as lovasz_softmax_loss
 from .matmul import matmul as matmul
 from .max_pool import MaxPool2d as MaxPool2d
 from .max_pool import max_pool2d as max_pool2d

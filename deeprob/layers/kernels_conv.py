@@ -2,7 +2,7 @@
 
 pointwise   a 1x1 convolution of a contiguous map is one matrix product a sample
 dW          by the loops of kernels_depthwise.py, or a product with the windows (kernels_windows.py)
-            of bfloat16 by conv.py's swapped convolution, whose windows are cut into strips
+            of bfloat16 by one product with the windows of all pixels, written out as rows
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def bfloat16_weight_gradient(
     """Do the same for bfloat16, of which a processor may multiply twice as many: by oneDNN's products."""
     pointwise = tuple(shape[2:]) == (1, 1) and tuple(padding) == (0, 0)
     if groups == 1 and not pointwise:
-        return weight_gradient_by_strips(dy, x, shape, stride, padding, dilation)
+        return weight_gradient_by_rows(dy, x, shape, stride, padding, dilation)
     if groups == 1 and not x.is_contiguous():
         rows = x.permute(0, 2, 3, 1)[:, :: stride[0], :: stride[1]].reshape(-1, x.shape[1])
         return (dy.permute(0, 2, 3, 1).reshape(-1, dy.shape[1]).t() @ rows)[:, :, None, None]
@@ -71,30 +71,27 @@ def bfloat16_weight_gradient(
     return None if dweight is None else dweight.to(x.dtype)
 
 
-STRIP, LINES = 128, 4  # places, or lines, of dy in a strip: oneDNN is slow with a large window
-
-
-def weight_gradient_by_strips(
+def weight_gradient_by_rows(
     dy: Tensor, x: Tensor, shape: Sequence[int], stride: Any, padding: Any, dilation: Any
-) -> Tensor | None:
-    """Return dW (O, C, KH, KW) by the swapped convolution, where every strip of some lines is a sample.
-
-    None where there would be one strip.
-    """
-    (_, num_outputs, height, width), (_, channels, *kernel) = dy.shape, shape
-    lines = max(r for r in range(1, max(LINES, STRIP // width) + 1) if height % r == 0)
-    strips = height // lines
-    if strips == 1:
-        return None
-    reach = (lines - 1) * stride[0] + (kernel[0] - 1) * dilation[0] + 1
-    x, dy = x.contiguous(), dy.contiguous()  # planes, of which a strip is cut without a stride
-    x = torch.nn.functional.pad(x, (padding[1], padding[1], padding[0], padding[0]))
-    read = x.unfold(2, reach, lines * stride[0])[:, :, :strips].permute(1, 0, 2, 4, 3)
-    read = read.reshape(channels, -1, reach, x.shape[3])
-    upstream = dy.view(-1, num_outputs, strips, lines, width).transpose(0, 1)
-    upstream = upstream.reshape(num_outputs, -1, lines, width)
-    dweight = torch.nn.functional.conv2d(read, upstream, None, dilation, 0, stride)
-    return dweight[..., : kernel[1]].transpose(0, 1)
+) -> Tensor:
+    """Return dW (O, C, KH, KW) by one product of dy's pixels (O, P) with their windows (P, KH KW C)."""
+    num_outputs, channels, *kernel = shape
+    rows = x.permute(0, 2, 3, 1)
+    rows = torch.nn.functional.pad(rows, (0, 0, padding[1], padding[1], padding[0], padding[0])).contiguous()
+    of_sample, of_line, of_pixel, _ = rows.stride()
+    windows = rows.as_strided(
+        (len(x), *dy.shape[2:], *kernel, channels),
+        (
+            of_sample,
+            of_line * stride[0],
+            of_pixel * stride[1],
+            of_line * dilation[0],
+            of_pixel * dilation[1],
+            1,
+        ),
+    ).reshape(-1, kernel[0] * kernel[1] * channels)
+    upstream = dy.permute(0, 2, 3, 1).reshape(-1, num_outputs)
+    return (upstream.t() @ windows).view(num_outputs, *kernel, channels).permute(0, 3, 1, 2)
 
 
 def is_pointwise(x: Tensor, weight: Tensor, padding: Any, groups: int) -> bool:

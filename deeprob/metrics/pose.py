@@ -29,9 +29,12 @@ def add(T_est: Floats, T_true: Floats, points: Floats) -> float:
     return float(np.linalg.norm(_moved(T_est, points) - _moved(T_true, points), axis=1).mean())
 
 
-def add_s(T_est: Floats, T_true: Floats, points: Floats) -> float:
-    """Mean distance in metres from each point in its true place to the nearest one in its estimated place."""
-    distances, _ = cKDTree(_moved(T_est, points)).query(_moved(T_true, points))
+def add_s(T_est: Floats, T_true: Floats, points: Floats, tree: cKDTree | None = None) -> float:
+    """Mean distance in metres from each point in its true place to the nearest one in its estimated place.
+
+    tree: of the points, where there is one: the distances are taken in the estimate's own frame.
+    """
+    distances, _ = (tree or cKDTree(points)).query(_moved(np.linalg.inv(T_est) @ T_true, points))
     return float(np.mean(distances))
 
 

@@ -16,11 +16,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from deeprob.metrics import pose
 from deeprob.metrics.pose import BOP_SHARES, Floats
 
-MOST_POINTS = 4000  # of a model; its convex hull is always among them
 AXIS_STEPS = 180  # turns about a continuous symmetry: half a step moves no point by 1 % of the diameter
 TRANSLATION_M, ROTATION_RAD, DIAMETER_SHARE = 0.05, np.radians(5), 0.1
 PARTS = (
@@ -37,7 +37,11 @@ METRICS = (
 
 @dataclass(frozen=True, eq=False)
 class ObjectShape:
-    """What a pose error needs of an object: points float64 (P, 3), symmetries float64 (S, 4, 4), metres."""
+    """What a pose error needs of an object: points float64 (P, 3), symmetries float64 (S, 4, 4), metres.
+
+    The points are all vertices of the model, as the field's errors are defined: a choice of them gives
+    another mean.
+    """
 
     points: Floats
     symmetries: Floats
@@ -46,17 +50,17 @@ class ObjectShape:
     def diameter(self) -> float:
         return pose.diameter(self.points)
 
-    @classmethod
-    def of_vertices(cls, vertices: Floats, symmetries: Floats) -> ObjectShape:
-        """Thin out vertices (V, 3) to at most about MOST_POINTS, those of the convex hull kept."""
-        if len(vertices) <= MOST_POINTS:
-            return cls(vertices, symmetries)
+    @cached_property
+    def hull(self) -> Floats:
+        """Those points that span the convex hull: a largest distance of a rigid motion is one of theirs."""
         from scipy.spatial import ConvexHull
 
-        kept = np.union1d(
-            ConvexHull(vertices).vertices, np.arange(0, len(vertices), len(vertices) // MOST_POINTS + 1)
-        )
-        return cls(vertices[kept], symmetries)
+        return np.asarray(self.points[ConvexHull(self.points).vertices])
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """All points, to find the nearest."""
+        return cKDTree(self.points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +122,8 @@ def instance_rows(
     symmetric = len(shape.symmetries) > 1
     for g in np.flatnonzero(owner >= 0):
         T_est, T_true = estimates[owner[g]], truths[g]
-        add, add_s = pose.add(T_est, T_true, shape.points), pose.add_s(T_est, T_true, shape.points)
+        add = pose.add(T_est, T_true, shape.points)
+        add_s = pose.add_s(T_est, T_true, shape.points, shape.tree)
         either = add_s if symmetric else add
         angle = pose.rotation_error(T_est, T_true, shape.symmetries)
         distance = pose.translation_error(T_est, T_true)

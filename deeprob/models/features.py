@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,16 +93,57 @@ class Features(nn.Module):
         return super().train(False)
 
 
+class Encoder:
+    """What the last linear layer of a network takes: `encoder(images)` -> features (N, D).
+
+    The network is run as it is, so that its own normalisation, pools and dropout are part of it.
+    Raises InputError for a network that has no linear layer at its end.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.head: Any = network.get_submodule(last_linear(network))
+
+    @property
+    def num_features(self) -> int:
+        return int(self.head.in_features)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        taken: list[Tensor] = []
+        handle: Any = self.head.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
+        try:
+            self.network(images)
+        finally:
+            handle.remove()
+        if len(taken) != 1:
+            raise InputError(
+                f"the network's last linear layer runs {len(taken)} times an image",
+                expected="once, on the features of the whole image",
+            )
+        return taken[0].flatten(1)
+
+
+def features_of(network: nn.Module, images: Tensor) -> Tensor:
+    """What the last linear layer of a network takes of images: (N, D)."""
+    return Encoder(network)(images)
+
+
 def without_head(network: nn.Module) -> nn.Module:
     """The network with its last linear layer taken out, in place. Raises InputError where it has none."""
-    last = next((n for n, m in reversed(list(network.named_modules())) if _is_linear(m)), None)
-    if not last:
-        raise InputError(
-            "the network has no linear layer to take its features before", where="model.features"
-        )
+    last = last_linear(network)
     parent, _, name = last.rpartition(".")
     setattr(network.get_submodule(parent), name, nn.Identity())
     return network
+
+
+def last_linear(network: nn.Module) -> str:
+    """The name of a network's last linear layer, its classifier. Raises InputError where it has none."""
+    names: list[str] = [name for name, module in network.named_modules() if name and _is_linear(module)]
+    if not names:
+        raise InputError(
+            "the network has no linear layer to take its features before", where="model.features"
+        )
+    return names[-1]
 
 
 def _is_linear(module: nn.Module) -> bool:

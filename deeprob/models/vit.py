@@ -193,12 +193,22 @@ class ViT(nn.Module):
         if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=1e-6)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
+        """Make the tokens (N, L, dim) of images, in their places; a class token comes first."""
         check_images("vit", x, *self.shape)
         tokens = self.patch_embed(self.input_norm(x))
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], 1)
-        tokens = self.norm(self.blocks(self.pos_drop(self.add(tokens, self.pos_embed))))
+        placed: Tensor = self.add(tokens, self.pos_embed)
+        return placed
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Let tokens (N, L, dim), all of them or some, read from each other."""
+        y: Tensor = self.norm(self.blocks(self.pos_drop(tokens)))
+        return y
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.encode(self.embed(x))
         if self.cls_token is None:
             pooled = self.mean(tokens.transpose(1, 2)[..., None]).flatten(1)
         else:

@@ -47,3 +47,23 @@ class KNNSettings:
     memory_mib: int = 256
     image_size: int = 32
     in_channels: int = IN_CHANNELS
+
+
+@dataclass
+class HOGSVMSettings:
+    """See deeprob.models.detection.hog_svm.HOGSVM."""
+
+    _target_: str = "deeprob.models.detection.hog_svm.HOGSVM"
+    cell: int = 4
+    area: int = 36
+    largest: float = 2.0
+    octave: int = 3
+    negatives: int = 8
+    mined: int = 4
+    strength: float = 1e-3
+    lr: float = 0.1
+    seed: int = 0
+    score_threshold: float = 0.05
+    candidates: int = 500
+    nms_iou: float = 0.3
+    max_detections: int = 100

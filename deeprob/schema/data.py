@@ -27,6 +27,13 @@ class ClassificationViewSettings:
 
 
 @dataclass
+class RepresentationViewSettings(ClassificationViewSettings):
+    """See deeprob.tasks.representation.view.RepresentationView."""
+
+    _target_: str = "deeprob.tasks.representation.view.RepresentationView"
+
+
+@dataclass
 class DetectionViewSettings:
     """See deeprob.tasks.detection.view.DetectionView."""
 
@@ -50,8 +57,12 @@ class PoseViewSettings:
 
     _target_: str = "deeprob.tasks.pose.view.PoseView"
     size: int = 128
+    cell: int = 8
     margin: float = 0.25
     min_pixels: int = 16
+    min_visible: float = 0.0
+    jitter: float = 0.0
+    turn: float = 0.0
 
 
 @dataclass
@@ -84,19 +95,27 @@ class DataSettings:
     root: where the files lie.
     on_bad_sample: `error` stops at a bad sample, `skip` leaves it out and counts it.
     label_map: class -> its new name, or null to leave its objects out; classes of one new name are merged.
+    extra_splits: name of a further split -> {source, split, label_map}: where its frames come from, and what
+        the split is called there; its classes are some of this data set's.
     val_fraction: share of the training groups held out as `val` where the source has none.
     num_folds, fold: cross-validation by whole groups, which of how many parts of `train` is `val`; 0: none.
     view, augmentation: what a task sees, and what its batches are varied by; data/view=... chooses both.
     balanced: what training batches hold equally often: class, frame or group (a recording, an object
-        instance), or none; true is class.
+        instance), or none; true is class. `repeat`, for frames of many objects, shows those with rare
+        classes more often.
     memory_budget_gb: splits larger than this are mapped from files, not held in memory.
     workers: threads that prepare batches ahead; 0 prepares each when it is asked for.
+    labelled: share of the training samples whose labels are used, of each class; labelled_by: `sample`, or
+        whole `frame`s or `group`s (recordings). unlabelled: where an objective's unlabelled samples come
+        from: a data config by its name, or overrides that choose one; null: the training samples that are
+        left.
     """
 
     root: str = MISSING
     source: Any = MISSING
     on_bad_sample: str = "error"
     label_map: dict[str, str | None] = field(default_factory=dict)
+    extra_splits: dict[str, Any] = field(default_factory=dict)
     view: Any = MISSING
     augmentation: Any = MISSING
     batch_size: int = 128
@@ -107,6 +126,9 @@ class DataSettings:
     balanced: Any = "none"
     memory_budget_gb: float = 8.0
     workers: int = 0
+    labelled: float = 1.0
+    labelled_by: str = "sample"
+    unlabelled: Any = None
 
 
 @dataclass
@@ -162,7 +184,7 @@ class BopSettings(FileSourceSettings):
 
     _target_: str = "deeprob.data.readers.bop.BopSource"
     splits: dict[str, list[str]] = MISSING
-    targets: dict[str, str] | None = None
+    targets: dict[str, str | None] = field(default_factory=dict)
     class_names: dict[int, str] | None = None
     labels: bool = True
     boxes: str = "visible"
@@ -206,6 +228,23 @@ class FolderSettings(FileSourceSettings):
 
     _target_: str = "deeprob.data.readers.folder.FolderSource"
     splits: dict[str, str] = MISSING
+
+
+@dataclass
+class LabelMapSettings(FileSourceSettings):
+    """See deeprob.data.readers.label_maps.LabelMapSource."""
+
+    _target_: str = "deeprob.data.readers.label_maps.LabelMapSource"
+    images: dict[str, str] = MISSING
+    maps: dict[str, str] = MISSING
+    values: dict[int, str] = field(default_factory=dict)
+    background: list[int] = field(default_factory=lambda: [0])
+    ignore: list[int] = field(default_factory=lambda: [255])
+    rest: str = "error"
+    image_suffix: str = ""
+    map_suffix: str = ""
+    missing_maps: str = "error"
+    panoptic: dict[str, str] | None = None
 
 
 @dataclass

@@ -156,6 +156,9 @@ class FCOSSettings(NetworkSettings):
     candidates: int = 500
     nms_iou: float = 0.6
     max_detections: int = 100
+    soft_nms: float = 0.0
+    test_scales: list[float] = field(default_factory=lambda: [1.0])
+    test_flip: bool = False
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
@@ -193,6 +196,97 @@ class FasterRCNNSettings(NetworkSettings):
     candidates: int = 1000
     nms_iou: float = 0.5
     max_detections: int = 100
+    soft_nms: float = 0.0
+    test_scales: list[float] = field(default_factory=lambda: [1.0])
+    test_flip: bool = False
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"
+
+
+@dataclass
+class PoseDenseSettings(NetworkSettings):
+    """See deeprob.models.pose.dense.PoseDense."""
+
+    _target_: str = "deeprob.models.pose.dense.PoseDense"
+    backbone: str = "compact"
+    widths: list[int] | None = field(default_factory=lambda: [32, 64, 128, 192])
+    blocks: list[int] | None = field(default_factory=lambda: [0, 2, 2, 1])
+    stem: str | None = "patch"
+    width: int = 96
+    stride: int = SI("${oc.select:data.view.cell,8}")
+    fragments: int = 64
+    head_widths: list[int] = field(default_factory=lambda: [96, 128])
+    hidden: int = 256
+    symmetries: bool = True
+    decode: str = "pnp"
+    image_size: int = SI("${oc.select:data.view.size,${oc.select:input.1,128}}")
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"
+
+
+@dataclass
+class UNetSettings(NetworkSettings):
+    """See deeprob.models.segmentation.unet.UNet."""
+
+    _target_: str = "deeprob.models.segmentation.unet.UNet"
+    backbone: str = "compact"
+    widths: list[int] | None = None
+    blocks: list[int] | None = None
+    stem: str | None = None
+    decoder: list[int] = field(default_factory=lambda: [32, 48, 64])
+    detail: int = 0
+    upsample: str = "bilinear"
+    separable: bool = False
+    dropout: float = 0.0
+    flips: bool = False
+    window: list[int] = field(default_factory=list)
+    overlap: float = 0.25
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"
+
+
+@dataclass
+class AtrousSegmenterSettings(NetworkSettings):
+    """See deeprob.models.segmentation.atrous.AtrousSegmenter."""
+
+    _target_: str = "deeprob.models.segmentation.atrous.AtrousSegmenter"
+    head: str = "deeplab"
+    backbone: str = "resnet50"
+    widths: list[int] | None = None
+    blocks: list[int] | None = None
+    stem: str | None = None
+    output_stride: int = 8
+    rates: list[int] = field(default_factory=lambda: [12, 24, 36])
+    width: int = 256
+    dropout: float = 0.5
+    auxiliary: bool = True
+    flips: bool = False
+    window: list[int] = field(default_factory=list)
+    overlap: float = 0.25
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"
+
+
+@dataclass
+class FPNSegmenterSettings(NetworkSettings):
+    """See deeprob.models.segmentation.fpn.FPNSegmenter."""
+
+    _target_: str = "deeprob.models.segmentation.fpn.FPNSegmenter"
+    backbone: str = "compact"
+    widths: list[int] | None = None
+    blocks: list[int] | None = None
+    stem: str | None = None
+    strides: list[int] = field(default_factory=lambda: [4, 8, 16, 32])
+    width: int = 48
+    neck_norm: bool = True
+    head_width: int = 32
+    dropout: float = 0.0
+    flips: bool = False
+    window: list[int] = field(default_factory=list)
+    overlap: float = 0.25
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"

@@ -25,11 +25,13 @@ class EvaluationSettings:
 
     split: data set split. checkpoint: `best` (chosen on val) or `last`. baselines: measured beside the model.
     bootstrap_samples: resamplings behind each 95 % interval. neighbours: k of the k-NN baseline.
+    boxes: that objects are cut out by: `gt`, the true ones; a file of detections; or a detector's run folder.
     """
 
     split: str = "test"
     checkpoint: str = "best"
     baselines: list[str] = field(default_factory=lambda: ["majority", "knn"])
+    boxes: str = "gt"
     neighbours: int = 5
     bootstrap_samples: int = 2000
     seed: int = 0
@@ -135,12 +137,14 @@ class EvaluateConfig:
     """Root of `deeprob evaluate`: of a run, or of predictions in a file.
 
     split and checkpoint: null takes what the run's own config says; of predictions, the split `test`.
+    boxes: null takes what the run's own config says; see EvaluationSettings.
     robustness: evaluate under graded corruptions of the images too. data: another data set of the same
     classes to evaluate on, such as real images for a model trained on simulated ones; for predictions, the
     data set that they are about.
     predictions: poses.csv, boxes.json or a folder of label images. against: what these are compared with, a
     second file, or `random`, or null. unit: what is independent, `frame` or `group`; null: as the data set
-    says. out: folder of the report; null: beside the file. bootstrap_samples: behind each interval.
+    says. out: folder of the report; null: predictions/<file> below paths.runs_dir. bootstrap_samples: behind
+    each interval.
     """
 
     run: str | None = None
@@ -151,6 +155,7 @@ class EvaluateConfig:
     bootstrap_samples: int = 2000
     split: str | None = None
     checkpoint: str | None = None
+    boxes: str | None = None
     robustness: bool = False
     data: Any = None
     paths: PathSettings = field(default_factory=PathSettings)
@@ -243,7 +248,9 @@ class AblationSettings:
     """Variants of a base experiment; the base itself is always run.
 
     design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
-    `one_at_a_time`, `leave_one_out`, `factorial`; see deeprob.studies.designs.
+    `one_at_a_time`, `leave_one_out`, `factorial`; or `grid`, rows with columns (name -> overrides), but the
+    cells `without`; see deeprob.studies.designs.
+    starts: name -> overrides of a run that variants start from by model.pretrained=@name, of the same seed.
     budget: what one call may spend; what is left then is for the next.
     """
 
@@ -255,6 +262,10 @@ class AblationSettings:
     design: str = "list"
     variants: dict[str, list[str]] = field(default_factory=dict)
     factors: dict[str, list[Any]] = field(default_factory=dict)
+    rows: dict[str, list[str]] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    without: list[str] = field(default_factory=list)
+    starts: dict[str, list[str]] = field(default_factory=dict)
     budget: BudgetSettings = field(default_factory=BudgetSettings)
 
 
@@ -311,6 +322,8 @@ class SweepConfig:
 class InfoConfig:
     """Root of `deeprob info`. data: a data set to look into; sheet: where its contact sheet is written.
 
+    objects: a folder of meshes, whose sizes, each times scale, and symmetries are told.
+
     model: a network to state the cost of, before it is trained: for num_classes, images of shape input
     (channels, height, width), batch_size, and the optimiser and precision of the training. depth: levels of
     blocks that its table opens.
@@ -319,6 +332,8 @@ class InfoConfig:
     paths: PathSettings = field(default_factory=PathSettings)
     data: Any = None
     sheet: str | None = None
+    objects: str | None = None
+    scale: float = 1.0
     model: Any = None
     num_classes: int = 10
     input: list[int] = field(default_factory=lambda: [3, 32, 32])

@@ -32,6 +32,105 @@ class HingeSettings:
 
 
 @dataclass
+class LabelMapLossSettings:
+    """See deeprob.tasks.segmentation.losses.LabelMapLoss."""
+
+    _target_: str = "deeprob.tasks.segmentation.losses.LabelMapLoss"
+    cross_entropy: float = 1.0
+    dice: float = 0.0
+    lovasz: float = 0.0
+    auxiliary: float = 0.4
+    class_weights: list[float] = field(default_factory=list)
+    hard: float = 1.0
+    hard_share: float = 0.0625
+    label_smoothing: float = 0.0
+
+
+@dataclass
+class SiameseSettings:
+    """What objectives on two views of a sample take."""
+
+    hidden: int = 128
+    out: int = 64
+    depth: int = 2
+
+
+@dataclass
+class SimCLRSettings(SiameseSettings):
+    """See deeprob.training.objectives.SimCLR."""
+
+    _target_: str = "deeprob.training.objectives.SimCLR"
+    temperature: float = 0.2
+
+
+@dataclass
+class VICRegSettings(SiameseSettings):
+    """See deeprob.training.objectives.VICReg."""
+
+    _target_: str = "deeprob.training.objectives.VICReg"
+    invariance: float = 25.0
+    variance: float = 25.0
+    covariance: float = 1.0
+    hidden: int = 256
+    out: int = 256
+    depth: int = 3
+
+
+@dataclass
+class RotationSettings:
+    """See deeprob.training.objectives.Rotation."""
+
+    _target_: str = "deeprob.training.objectives.Rotation"
+
+
+@dataclass
+class MaskedAutoencoderSettings:
+    """See deeprob.training.objectives.MaskedAutoencoder."""
+
+    _target_: str = "deeprob.training.objectives.MaskedAutoencoder"
+    mask: float = 0.75
+    dim: int = 64
+    depth: int = 1
+    heads: int = 4
+
+
+@dataclass
+class SelfTrainingSettings:
+    """What objectives on a model's own predictions take: see deeprob.training.objectives.self_training."""
+
+    threshold: float = 0.95
+    ratio: int = 3
+    weight: float = 1.0
+    ramp: int = 0
+    decay: float = 0.0
+    soft: bool = False
+    align: bool = False
+    weak: dict[str, Any] = field(default_factory=dict)
+    strong: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PseudoLabelSettings(SelfTrainingSettings):
+    """See deeprob.training.objectives.PseudoLabel."""
+
+    _target_: str = "deeprob.training.objectives.PseudoLabel"
+
+
+@dataclass
+class FixMatchSettings(SelfTrainingSettings):
+    """See deeprob.training.objectives.FixMatch."""
+
+    _target_: str = "deeprob.training.objectives.FixMatch"
+
+
+@dataclass
+class MeanTeacherSettings(SelfTrainingSettings):
+    """See deeprob.training.objectives.MeanTeacher."""
+
+    _target_: str = "deeprob.training.objectives.MeanTeacher"
+
+
+@dataclass
 class SGDSettings:
     """See torch.optim.SGD."""
 
@@ -107,6 +206,7 @@ class TrainerSettings:
     channels_last: keep images as (N, H, W, C) in memory, faster on most CPUs and GPUs.
     monitor: metric that chooses the best checkpoint, mode: `max` or `min` of it; null: the task's headline.
     log_every: training steps between two rows of metrics.jsonl.
+    val_every: most epochs between two validations; the last epoch is validated.
     """
 
     max_epochs: int = 20
@@ -126,6 +226,7 @@ class TrainerSettings:
     threads: int = 0
     channels_last: bool = False
     log_every: int = 10
+    val_every: int = 1
 
 
 @dataclass

@@ -11,9 +11,11 @@ import numpy as np
 
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import MESH_SUFFIXES, Mesh, load_mesh
+from deeprob.geometry.symmetry import Symmetries
+from deeprob.geometry.thinning import thinned
 from deeprob.geometry.transform import make_transform
 from deeprob.sim.object_files import find_objects, passed_over
-from deeprob.sim.object_model import ObjectModel, Symmetries
+from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.settings import ObjectSettings
 from deeprob.sim.urdf import load_urdf
 
@@ -72,6 +74,8 @@ def load_file(name: str, path: Path, settings: ObjectSettings) -> ObjectModel:
     scale = settings.scale * _scale(entry, path) * (_BOP if info is not None else 1.0)
     mesh = load_urdf(path, scale) if path.suffix.lower() == ".urdf" else load_mesh(path, scale)
     _check_size(name, mesh, path)
+    if settings.max_faces:
+        mesh = thinned(mesh, settings.max_faces)
     symmetries = _symmetries(entry, path, 1.0) if info is None else _symmetries(info, path, _BOP)
     if settings.centre:
         shift = make_transform(t=-mesh.centre)

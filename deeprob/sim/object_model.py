@@ -11,20 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
 
 HULL_POINTS = 48  # support points that stand for an object in the physics
 F64: TypeAlias = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Symmetries:
-    """Motions of an object onto itself, in its own frame, metres.
-
-    discrete: transforms (4, 4) beside the identity. continuous: pairs (axis (3,), a point on it (3,)).
-    """
-
-    discrete: tuple[F64, ...] = ()
-    continuous: tuple[tuple[F64, F64], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import load_mesh
 from deeprob.geometry.rotation import axis_angle_to_matrix
+from deeprob.geometry.symmetry import Symmetries
 from deeprob.geometry.transform import make_transform
 from deeprob.sim.folder import folder_files, load_file
-from deeprob.sim.object_model import ObjectModel, Symmetries
+from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.settings import ObjectSettings
 
 

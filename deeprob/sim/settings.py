@@ -24,6 +24,7 @@ class ObjectSettings:
     scale: multiplies the size of every object read from a folder (0.001 for meshes in millimetres); a BOP
         folder is in millimetres already.
     centre: move each object's origin to the middle of its bounding box.
+    max_faces: thin meshes with more faces than this; 0 keeps all. Each face costs time at every picture.
     """
 
     folder: str = "everyday"
@@ -31,6 +32,7 @@ class ObjectSettings:
     limit: int = 0
     scale: float = 1.0
     centre: bool = False
+    max_faces: int = 0
 
 
 @dataclass
@@ -231,6 +233,8 @@ def check_settings(settings: SimSettings) -> None:
     table = len(scene.table) == 2 and all(0 < side < 100 for side in scene.table)
     _require(table, "sim.scene.table", scene.table, "two lengths above 0 m")
     _require(0 < settings.objects.scale < math.inf, "sim.objects.scale", settings.objects.scale, "above 0")
+    most = settings.objects.max_faces
+    _require(most == 0 or most >= 20, "sim.objects.max_faces", most, "0, or at least 20")
     _require(scene.scale[0] > 0, "sim.scene.scale", scene.scale, "factors above 0")
     _require(scene.attempts >= 1, "sim.scene.attempts", scene.attempts, "at least 1")
     _require(

@@ -11,6 +11,9 @@ from deeprob.data.frame import Frame
 from deeprob.data.readers import reading
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.geometry.mesh import Mesh
+from deeprob.geometry.symmetry import Symmetries
+from deeprob.progress import steps
 from deeprob.runs import sweep, write_json
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
@@ -18,7 +21,7 @@ from deeprob.sim.render import to_frame
 from deeprob.sim.settings import SimSettings, check_settings
 from deeprob.sim.shard import read_shard, write_shard
 from deeprob.sim.stream import FrameStream
-from deeprob.sim.workers import run_jobs, show_progress
+from deeprob.sim.workers import run_jobs
 
 SCENES_PER_SHARD = 8
 SHARDS_IN_MEMORY = 4
@@ -50,6 +53,8 @@ class PyBulletSource(Source):
         self.settings, self.workers = settings, workers
         self.name = settings.name
         objects = load_objects(settings.objects)
+        self._objects = objects
+        self.has_models = list(settings.scene.scale) == [1.0, 1.0]
         self.classes = tuple(model.name for model in objects)
         self.folder = Path(cache_dir).expanduser() / f"{settings.name}-{fingerprint(settings, objects)}"
         self.streams: Mapping[str, FrameStream] = (
@@ -64,6 +69,20 @@ class PyBulletSource(Source):
     def visit(self, split: str, index: int, number: int) -> Frame:
         """Frame `index` of a stream in its look `number`."""
         return self.streams[split].visit(index, number)
+
+    def mesh(self, class_id: int) -> Mesh:
+        """The shape of a class, in metres. Raises InputError where scenes change the objects' size."""
+        if not self.has_models:
+            raise InputError(
+                f"objects of {self.settings.scene.scale} times their size",
+                where="sim.scene.scale",
+                expected="[1, 1]: a pose is of an object of known size",
+            )
+        return self._objects[class_id].mesh
+
+    def symmetries(self, class_id: int) -> Symmetries:
+        """The motions that leave a class looking the same."""
+        return self._objects[class_id].symmetries
 
     def fingerprint(self, split: str) -> str:
         """Name the split's content: crops cut from it are kept under this name, not cut again."""
@@ -85,7 +104,7 @@ class PyBulletSource(Source):
                 sweep(folder)
             write_json(self.folder / "settings.json", asdict(self.settings))
             scenes = sum(shard.end - shard.first for shard in missing)
-            with show_progress("rendering scenes", scenes, progress) as advance:
+            with steps("rendering scenes", scenes, progress) as advance:
                 for shard in run_jobs(self.settings, _write, missing, self.workers):
                     advance(shard.end - shard.first)
         except OSError as error:

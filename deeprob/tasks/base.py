@@ -11,7 +11,7 @@ task writes a view, a loss, predictions and a meter: docs/extending.md.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from deeprob.data.predictions.names import Naming
 from deeprob.data.predictions.outputs import Output, RowOutput
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
+from deeprob.progress import Advance
 from deeprob.tasks.deployed import Deployed
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ class Loss(NamedTuple):
 
     total: Tensor
     terms: Mapping[str, Tensor] = {}
+
+
+class PseudoLabelled(NamedTuple):
+    """A batch whose labels are confident predictions.
+
+    share: the part of what a label could stand for (a sample, a pixel, an object) that has one, ().
+    right: the part whose label is also the ground truth's, (), NaN where that is not known.
+    """
+
+    batch: Any
+    share: Tensor
+    right: Tensor
 
 
 class Meter(Protocol):
@@ -63,6 +76,7 @@ class EvaluationOptions(Protocol):
     """The part of a config that an evaluation follows: deeprob.schema.roots.EvaluationSettings."""
 
     baselines: Sequence[str]
+    boxes: str
     neighbours: int
     bootstrap_samples: int
     seed: int
@@ -113,8 +127,8 @@ class Predict(Protocol):
         """Give each batch of the samples, in order, with `Task.predict` of it; heading: of the progress."""
         ...
 
-    def status(self, heading: str) -> AbstractContextManager[object]:
-        """Show what is done meanwhile."""
+    def status(self, heading: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Show what is done meanwhile; gives what counts its steps, of `total` where that is known."""
         ...
 
 
@@ -124,15 +138,24 @@ class Task(ABC):
     name: stands in results.json. title: heads its pages. headline: the metric that training monitors and
     studies compare by default, the larger the better. earlier_names: those by which earlier versions logged
     a score, and its name now; a run that has chosen its best epoch by one goes on doing so.
+    overfit_at: a metric, and the value from which on a handful of samples counts as overfit; None: the
+    headline, at 1.
+    data: what the task is on. trained: what a model to evaluate was trained on, where that is other data.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     headline: ClassVar[str]
     earlier_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    overfit_at: ClassVar[tuple[str, float] | None] = None
+    labels_have_places: ClassVar[bool] = True
+    """Whether labels move with the image, as boxes do."""
 
     def __init__(self, data: PerceptionData) -> None:
-        self.data = data
+        self.data = self.trained = data
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self  # an average of a network's weights needs no second copy of the data
 
     def model_arguments(self) -> dict[str, Any]:
         """What the model is told about the data beside its config."""
@@ -145,6 +168,28 @@ class Task(ABC):
     @abstractmethod
     def predict(self, model: nn.Module, batch: Any) -> Any:
         """Predict for each sample of a batch, in its order."""
+
+    def prior(self) -> Tensor | None:
+        """The share of each class among the labels, float32 (C,); None where a sample has no one class."""
+        return None
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[Tensor], Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        """Label the batch `strong` by what the model says of `weak`, another view of the same samples.
+
+        threshold: least confidence of a label. soft: labels are probabilities, where there are any.
+        aligned: what is done to probabilities (N, C, ...) first. Raises InputError where the task has none.
+        """
+        raise InputError(
+            f"predictions of {self.name} cannot be labels yet", fix="choose objective=supervised"
+        )
 
     def truths(self, samples: Samples, batch: Any) -> Any:
         """What a meter compares the predictions for a batch with: the samples that the batch is of."""

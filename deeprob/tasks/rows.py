@@ -87,7 +87,7 @@ class RowTask(Task):
         beside = {}
         for name in wanted or (self.baselines if options.baselines else ()):
             with predict.status(f"baseline {name}"):
-                rows = self.baselines[name](self.data.split("train"), samples)
+                rows = self.baselines[name](self.data.labelled_samples, samples)
                 beside[name] = self.scores_of(rows, truth)
         arrays = {"predictions": found, "truths": truth.values, "units": truth.units}
         with atomic_file(file, "wb") as opened:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,19 +14,21 @@ import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.progress import Progress
 from torch import nn
 
-from deeprob.config import SCHEMA_ONLY, admitted, build, locate
+from deeprob.config import SCHEMA_ONLY, admitted, build, compose, locate
 from deeprob.config_errors import flatten
 from deeprob.config_files import read_written
 from deeprob.data.batches.batch import AnyBatch, with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
+from deeprob.data.extra_splits import ExtraSplits
 from deeprob.data.known import KnownSource
 from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.overrides import quoted
+from deeprob.progress import tracked
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
 from deeprob.schema.training import TrainerSettings
@@ -52,9 +54,8 @@ class Experiment:
         """Give each batch of some samples, in order, with what the model predicts for it."""
         self.model.eval()
         loader = self.data.loader_of(samples)
-        with Progress(transient=True, disable=not progress) as bar:
-            for batch in bar.track(loader, total=len(loader), description=heading):
-                yield batch, self.predict_batch(batch)
+        for batch in tracked(loader, heading, shown=progress):
+            yield batch, self.predict_batch(batch)
 
     def predict_batch(self, batch: AnyBatch) -> Any:
         """What the model, which must be in eval mode, predicts for a batch: `Task.predict` of it."""
@@ -132,26 +133,33 @@ def _check_judged_by(cfg: DictConfig, splits: Sequence[str]) -> None:
         )
 
 
-def make_source(cfg: DictConfig) -> Source:
-    """The data set of a config. Raises InputError where it is none."""
-    data = cfg.data
-    source = build(data.source, cfg.allowed_targets)
-    if not isinstance(source, Source):
-        raise InputError(
-            f"{type(source).__name__} is no data set",
-            where="data.source",
-            expected="a subclass of deeprob.data.source.Source",
-        )
-    return RelabelledSource(source, data.label_map) if data.label_map else source
+def make_source(cfg: DictConfig, classes: Sequence[str] = ()) -> Source:
+    """The data set of a config.
 
-
-def make_data(cfg: DictConfig, facts: Mapping[str, Any] | None = None) -> PerceptionData:
-    """The data module of a config; nothing is read or rendered yet.
-
-    facts: data.json of a run; the data set then need not be there, and no frame of it can be read.
+    classes: of another data set, as which those of this one are counted; they are some of them.
+    Raises InputError where it is none.
     """
     data = cfg.data
-    source = make_source(cfg) if facts is None else KnownSource(facts)
+    source = _source_of(data.source, cfg)
+    if data.label_map or classes:
+        source = RelabelledSource(source, data.label_map, classes)
+    extra = data.get("extra_splits") or {}  # a run of an older version lacks it
+    if extra:
+        others = {name: (_other_source(entry, cfg), str(entry.split)) for name, entry in extra.items()}
+        source = ExtraSplits(source, others)
+    return source
+
+
+def make_data(
+    cfg: DictConfig, facts: Mapping[str, Any] | None = None, classes: Sequence[str] = ()
+) -> PerceptionData:
+    """The data module of a config; nothing is read or rendered yet.
+
+    facts: data.json of a run; the data set then need not be there, and no frame of it can be read. classes:
+    as of make_source.
+    """
+    data = cfg.data
+    source = make_source(cfg, classes) if facts is None else KnownSource(facts)
     known = {} if facts is None else {name: tuple(facts[name]) for name in ("mean", "std")}
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
@@ -168,9 +176,45 @@ def make_data(cfg: DictConfig, facts: Mapping[str, Any] | None = None) -> Percep
         fold=data.fold,
         balanced=data.balanced,
         memory_budget_gb=data.get("memory_budget_gb", 8.0),  # a run of an older version lacks it
+        labelled=data.get("labelled", 1.0),
+        labelled_by=data.get("labelled_by", "sample"),
+        unlabelled=unlabelled_source(cfg) if data.get("unlabelled") else None,
         progress=sys.stdout.isatty(),
         **known,
     )
+
+
+def _source_of(leaf: Any, cfg: DictConfig) -> Source:
+    """The data set that a leaf describes. Raises InputError where it is none."""
+    source = build(leaf, cfg.allowed_targets)
+    if not isinstance(source, Source):
+        raise InputError(
+            f"{type(source).__name__} is no data set",
+            where="data.source",
+            expected="a subclass of deeprob.data.source.Source",
+        )
+    return source
+
+
+def _other_source(entry: DictConfig, cfg: DictConfig) -> Source:
+    """The source that an extra split is of."""
+    own = cast("dict[str, Any]", OmegaConf.to_container(entry.source, resolve=True))
+    source = _source_of({"on_bad_sample": cfg.data.on_bad_sample, **own}, cfg)
+    return RelabelledSource(source, entry.label_map) if entry.get("label_map") else source
+
+
+def unlabelled_source(cfg: DictConfig) -> Callable[[], Source]:
+    """What makes the source that data.unlabelled names: a data config, or overrides that choose one."""
+    given = cfg.data.unlabelled
+    overrides = [f"data={given}"] if isinstance(given, str) else list(given)
+    paths = [f"paths.{key}={quoted(str(value))}" for key, value in cfg.paths.items() if key != "runs_dir"]
+
+    def make() -> Source:
+        data = compose("info", [*overrides, *paths]).data
+        source = _source_of(data.source, cfg)
+        return RelabelledSource(source, data.label_map) if data.label_map else source
+
+    return make
 
 
 def make_task(cfg: DictConfig, data: PerceptionData) -> Task:
@@ -238,7 +282,8 @@ def load(run: Run, checkpoint: str, allowed: list[str] | None = None, with_data:
     data.setup("fit")
     task = make_task(cfg, data)
     model = make_model(cfg, task, None if facts is None else facts["model"])
-    weights = {k.removeprefix("model."): v for k, v in read_checkpoint(path)["state_dict"].items()}
+    kept = read_checkpoint(path)["state_dict"].items()  # an objective may keep something of its own there
+    weights = {k.removeprefix("model."): v for k, v in kept if not k.startswith("objective.")}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -29,9 +29,10 @@ def fit_classical(parts: Parts, run: Run) -> None:
     model, data, device = parts.model, parts.data, device_of(parts.trainer)
     assert isinstance(model, Fitted)
     model.to(device)
-    samples = len(data.split("train"))
+    train = data.labelled_samples
+    samples = len(train)
     begin = time.monotonic()
-    model.fit(data.loader("train"), data.split("train").groups)
+    model.fit(data.loader_of(train), train.groups)
     seconds = time.monotonic() - begin
     weights = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name in ("best", "last"):  # nothing to choose between: an evaluation may ask for either

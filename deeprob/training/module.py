@@ -9,12 +9,13 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from deeprob.data.batches.batch import AnyBatch, with_inputs
+from deeprob.data.batches.batch import AnyBatch, map_tensors
+from deeprob.data.batches.views import inputs_of
 from deeprob.tasks.base import Loss, Meter, OncePerInput, Task
 from deeprob.training.distributed import merged
 from deeprob.training.finite import NonFiniteError, first_non_finite_gradient, first_non_finite_output
 from deeprob.training.groups import parameter_groups
-from deeprob.training.objectives import Objective
+from deeprob.training.objectives.base import Objective
 from deeprob.training.totals import Totals
 from deeprob.training.weights import keep_frozen_statistics
 
@@ -69,10 +70,10 @@ class PerceptionModule(LightningModule):
         if batch_idx == 0:
             self._totals["train"].reset()
         batch = self._arranged(batch)
-        loss = self.objective(self.task, self.model, batch)
+        loss: Loss = self.objective(self.task, self.model, batch)
         self._totals["train"].add(loss, len(batch.indices))
         if not torch.isfinite(loss.total):
-            layer = first_non_finite_output(self.model, batch[0])
+            layer = first_non_finite_output(self.model, inputs_of(batch))
             raise NonFiniteError(self.global_step, f"the output of {layer}" if layer else _bad_term(loss))
         if self._is_logged_step:
             total = loss.total.detach()
@@ -89,7 +90,9 @@ class PerceptionModule(LightningModule):
             return
         batch = self._arranged(batch)
         model: Any = OncePerInput(self.model)
-        self._totals["val"].add(self.objective(self.task, model, batch), len(batch.indices))
+        loss = self.objective.validation(self.task, model, batch)
+        if loss is not None:
+            self._totals["val"].add(loss, len(batch.indices))
         loaders: Any = self.trainer.val_dataloaders
         samples = loaders.samples
         if self._meter is None:
@@ -98,9 +101,14 @@ class PerceptionModule(LightningModule):
 
     def _arranged(self, batch: AnyBatch) -> AnyBatch:
         """The batch, its images laid out in memory as the model's kernels are."""
-        if batch[0].dim() != 4:
+        if inputs_of(batch).dim() != 4:
             return batch
-        return with_inputs(batch, batch[0].contiguous(memory_format=self.memory_format))
+        shape = inputs_of(batch).shape[1:]
+
+        def arranged(t: Tensor) -> Tensor:
+            return t.contiguous(memory_format=self.memory_format) if t.shape[1:] == shape else t
+
+        return map_tensors(batch, arranged)
 
     @property
     def _is_logged_step(self) -> bool:
@@ -112,14 +120,18 @@ class PerceptionModule(LightningModule):
         self.log("train/loss_epoch", loss)
         for name, value in terms.items():
             self.log(f"train/{name}", value, prog_bar=name == self.task.headline)
+        remark = self.objective.remark({name: float(value) for name, value in terms.items()})
+        if remark is not None and self.trainer.is_global_zero:
+            print(remark, flush=True)
 
     def on_validation_epoch_start(self) -> None:
         self._totals["val"].reset()
         self._meter = None
 
     def on_validation_epoch_end(self) -> None:
-        loss, _ = self._totals["val"].means(self.trainer.strategy)
-        self.log("val/loss", loss)
+        if self._totals["val"].sums is not None:
+            loss, _ = self._totals["val"].means(self.trainer.strategy)
+            self.log("val/loss", loss)
         scores = merged(self._meter, self.trainer.world_size).scores()
         values = dict(zip(scores.names, scores.value.tolist(), strict=True))
         for name, value in values.items():

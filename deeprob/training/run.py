@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from deeprob import environment
 from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.batches.labelled import without_label
 from deeprob.data.known import facts_of
 from deeprob.runs import Run, sweep, write_json, write_text
 from deeprob.tasks.base import Task
@@ -64,6 +65,8 @@ def train_run(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequenc
 
         if fresh and main:
             write_facts(run, parts.data, parts.task)
+        if main and parts.data.labelled_share < 1:
+            print(_labelled(parts.data), flush=True)
         if isinstance(parts.model, Fitted):
             if main:
                 accepted()
@@ -89,6 +92,14 @@ def write_facts(run: Run, data: PerceptionData, task: Task) -> None:
     if all(isinstance(value, int | float | str | None) for value in arguments.values()):
         facts["model"] = arguments  # else the data set itself is needed to make the model
     write_json(run.data, facts)
+
+
+def _labelled(data: PerceptionData) -> str:
+    """Say how many samples have labels, and which classes have none."""
+    samples = data.split("train")
+    line = f"labelled  {len(data.labelled):,} of {len(samples):,} training samples"
+    lost = without_label(samples, data.labelled, data.classes)
+    return f"{line}; no label of {', '.join(lost)}" if lost else line
 
 
 @contextmanager

@@ -3,6 +3,8 @@ import json
 import pytest
 
 from deeprob.cli import benchmark
+from deeprob.cli.benchmark import main
+from deeprob.environment import shipped
 from deeprob.errors import InputError
 
 
@@ -84,3 +86,35 @@ def test_rows_that_are_left_out_are_not_called_unknown(tmp_path, monkeypatch, le
     monkeypatch.setattr(benchmark, "measure", lambda *_: {"rows": [], "left_out": left_out})
     with pytest.raises(InputError, match=told):
         benchmark.main(["layers", "compiled=true", "only=roi_align", f"out={tmp_path}"])
+
+
+@pytest.mark.slow
+def test_the_gpus_benchmark_runs_in_miniature_and_goes_on_where_it_stopped(tmp_path, capfd):
+    arguments = ["gpu", f"out={tmp_path}", "size=small", "only=eager,gradcheck,layers,training"]
+    assert main([*arguments, "minutes=0.01"]) == 0
+    assert "items are left" in capfd.readouterr().out
+    assert main([*arguments, "minutes=5"]) == 0
+    assert "0 items are left" in capfd.readouterr().out
+    lines = [json.loads(line) for line in (tmp_path / "gpu-miniature.jsonl").read_text().splitlines()]
+    states = {line["item"]: line["state"] for line in lines}
+    assert set(states.values()) == {"done"}, lines
+    assert {item.partition(":")[0] for item in states} == {"eager", "gradcheck", "layers", "training"}
+    table = (tmp_path / "gpu-miniature.md").read_text()
+    assert "| linear |" in table
+    assert "| robocup | bf16 |" in table
+
+
+def test_an_item_whose_process_dies_is_noted_and_not_tried_again(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(shipped("benchmarks"))
+    import gpu
+
+    record, script = tmp_path / "gpu-miniature.jsonl", tmp_path / "dies.py"
+    script.write_text(
+        "import os, sys\n"
+        f'print(\'{{"item": "layers:relu", "state": "begun"}}\', file=open({str(record)!r}, \'a\'))\n'
+        "os.abort()\n"
+    )
+    monkeypatch.setattr(gpu, "__file__", str(script))
+    gpu.supervise(["layers:relu", "layers:gelu"], "small", record, float("inf"))
+    assert gpu.done(record) == {"layers:relu"}
+    assert "exit code -6" in gpu.report(gpu.read(record), ["layers:gelu"])

@@ -20,7 +20,7 @@ from deeprob.errors import InputError
 from deeprob.evaluation.judge import judge
 from deeprob.metrics.segmentation import METRICS, image_sums, metrics_of_sums
 from deeprob.sim.export.run import export
-from deeprob.tasks.segmentation.meter import label_map_of
+from deeprob.tasks.segmentation.labels import IGNORED, label_map_of
 
 SETTINGS = ["sim.camera.width=128", "sim.camera.height=96", "sim.scene.objects=[2,4]"]
 
@@ -244,7 +244,7 @@ def write_labels(folder: Path, source: CocoSource, change=lambda labels: labels)
 
 def test_label_images_give_the_segmentation_metrics(tmp_path, coco_set):
     def shifted(labels):
-        return np.roll(labels, 2, axis=1)
+        return np.roll(np.where(labels == IGNORED, 0, labels), 2, axis=1)
 
     write_labels(tmp_path / "labels", coco_set, shifted)
     results, page = judge(tmp_path / "labels", coco_set, "val", samples=50, progress=False)
@@ -333,9 +333,24 @@ def test_the_command_writes_the_report_of_one_split_alone(tmp_path, bop, capsys)
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert "bop_average_recall" in shown
-    page = (tmp_path / "poses_report" / "report.html").read_text()
+    page = (Path("runs") / "predictions" / "poses" / "report.html").read_text()
     assert "deeprob evaluate predictions=" in page
     assert "data=bop" in page
+
+
+def test_a_list_of_targets_is_named_on_the_command_line_and_one_scene_has_no_interval(tmp_path, bop, capsys):
+    path, first = tmp_path / "poses.csv", bop.items("test")[0]
+    write_results(path, [e for e in estimates(bop) if (e.scene_id, e.im_id) == bop.number_of(first)])
+    obj_id = bop.class_numbers[bop.frames("test")[0].instances[0].class_id]
+    target = {"scene_id": int(first.scene.name), "im_id": first.im_id, "obj_id": obj_id, "inst_count": 1}
+    (tmp_path / "targets.json").write_text(json.dumps([target]))
+    arguments = [f"predictions={path}", "data=bop", f"data.root={bop.root}", "bootstrap_samples=50"]
+    listed = f"data.source.targets.test={tmp_path / 'targets.json'}"
+    assert main(["evaluate", *arguments, listed, "against=null", f"out={tmp_path / 'out'}"]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["metrics"]["detected"]["n"] == 1
+    assert any("unit=frame" in note for note in results["notes"])
+    assert "unit=frame" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

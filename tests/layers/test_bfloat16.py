@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deeprob import layers
-from deeprob.layers import kernels, kernels_conv
+from deeprob.layers import kernels
 from deeprob.layers._rectified_norm import coefficients, rectified, rectified_backward
 from deeprob.layers.kernels_half import narrow, widen
 
@@ -105,19 +105,6 @@ def test_the_gradients_of_a_convolution_are_rounded_once(channels, size, kernel,
         found.append([y, *torch.autograd.grad(y, given, dy)])
     for got, exact in zip(*found, strict=True):
         assert_rounded(got.detach(), exact.detach(), 2)
-
-
-def test_strips_are_taken_where_a_map_is_large(monkeypatch):
-    seen = []
-    strips = kernels_conv.weight_gradient_by_strips
-    monkeypatch.setattr(
-        kernels_conv, "weight_gradient_by_strips", lambda *a: seen.append(strips(*a)) or seen[-1]
-    )
-    for size in (6, 24):
-        x = torch.randn(2, 3, size, size).bfloat16()
-        weight = torch.randn(4, 3, 3, 3).bfloat16().requires_grad_()
-        layers.conv2d(x, weight).sum().backward()
-    assert [dweight is None for dweight in seen] == [True, False]
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -103,8 +103,10 @@ def test_classes_are_summed_apart_and_together():
     np.testing.assert_allclose(apart[len(METRICS) :], pose_matching.metrics_of_sums(rows[1]))
 
 
-def test_thinning_out_keeps_the_diameter():
-    points = np.random.default_rng(0).normal(size=(20_000, 3))
-    thin = ObjectShape.of_vertices(points, pose.IDENTITY)
-    assert len(thin.points) < 1.2 * pose_matching.MOST_POINTS
-    assert thin.diameter == pytest.approx(pose.diameter(points), abs=1e-12)
+def test_largest_distances_are_those_of_the_hull():
+    points = np.random.default_rng(0).normal(size=(500, 3))
+    shape = ObjectShape(points, pose.IDENTITY)
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = Rotation.from_rotvec([0.3, -0.2, 0.5]).as_matrix(), [0.1, 0, 0.2]
+    assert len(shape.hull) < 200
+    assert pose.mssd(T, np.eye(4), shape.hull) == pytest.approx(pose.mssd(T, np.eye(4), points), abs=1e-12)

@@ -11,6 +11,7 @@ from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.reading import Frames
 from deeprob.data.settings import Augmentation
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.geometry.camera import project_points
 from deeprob.tasks.classification.view import ClassificationView
@@ -23,7 +24,7 @@ MOVED = Augmentation(translate=0.1, zoom=0.2, rotate=0.4, aspect=0.1)
 K = np.array([[60.0, 0, 31.5], [0, 60, 23.5], [0, 0, 1]])
 
 
-class Spots:
+class Spots(Source):
     """Frames of one bright square of class 1 on black, its mask, and a pose that projects to its middle."""
 
     name, real, classes, splits = "spots", True, ("ring", "square"), ("train", "val")
@@ -118,7 +119,7 @@ def test_a_mask_moves_by_whole_pixels_and_repeats_its_border() -> None:
     assert move_mask(labels, right).tolist() == [[1, 1, 2], [4, 4, 5]]
 
 
-class Maps:
+class Maps(Source):
     """Frames whose red tells the column and green the row, with one box each; mirrored where asked."""
 
     name, real, classes, splits = "maps", True, ("a", "b"), ("train",)
@@ -179,7 +180,7 @@ def test_cutout_hides_the_picture_and_not_its_place() -> None:
 @pytest.mark.parametrize(
     ("view", "augmentation", "said"),
     [
-        (DetectionView(8, 8), Augmentation(mixup=0.2), "augmentation.mixup is 0.2"),
+        (DetectionView(8, 8), Augmentation(cutmix=0.2), "augmentation.cutmix is 0.2"),
         (SegmentationView(8, 8), Augmentation(cutmix=1.0), "augmentation.cutmix is 1.0"),
         (PoseView(), Augmentation(flip=0.5), "a mirrored object is another object"),
     ],

@@ -45,7 +45,7 @@ def test_pose_crop_projects_its_object_to_the_same_place(frame: Frame) -> None:
     for crop, instance in zip(crops, frame.instances, strict=True):
         centre = (instance.box_xyxy[:2] + instance.box_xyxy[2:]) / 2
         ray = np.linalg.inv(frame.K) @ [*centre, 1]
-        np.testing.assert_allclose(project_points(crop.K, ray[None]), [[31.5, 31.5]])
+        np.testing.assert_allclose(project_points(crop.matrix @ crop.K, ray[None]), [[31.5, 31.5]])
         np.testing.assert_array_equal(crop.T_cam_obj, instance.T_cam_obj)
 
 

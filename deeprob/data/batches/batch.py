@@ -29,9 +29,15 @@ Collate: TypeAlias = Callable[[Any, Tensor, torch.Generator], AnyBatch]
 
 
 def map_tensors(batch: AnyBatch, change: Callable[[Tensor], Tensor]) -> AnyBatch:
-    """Change every tensor of a batch."""
-    changed: list[Any] = [[change(t) for t in f] if isinstance(f, list) else change(f) for f in batch]
-    return type(batch)(*changed)
+    """Change every tensor of a batch, and of the batches in it."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return change(value)
+        return [change(t) for t in value] if isinstance(value, list) else map_tensors(value, change)
+
+    values: list[Any] = [changed(field) for field in batch]
+    return type(batch)(*values)
 
 
 def with_inputs(batch: AnyBatch, inputs: Tensor) -> AnyBatch:

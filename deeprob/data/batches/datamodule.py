@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from lightning.pytorch import LightningDataModule
 from deeprob.data.batches.batch import Collate
 from deeprob.data.batches.divide import assign_folds, divide_by_group
 from deeprob.data.batches.fresh import FreshCollate, FreshFrames
+from deeprob.data.batches.labelled import check_share, choose_labelled
 from deeprob.data.batches.loader import BatchLoader, balance_name
 from deeprob.data.batches.materialise import View, materialise
+from deeprob.data.batches.views import Unlabelled
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 
@@ -26,10 +29,14 @@ class PerceptionData(LightningDataModule):
     num_folds, fold: cross-validation in place of a fraction: "train" is dealt into num_folds folds by whole
     groups, and number `fold` (from 0) becomes "val"; num_folds 0 is off.
     balanced: what comes equally often in training batches: "class", "frame", or "group" (a recording, or an
-        object instance, whatever the source divides by); "none" takes samples as often as they are there.
+        object instance, whatever the source divides by); "repeat" takes frames with rare objects more often;
+        "none" takes samples as often as they are there.
     cache_dir: where decoded samples are kept for the next run; None keeps nothing.
     memory_budget_gb: splits larger than this are not held in memory but mapped from files below cache_dir.
     mean, std: of each channel, on images from 0 to 1; None takes those of the training split.
+    labelled: share of the training samples whose labels are used; labelled_by: see labelled.choose_labelled.
+        An epoch is as long as with all labels: the labelled samples are repeated.
+    unlabelled: gives a source whose training frames are the unlabelled ones; None: the rest of this one's.
     A source that makes its own data has a method `prepare(progress: bool)`, called before the first split.
     Where it streams the training frames (Source.streams), each visit shows a frame anew, and a batch is of as
     many frames as show batch_size samples on average.
@@ -53,8 +60,12 @@ class PerceptionData(LightningDataModule):
         std: tuple[float, ...] | None = None,
         progress: bool = True,
         memory_budget_gb: float = 8.0,
+        labelled: float = 1.0,
+        labelled_by: str = "sample",
+        unlabelled: Callable[[], Source] | None = None,
     ) -> None:
         super().__init__()
+        check_share(labelled, labelled_by)
         for name, value, low in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
@@ -90,6 +101,10 @@ class PerceptionData(LightningDataModule):
         self.progress = progress
         self.memory_budget_gb = memory_budget_gb
         self._mean_std = (tuple(mean), tuple(std)) if mean is not None and std is not None else None
+        self.labelled_share, self.labelled_by = labelled, labelled_by
+        self.unlabelled_source = unlabelled
+        self.arrange: Callable[[Collate], Collate] = lambda collate: collate  # an objective may have its own
+        self.needs_labels = True
         self._splits: dict[str, Any] = {}
         self._prepared = False
 
@@ -173,9 +188,46 @@ class PerceptionData(LightningDataModule):
             self.source, split, self.view, self.cache_dir, self.progress, self.memory_budget_gb
         )
 
+    @functools.cached_property
+    def labelled(self) -> torch.Tensor:
+        """The training samples whose labels are used, sorted int64 (n,)."""
+        samples = self.split("train")
+        if self.labelled_share == 1:
+            return torch.arange(len(samples))
+        return choose_labelled(samples, self.labelled_share, self.labelled_by, self.seed)
+
+    @property
+    def labelled_samples(self) -> Any:
+        """The training samples whose labels are used."""
+        samples = self.split("train")
+        return samples if self.labelled_share == 1 else samples.take(self.labelled)
+
+    @functools.cached_property
+    def unlabelled(self) -> Unlabelled:
+        """The training samples whose labels are not used: of another source, or the rest of this one's."""
+        if self.unlabelled_source is not None:
+            other = self.unlabelled_source()
+            other.prepare(self.progress)
+            samples = materialise(
+                other, "train", self.view, self.cache_dir, self.progress, self.memory_budget_gb
+            )
+            same = tuple(self.view.classes(other)) == tuple(self.view.classes(self.source))
+            return Unlabelled(samples, torch.arange(len(samples)), same)
+        samples = self.split("train")
+        hidden = torch.ones(len(samples), dtype=torch.bool)
+        hidden[self.labelled] = False
+        return Unlabelled(samples, hidden.nonzero().squeeze(1))
+
     def train_dataloader(self) -> BatchLoader:
         samples, size = self.split("train"), self.batch_size
+        some = self.needs_labels and self.labelled_share < 1
         if self._streams:
+            if some:
+                raise InputError(
+                    "frames that are made anew at every visit all have labels",
+                    where="data.labelled",
+                    fix="set data.source.fresh=false",
+                )
             samples = FreshFrames.of(self.source, "train", samples)
             size = max(1, round(size / samples.samples_per_frame))
         return BatchLoader(
@@ -188,6 +240,7 @@ class PerceptionData(LightningDataModule):
             num_workers=self.num_workers,
             seed=self.seed,
             closing=self._closing(),
+            chosen=self.labelled if some else None,
             **self._part(),
         )
 
@@ -197,10 +250,14 @@ class PerceptionData(LightningDataModule):
 
     def _training_collate(self, augmentation: Any) -> Collate:
         """What makes training batches by an augmentation."""
-        collate = self.view.collate(self.mean, self.std, augmentation, len(self.classes))
+        collate = self.arrange(self.collate(augmentation))
         if self._streams:
             return FreshCollate(self.source, "train", self.view, collate)
         return collate
+
+    def collate(self, augmentation: Any) -> Collate:
+        """What makes batches of this view's samples by an augmentation."""
+        return self.view.collate(self.mean, self.std, augmentation, len(self.classes))
 
     def _closing(self) -> tuple[int, Collate] | None:
         """From which epoch on the augmentation changes, and what makes batches then."""

@@ -15,10 +15,10 @@ import torch
 
 from deeprob.data.batches.augment import stream
 from deeprob.data.batches.batch import AnyBatch, Collate, map_tensors
-from deeprob.data.batches.samples import Samples
+from deeprob.data.batches.samples import Ragged, Samples
 from deeprob.errors import InputError
 
-BALANCES = ("none", "class", "frame", "group")
+BALANCES = ("none", "class", "frame", "group", "repeat")
 
 
 def balance_name(value: str | bool) -> str:
@@ -27,6 +27,26 @@ def balance_name(value: str | bool) -> str:
     if name not in BALANCES:
         raise InputError(f"balanced is {value!r}", expected=" or ".join(BALANCES))
     return name
+
+
+def repeat_factors(labels: Any) -> torch.Tensor:
+    """Weigh frames by their rarest class, float64 (N,): the largest sqrt(f / f_c) of a frame's classes c.
+
+    f_c: share of the frames with an object of class c; f: that of the most frequent class; a frame without
+    objects weighs 1. Source: Gupta et al., LVIS (2019), with f in place of its threshold.
+    labels: int64, those of each frame. Raises InputError for samples of one class each.
+    """
+    if not isinstance(labels, Ragged):
+        raise InputError(
+            "data.balanced is 'repeat', but a sample here has no list of objects",
+            expected="none, class, frame or group",
+        )
+    frames = torch.arange(len(labels)).repeat_interleave(labels.counts)
+    present = torch.zeros(len(labels), int(labels.values.max()) + 1 if len(labels.values) else 1)
+    present[frames, labels.values] = 1
+    number = present.sum(0).double()
+    factors = (number.max() / number.clamp_min(1)).sqrt()
+    return torch.where(present > 0, factors, 1.0).amax(1)
 
 
 class Batches:
@@ -44,8 +64,10 @@ class Batches:
         rank: int,
         num_replicas: int,
         closing: tuple[int, Collate] | None = None,
+        chosen: torch.Tensor | None = None,
     ) -> None:
         self.split = split
+        self.chosen = chosen
         self.batch_size = batch_size
         self.collate, self.closing = collate, closing
         self.shuffle, self.balanced, self.drop_last = shuffle, balanced, drop_last
@@ -75,16 +97,27 @@ class Batches:
         if cached is not None and cached[0] == epoch:
             return cached[1]
         generator = stream(self.seed, epoch, 0)
+        whole = len(self.split)
+        count = whole if self.chosen is None else len(self.chosen)
         if self.balanced != "none":
-            members = self._members()
-            weights = 1 / torch.bincount(members)[members].double()
-            order = torch.multinomial(weights, len(members), replacement=True, generator=generator)
+            weights = self._weights()
+            order = torch.multinomial(weights, whole, replacement=True, generator=generator)
         elif self.shuffle:
-            order = torch.randperm(len(self.split), generator=generator)
+            rounds = [torch.randperm(count, generator=generator) for _ in range(-(-whole // count))]
+            order = torch.cat(rounds)[:whole]
         else:
-            order = torch.arange(len(self.split))
+            order = torch.arange(whole) % count
+        order = order if self.chosen is None else self.chosen[order]
         self._order = epoch, order
         return order
+
+    def _weights(self) -> torch.Tensor:
+        """Weigh how often each of the samples that are taken is to come, float64 (N,)."""
+        taken = slice(None) if self.chosen is None else self.chosen
+        if self.balanced == "repeat":
+            return repeat_factors(getattr(self.split, "labels", None))[taken]
+        members = self._members()[taken]
+        return 1 / torch.bincount(members)[members].double()
 
     def _members(self) -> torch.Tensor:
         """Say which of what is to come equally often each sample belongs to, int64 (N,)."""
@@ -106,11 +139,14 @@ class BatchLoader:
 
     collate: makes a batch of some samples (deeprob.data.batches.batch.Collate).
     shuffle: in an order drawn for each epoch.
-    balanced: "class", "frame" or "group": each of them comes as often as any other, samples repeated; "none".
+    balanced: "class", "frame" or "group": each of them comes as often as any other, samples repeated;
+        "repeat": frames with rare objects come more often, see repeat_factors; "none".
     drop_last: leave out a last batch that is not full (unless it is the only one).
     num_workers: threads that make batches ahead; 0 makes them in this one, when they are asked for.
     rank, num_replicas: this process's number among those that train together; each takes its own part.
     closing: an epoch, and what makes the batches from it on in place of `collate`.
+    chosen: int64 (n,), the samples that batches are made of; they are repeated until an epoch is as long as
+        one over the whole split. None: all.
 
     `state_dict` says which epoch, and how many of its batches have been given: saved with a checkpoint
     between two steps and loaded again, the next iteration starts at the batch after. The number of processes
@@ -133,6 +169,7 @@ class BatchLoader:
         rank: int = 0,
         num_replicas: int = 1,
         closing: tuple[int, Collate] | None = None,
+        chosen: torch.Tensor | None = None,
     ) -> None:
         for field, value, least in (
             ("batch_size", batch_size, 1),
@@ -152,6 +189,7 @@ class BatchLoader:
             rank,
             num_replicas,
             closing,
+            chosen,
         )
         if len(split) < num_replicas:
             raise InputError(

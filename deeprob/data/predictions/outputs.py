@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -120,11 +119,24 @@ class LabelMapOutput:
 
 
 def write_label_map(path: Path, labels: NDArray[np.integer[Any]]) -> None:
-    """Write a label map (H, W) of values up to 255 as PNG."""
-    encoded, buffer = cv2.imencode(".png", labels.astype(np.uint8))
-    assert encoded
-    with atomic_file(path, "wb") as image:
-        image.write(buffer.tobytes())
+    """Write a label map (H, W) of values up to 255 as PNG: indices into a palette, which viewers show."""
+    from PIL import Image
+
+    image = Image.fromarray(labels.astype(np.uint8), mode="P")
+    image.putpalette(palette(256).tobytes())
+    with atomic_file(path, "wb") as file:
+        image.save(file, "PNG")
+
+
+def palette(num_classes: int) -> NDArray[np.uint8]:
+    """A colour for each class, uint8 (C, 3), 0 black: those of Pascal VOC, whose bits are spread evenly."""
+    value = np.arange(num_classes)
+    colours = np.zeros((num_classes, 3), np.int64)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (value >> channel & 1) << (7 - bit)
+        value >>= 3
+    return colours.astype(np.uint8)
 
 
 class ClassOutput:

@@ -44,6 +44,7 @@ from deeprob.data.readers.reading import IMAGE_SUFFIXES, OnBadSample, list_folde
 from deeprob.errors import InputError
 from deeprob.geometry.boxes import from_span, of_image, of_mask
 from deeprob.geometry.mesh import Mesh, load_mesh
+from deeprob.geometry.symmetry import Symmetries
 
 _FILES = ("scene_camera.json", "scene_gt.json", "scene_gt_info.json")
 
@@ -67,7 +68,8 @@ class BopSource(FileSource[BopImage]):
     """A BOP data set, split by folder.
 
     splits: for each split, patterns over `<folder>/<scene>`, such as ["train_pbr/*"] or ["test/00004*"].
-    targets: for each split it names, a targets file (test_targets_bop19.json): only its images are taken.
+    targets: for each split it names, a targets file (test_targets_bop19.json), or None for all: only its
+    images are taken, and of an image only the objects that it lists, the most visible ones first.
     class_names: the name of an obj_id; the rest are named obj_000001 and so on. Classes are in order of ids.
     labels: whether there are ground truth poses; the test sets of some challenges keep theirs.
     boxes: around the `visible` pixels, or `amodal`, around the whole silhouette as far as it lies inside the
@@ -86,7 +88,7 @@ class BopSource(FileSource[BopImage]):
         self,
         root: Path,
         splits: Mapping[str, Sequence[str]],
-        targets: Mapping[str, str] | None = None,
+        targets: Mapping[str, str | None] | None = None,
         class_names: Mapping[int, str] | None = None,
         labels: bool = True,
         boxes: str = "visible",
@@ -108,13 +110,18 @@ class BopSource(FileSource[BopImage]):
                 f"data.source.class_names gives {twice[0]!r} to two objects", expected="a name for each"
             )
         self.labels = labels
+        self._wanted: dict[Path, dict[int, int]] = {}
         self._items = self.gather(splits, lambda split: self._list(split, splits[split]))
         self.splits = tuple(self._items)
         for split, file in (targets or {}).items():
+            if file is None:
+                continue
             if split in splits and split not in self.splits:
                 continue  # a default split that this set lacks
             self.check_split(split)
-            self._items[split] = _only_targets(self._items[split], self.root / file)
+            self._items[split], wanted = _only_targets(self._items[split], self.root / file)
+            self._wanted.update(wanted)
+            self.least_visible = 0.0
         self._scene = functools.lru_cache(maxsize=16)(_read_scene)
 
     def items(self, split: str) -> list[BopImage]:
@@ -131,7 +138,8 @@ class BopSource(FileSource[BopImage]):
         return f"{item.scene.parent.name}/{item.scene.name}/{item.im_id:06d}"
 
     def options(self) -> tuple[object, ...]:
-        return self.labels, self.box_convention
+        listed = sorted((str(path), sorted(counts.items())) for path, counts in self._wanted.items())
+        return self.labels, self.box_convention, *([listed] if listed else [])
 
     def read(self, item: BopImage) -> Frame:
         scene = self._scene(item.scene, self.labels)
@@ -147,7 +155,7 @@ class BopSource(FileSource[BopImage]):
             depth = read_depth(depth_path, scale * MILLIMETRES, image.shape)
         return Frame(
             image=image,
-            instances=tuple(self._instances(item, scene, image.shape)) if self.labels else (),
+            instances=self._targets(item, self._instances(item, scene, image.shape)) if self.labels else (),
             source=self.name,
             key=self.key_of(item),
             group=f"{item.scene.parent.name}/{item.scene.name}",
@@ -155,17 +163,33 @@ class BopSource(FileSource[BopImage]):
             depth_m=depth,
         )
 
+    def _targets(self, item: BopImage, seen: Iterable[Instance]) -> tuple[Instance, ...]:
+        """Those of the objects in an image that a list of targets counts; all where there is none."""
+        instances, wanted = list(seen), self._wanted.get(item.image)
+        if not wanted:
+            return tuple(instances)
+        kept: list[Instance] = []
+        for obj_id, count in wanted.items():
+            of_object = [i for i in instances if self.class_numbers[i.class_id] == obj_id]
+            kept += sorted(of_object, key=lambda i: -(i.visible_fraction or 0.0))[:count]
+        return tuple(i for i in instances if any(i is k for k in kept))
+
     def mesh(self, class_id: int) -> Mesh:
-        """Load the shape of a class's model, in metres, without its texture."""
-        path = self._models.parent / f"obj_{self.class_numbers[class_id]:06d}.ply"
+        """Load the shape of a class's model, in metres, without its texture: what errors are measured on.
+
+        Of models_eval where the set has them, as the benchmark does.
+        """
+        name = f"obj_{self.class_numbers[class_id]:06d}.ply"
+        path = self.root / "models_eval" / name
+        if not path.is_file():
+            path = self._models.parent / name
         mesh = load_mesh(path, scale=MILLIMETRES, textured=False)
         check_unit(mesh, self.models_info[self.class_numbers[class_id]], path)
         return mesh
 
-    def symmetries(self, class_id: int, steps: int = 36) -> NDArray[np.float64]:
-        """List the transforms that leave a class looking the same, `steps` turns about an axis: (S, 4, 4)."""
+    def symmetries(self, class_id: int) -> Symmetries:
         obj_id = self.class_numbers[class_id]
-        return symmetries_of(self.models_info[obj_id], f"{self._models} object {obj_id}", steps)
+        return symmetries_of(self.models_info[obj_id], f"{self._models} object {obj_id}")
 
     def _list(self, split: str, patterns: Sequence[str]) -> list[BopImage]:
         scenes = [
@@ -278,19 +302,23 @@ def _read_scene(scene: Path, labels: bool) -> tuple[dict[str, Any], Any, Any]:
     )
 
 
-def _only_targets(items: list[BopImage], path: Path) -> list[BopImage]:
-    wanted = set()
+def _only_targets(items: list[BopImage], path: Path) -> tuple[list[BopImage], dict[Path, dict[int, int]]]:
+    """Keep the images that a list names; and for each the ids and numbers of the objects that it lists."""
+    wanted: dict[tuple[int, int], dict[int, int]] = {}
     for index, target in enumerate(as_list(read_json(path), path, "the file")):
         where = f"{path} target {index}"
         target = as_object(target, where, "target")
-        wanted.add(tuple(as_int(field(target, where, n), where, n) for n in ("scene_id", "im_id")))
-    kept = [
-        item for item in items if item.scene.name.isdigit() and (int(item.scene.name), item.im_id) in wanted
-    ]
-    if len(kept) < len(wanted):
-        missing = wanted - {(int(item.scene.name), item.im_id) for item in kept}
+        scene_id, im_id = (as_int(field(target, where, name), where, name) for name in ("scene_id", "im_id"))
+        counts = wanted.setdefault((scene_id, im_id), {})
+        if "obj_id" in target:  # lists for the detection of unknown objects name images alone
+            obj_id = as_int(target["obj_id"], where, "obj_id")
+            counts[obj_id] = as_int(target.get("inst_count", 1), where, "inst_count")
+    found = {(int(i.scene.name), i.im_id): i for i in items if i.scene.name.isdigit()}
+    missing = wanted.keys() - found.keys()
+    if missing:
         scene_id, im_id = min(missing)
         raise InputError(
             f"{len(missing)} target images are missing, such as {scene_id:06d}/{im_id:06d}", where=path
         )
-    return kept
+    kept = [item for name, item in found.items() if name in wanted]
+    return kept, {item.image: wanted[name] for name, item in found.items() if name in wanted}

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deeprob.data.readers.fields import as_list, as_numbers, as_object, as_transform, field, read_json
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
-from deeprob.geometry.rotation import axis_angle_to_matrix
-from deeprob.geometry.transform import make_transform
+from deeprob.geometry.symmetry import Symmetries
 
 MILLIMETRES = 1e-3
 _SMALLEST = 2.0  # millimetres across: no object, but one in metres
@@ -56,23 +54,18 @@ def check_unit(mesh: Mesh, info: dict[str, Any], path: Path) -> None:
         )
 
 
-def symmetries_of(info: dict[str, Any], where: str, steps: int = 36) -> NDArray[np.float64]:
-    """List the transforms that leave an object looking the same: float64 (S, 4, 4), the identity first.
-
-    The discrete ones of models_info.json, each with `steps` turns about the axis of a continuous one.
-    """
-    found = [np.eye(4)]
+def symmetries_of(info: dict[str, Any], where: str) -> Symmetries:
+    """Read the symmetries of an object's entry in models_info.json, metres."""
+    discrete, continuous = [], []
     for values in as_list(info.get("symmetries_discrete", []), where, "symmetries_discrete"):
         T = as_numbers(values, 16, where, "symmetries_discrete").reshape(4, 4)
         entry = {"cam_R_m2c": T[:3, :3].ravel().tolist(), "cam_t_m2c": T[:3, 3].tolist()}
-        found.append(as_transform(entry, MILLIMETRES, f"{where} symmetries_discrete"))
+        discrete.append(as_transform(entry, MILLIMETRES, f"{where} symmetries_discrete"))
     for value in as_list(info.get("symmetries_continuous", []), where, "symmetries_continuous"):
         entry = as_object(value, where, "symmetries_continuous")
         axis = as_numbers(field(entry, where, "axis"), 3, where, "axis")
         offset = as_numbers(field(entry, where, "offset"), 3, where, "offset") * MILLIMETRES
         if not np.linalg.norm(axis) > 0:
             raise InputError("axis has no length", where=where)
-        turns = [axis_angle_to_matrix(axis, 2 * np.pi * step / steps) for step in range(steps)]
-        about = [make_transform(R, offset - R @ offset) for R in turns]
-        found = [turn @ T for T in found for turn in about]
-    return np.stack(found)
+        continuous.append((axis, offset))
+    return Symmetries(tuple(discrete), tuple(continuous))

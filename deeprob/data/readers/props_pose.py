@@ -28,6 +28,7 @@ from deeprob.errors import InputError
 from deeprob.geometry.boxes import of_mask
 from deeprob.geometry.camera import make_intrinsics
 from deeprob.geometry.mesh import Mesh, load_mesh, load_vertices
+from deeprob.geometry.symmetry import Symmetries
 
 OBJECT_IDS = (1, 2, 3, 4, 5, 6, 8, 9, 14, 18)  # of the classes, in their order
 K = make_intrinsics(902.19, 902.39, 342.35, 252.23)
@@ -140,6 +141,10 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
             name = f"{OBJECT_IDS[class_id]}_{CLASSES[class_id]}"
             raise InputError(f"no model {name}", where=self.root / "model")
         return load_mesh(path, scale=self.reading.model_scale, textured=False)
+
+    def symmetries(self, class_id: int) -> Symmetries:
+        """None are told of these objects: their labels make each view another."""
+        return Symmetries()
 
     def _model(self, class_id: int) -> Path | None:
         folders = sorted((self.root / "model").glob(f"{OBJECT_IDS[class_id]}_*"))

@@ -6,19 +6,45 @@ what has gone makes no other go (greedy non-maximum suppression). Two forms of t
     nms          on the CPU, by OpenCV: a loop in order of score
     nms_matrix   tensor operations only, on any device and in an exported graph: the fixed point of
                  kept_i = no kept j before i overlaps i, which n rounds reach for a chain of n boxes
+
+Soft suppression removes nothing: each box of a higher score with which a box has the overlap o leaves it
+exp(-o^2 / sigma) of its own (Bodla et al., Soft-NMS, 2017, with the Gaussian).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from deeprob.errors import InputError
 from deeprob.models.detection.boxes import clip, iou
 from deeprob.models.detection.contract import Detections
+
+
+class Decoding(NamedTuple):
+    """How scores and boxes become detections.
+
+    score_threshold: what is below is dropped, before and after suppression. candidates: the best so many go
+    into it. nms_iou: of two boxes that overlap by more, one goes. max_detections: of an image. soft_nms:
+    sigma of a soft suppression in its place; 0 is none.
+    """
+
+    score_threshold: float
+    candidates: int
+    nms_iou: float
+    max_detections: int
+    soft_nms: float = 0.0
+
+    def checked(self) -> Decoding:
+        """Itself. Raises InputError where a setting is no setting."""
+        if self.soft_nms < 0:
+            raise InputError(f"soft_nms={self.soft_nms}", where="model", expected="0 or more")
+        return self
 
 
 def best_candidates(scores: Tensor, boxes: Tensor, threshold: float, most: int) -> Detections:
@@ -78,24 +104,40 @@ def nms_matrix(found: Detections, iou_threshold: float, rounds: int | None = Non
     return kept
 
 
-def decode(
-    scores: Tensor,
-    boxes: Tensor,
-    image: tuple[int, int],
-    score_threshold: float,
-    candidates: int,
-    iou_threshold: float,
-    max_detections: int,
-) -> Detections:
+def soft_nms(found: Detections, sigma: float) -> Detections:
+    """Lower the scores of what overlaps something better of its class: `found` again, best first."""
+    scores, boxes = found.scores.clone(), found.boxes
+    left = torch.ones_like(scores, dtype=torch.bool)
+    order = []
+    for _ in range(len(scores)):
+        best = int(scores.masked_fill(~left, -1).argmax())
+        order.append(best)
+        left[best] = False
+        near = left & (found.labels == found.labels[best])
+        overlap = iou(boxes[best], boxes)
+        scores = torch.where(near, scores * (-overlap.square() / sigma).exp(), scores)
+    chosen = torch.tensor(order, dtype=torch.int64, device=scores.device)
+    return Detections(boxes[chosen], scores[chosen], found.labels[chosen])
+
+
+def suppress(found: Detections, how: Decoding) -> Detections:
+    """Remove duplicates from `found`, best first."""
+    if how.soft_nms:
+        found = soft_nms(found, how.soft_nms)
+        kept = (found.scores > how.score_threshold).nonzero().squeeze(1)
+    else:
+        kept = nms(found, how.nms_iou)
+    return Detections(*(t[kept[: how.max_detections]] for t in found))
+
+
+def decode(scores: Tensor, boxes: Tensor, image: tuple[int, int], how: Decoding) -> Detections:
     """What is found on one image of `image` (height, width) pixels.
 
     scores: (N, C). boxes: (N, 4), or (N, C, 4) where each class has its own. Boxes are cut to the image;
     those with nothing in it go.
     """
-    found = best_candidates(scores.detach(), boxes.detach(), score_threshold, candidates)
+    found = best_candidates(scores.detach(), boxes.detach(), how.score_threshold, how.candidates)
     found = found._replace(boxes=clip(found.boxes, *image))
     sides = found.boxes[:, 2:] - found.boxes[:, :2]
     seen = (sides > 0).all(1)
-    found = Detections(*(t[seen] for t in found))
-    kept = nms(found, iou_threshold)[:max_detections]
-    return Detections(*(t[kept] for t in found))
+    return suppress(Detections(*(t[seen] for t in found)), how)

@@ -22,10 +22,11 @@ from deeprob.errors import InputError
 from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection.assignment import truth_of
 from deeprob.models.detection.contract import Detections, Targets
-from deeprob.models.detection.decode import decode
+from deeprob.models.detection.decode import Decoding, decode
 from deeprob.models.detection.pyramid import Backbone
 from deeprob.models.detection.roi_heads import WEIGHTS, RoIHeads, Verdicts
 from deeprob.models.detection.rpn import Proposals, RegionProposalNetwork
+from deeprob.models.detection.test_time import Looks
 
 
 class TwoStageOutputs(NamedTuple):
@@ -52,7 +53,8 @@ class FasterRCNN(nn.Module):
     rpn_low, rpn_high, rpn_samples, rpn_before, rpn_after, rpn_nms: see RegionProposalNetwork.
     roi_cells, roi_features, roi_convs, roi_samples, roi_share, roi_iou: see RoIHeads.
     corners: cells, anchors and features lie as torchvision's weights expect.
-    score_threshold, candidates, nms_iou, max_detections: of `detect`.
+    score_threshold, candidates, nms_iou, max_detections, soft_nms: of `detect`, see Decoding.
+    test_scales, test_flip: see test_time.py.
     Raises InputError where an argument is wrong.
     """
 
@@ -88,6 +90,9 @@ class FasterRCNN(nn.Module):
         candidates: int = 1000,
         nms_iou: float = 0.5,
         max_detections: int = 100,
+        soft_nms: float = 0.0,
+        test_scales: Sequence[float] = (1.0,),
+        test_flip: bool = False,
         fused: bool = False,
         in_channels: int = 3,
         backend: str = "deeprob",
@@ -115,7 +120,8 @@ class FasterRCNN(nn.Module):
         self.read = strides[: self.backbone.maps]
         second = (roi_cells, roi_features, roi_convs, roi_samples, roi_share, roi_iou)
         self.roi_heads = RoIHeads(num_classes, width, self.read, *second, corners, backend)
-        self.decoding = (score_threshold, candidates, nms_iou, max_detections)
+        self.decoding = Decoding(score_threshold, candidates, nms_iou, max_detections, soft_nms).checked()
+        self.looks = Looks(tuple(test_scales), test_flip).checked()
 
     def forward(self, images: Tensor) -> TwoStageOutputs:
         height, width = images.shape[2:]
@@ -142,9 +148,8 @@ class FasterRCNN(nn.Module):
             verdicts = self.roi_heads(outputs.levels, rois)
         scores = verdicts.logits.softmax(1)[:, 1:]
         boxes = layers.deltas_to_boxes(rois[:, None, 1:].to(scores), verdicts.deltas[:, 1:], WEIGHTS)
-        threshold, candidates, iou, most = self.decoding
         height, width = outputs.size.tolist()
         return [
-            decode(scores[own], boxes[own], (height, width), threshold, candidates, iou, most)
+            decode(scores[own], boxes[own], (height, width), self.decoding)
             for own in (rois[:, 0] == i for i in range(len(outputs.levels[0])))
         ]

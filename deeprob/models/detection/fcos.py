@@ -32,10 +32,11 @@ from deeprob.errors import InputError
 from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection import assignment as rules
 from deeprob.models.detection.contract import Detections, Targets
-from deeprob.models.detection.decode import batch_candidates, decode
+from deeprob.models.detection.decode import Decoding, batch_candidates, decode
 from deeprob.models.detection.heads import LevelHead, own_heads, rows
 from deeprob.models.detection.locations import Locations, locations_of
 from deeprob.models.detection.pyramid import Backbone
+from deeprob.models.detection.test_time import Looks
 
 ASSIGNMENTS = ("centre", "atss", "tal")
 DISTANCES = ("softplus", "relu")
@@ -74,7 +75,8 @@ class FCOS(nn.Module):
     distance: how distances are made positive, "softplus" or "relu"; bins: instead, of their distributions.
     box_weight, spread_weight: of the losses of boxes and distributions.
     corners: locations are at the cells' corners, as torchvision's weights expect.
-    score_threshold, candidates, nms_iou, max_detections: of `detect`; candidates go into the suppression.
+    score_threshold, candidates, nms_iou, max_detections, soft_nms: of `detect`, see Decoding.
+    test_scales, test_flip: see test_time.py.
     fused: see resnet.Block. backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
     Raises InputError where an argument is wrong.
     """
@@ -109,6 +111,9 @@ class FCOS(nn.Module):
         candidates: int = 500,
         nms_iou: float = 0.6,
         max_detections: int = 100,
+        soft_nms: float = 0.0,
+        test_scales: Sequence[float] = (1.0,),
+        test_flip: bool = False,
         fused: bool = False,
         in_channels: int = 3,
         backend: str = "deeprob",
@@ -129,7 +134,8 @@ class FCOS(nn.Module):
         self.level_side, self.distance, self.box_weight = level_side, distance, box_weight
         self.corners, self.num_classes = corners, num_classes
         self.bins, self.spread_weight = bins, spread_weight
-        self.decoding = (score_threshold, candidates, nms_iou, max_detections)
+        self.decoding = Decoding(score_threshold, candidates, nms_iou, max_detections, soft_nms).checked()
+        self.looks = Looks(tuple(test_scales), test_flip).checked()
         body: dict[str, Any] = {
             "widths": widths,
             "blocks": blocks,
@@ -206,18 +212,16 @@ class FCOS(nn.Module):
 
     def detect(self, outputs: DenseOutputs) -> list[Detections]:
         """Decode: see decode.py."""
-        threshold, candidates, iou, most = self.decoding
         height, width = outputs.size.tolist()
         scores = self.scores(outputs)
         return [
-            decode(s, b, (height, width), threshold, candidates, iou, most)
-            for s, b in zip(scores, outputs.boxes, strict=True)
+            decode(s, b, (height, width), self.decoding) for s, b in zip(scores, outputs.boxes, strict=True)
         ]
 
     def candidates(self, outputs: DenseOutputs, image: tuple[int, int] | None = None) -> Detections:
         """What `detect` starts from, `candidates` of each image of `image` (height, width) pixels."""
         size = outputs.size.tolist() if image is None else image
-        return batch_candidates(self.scores(outputs), outputs.boxes, size, self.decoding[1])
+        return batch_candidates(self.scores(outputs), outputs.boxes, size, self.decoding.candidates)
 
     def scores(self, outputs: DenseOutputs) -> Tensor:
         """Scores (B, N, C) of every location and class."""

@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from deeprob import environment
-from deeprob.config import admitted
+from deeprob.config import admitted, locate
 from deeprob.page import pages
 from deeprob.runs import write_text
 from deeprob.studies.card.compute import compute_facts, duration, network_facts, on_target
@@ -36,6 +36,7 @@ def write_card(cfg: DictConfig) -> Path:
     if network.drawing:
         write_text(out / "network.svg", network.drawing)
     card: dict[str, Any] = OmegaConf.to_container(cfg.card, resolve=True)  # type: ignore[assignment]
+    card["network"]["strategy"] = strategy_of(cfg)
     evidence = find_evidence(Path(cfg.paths.runs_dir), cfg.name, admitted(cfg))
     machine = environment.describe()
     targets, here = {}, {}
@@ -74,6 +75,20 @@ def write_card(cfg: DictConfig) -> Path:
     write_text(path, pages.render("card.html.j2", terms, context))
     write_text(out / "card.md", pages.render("card.md.j2", (), context))
     return path
+
+
+def strategy_of(cfg: DictConfig) -> str:
+    """How the network is trained, by the config, and why, where the card says that."""
+    objective = locate(str(cfg.objective._target_), cfg.allowed_targets)
+    said = [str(getattr(objective, "strategy", "Supervised"))]
+    if getattr(objective, "needs_labels", True):
+        said.append(f"{100 * cfg.data.labelled:g} % of the training samples have labels")
+    if cfg.data.unlabelled:
+        said.append(f"unlabelled samples of {cfg.data.unlabelled}")
+    if cfg.model.get("pretrained"):
+        said.append(f"from the weights of {cfg.model.pretrained}")
+    own = cfg.card.network.strategy
+    return f"{'; '.join(said)}." + (f" {own}" if own else "")
 
 
 def missing(card: dict[str, Any], prefix: str = "card") -> list[str]:

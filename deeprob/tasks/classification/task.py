@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from deeprob.metrics.classification import Floats, softmax
 from deeprob.metrics.scores import Evaluation, Scores
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
-from deeprob.tasks.base import EvaluationOptions, Loss, Page, Predict, Task
+from deeprob.tasks.base import EvaluationOptions, Loss, Page, Predict, PseudoLabelled, Task
 from deeprob.tasks.classification import baselines
 from deeprob.tasks.classification.learned import template_pictures
 from deeprob.tasks.classification.measure import measure
@@ -33,6 +33,10 @@ from deeprob.tasks.classification.meter import ClassificationMeter, scores_of
 from deeprob.tasks.classification.page import page_of
 from deeprob.tasks.classification.predictions import Predictions, most_telling, thumbnails
 from deeprob.tasks.deployed import Deployed, Softmax
+from deeprob.tasks.pseudo_labels import label_by_class
+
+IGNORED = -100
+"""The class of a sample without a label."""
 
 
 class Classification(Task):
@@ -41,6 +45,7 @@ class Classification(Task):
     name = "classification"
     title = "Classification"
     headline = "top1_accuracy"
+    labels_have_places = False
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """Softmax cross-entropy of logits (B, C) with `batch.labels`, the mean over the batch."""
@@ -78,6 +83,21 @@ class Classification(Task):
         ]
         return drawn.boxes(frame.image, found)
 
+    def prior(self) -> torch.Tensor:
+        labels = self.data.labelled_samples.labels
+        return torch.bincount(labels, minlength=len(self.data.classes)).float() / len(labels)
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned, IGNORED)
+
     def adopted(self, samples: Any, there: PerceptionData) -> Any:
         classes = list(self.data.classes)
         index = torch.tensor([classes.index(name) for name in there.classes])
@@ -92,7 +112,7 @@ class Classification(Task):
         labels = samples.labels.cpu().numpy()
         found = [probabilities for _, probabilities in predict(samples, f"evaluating {split}")]
         probabilities = np.concatenate(found)
-        train = self.data.split("train")
+        train = self.data.labelled_samples
         of_baselines: dict[str, Floats] = {}
         for name in options.baselines:
             with predict.status(f"baseline {name}"):
@@ -118,9 +138,11 @@ class Classification(Task):
             groups=[samples.group_names[i] for i in samples.groups.tolist()],
             attributes=samples.attributes.cpu().numpy(),
         )
-        with predict.status("intervals"):
-            evaluation = measure(predictions, samples=options.bootstrap_samples, seed=options.seed)
-        predictions.save(file)
+        evaluation = measure(
+            predictions, samples=options.bootstrap_samples, seed=options.seed, status=predict.status
+        )
+        with predict.status("writing the predictions"):
+            predictions.save(file)
         return evaluation
 
     @classmethod

@@ -7,12 +7,17 @@ it is to hold. Where the window is larger than the frame, it may lie wherever th
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from deeprob.data.batches.augment import Layout, affine_maps, draw
 from deeprob.data.batches.samples import Ragged
 from deeprob.data.settings import DetectionAugmentation
+
+Labels = tuple[list[Tensor], list[Tensor], list[Tensor]]
+"""Boxes (n, 4), labels (n,) and crowds (k, 4) of each image of a batch."""
+STEP = 32  # pixels: a cell of the coarsest level of the usual detectors
 
 
 def lay_out(
@@ -23,7 +28,7 @@ def lay_out(
     size: height and width of a frame. An image is one tile or four, the first of its own frame; the others of
     a mosaic are three different frames. Where there are not as many, there is no mosaic.
     """
-    layout = Layout.whole(len(indices), *(a.crop or size))
+    layout = Layout.whole(len(indices), *window_size(a, size, generator))
     if not a.mosaic or count < 4:
         return layout, indices
     mixed = (torch.rand(len(indices), generator=generator) < a.mosaic).nonzero().squeeze(1)
@@ -45,6 +50,18 @@ def lay_out(
     return layout, torch.cat([indices, frames.flatten()])
 
 
+def window_size(
+    a: DetectionAugmentation, size: tuple[int, int], generator: torch.Generator
+) -> tuple[int, int]:
+    """Draw the height and width of a batch's windows on frames of a height and width."""
+    height, width = a.crop or size
+    if not a.multi_scale:
+        return height, width
+    low, high = a.multi_scale
+    factor = low * (high / low) ** float(torch.rand((), generator=generator))
+    return max(STEP, round(height * factor / STEP) * STEP), max(STEP, round(width * factor / STEP) * STEP)
+
+
 def arrange(
     boxes: Ragged,
     pictures: Tensor,
@@ -64,6 +81,8 @@ def arrange(
     if a.scale:
         low, high = a.scale
         affine[:, :, :2] /= (low * (high / low) ** ((draws[3] + 1) / 2)).view(-1, 1, 1)
+    if a.multi_scale:
+        affine[:, :, :2] *= (a.crop or size)[0] / layout.height
     windows = torch.full((len(affine),), bool(a.crop)) | (layout.sizes != torch.tensor(size[::-1])).any(1)
     if bool(windows.any()):
         middle = torch.tensor([size[1] - 1, size[0] - 1]) / 2
@@ -71,6 +90,27 @@ def arrange(
         shifts = centres - middle
         affine[:, :, 2] = torch.where(windows[:, None], shifts, affine[:, :, 2])
     return draws, affine
+
+
+def blank_outside(pixels: Tensor, affine: Tensor, layout: Layout, size: tuple[int, int]) -> None:
+    """Set to 0, the mean colour, what tiles show that lies outside of their frames, in place.
+
+    There `render` repeats a frame's edge, and what the edge cuts would go on beyond its box. A convolution's
+    padding shows the network 0 beyond a frame's edge too. affine, size: as for `arrange`.
+    """
+    half = torch.tensor(size[::-1]) / 2
+    for a, owner, (left, top, right, bottom) in zip(
+        affine, layout.owner.tolist(), layout.place.tolist(), strict=True
+    ):
+        x = torch.arange(right - left) - (right - left - 1) / 2
+        y = (torch.arange(bottom - top) - (bottom - top - 1) / 2)[:, None]
+        outside = torch.zeros(1, 1, dtype=torch.bool)
+        for (of_x, of_y, shift), reach in zip(a, half, strict=True):
+            # An axis that a map does not turn is seen along one line.
+            seen = (of_x * x if of_x else x.new_zeros(1)) + (of_y * y if of_y else y.new_zeros(1, 1)) + shift
+            outside = outside | (seen.abs() > reach)
+        if bool(outside.any()):
+            pixels[owner, :, top:bottom, left:right].masked_fill_(outside, 0.0)
 
 
 def window_centres(
@@ -117,7 +157,7 @@ def _centres(extent: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
 
 def move_labels(
     boxes: Ragged, labels: Ragged, crowds: Ragged, maps: Tensor, layout: Layout, min_visible: float
-) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+) -> Labels:
     """Find the boxes, labels and crowds of each image, by the maps (T, 3, 3) and layout of T tiles.
 
     Of an object with less than `min_visible` of its box inside its tile, what is left joins the crowds.
@@ -149,6 +189,26 @@ def move_boxes(boxes: Tensor, maps: Tensor, place: Tensor) -> tuple[Tensor, Tens
     inside_low, inside_high = low.maximum(first).minimum(last), high.maximum(first).minimum(last)
     visible = (inside_high - inside_low).prod(1) / (high - low).prod(1)
     return torch.cat([inside_low, inside_high], 1), visible.nan_to_num(0.0)
+
+
+def mix_up(images: Tensor, seen: Labels, a: DetectionAugmentation, generator: torch.Generator) -> Labels:
+    """Blend half of the images (B, 3, H, W) with others of the batch, in place; return the labels of all.
+
+    x = r x_i + (1 - r) x_j with the objects of both, r ~ Beta(a, a). Source: Zhang et al., Bag of freebies
+    for training object detection neural networks (2019).
+    """
+    count = len(images)
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    mixed = rng.permutation(count)[: count // 2]
+    other = (mixed + rng.integers(1, count, len(mixed))) % count if count > 1 else mixed
+    ratio = torch.from_numpy(rng.beta(a.mixup, a.mixup, len(mixed)).astype(np.float32))
+    images[mixed] = images[mixed].lerp(images[other], 1 - ratio[:, None, None, None])
+    partner = dict(zip(mixed.tolist(), other.tolist(), strict=True))
+    boxes, labels, crowds = (
+        [torch.cat([row, rows[partner[i]]]) if i in partner else row for i, row in enumerate(rows)]
+        for rows in seen
+    )
+    return boxes, labels, crowds
 
 
 def _by_image(rows: Tensor, owner: Tensor, batch: int) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from deeprob.data.predictions.names import Names, Naming
 from deeprob.data.predictions.outputs import BoxOutput, Output
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Scores
+from deeprob.models.detection.boxes import iou
+from deeprob.models.detection.test_time import detect
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.runs import write_text
-from deeprob.tasks.base import Block, Loss, method_of
+from deeprob.tasks.base import Block, Loss, PseudoLabelled, method_of
 from deeprob.tasks.deployed import Candidates, Deployed
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
 from deeprob.tasks.frames import Answer, Drawing, FrameTask
+from deeprob.tasks.pseudo_labels import check_places
 
 OPERATING_TERMS = ("box_precision", "box_recall", "box_f1", "false_positives_per_image")
 
@@ -40,6 +43,7 @@ class Detection(FrameTask):
     name = "detection"
     title = "Detection"
     headline = "mean_ap"
+    overfit_at = ("ap50", 0.95)
     headlines = ("mean_ap", "ap50", "average_recall")
     per_class = ("class_ap", "class_ap50")
     legend = (
@@ -55,11 +59,26 @@ class Detection(FrameTask):
 
     def predict(self, model: nn.Module, batch: Any) -> list[list[Box]]:
         """The boxes in each frame, in the frame's own pixels, the best score first."""
-        found = method_of(model, "detect", EXPECTED)(model(batch.images))
+        method_of(model, "detect", EXPECTED)
+        found = detect(model, batch.images)
         return [
             _boxes(of_image, matrix)
             for of_image, matrix in zip(found, batch.matrices.double().cpu(), strict=True)
         ]
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        """Images with a box of a score of `threshold` at least; right: those boxes that overlap by half."""
+        check_places(weak, strong, soft)
+        method_of(model, "detect", EXPECTED)
+        return label_by_boxes(detect(model, weak.images), strong, threshold)
 
     def truths(self, samples: Any, batch: Any) -> list[Frame]:
         return [_frame_of(samples, index) for index in batch.indices.tolist()]
@@ -147,6 +166,29 @@ class InstanceSegmentation(Detection):
         return list(truths_of(frame, masks=True))
 
 
+def label_by_boxes(found: Sequence[Any], batch: Any, threshold: float) -> PseudoLabelled:
+    """Label a batch by detections of each image; images in which nothing is confident are left out."""
+    kept = [(of.boxes[of.scores >= threshold], of.labels[of.scores >= threshold]) for of in found]
+    seen = [i for i, (boxes, _) in enumerate(kept) if len(boxes)]
+    right = [
+        bool(((iou(box[None], batch.boxes[i]) >= 0.5) & (batch.labels[i] == label)).any())
+        for i in seen
+        for box, label in zip(*kept[i], strict=True)
+    ]
+    chosen = torch.tensor(seen, dtype=torch.int64, device=batch.images.device)
+    boxes, labels = [kept[i][0] for i in seen], [kept[i][1] for i in seen]
+    labelled = batch._replace(
+        images=batch.images[chosen],
+        boxes=boxes,
+        labels=labels,
+        crowds=[of.new_zeros(0, 4) for of in boxes],  # an annotator's, like all labels here
+        matrices=batch.matrices[chosen.to(batch.matrices.device)],
+        indices=batch.indices[chosen.to(batch.indices.device)],
+    )
+    share = torch.tensor(len(seen) / max(1, len(found)))
+    return PseudoLabelled(labelled, share, share * (sum(right) / max(1, len(right))))
+
+
 def _boxes(found: Any, matrix: torch.Tensor) -> list[Box]:
     """Detections of an image as boxes of its frame. matrix: (3, 3), from the frame to the image."""
     back = torch.linalg.inv(matrix)
@@ -163,17 +205,16 @@ def _frame_of(samples: Any, index: int) -> Frame:
     height, width = samples.sizes[index].tolist()
     back = torch.linalg.inv(samples.matrices[index])
 
-    def instances(boxes: torch.Tensor, labels: Sequence[int]) -> tuple[Instance, ...]:
-        corners = boxes.double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
-        pairs = zip(corners.view(-1, 4).numpy(), labels, strict=True)
-        return tuple(Instance(int(label), box) for box, label in pairs)
+    def instances(boxes: Any, labels: Any, areas: Any) -> tuple[Instance, ...]:
+        corners = boxes[index].double().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
+        rows = zip(corners.view(-1, 4).numpy(), labels[index].tolist(), areas[index].tolist(), strict=True)
+        return tuple(Instance(label, box, area=area) for box, label, area in rows)
 
-    crowds = samples.crowds[index]
     return Frame(
         np.empty((height, width, 3), np.uint8),
-        instances(samples.boxes[index], samples.labels[index].tolist()),
+        instances(samples.boxes, samples.labels, samples.areas),
         "",
         samples.keys[index],
         samples.group_names[int(samples.groups[index])],
-        crowds=instances(crowds, samples.crowd_labels[index].tolist()),
+        crowds=instances(samples.crowds, samples.crowd_labels, samples.crowd_areas),
     )

@@ -18,22 +18,27 @@ from deeprob.data.batches.warp import Matrix, fit_matrix, warp_frame
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation, DetectionAugmentation
 from deeprob.errors import InputError
-from deeprob.tasks.detection.augment import arrange, lay_out, move_labels
+from deeprob.tasks.detection.augment import arrange, blank_outside, lay_out, mix_up, move_labels
+
+RAGGED = ("boxes", "labels", "crowds", "crowd_labels", "areas", "crowd_areas")
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionSamples(ImageSamples):
     """N frames.
 
-    boxes: float32 (n, 4), pixels of images. labels: int64 (n,). crowds: float32
-    (k, 4), regions of objects nobody counted, and crowd_labels: int64 (k,). matrices: float64 (N, 3, 3), from
-    the frame's own pixels to those of images. sizes: int64 (N, 2), the frame's height and width.
+    boxes: float32 (n, 4), pixels of images. labels: int64 (n,). crowds: float32 (k, 4), regions of objects
+    nobody counted, and crowd_labels: int64 (k,). areas: float32 (n,), crowd_areas: float32 (k,), as the
+    annotation says them, in the frame's own pixels. matrices: float64 (N, 3, 3), from the frame's own pixels
+    to those of images. sizes: int64 (N, 2), the frame's height and width.
     """
 
     boxes: Ragged
     labels: Ragged
     crowds: Ragged
     crowd_labels: Ragged
+    areas: Ragged
+    crowd_areas: Ragged
     matrices: Tensor
     sizes: Tensor
 
@@ -58,8 +63,9 @@ class Detection(NamedTuple):
     """A frame for a detector.
 
     image: uint8 (H, W, 3). boxes: float32 (n, 4), left, top, right, bottom, pixels of this image.
-    labels: int64 (n,). crowds: float32 (k, 4), and crowd_labels: int64 (k,). matrix: float64 (3, 3), from the
-    frame's pixels to this image's.
+    labels: int64 (n,). crowds: float32 (k, 4), and crowd_labels: int64 (k,). areas: float32 (n,), and
+    crowd_areas: float32 (k,), square pixels of the frame. matrix: float64 (3, 3), from the frame's pixels to
+    this image's.
     """
 
     image: NDArray[np.uint8]
@@ -67,6 +73,8 @@ class Detection(NamedTuple):
     labels: NDArray[np.int64]
     crowds: NDArray[np.float32]
     crowd_labels: NDArray[np.int64]
+    areas: NDArray[np.float32]
+    crowd_areas: NDArray[np.float32]
     matrix: Matrix
 
 
@@ -76,7 +84,7 @@ class DetectionCollate(ImageCollate):
 
     augmentation: DetectionAugmentation | None = None
 
-    refused: ClassVar[Mapping[str, str]] = UNMIXABLE
+    refused: ClassVar[Mapping[str, str]] = {"cutmix": UNMIXABLE["cutmix"]}
 
     def __call__(self, split: DetectionSamples, indices: Tensor, generator: Generator) -> DetectionBatch:
         a, matrices = self.augmentation, split.matrices[indices]
@@ -92,8 +100,11 @@ class DetectionCollate(ImageCollate):
         draws, affine = arrange(rows[0], pictures, layout, a, size, generator)
         frames = split.images.index_select(0, shown)
         pixels = render(frames, affine, layout, draws, a, generator, self.mean, self.std)
+        blank_outside(pixels, affine, layout, size)
         maps = pixel_maps(affine, layout, *size)
         seen = move_labels(*rows, maps, layout, a.min_visible)
+        if a.mixup:
+            seen = mix_up(pixels, seen, a, generator)
         return DetectionBatch(pixels, *seen, maps[: len(indices)].double() @ matrices, indices)
 
 
@@ -114,9 +125,10 @@ class DetectionView(WholeView):
     def __call__(self, frame: Frame) -> Detection:
         matrix = fit_matrix(frame.image.shape[1], frame.image.shape[0], self.width, self.height)
         fitted = warp_frame(frame, matrix, self.width, self.height)
-        boxes, labels = _rows(fitted.instances)
-        crowds, crowd_labels = _rows(fitted.crowds)
-        return Detection(fitted.image, boxes, labels, crowds, crowd_labels, matrix)
+        scale = float(np.linalg.det(matrix[:2, :2]))
+        boxes, labels, areas = _rows(fitted.instances, scale)
+        crowds, crowd_labels, crowd_areas = _rows(fitted.crowds, scale)
+        return Detection(fitted.image, boxes, labels, crowds, crowd_labels, areas, crowd_areas, matrix)
 
     def rows(self, frame: Frame, split: str) -> Rows:
         """See the frame as one sample."""
@@ -127,7 +139,7 @@ class DetectionView(WholeView):
             "matrices": seen.matrix[None],
             "sizes": size,
         }
-        ragged = {name: [getattr(seen, name)] for name in ("boxes", "labels", "crowds", "crowd_labels")}
+        ragged = {name: [getattr(seen, name)] for name in RAGGED}
         return Rows([frame.key], columns, ragged)
 
     def collate(
@@ -145,7 +157,10 @@ class DetectionView(WholeView):
         return DetectionCollate(mean, std, settings, num_classes)
 
 
-def _rows(instances: Sequence[Instance]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes float32 (n, 4) and classes int64 (n,)."""
+def _rows(
+    instances: Sequence[Instance], scale: float
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """Boxes (n, 4), classes (n,), and areas (n,) in pixels that are `scale` pixels each here."""
     boxes = np.array([i.box_xyxy for i in instances], np.float32).reshape(-1, 4)
-    return boxes, np.array([i.class_id for i in instances], np.int64)
+    areas = np.array([i.size_in_pixels / scale for i in instances], np.float32)
+    return boxes, np.array([i.class_id for i in instances], np.int64), areas

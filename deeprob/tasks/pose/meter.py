@@ -24,7 +24,6 @@ from deeprob.page import figures
 from deeprob.page.overlays import NUM_WORST, outlines, picture
 from deeprob.sim.depth import DepthRenderer
 
-LEAST_VISIBLE = 0.1  # an instance less visible than this is no target, as in the BOP challenge
 SLICED = "add_or_add_s_recall"
 
 
@@ -44,16 +43,22 @@ class _Instance:
 
 @dataclass
 class PoseMeter:
-    """Collects the poses estimated for frames. unit: `frame` or `group` is independent."""
+    """Collects the poses estimated for frames.
+
+    unit: `frame` or `group` is independent. most_points: of a model, evenly chosen, for numbers in passing; 0
+    takes all, as the field does.
+    """
 
     source: Any
     unit: str
+    most_points: int = 0
     _instances: list[_Instance] = field(default_factory=list)
     _beyond: int = 0
     _blind: int = 0
     _shapes: dict[int, ObjectShape] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._least = self.source.least_visible
         self._meshes = [self.source.mesh(c) for c in range(len(self.source.classes))]
         self.renderer = DepthRenderer(self._meshes)
 
@@ -65,7 +70,7 @@ class PoseMeter:
             )
         unit = frame.group if self.unit == "group" else frame.key
         targets = [
-            i for i in frame.instances if i.visible_fraction is None or i.visible_fraction >= LEAST_VISIBLE
+            i for i in frame.instances if i.visible_fraction is None or i.visible_fraction >= self._least
         ]
         self._blind += len(frame.instances) - len(targets)
         used = 0
@@ -102,7 +107,7 @@ class PoseMeter:
         """Every metric of deeprob.metrics.pose_matching. Raises InputError without a target."""
         found, classes = self._instances, self.source.classes
         if not found:
-            raise InputError(f"no object is {LEAST_VISIBLE:.0%} visible in any image", where=self.source.name)
+            raise InputError(f"no object is {self._least:.0%} visible in any image", where=self.source.name)
         class_ids = np.array([i.class_id for i in found])
         rows, units = np.stack([i.row for i in found]), units_of([i.unit for i in found])
         blocks = np.zeros((len(found), len(classes), len(PARTS)))
@@ -149,7 +154,7 @@ class PoseMeter:
         for e, T_est in enumerate(estimates):
             depth = self.renderer(class_id, T_est, K, size) if has_depth else None
             for g, T_true in enumerate(truths):
-                mssd[e, g] = pose.mssd(T_est, T_true, shape.points, shape.symmetries) / shape.diameter
+                mssd[e, g] = pose.mssd(T_est, T_true, shape.hull, shape.symmetries) / shape.diameter
                 mspd[e, g] = pose.mspd(T_est, T_true, shape.points, K, shape.symmetries) / pixels
                 if vsd is not None and depth is not None and frame.depth_m is not None:
                     vsd[e, g] = pose.vsd(depth, drawn[g], frame.depth_m, K, shape.diameter)
@@ -157,8 +162,10 @@ class PoseMeter:
 
     def _shape(self, class_id: int) -> ObjectShape:
         if class_id not in self._shapes:
-            symmetries = self.source.symmetries(class_id, pose_matching.AXIS_STEPS)
-            self._shapes[class_id] = ObjectShape.of_vertices(self._meshes[class_id].vertices, symmetries)
+            symmetries = self.source.symmetries(class_id).transforms(pose_matching.AXIS_STEPS)
+            points = self._meshes[class_id].vertices
+            step = max(1, len(points) // self.most_points) if self.most_points else 1
+            self._shapes[class_id] = ObjectShape(points[::step], symmetries)
         return self._shapes[class_id]
 
     def _slices(
@@ -227,7 +234,7 @@ class PoseMeter:
         notes = []
         if self._blind:
             notes.append(
-                f"{self._blind:,} instances of which less than {LEAST_VISIBLE:.0%} is visible are no targets."
+                f"{self._blind:,} instances of which less than {self._least:.0%} is visible are no targets."
             )
         if self._beyond:
             notes.append(

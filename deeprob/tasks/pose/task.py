@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import nn
 
-from deeprob.data.frame import Frame
+from deeprob.data.frame import Frame, Instance
+from deeprob.data.predictions.bop_csv import PoseEstimate, write_results
 from deeprob.data.predictions.files import Pose as Estimate
-from deeprob.data.predictions.names import Naming
+from deeprob.data.predictions.names import Names, Naming
 from deeprob.data.predictions.outputs import Output, PoseOutput
 from deeprob.errors import InputError
 from deeprob.metrics import pose_matching
 from deeprob.metrics.pose_matching import BOUNDED, METRICS
-from deeprob.metrics.scores import Scores, SummedScores
+from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
-from deeprob.runs import write_text
-from deeprob.tasks.base import Loss, method_of
-from deeprob.tasks.frames import Answer, Chance, FrameTask
+from deeprob.tasks.base import EvaluationOptions, Loss, Predict, method_of
+from deeprob.tasks.frames import RANDOM, Answer, Chance, FrameTask
+from deeprob.tasks.pose.baselines import BASELINES
+from deeprob.tasks.pose.boxes import TRUE, detected
 from deeprob.tasks.pose.meter import PoseMeter, truths_of
+from deeprob.tasks.pose.objects import objects_of
 
-EXPECTED = "a pose network"
+if TYPE_CHECKING:
+    from deeprob.data.batches.datamodule import PerceptionData
+
+EXPECTED = "a pose network, such as model=pose_dense"
+FEW_POINTS = 1000  # of a model, while training: a final evaluation takes all
 
 
 class PoseChance(Chance):
@@ -55,25 +62,103 @@ class Pose(FrameTask):
 
     name = "pose"
     title = "Object poses"
-    headline = "add_or_add_s_auc"
+    headline = "add_or_add_s_recall"
     counted = "instances"
-    headlines = ("bop_average_recall", "add_or_add_s_auc", "recall_5deg_5cm")
-    per_class = ("bop_average_recall", "add_or_add_s_auc", "rotation_error_deg", "translation_error_cm")
+    headlines = ("add_or_add_s_recall", "recall_5deg_5cm", "bop_average_recall")
+    per_class = ("add_or_add_s_recall", "bop_average_recall", "rotation_error_deg", "translation_error_cm")
     legend = "Green: where the object is. Red: where the estimate puts it."
     whole = False
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """The model's own loss: a pose network has a method `losses(outputs, batch)` of named terms."""
+        if not self.data.source.has_models:
+            self.data.source.mesh(0)  # says so
         terms = method_of(model, "losses", EXPECTED)(model(batch.images), batch)
         return Loss(sum(terms.values()), {name: term.detach() for name, term in terms.items()})
 
-    def predict(self, model: nn.Module, batch: Any) -> list[Estimate]:
-        """One estimate a crop: the model's `poses(outputs, batch)`, float (B, 4, 4), metres."""
-        poses = method_of(model, "poses", EXPECTED)(model(batch.images), batch).double().cpu().numpy()
-        return [Estimate(int(c), 1.0, T) for c, T in zip(batch.labels.tolist(), poses, strict=True)]
+    def __init__(self, data: PerceptionData) -> None:
+        super().__init__(data)
+        self.compared: tuple[str, ...] = ()  # decodes beside the model's own, where they are asked for
+        self.seconds: dict[str, float] = {}
+        self.box_scores: dict[str, float] = {}  # of the detections that crops are cut around
+
+    def model_arguments(self) -> dict[str, Any]:
+        """The number of classes, and what a network is to know of their shapes, which a checkpoint keeps."""
+        source = self.data.source
+        objects = objects_of(source) if source.has_models else None
+        return {**super().model_arguments(), "objects": objects}
+
+    def predict(self, model: nn.Module, batch: Any) -> list[list[Estimate]]:
+        """The estimate of each crop, in the frame's own camera, with those of the decodes `compared`.
+
+        The model's method `poses(outputs, batch, decode)` gives float64 (B, 4, 4), metres, and scores.
+        """
+        poses_of = method_of(model, "poses", EXPECTED)
+        outputs = self._timed("network", model, batch.images)
+        found = [self._timed(d or "", poses_of, outputs, batch, d) for d in (None, *self.compared)]
+        back = batch.turns.double().cpu().numpy().transpose(0, 2, 1)
+        for poses, _ in found:
+            poses[:, :3] = back @ poses[:, :3]
+        estimates = []
+        for i, label in enumerate(batch.labels.tolist()):
+            own, *others = (Estimate(label, float(scores[i]), poses[i]) for poses, scores in found)
+            also = dict(zip(self.compared, others, strict=True))
+            estimates.append([Decoded(**vars(own), also=also) if also else own])
+        return estimates
+
+    def _timed(self, what: str, call: Callable[..., Any], *arguments: Any) -> Any:
+        start = time.perf_counter()
+        found = call(*arguments)
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - start
+        return found
+
+    def evaluate(
+        self, predict: Predict, samples: Any, options: EvaluationOptions, file: Path, split: str
+    ) -> Evaluation:
+        """Evaluate beside the other decodes of the same network, and poses taken from training crops."""
+        model = predict.model
+        if options.boxes != TRUE:
+            name = split.removeprefix(f"{self.data.source_name}-")
+            keys = {key.rpartition(" object ")[0] for key in samples.keys}
+            found = detected(options.boxes, self.data.source, name, self.data.view, keys)
+            samples, self.box_scores = found
+        others = [d for d in getattr(model, "decodes", ()) if d != getattr(model, "decode", None)]
+        if not bool((samples.depth > 0).any()):
+            others = [d for d in others if d not in ("depth", "icp")]
+        self.compared, self.seconds = tuple(others), {}
+        try:
+            evaluation = super().evaluate(predict, samples, options, file, split)
+        finally:
+            self.compared, self.box_scores = (), {}
+        return replace(evaluation, notes=[*evaluation.notes, self._cost(len(samples), model)])
+
+    def _cost(self, count: int, model: Any) -> str:
+        """What an object costs, in words."""
+        names = {"": str(getattr(model, "decode", "decode"))}
+        each = [f"{names.get(w, w)} {1000 * s / count:.1f} ms" for w, s in self.seconds.items()]
+        return f"Time an object on this machine, decodes one after another: {', '.join(each)}."
+
+    def baselines(
+        self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
+    ) -> dict[str, Answer | None]:
+        """The labels of another image, the other decodes, and poses of training crops."""
+        answers: dict[str, dict[str, list[Estimate]]] = {}
+        for key, estimates in found.items():
+            for estimate in estimates:
+                for name, other in getattr(estimate, "also", {}).items():
+                    answers.setdefault(name, {}).setdefault(key, []).append(other)
+        known, objects = self.trained.split("train"), objects_of(self.trained.source)
+        for name, baseline in BASELINES.items():
+            poses = baseline(known, samples, objects)
+            for key, label, T in zip(samples.keys, samples.labels.tolist(), poses, strict=True):
+                self.collect(answers.setdefault(name, {}), key, [Estimate(label, 1.0, T)])
+        return {RANDOM: None, **{name: _answer(of) for name, of in answers.items()}}
+
+    def truths(self, samples: Any, batch: Any) -> list[Frame]:
+        return [_frame_of(samples, index) for index in batch.indices.tolist()]
 
     def meter(self, samples: Any) -> PoseMeter:
-        return PoseMeter(self.data.source, "frame")
+        return PoseMeter(self.data.source, "frame", most_points=FEW_POINTS)
 
     @classmethod
     def frame_meter(cls, source: Any, unit: str) -> PoseMeter:
@@ -87,20 +172,24 @@ class Pose(FrameTask):
     def chance(cls, unit: str, seed: int) -> PoseChance:
         return PoseChance(cls, unit, seed)
 
-    def collect(self, found: dict[str, Any], key: str, prediction: Estimate) -> None:
-        found.setdefault(key.rpartition(" object ")[0], []).append(prediction)
+    def collect(self, found: dict[str, Any], key: str, prediction: Sequence[Estimate]) -> None:
+        sure = self.box_scores.get(key, 1.0)
+        weighted = [replace(estimate, score=sure * estimate.score) for estimate in prediction]
+        found.setdefault(key.rpartition(" object ")[0], []).extend(weighted)
 
     def write(self, found: Mapping[str, list[Estimate]], split: str, file: Path) -> Answer:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["scene_id", "im_id", "obj_id", "score", "R", "t", "time"])
-        for number, (_, estimates) in enumerate(sorted(found.items())):
+        """Write what the BOP toolkit takes: the data set's own numbers, else 0 and the frames' in order."""
+        names = Names(self.data.source, split if split in self.data.source.splits else "train")
+        lines = []
+        for number, (key, estimates) in enumerate(sorted(found.items())):
+            named = names.of_key(key)
+            image = int(str(named["image_id"])) if names.of_frames else number
             for e in estimates:
-                R, t = e.T_cam_obj[:3, :3], 1000 * e.T_cam_obj[:3, 3]
-                parts = (" ".join(map(repr, values.ravel().tolist())) for values in (R, t))
-                writer.writerow([0, number, e.class_id, e.score, *parts, -1])
-        write_text(file, text.getvalue())
-        return lambda _, frame: found.get(frame.key, [])
+                obj_id = names.numbers[e.class_id] if names.numbers else e.class_id + 1
+                scene = int(str(named.get("scene_id", 0)))
+                lines.append(PoseEstimate(scene, image, obj_id, e.score, e.T_cam_obj))
+        write_results(file, lines)
+        return _answer(found)
 
     def output(self, names: Naming) -> Output:
         return PoseOutput(names)
@@ -119,3 +208,29 @@ class Pose(FrameTask):
     def scores_from(cls, arrays: Mapping[str, Any]) -> Scores:
         bounded = np.arange(len(METRICS)) < BOUNDED
         return SummedScores.of_arrays(arrays, METRICS, pose_matching.metrics_of_sums, bounded)
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded(Estimate):
+    """An estimate, and what other decodes make of the same outputs."""
+
+    also: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+def _answer(found: Mapping[str, list[Estimate]]) -> Answer:
+    return lambda _, frame: found.get(frame.key, [])
+
+
+def _frame_of(samples: Any, index: int) -> Frame:
+    """The frame that a sample was cut from, with this one object."""
+    height, width = samples.sizes[index].tolist()
+    visible = float(samples.visible[index])
+    instance = Instance(
+        int(samples.labels[index]),
+        np.zeros(4),
+        T_cam_obj=samples.T_cam_obj[index].numpy(),
+        visible_fraction=None if np.isnan(visible) else visible,
+    )
+    unit = samples.group_names[int(samples.groups[index])]
+    image = np.empty((height, width, 3), np.uint8)
+    return Frame(image, (instance,), "", samples.keys[index], unit, samples.K[index].numpy())

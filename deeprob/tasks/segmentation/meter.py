@@ -18,7 +18,9 @@ from deeprob.metrics.scores import Evaluation, SummedScores, units_of
 from deeprob.metrics.segmentation import METRICS
 from deeprob.metrics.statistics import bootstrap, sums_by_unit
 from deeprob.page import figures
-from deeprob.page import overlays as pictures
+from deeprob.page.overlays import NUM_WORST
+from deeprob.tasks.segmentation import analysis
+from deeprob.tasks.segmentation.labels import IGNORED, label_map_of
 
 PER_CLASS = ("class_iou",)
 
@@ -35,14 +37,19 @@ class LabelMapMeter:
         self._keys: list[str] = []
         self._indices: list[int] = []  # of the frames in their split
         self._sums: list[NDArray[np.float64]] = []
+        self._confusion = np.zeros((len(self.classes),) * 2, np.int64)
+        self._near = np.zeros((2, len(analysis.NEAR)), np.int64)
 
     def add(self, index: int, frame: Frame, predicted: NDArray[np.int64]) -> None:
         """Add one frame. Raises InputError for a class that is not there, or objects without masks."""
         try:
-            sums = segmentation.image_sums(label_map_of(frame), predicted, len(self.classes))
+            labels = label_map_of(frame)
+            sums = segmentation.image_sums(labels, predicted, len(self.classes), ignore=IGNORED)
         except InputError as error:
             raise InputError(str(error), where=frame.key) from None
         self._sums.append(sums)
+        self._confusion += analysis.confusion(labels, predicted, len(self.classes))
+        self._near += analysis.by_distance(labels, predicted)
         self._units.append(frame.group if self.unit == "group" else frame.key)
         self._keys.append(frame.key)
         self._indices.append(index)
@@ -55,6 +62,8 @@ class LabelMapMeter:
     def merge(self, other: LabelMapMeter) -> None:
         """Add the frames of another process."""
         self._sums += other._sums
+        self._confusion += other._confusion
+        self._near += other._near
         self._units += other._units
         self._keys += other._keys
         self._indices += other._indices
@@ -86,13 +95,11 @@ class LabelMapMeter:
             ]
         )
         worst = []
-        for i in np.argsort(right, kind="stable")[: pictures.NUM_WORST]:
+        for i in np.argsort(right, kind="stable")[:NUM_WORST]:
             if right[i] == 1:
                 break
             frame = frames[self._indices[i]]
-            image = pictures.picture(
-                pictures.mistakes(frame.image, label_map_of(frame) != answer(self._indices[i], frame))
-            )
+            image = analysis.beside(frame.image, label_map_of(frame), answer(self._indices[i], frame))
             said = f"{100 * (1 - right[i]):.1f} % wrong"
             worst.append(
                 {
@@ -106,19 +113,16 @@ class LabelMapMeter:
         return Evaluation(
             scores,
             per_class,
-            drawings={"iou": (drawing, "IoU of each class, with 95 % intervals.")},
+            drawings={
+                "iou": (drawing, "IoU of each class, with 95 % intervals."),
+                **analysis.drawings(self._confusion, self._near, self.classes),
+            },
             worst=worst,
+            more={
+                "most_mistaken": analysis.most_mistaken(self._confusion, self.classes),
+                "by_boundary_distance": {
+                    name: {"pixels": int(pixels), "wrong": int(wrong)}
+                    for name, pixels, wrong in zip(analysis.NEAR, *self._near, strict=True)
+                },
+            },
         )
-
-
-def label_map_of(frame: Frame) -> NDArray[np.int64]:
-    """The class of each pixel, int64 (H, W): 0 is background, class i is i + 1.
-
-    Raises InputError for an object without a mask.
-    """
-    labels = np.zeros(frame.image.shape[:2], np.int64)
-    for instance in frame.instances:
-        if instance.mask is None:
-            raise InputError("an object has no mask", where=frame.key, expected="a data set with masks")
-        labels[instance.mask] = instance.class_id + 1
-    return labels

@@ -18,13 +18,14 @@ from deeprob.data.batches.warp import fit_matrix, warp_frame
 from deeprob.data.frame import Frame
 from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
+from deeprob.tasks.segmentation.labels import IGNORED, MOST_CLASSES, draw_labels
 
 
 @dataclass(frozen=True, eq=False)
 class SegmentationSamples(ImageSamples):
     """N frames.
 
-    labels: uint8 (N, H, W), 0 is background, class i is i + 1. matrices: float64
+    labels: uint8 (N, H, W), 0 is background, class i is i + 1, IGNORED has no label. matrices: float64
     (N, 3, 3), from the frame's own pixels to those of images. sizes: int64 (N, 2), its height and width.
     """
 
@@ -36,8 +37,8 @@ class SegmentationSamples(ImageSamples):
 class SegmentationBatch(NamedTuple):
     """Images with a class for each pixel.
 
-    labels: int64 (B, H, W), 0 is background, class i is i + 1. matrices: float64 (B, 3, 3), from the frame's
-    own pixels to the image's. sizes: int64 (B, 2), the frame's height and width.
+    labels: int64 (B, H, W), 0 is background, class i is i + 1, IGNORED has no label. matrices: float64
+    (B, 3, 3), from the frame's own pixels to the image's. sizes: int64 (B, 2), the frame's height and width.
     """
 
     images: Tensor
@@ -65,15 +66,19 @@ class SegmentationCollate(ImageCollate):
 
 @dataclass(frozen=True)
 class SegmentationView(WholeView):
-    """The frame as DetectionView has it, and the class of each pixel: 0 is background, class i is i + 1."""
+    """The frame as DetectionView has it, and the class of each pixel: 0 is background, class i is i + 1.
+
+    A crowd's pixels, and the black beside the frame, are IGNORED.
+    """
 
     samples: ClassVar[type[Samples]] = SegmentationSamples
     task: ClassVar[str] = "deeprob.tasks.segmentation.task.Segmentation"
 
     def classes(self, source: Any) -> tuple[str, ...]:
-        """What a model tells apart: the background and the objects. Raises InputError for over 255."""
-        if len(source.classes) > 255:
-            raise InputError(f"{len(source.classes)} classes", where=source.name, expected="255 at most")
+        """What a model tells apart: the background and the objects. Raises InputError for too many."""
+        if len(source.classes) > MOST_CLASSES:
+            expected = f"{MOST_CLASSES} at most"
+            raise InputError(f"{len(source.classes)} classes", where=source.name, expected=expected)
         return ("background", *source.classes)
 
     def rows(self, frame: Frame, split: str) -> Rows:
@@ -98,12 +103,15 @@ class SegmentationView(WholeView):
         """Make the image uint8 (H, W, 3) and the labels int64 (H, W). Raises InputError without masks."""
         matrix = fit_matrix(frame.image.shape[1], frame.image.shape[0], self.width, self.height)
         fitted = warp_frame(frame, matrix, self.width, self.height, min_visible=0.0)
-        labels = np.zeros((self.height, self.width), np.int64)
-        for instance in fitted.instances:
-            if instance.mask is None:
-                raise InputError("an object has no mask", where=frame.key, expected="a source with masks")
-            labels[instance.mask] = instance.class_id + 1
-        return fitted.image, labels
+        labels = draw_labels((self.height, self.width), fitted.instances, fitted.crowds, frame.key)
+        inside: Any = cv2.warpAffine(
+            np.ones(frame.image.shape[:2], np.uint8),
+            matrix[:2],
+            (self.width, self.height),
+            flags=cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
+        return fitted.image, np.where(inside, labels, IGNORED)
 
 
 def move_mask(labels: Tensor, move: Tensor) -> Tensor:

@@ -95,6 +95,9 @@ def test_targets_file_chooses_the_images(root: Path) -> None:
     targets.write_text(json.dumps([{"scene_id": 1, "im_id": 0, "obj_id": 5, "inst_count": 1}]))
     source = BopSource(root, SPLITS, targets={"train": targets.name})
     assert [frame.key for frame in source.frames("train")] == ["train_pbr/000001/000000"]
+    assert [
+        [source.class_numbers[i.class_id] for i in frame.instances] for frame in source.frames("train")
+    ] == [[5]]
     targets.write_text(json.dumps([{"scene_id": 7, "im_id": 0}]))
     with pytest.raises(InputError, match="1 target images are missing, such as 000007/000000"):
         BopSource(root, SPLITS, targets={"train": targets.name})

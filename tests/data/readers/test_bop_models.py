@@ -60,8 +60,8 @@ def test_symmetries_combine_discrete_and_continuous_ones(root: Path) -> None:
     info["5"]["symmetries_continuous"] = [{"axis": [0, 0, 1], "offset": [10, 0, 0]}]
     path.write_text(json.dumps(info))
     source = BopSource(root, SPLITS)
-    assert source.symmetries(0).tolist() == [np.eye(4).tolist()]
-    found = source.symmetries(1, steps=12)
+    assert source.symmetries(0).transforms().tolist() == [np.eye(4).tolist()]
+    found = source.symmetries(1).transforms(steps=12)
     assert found.shape == (24, 4, 4)
     np.testing.assert_array_equal(found[0], np.eye(4))
     # A point turns about the axis through x = 10 mm: its distance to it stays.

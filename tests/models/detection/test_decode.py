@@ -1,8 +1,18 @@
+import math
+
 import pytest
 import torch
 
 from deeprob.models.detection.contract import Detections
-from deeprob.models.detection.decode import best_candidates, decode, nms, nms_matrix
+from deeprob.models.detection.decode import (
+    Decoding,
+    best_candidates,
+    decode,
+    nms,
+    nms_matrix,
+    soft_nms,
+    suppress,
+)
 
 
 def crowded(some_boxes, count, seed=0):
@@ -60,7 +70,7 @@ def test_scores_at_the_threshold_are_no_candidates():
 
 
 def run(scores, boxes, image=(20, 20), most=100):
-    return decode(torch.tensor(scores), torch.tensor(boxes), image, 0.1, 500, 0.5, most)
+    return decode(torch.tensor(scores), torch.tensor(boxes), image, Decoding(0.1, 500, 0.5, most))
 
 
 def test_boxes_are_cut_to_the_image():
@@ -74,3 +84,25 @@ def test_boxes_outside_the_image_are_not_found():
 def test_at_most_so_many_are_found():
     apart = [[0.0, 0.0, 3.0, 3.0], [5.0, 5.0, 9.0, 9.0], [11.0, 11.0, 15.0, 15.0]]
     assert run([[0.3], [0.9], [0.8]], apart, most=2).boxes[:, 0].tolist() == [5.0, 11.0]
+
+
+def test_soft_suppression_lowers_a_score_by_each_overlap_with_a_better_box():
+    left = torch.tensor([0.0, 2.5, 5.0])
+    boxes = torch.stack([left, torch.zeros(3), left + 10, torch.full((3,), 10.0)], 1)
+    found = Detections(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.int64))
+    near, far, sigma = 7.5 / 12.5, 5 / 15, 0.5
+    lowered = soft_nms(found, sigma)
+    third = 0.7 * math.exp(-(far**2) / sigma)
+    second = 0.8 * math.exp(-(near**2) / sigma)
+    assert lowered.boxes[:, 0].tolist() == [0.0, 5.0, 2.5]
+    torch.testing.assert_close(
+        lowered.scores, torch.tensor([0.9, third, second * math.exp(-(near**2) / sigma)])
+    )
+
+
+def test_soft_suppression_leaves_other_classes_alone_and_ends_at_the_threshold():
+    boxes = torch.tensor([[0.0, 0, 10, 10]]).expand(3, 4)
+    found = Detections(boxes, torch.tensor([0.9, 0.8, 0.7]), torch.tensor([0, 1, 0]))
+    kept = suppress(found, Decoding(0.2, 500, 0.5, 100, soft_nms=0.5))
+    assert kept.labels.tolist() == [0, 1]
+    torch.testing.assert_close(kept.scores, torch.tensor([0.9, 0.8]))

@@ -1,5 +1,6 @@
 """Windows of frames: every box lies where its paint went."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -175,6 +176,17 @@ def test_a_frame_smaller_than_its_window_is_shown_whole(split) -> None:
     assert [len(c) for c in seen.crowds] == [1] * 7 + [0]
 
 
+def test_beyond_the_edge_of_a_frame_there_is_the_mean_colour(split) -> None:
+    white = replace(split, images=torch.full_like(split.images, 255))
+    for settings in ({"scale": [0.5, 0.5]}, {"scale": [0.5, 0.5], "rotate": 0.3}, {"translate": 0.3}):
+        seen = batch(white, **settings)
+        assert set(seen.images.unique().round(decimals=3).tolist()) == {0.0, 1.0}
+        shown = seen.images[:, 0].sum((1, 2)) / (HEIGHT * WIDTH)
+        if "scale" in settings:
+            torch.testing.assert_close(shown, torch.full_like(shown, 0.25), rtol=0.02, atol=0)
+    assert bool((batch(white, mosaic=1.0, scale=[1.0, 2.0]).images > 0.99).all())
+
+
 def test_scale_is_log_uniform_between_its_bounds(split) -> None:
     scales = torch.cat([batch(split, seed, scale=[0.5, 2.0]).matrices[:, 0, 0] for seed in range(40)])
     assert 0.5 <= scales.min() < 0.52
@@ -186,7 +198,9 @@ def test_whole_frames_are_augmented_as_every_other_image(split) -> None:
     plain = {"flip": 0.5, "translate": 0.2, "zoom": 0.3, "rotate": 0.2, "hue": 0.3, "noise": 0.1, "blur": 1.0}
     images, maps = augment_with_maps(split.images, Augmentation(**plain), stream(5), (0.0,) * 3, (1.0,) * 3)
     seen = batch(split, 5, **plain)
-    assert torch.equal(seen.images, images)
+    inside = seen.images != 0
+    assert float(inside.float().mean()) > 0.5
+    assert torch.equal(seen.images[inside], images[inside])
     assert torch.equal(seen.matrices, maps.double() @ split.matrices)
 
 
@@ -305,3 +319,43 @@ def of_frames(data, seen) -> torch.Tensor:
     """The sum over each of the frames that a batch names."""
     whole = data.loader("train").batches[0, 0].images[seen.indices]
     return whole.sum((1, 2, 3))
+
+
+def test_mixed_images_show_the_objects_of_both(split) -> None:
+    plain, mixed = batch(split), batch(split, mixup=1.5)
+    count = [len(b) for b in plain.boxes]
+    changed = [i for i in range(len(split)) if not torch.equal(plain.images[i], mixed.images[i])]
+    assert len(changed) == len(split) // 2
+    for i in range(len(split)):
+        assert len(mixed.boxes[i]) == len(mixed.labels[i])
+        assert torch.equal(mixed.boxes[i][: count[i]], plain.boxes[i])
+        if i not in changed:
+            assert len(mixed.boxes[i]) == count[i]
+            continue
+        partners = [
+            j
+            for j in set(range(len(split))) - {i}
+            if torch.equal(mixed.boxes[i][count[i] :], plain.boxes[j])
+            and torch.equal(mixed.crowds[i][len(plain.crowds[i]) :], plain.crowds[j])
+        ]
+        (partner,) = partners
+        difference = plain.images[partner] - plain.images[i]
+        share = ((mixed.images[i] - plain.images[i]) * difference).sum() / difference.square().sum()
+        assert 0 < share < 1
+        torch.testing.assert_close(mixed.images[i], plain.images[i].lerp(plain.images[partner], share))
+
+
+def test_the_last_epochs_mix_no_images() -> None:
+    until, settings = DetectionAugmentation(mixup=1.0, mosaic_until=0.7).closing()
+    assert until == 0.7
+    assert settings.mixup == 0
+
+
+def test_windows_of_a_batch_grow_with_what_they_show(split) -> None:
+    sizes, scales = set(), set()
+    for seed in range(20):
+        seen = batch(split, seed, crop=[64, 64], multi_scale=[0.5, 2.0])
+        sizes.add(tuple(seen.images.shape[2:]))
+        scales.add((seen.images.shape[2], round(float(seen.matrices[0, 0, 0]), 5)))
+    assert {(64, 64), (96, 96)} <= sizes <= {(s, s) for s in (32, 64, 96, 128)}
+    assert all(scale == pytest.approx(height / 64) for height, scale in scales)

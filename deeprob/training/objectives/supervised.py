@@ -1,11 +1,8 @@
-"""Objectives: what a batch is trained for. An objective turns (task, model, batch) into a loss.
-
-`supervised` asks the task itself. The others here take logits and a class for each sample, or each place.
-"""
+"""Objectives with labels: the task's own loss, or one of logits and a class for each sample or place."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,43 +11,40 @@ from deeprob.errors import InputError
 from deeprob.layers import cross_entropy, multi_margin_loss
 from deeprob.tasks.base import Loss, Task
 from deeprob.tasks.classification.task import logits_of, with_accuracy
+from deeprob.training.objectives.base import Objective
 
 
-class Objective(Protocol):
-    """What the training module asks of an objective."""
-
-    def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss: ...
-
-
-class Supervised:
+class Supervised(Objective):
     """The task's own loss."""
 
-    def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss:
+    def forward(self, task: Task, model: nn.Module, batch: Any) -> Loss:
         return task.loss(model, batch)
 
 
-class CrossEntropy:
+class CrossEntropy(Objective):
     """Softmax cross-entropy, mean over the batch; label_smoothing spreads that mass over all classes."""
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
         if not 0.0 <= label_smoothing < 1.0:
             raise ValueError(f"label_smoothing: expected 0 <= value < 1, got {label_smoothing}")
         self.label_smoothing = label_smoothing
 
-    def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss:
+    def forward(self, task: Task, model: nn.Module, batch: Any) -> Loss:
         labels = _labels(batch)
         logits = logits_of(model, batch)
         smoothing = self.label_smoothing if torch.is_grad_enabled() else 0.0  # evaluate the plain loss
         return with_accuracy(cross_entropy(logits, labels, label_smoothing=smoothing), logits, labels)
 
 
-class Hinge:
+class Hinge(Objective):
     """Multiclass SVM: the mean over wrong classes of max(0, margin + s_j - s_y), mean over the batch."""
 
     def __init__(self, margin: float = 1.0) -> None:
+        super().__init__()
         self.margin = margin
 
-    def __call__(self, task: Task, model: nn.Module, batch: Any) -> Loss:
+    def forward(self, task: Task, model: nn.Module, batch: Any) -> Loss:
         labels = _labels(batch)
         if labels.is_floating_point():
             raise InputError(

@@ -1,0 +1,1 @@
+"""Networks that tell how an object lies, and how their outputs become poses."""

@@ -1,0 +1,1 @@
+"""Segmenters: a score of every class at every pixel."""

@@ -1,0 +1,1 @@
+"""Representation: what the features of a network that was trained without labels are worth."""
