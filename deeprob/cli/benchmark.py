@@ -1,9 +1,9 @@
-"""Time layers and models against torch.nn; data, simulator, trainer, k-NN and sweeps against the usual way.
+"""Time layers and models against torch.nn; data, simulator, trainer, k-NN, sweeps and frames on a robot too.
 
 usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [out=runs/benchmark]
        deeprob benchmark layers compiled=true [...]     both sides through torch.compile: layers-compiled.json
        deeprob benchmark models threads=2 [...]         by the clock on the wall: models-threads2.json
-       deeprob benchmark data|sim|training|knn|sweep|gpu [out=runs/benchmark] [its own key=value]
+       deeprob benchmark data|sim|training|knn|sweep|gpu|deploy [out=runs/benchmark] [its own key=value]
 
 Each prints a table, and writes JSON and markdown to `out`. Where there is a GPU, layers and models run on it:
 layers-cuda.json.
@@ -29,7 +29,15 @@ from deeprob.errors import InputError
 from deeprob.runs import make_folder, write_text
 
 KINDS = ("layers", "models")
-ALONE = ("data", "sim", "training", "knn", "sweep", "gpu")  # scripts that see to their rounds and their table
+ALONE = (
+    "data",
+    "sim",
+    "training",
+    "knn",
+    "sweep",
+    "gpu",
+    "deploy",
+)  # scripts with rounds and a table of their own
 SLOW_ENOUGH = 100e-6  # seconds of torch.nn below which a ratio says more about Python than about the layer
 
 

@@ -198,6 +198,18 @@ def needs(cfg: DictConfig) -> list[Need]:
             importlib.util.find_spec("tensorboard") is not None,
             "pip install -c constraints.txt 'deeprob[tensorboard]'",
         ),
+        Need(
+            "onnxruntime",
+            "deeprob export, predict engine=onnxruntime",
+            all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime")),
+            "pip install -c constraints.txt 'deeprob[export]'",
+        ),
+        Need(
+            "rosbags",
+            "recordings of robots: deeprob predict input=recording.mcap",
+            importlib.util.find_spec("rosbags") is not None,
+            "pip install -c constraints.txt 'deeprob[ros]'",
+        ),
         Need("W&B login", "logger=wandb logger.offline=false", _wandb_key(), "wandb login"),
         Need(
             "C++ compiler",

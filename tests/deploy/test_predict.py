@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+import deeprob
 from deeprob.cli import main
 from deeprob.config import compose
+from deeprob.data.predictions.files import Box
 from deeprob.deploy.predict import predict_input
 from deeprob.errors import InputError
 
@@ -190,3 +192,25 @@ def test_bad_input_is_one_line(detector, tmp_path, overrides, line):
     cv2.imwrite("pictures/1.png", np.zeros((24, 24, 3), np.uint8))
     with pytest.raises(InputError, match=line):
         predict(detector, *(["out=o", *overrides] if "out=pictures" not in overrides else overrides))
+
+
+def test_label_maps_are_those_of_evaluation(run_of, frames_root, tmp_path):
+    run = run_of("segmentation")
+    facts, folder = predict(f"run={run.path}", f"input={frames_root}/val", "draw=true", "out=a")
+    assert facts["file"] == "predictions"
+    for path in sorted((frames_root / "val").glob("*.png")):
+        found = cv2.imread(str(folder / "predictions" / path.name), cv2.IMREAD_UNCHANGED)
+        own = next((run.path / "predictions_val").rglob(path.name))
+        np.testing.assert_array_equal(found, cv2.imread(str(own), cv2.IMREAD_UNCHANGED))
+        assert (folder / "drawn" / f"{path.name}.jpg").is_file()
+
+
+def test_poses_are_of_the_boxes_that_are_given(run_of, tmp_path):
+    run = deeprob.load(run_of("pose").path)
+    frame = next(f for f in run.data.source.frames("val") if f.instances)
+    boxes = [Box(i.class_id, 1.0, i.box_xyxy) for i in frame.instances]
+    found = run.predict(frame.image, boxes, frame.K)
+    assert [pose.class_id for pose in found] == [box.class_id for box in boxes]
+    assert all(pose.T_cam_obj.shape == (4, 4) for pose in found)
+    with pytest.raises(InputError, match=r"expected boxes=<COCO JSON> or detector="):
+        run.predict(frame.image)
