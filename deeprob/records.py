@@ -30,14 +30,20 @@ def read_record(path: Path, shape: Shape, fix: str | None = None) -> dict[str, A
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of too many digits
+        raise InputError(f"broken JSON ({error})", where=path, fix=fix) from None
+    check_record(record, shape, path, fix)
+    assert isinstance(record, dict)
+    return record
+
+
+def check_record(record: Any, shape: Shape, path: Path, fix: str | None = None) -> None:
+    """Raise InputError where what a file held is not of a shape. fix: what can be done."""
+    try:
         shape(record, "")
     except _WrongError as error:
         what, expected = error.args
         raise InputError(what, where=path, expected=expected, fix=fix) from None
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of too many digits
-        raise InputError(f"broken JSON ({error})", where=path, fix=fix) from None
-    assert isinstance(record, dict)
-    return record
 
 
 def read_rows(path: Path, shape: Shape) -> Iterator[dict[str, Any]]:
@@ -58,7 +64,7 @@ def mapping(
 
     def check(value: Any, name: str) -> None:
         if not isinstance(value, dict):
-            raise _WrongError(f"{name or 'the whole'} is {_show(value)}", "a JSON object")
+            raise _WrongError(f"{name or 'the whole'} is {_show(value)}", "names with values")
         missing = [key for key in needed if key not in value]
         if missing:
             raise _WrongError(f"{f'{name} ' if name else ''}without {', '.join(missing)}", None)
@@ -109,6 +115,12 @@ def flag(value: Any, name: str) -> None:
     """True or false."""
     if not isinstance(value, bool):
         raise _WrongError(f"{name} is {_show(value)}", "true or false")
+
+
+def tensor(value: Any, name: str) -> None:
+    """A tensor, whatever its library."""
+    if not hasattr(value, "shape"):
+        raise _WrongError(f"{name} is {_show(value)}", "a tensor")
 
 
 def _refuse(constant: str) -> None:

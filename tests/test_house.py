@@ -38,6 +38,7 @@ HALL = {
     "config_files",
     "environment",
     "overrides",
+    "progress",
     "records",
     "schema",
 }  # open to every room but the layers

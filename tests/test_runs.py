@@ -192,7 +192,7 @@ def test_broken_results_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", r"the whole is \[\]; expected a JSON object"),
+        ("[]", r"the whole is \[\]; expected names with values"),
         ("null", "the whole is None"),
         ('{"run_id": "a", "experiment": "b"}', "without task, split, metrics, cost, data"),
     ],
@@ -240,7 +240,7 @@ def test_a_job_that_was_queued_again_waits_for_a_lock_that_is_let_go_late(tmp_pa
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"metrics": {"top1_accuracy": 0.5}}, r"metrics\.top1_accuracy is 0\.5; expected a JSON object"),
+        ({"metrics": {"top1_accuracy": 0.5}}, r"metrics\.top1_accuracy is 0\.5; expected names with values"),
         (
             {"metrics": {"top1_accuracy": {"value": "a"}}},
             r"metrics\.top1_accuracy\.value is 'a'; expected a number",
@@ -250,7 +250,7 @@ def test_a_job_that_was_queued_again_waits_for_a_lock_that_is_let_go_late(tmp_pa
             r"metrics\.a\.ci95 is \[0\.1\]; expected a list of 2",
         ),
         ({"seed": -1}, "seed is -1; expected a whole number"),
-        ({"cost": []}, r"cost is \[\]; expected a JSON object"),
+        ({"cost": []}, r"cost is \[\]; expected names with values"),
         ({"split": None}, "split is None; expected text"),
     ],
 )

@@ -50,6 +50,7 @@ def ablate(cfg: DictConfig) -> int:
         return 0
     budget = cfg.ablation.budget
     jobs = list(planned.jobs.values())
+    run_all(list(planned.starts.values()), console, cfg.jobs)
     errors = run_all(jobs, console, cfg.jobs, most=budget.runs, hours=budget.hours)
     left = [job.label for job in jobs if not job.done and job.label not in errors]
     if left:

@@ -52,7 +52,7 @@ def show_objects(folder: str, scale: float, sheet: Path | None) -> int:
 
 
 def picture(mesh: Mesh, symmetries: Symmetries, name: str) -> NDArray[np.uint8]:
-    """A mesh from obliquely above, with its axes of symmetry: red one of any turn, blue those of some turns."""
+    """A mesh from obliquely above with its axes of symmetry: red one of any turn, blue others."""
     import cv2
     from scipy.spatial.transform import Rotation
 

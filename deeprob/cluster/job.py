@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -123,17 +124,27 @@ def _not_writable(folder: Path, error: OSError) -> InputError:
     )
 
 
+def _readable(folders: Sequence[Path]) -> list[Job]:
+    jobs = []
+    for folder in folders:
+        try:
+            jobs.append(Job.read(folder))
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return jobs
+
+
 def find_jobs(jobs_dir: Path, wanted: str | None) -> list[Job]:
     """Jobs by name or scheduler's number, `all` of them, or with None the newest; oldest first.
 
-    Raises InputError where there is none.
+    Of several, those that cannot be read get a line on stderr. Raises InputError where there is none, and
+    for one that was named and cannot be read.
     """
     folders = sorted(path.parent for path in jobs_dir.glob("*/job.json"))
-    jobs = [Job.read(folder) for folder in folders]
-    if wanted is None:
-        jobs = jobs[-1:]
-    elif wanted != "all":
-        jobs = [job for job in jobs if wanted in (job.name, *(s.id for s in job.submissions))]
+    chosen = folders[-1:] if wanted is None else [folder for folder in folders if folder.name == wanted]
+    jobs = [Job.read(folder) for folder in chosen] or _readable(folders)
+    if not chosen and wanted != "all":
+        jobs = [job for job in jobs if wanted in {s.id for s in job.submissions}]
     if not jobs:
         what = "no job" if wanted in (None, "all") else f"no job {wanted!r}"
         known = " ".join(folder.name for folder in folders[-5:])

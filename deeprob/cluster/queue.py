@@ -91,10 +91,13 @@ def _of_task(job: Job, number: int, queued: dict[str, tuple[str, str]]) -> Progr
                 state = "CANCELLED" if newest.cancelled else "LOST"
     task = job.tasks[number]
     facts: dict[str, Any] = {}
-    if task.run:
-        facts = _of_run(Run(Path(task.run)), running=state == "RUNNING")
-    elif task.study:
-        facts = _of_study(Path(task.study), task.trials or 0, running=state == "RUNNING")
+    try:
+        if task.run:
+            facts = _of_run(Run(Path(task.run)), running=state == "RUNNING")
+        elif task.study:
+            facts = _of_study(Path(task.study), task.trials or 0, running=state == "RUNNING")
+    except (InputError, OSError) as error:  # its files are damaged: the other tasks are still told of
+        where = " ".join(f"{where} {error}".split())
     if state == "FAILED" and "error" in facts:
         where = facts["error"]
     facts.pop("error", None)
@@ -126,7 +129,7 @@ def _of_run(run: Run, running: bool) -> dict[str, Any]:
         if running and done > 0:
             facts["seconds_left"] = (run.metrics.stat().st_mtime - start["time"]) / done * (total - step)
     if run.error.is_file():
-        lines = run.error.read_text(encoding="utf-8").strip().splitlines()
+        lines = run.error.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         facts["error"] = lines[-1].rpartition("Error: ")[2] if lines else ""
     return facts
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import Progress
 from rich.table import Table
 
 from deeprob.data.batches.images import resize
@@ -18,6 +17,7 @@ from deeprob.data.frame import Frame
 from deeprob.data.readers.reading import Frames, read_ahead
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.progress import tracked
 from deeprob.runs import atomic_file
 
 _COLORS = ((230, 80, 60), (60, 160, 230), (90, 190, 90), (240, 180, 40), (170, 110, 220), (80, 200, 200))
@@ -97,25 +97,23 @@ def _summarise(
     summary, sides, groups, labels = SplitSummary(), [], set(), set()
     chosen: list[Frame] = []
     every = max(1, len(frames) // per_split)
-    with Progress(transient=True, disable=not progress) as bar:
-        task = bar.add_task(f"reading {source.name} {split}", total=len(frames))
-        for index, frame in enumerate(read_ahead(frames)):
-            bar.advance(task)
-            if frame is None:
-                continue
-            summary.frames += 1
-            summary.empty += not frame.instances
-            groups.add(frame.group)
-            summary.crowds += len({crowd.box_xyxy.tobytes() for crowd in frame.crowds})
-            summary.sizes[frame.image.shape[1], frame.image.shape[0]] += 1
-            labels |= {"depth"} if frame.depth_m is not None else set()
-            for instance in frame.instances:
-                summary.classes[source.classes[instance.class_id]] += 1
-                sides.append(float(np.min(instance.box_xyxy[2:] - instance.box_xyxy[:2])))
-                labels |= {"masks"} if instance.mask is not None else set()
-                labels |= {"poses"} if instance.T_cam_obj is not None else set()
-            if index % every == 0 and len(chosen) < per_split:
-                chosen.append(frame)
+    heading = f"reading {source.name} {split}"
+    for index, frame in enumerate(tracked(read_ahead(frames), heading, len(frames), progress)):
+        if frame is None:
+            continue
+        summary.frames += 1
+        summary.empty += not frame.instances
+        groups.add(frame.group)
+        summary.crowds += len({crowd.box_xyxy.tobytes() for crowd in frame.crowds})
+        summary.sizes[frame.image.shape[1], frame.image.shape[0]] += 1
+        labels |= {"depth"} if frame.depth_m is not None else set()
+        for instance in frame.instances:
+            summary.classes[source.classes[instance.class_id]] += 1
+            sides.append(float(np.min(instance.box_xyxy[2:] - instance.box_xyxy[:2])))
+            labels |= {"masks"} if instance.mask is not None else set()
+            labels |= {"poses"} if instance.T_cam_obj is not None else set()
+        if index % every == 0 and len(chosen) < per_split:
+            chosen.append(frame)
     summary.groups, summary.labels = len(groups), tuple(sorted(labels))
     if sides:
         low, middle, high = np.percentile(sides, (5, 50, 95))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from deeprob.data.predictions.files import read_predictions
 from deeprob.errors import InputError
 from deeprob.evaluation.report import write_page
 from deeprob.metrics.entries import measured
+from deeprob.progress import steps
 from deeprob.runs import write_json
 from deeprob.tasks.detection.task import Detection, InstanceSegmentation
 from deeprob.tasks.frames import RANDOM, Answer, FrameTask, evaluate_frames
@@ -61,6 +63,7 @@ def judge(
     elif against == RANDOM:
         baselines[RANDOM] = None
     keys: set[str] = set()
+    status = partial(steps, shown=progress)
     evaluation = evaluate_frames(
         kind,
         source,
@@ -70,17 +73,19 @@ def judge(
         baselines,
         samples=samples,
         seed=seed,
-        progress=progress,
+        status=status,
     )
     for file in (predicted, other):
         if file is not None:
             file.check_all_used(keys)
+    with status("intervals"):
+        found = measured(evaluation, samples=samples, seed=seed)
     results = {
         "schema": SCHEMA,
         "predictions": str(path),
         "task": kind.name,
         "split": split,
-        **measured(evaluation, samples=samples, seed=seed),
+        **found,
         "data": {"source": source.name, "real": bool(source.real), split: len(keys)},
     }
     results["interval"]["unit"] = unit

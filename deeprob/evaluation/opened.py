@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 from torch import nn
 
 from deeprob.data.batches.samples import Samples
 from deeprob.errors import InputError
+from deeprob.progress import Advance, steps
 from deeprob.runs import Run
 from deeprob.tasks.base import Task
 from deeprob.training.experiment import Experiment, load, make_data, make_task, read_config
@@ -43,9 +43,9 @@ class Opened:
         """Predict: see deeprob.tasks.base.Predict."""
         return replace(self.experiment, task=self.task).predict(samples, heading, self.progress)
 
-    def status(self, heading: str) -> AbstractContextManager[object]:
-        """Show what is done meanwhile."""
-        return Console(quiet=not self.progress).status(heading)
+    def status(self, heading: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Show what is done meanwhile: see deeprob.progress."""
+        return steps(heading, total, self.progress)
 
 
 def open_run(

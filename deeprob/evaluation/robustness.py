@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich import box
-from rich.progress import Progress
 from rich.table import Table
 
 from deeprob.errors import InputError
@@ -20,6 +19,7 @@ from deeprob.metrics.entries import entry
 from deeprob.metrics.scores import Scores
 from deeprob.metrics.statistics import bias_corrected
 from deeprob.page.definitions import title
+from deeprob.progress import steps
 from deeprob.records import ROBUSTNESS, read_record
 from deeprob.runs import Run, write_json
 
@@ -55,13 +55,12 @@ def evaluate_robustness(
 
     clean = _scores(opened, here)
     cells: dict[str, list[Scores]] = {name: [] for name in CORRUPTIONS}
-    with Progress(transient=True, disable=not progress) as bar:
-        task = bar.add_task("corruptions", total=len(CORRUPTIONS) * NUM_SEVERITIES)
+    with steps("corruptions", len(CORRUPTIONS) * NUM_SEVERITIES, progress) as advance:
         for name, of_name in cells.items():
             for severity in range(1, NUM_SEVERITIES + 1):
                 images = corrupt(here.images.cpu().numpy(), name, severity, seed)
                 of_name.append(_scores(opened, replace(here, images=torch.from_numpy(images))))
-                bar.advance(task)
+                advance()
     results = {
         "schema": SCHEMA,
         "split": opened.name,

@@ -89,7 +89,7 @@ def metric_names(num_classes: int) -> tuple[str, ...]:
 
 def metrics_of_sums(sums: Floats) -> Floats:
     """Metrics float64 (..., len(metric_names)) of sums (..., S); NaN where no sample was summed."""
-    num_classes = (sums.shape[-1] - 1 - 3 * NUM_BINS) // 3
+    num_classes = _num_classes(sums.shape[-1])
     right, labelled, predicted = _by_class(sums)
     bins = sums[..., 3 * num_classes + 1 :]
     confidence, bin_right = bins[..., NUM_BINS : 2 * NUM_BINS], bins[..., 2 * NUM_BINS :]
@@ -107,12 +107,13 @@ def metrics_of_sums(sums: Floats) -> Floats:
     )
 
 
-def class_metrics_of_sums(sums: Floats) -> Floats:
-    """Precision, recall and F1 of each class, float64 (..., 3, C), of sums (..., S)."""
-    right, labelled, predicted = _by_class(sums)
-    return np.stack(
-        [_ratio(right, predicted), _ratio(right, labelled), _ratio(2 * right, labelled + predicted)], axis=-2
-    )
+def class_ratios(sums: scipy.sparse.csr_array) -> tuple[scipy.sparse.csr_array, scipy.sparse.csr_array]:
+    """Precision, recall and F1 of each class as ratios of what U units add, CSR (U, S): CSR (U, 3 C) each."""
+    num_classes = _num_classes(sums.shape[1])
+    right, labelled, predicted = (sums[:, i * num_classes : (i + 1) * num_classes] for i in range(3))
+    above = scipy.sparse.hstack([right, right, 2 * right], format="csr")
+    below = scipy.sparse.hstack([predicted, labelled, labelled + predicted], format="csr")
+    return scipy.sparse.csr_array(above), scipy.sparse.csr_array(below)
 
 
 def reliability(sums: Floats) -> tuple[Floats, Floats, Floats]:
@@ -176,8 +177,13 @@ def _checked_shape(probabilities: Floats, labels: Integers) -> tuple[int, int]:
     return count, num_classes
 
 
+def _num_classes(size: int) -> int:
+    """Of sums of this many numbers."""
+    return (size - 1 - 3 * NUM_BINS) // 3
+
+
 def _by_class(sums: Floats) -> Sequence[Floats]:
-    num_classes = (sums.shape[-1] - 1 - 3 * NUM_BINS) // 3
+    num_classes = _num_classes(sums.shape[-1])
     return [sums[..., i * num_classes : (i + 1) * num_classes] for i in range(3)]
 
 
@@ -188,5 +194,6 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 
 def _mean_where(numerator: Floats, denominator: Floats, where: NDArray[np.bool_]) -> Floats:
     """Mean over the last axis of the ratios that are defined."""
-    ratios = np.where(where, numerator / np.where(where, denominator, 1), 0.0)
+    ratios = np.zeros(np.broadcast_shapes(numerator.shape, denominator.shape))
+    np.divide(numerator, denominator, out=ratios, where=where)
     return _ratio(ratios.sum(axis=-1), where.sum(axis=-1).astype(np.float64))

@@ -170,6 +170,37 @@ def robustness_curves(clean: float, corrupted: Mapping[str, Sequence[float]], la
     return to_svg(figure, "robustness", text)
 
 
+def grid_curves(
+    rows: Sequence[str], lines: Mapping[str, Mapping[str, tuple[float, float, float]]], label: str
+) -> str:
+    """Values over named rows, side by side: line -> row -> (value, low, high of its interval)."""
+    figure, axes = new_figure(height=3.6)
+    told = []
+    for i, (name, values) in enumerate(lines.items()):
+        shift = 0.08 * (i - (len(lines) - 1) / 2)  # intervals of one row must not hide each other
+        places = [rows.index(row) + shift for row in values]
+        middle = [value for value, _, _ in values.values()]
+        errors = [[value - low, high - value] for value, low, high in values.values()]
+        axes.errorbar(
+            places,
+            middle,
+            [list(side) for side in zip(*errors, strict=True)],
+            color=SERIES[i % len(SERIES)],
+            linestyle=("-", (0, (4, 2)))[i // len(SERIES) % 2],
+            marker="o",
+            markersize=4,
+            linewidth=1.6,
+            label=name,
+        )
+        told += [
+            f"{name} at {row} {v:.4g} ({low:.4g} to {high:.4g})" for row, (v, low, high) in values.items()
+        ]
+    axes.set_xticks(range(len(rows)), list(rows))
+    axes.set_ylabel(label)
+    add_legend(axes)
+    return to_svg(figure, "curves", f"{label} with 95 % intervals: {'; '.join(told)}.")
+
+
 def standalone(svg: str) -> str:
     """The same figure as a file of its own: light colours, white ground."""
     for variable, colour in COLOURS.values():

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from deeprob.errors import InputError
+from deeprob.progress import steps
 from deeprob.runs import atomic_file, sweep
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
 from deeprob.sim.physics import Scene
 from deeprob.sim.settings import CameraSettings, LookSettings, SimSettings, check_settings
-from deeprob.sim.workers import run_jobs, show_progress
+from deeprob.sim.workers import run_jobs
 
 SCENES_PER_FILE = 64
 
@@ -51,7 +52,7 @@ class SceneBank:
         for folder in {part.path.parent for part in missing}:
             sweep(folder)
         try:
-            with show_progress("settling scenes", len(missing) * SCENES_PER_FILE, progress) as advance:
+            with steps("settling scenes", len(missing) * SCENES_PER_FILE, progress) as advance:
                 for _ in run_jobs(self.settings, _settle, missing, workers):
                     advance(SCENES_PER_FILE)
         except OSError as error:

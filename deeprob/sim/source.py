@@ -13,6 +13,7 @@ from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
 from deeprob.geometry.symmetry import Symmetries
+from deeprob.progress import steps
 from deeprob.runs import sweep, write_json
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
@@ -20,7 +21,7 @@ from deeprob.sim.render import to_frame
 from deeprob.sim.settings import SimSettings, check_settings
 from deeprob.sim.shard import read_shard, write_shard
 from deeprob.sim.stream import FrameStream
-from deeprob.sim.workers import run_jobs, show_progress
+from deeprob.sim.workers import run_jobs
 
 SCENES_PER_SHARD = 8
 SHARDS_IN_MEMORY = 4
@@ -103,7 +104,7 @@ class PyBulletSource(Source):
                 sweep(folder)
             write_json(self.folder / "settings.json", asdict(self.settings))
             scenes = sum(shard.end - shard.first for shard in missing)
-            with show_progress("rendering scenes", scenes, progress) as advance:
+            with steps("rendering scenes", scenes, progress) as advance:
                 for shard in run_jobs(self.settings, _write, missing, self.workers):
                     advance(shard.end - shard.first)
         except OSError as error:

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a mesh's shape is symmetric under, and how well: deviations as shares of the diameter, by a line."""
+    """What a mesh's shape is symmetric under, and a line for each turn: how far off it is."""
 
     symmetries: Symmetries
     told: tuple[str, ...]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import signal
@@ -81,15 +80,3 @@ def _do(work: Callable[[Generator, Any], Any], job: Any) -> None:
         raise _generator
     assert _generator is not None
     work(_generator, job)
-
-
-@contextlib.contextmanager
-def show_progress(title: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr; yields what advances it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda count: bar.advance(task, count)

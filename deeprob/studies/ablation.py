@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from deeprob.errors import InputError
 from deeprob.overrides import quoted
 from deeprob.runs import Run
 from deeprob.studies.comparison import Comparison, corrected
-from deeprob.studies.designs import BASE, Design, make_design
+from deeprob.studies.designs import BASE, Design, make_design, make_grid
 from deeprob.studies.findings import Findings, write_findings
 from deeprob.studies.processes import Job
 
@@ -37,7 +37,10 @@ NOT_HASHED = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Every run of an ablation. jobs: (variant, seed) -> job. allowed: where its task may come from."""
+    """Every run of an ablation. jobs: (variant, seed) -> job. allowed: where its task may come from.
+
+    starts: (name, seed) -> the job of a run that variants start from, to be done before.
+    """
 
     name: str
     folder: Path
@@ -47,6 +50,7 @@ class Plan:
     seeds: Sequence[int]
     jobs: Mapping[tuple[str, int], Job]
     allowed: Sequence[str] = ()
+    starts: Mapping[tuple[str, int], Job] = field(default_factory=dict)
 
 
 def plan(cfg: DictConfig) -> Plan:
@@ -56,11 +60,7 @@ def plan(cfg: DictConfig) -> Plan:
     same, and for a variant called `base`.
     """
     ablation = cfg.ablation
-    design = make_design(
-        ablation.design,
-        OmegaConf.to_container(ablation.variants),  # type: ignore[arg-type]
-        OmegaConf.to_container(ablation.factors),  # type: ignore[arg-type]
-    )
+    design = _design(ablation)
     if not ablation.seeds or len(set(ablation.seeds)) < len(ablation.seeds):
         raise InputError(
             f"seeds {list(ablation.seeds)}",
@@ -68,26 +68,27 @@ def plan(cfg: DictConfig) -> Plan:
             expected="one or more, each once",
         )
     folder = Path(cfg.paths.runs_dir) / f"ablation-{ablation.name}"
+    asked = {change.partition("=@")[2] for changes in design.variants.values() for change in changes}
+    starts = _starts(cfg, folder, asked)
     jobs: dict[tuple[str, int], Job] = {}
     variant_of: dict[str, str] = {}
     for name, changes in design.variants.items():
-        overrides = [f"experiment={ablation.experiment}", *ablation.overrides, *changes]
-        try:
-            composed = compose("train", overrides)
-        except InputError as error:
-            where = _culprit(ablation, changes) or f"variant {name}"
-            raise InputError(str(error), where=where) from error
         for seed in ablation.seeds:
+            own = [_started(change, seed, starts, folder) for change in changes]
+            overrides = [f"experiment={ablation.experiment}", *ablation.overrides, *own]
+            try:
+                composed = compose("train", overrides)
+            except InputError as error:
+                where = _culprit(ablation, own) or f"variant {name}"
+                raise InputError(str(error), where=where) from error
             composed.seed = seed
             key = config_hash(composed)
             twin = variant_of.setdefault(key, name)
             if twin != name:
                 raise InputError(f"the same as {twin}", where=f"variant {name}", fix="leave one of them out")
             run_id = f"{name}-seed{seed}-{key}"
-            settled = [f"name={folder.name}", *(f"paths.{k}={quoted(v)}" for k, v in cfg.paths.items())]
-            jobs[name, seed] = Job(
-                f"{name} seed {seed}", (*overrides, f"seed={seed}", *settled), Run(folder / run_id)
-            )
+            settled = _settled(cfg, folder, seed)
+            jobs[name, seed] = Job(f"{name} seed {seed}", (*overrides, *settled), Run(folder / run_id))
     return Plan(
         ablation.name,
         folder,
@@ -97,7 +98,54 @@ def plan(cfg: DictConfig) -> Plan:
         list(ablation.seeds),
         jobs,
         list(composed.allowed_targets),
+        starts,
     )
+
+
+def _design(ablation: DictConfig) -> Design:
+    named: dict[str, Any] = OmegaConf.to_container(ablation)  # type: ignore[assignment]
+    if ablation.design != "grid":
+        return make_design(ablation.design, named["variants"], named["factors"])
+    return make_grid(named["rows"], named["columns"], named["without"])
+
+
+def _settled(cfg: DictConfig, folder: Path, seed: int) -> tuple[str, ...]:
+    """What every run of an ablation is told beside its own overrides."""
+    return f"seed={seed}", f"name={folder.name}", *(f"paths.{k}={quoted(v)}" for k, v in cfg.paths.items())
+
+
+def _starts(cfg: DictConfig, folder: Path, asked: Collection[str]) -> dict[tuple[str, int], Job]:
+    """Compose the runs that variants start from, those of them that are `asked` for.
+
+    Raises InputError, naming the run.
+    """
+    ablation, jobs = cfg.ablation, {}
+    for name, changes in ablation.starts.items():
+        if name not in asked:
+            continue
+        overrides = [f"experiment={ablation.experiment}", *ablation.overrides, *changes]
+        try:
+            composed = compose("train", overrides)
+        except InputError as error:
+            raise InputError(str(error), where=f"ablation.starts.{name}") from error
+        for seed in ablation.seeds:
+            composed.seed = seed
+            run = Run(folder / f"start-{name}-seed{seed}-{config_hash(composed)}")
+            given = (*overrides, *_settled(cfg, folder, seed))
+            jobs[name, seed] = Job(f"start {name} seed {seed}", given, run)
+    return jobs
+
+
+def _started(change: str, seed: int, starts: Mapping[tuple[str, int], Job], folder: Path) -> str:
+    """Put the folder of a start in the place of its name. Raises InputError for a name that there is not."""
+    key, _, value = change.partition("=@")
+    if not value:
+        return change
+    if (value, seed) not in starts:
+        known = ", ".join(sorted({name for name, _ in starts})) or "none"
+        raise InputError(f"no start {value!r}", where=f"ablation: {change}", expected=f"one of: {known}")
+    # Below paths.runs_dir, wherever that is: the hash of the config stays the same.
+    return f"{key}=${{paths.runs_dir}}/{folder.name}/{starts[value, seed].run.run_id}"
 
 
 def _culprit(ablation: DictConfig, changes: Sequence[str]) -> str | None:
@@ -144,6 +192,7 @@ def compare(plan: Plan, errors: Mapping[str, str]) -> Findings:
         rows=comparison.rows(BASE, failed),
         changes=plan.design.variants,
         effects={name: c for name, c in zip(effects, contrasts, strict=True) if c is not None},
+        curves=plan.design.curves,
     )
 
 

@@ -5,6 +5,7 @@
     leave_one_out   all factors at their first value, against the same without one of them, and without any
     factorial       every combination of the factors' values with the experiment's own; main effects and the
                     interactions of two factors, averaged over the other factors
+    grid            every row with every column; the effect of a column is told in each row by itself
 
 Source: Box, Hunter and Hunter, Statistics for Experimenters, 2nd ed. 2005, chapter 5.
 """
@@ -20,17 +21,21 @@ from typing import Any
 
 from deeprob.errors import InputError
 
-DESIGNS = ("list", "one_at_a_time", "leave_one_out", "factorial")
+DESIGNS = ("list", "one_at_a_time", "leave_one_out", "factorial", "grid")
 BASE = "base"
 OWN = ""  # the level of a factor that the experiment has by itself
 
 
 @dataclass(frozen=True)
 class Design:
-    """variants: name -> overrides, the base first; effects: name -> weights of the variants' metrics."""
+    """variants: name -> overrides, the base first; effects: name -> weights of the variants' metrics.
+
+    curves: of a grid, column -> row -> the variant's name.
+    """
 
     variants: Mapping[str, Sequence[str]]
     effects: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def make_design(
@@ -64,6 +69,40 @@ def make_design(
     if design == "leave_one_out":
         return _leave_one_out(levels)
     return _factorial(levels)
+
+
+def make_grid(
+    rows: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], without: Sequence[str] = ()
+) -> Design:
+    """Lay out every row with every column but the cells `without`, each named row+column.
+
+    rows, columns: name -> overrides. The cell of the first of both is the base; the effect of a column in a
+    row is against the row's first column. Raises InputError for an empty side, and for a cell that there is
+    not.
+    """
+    if not rows or not columns:
+        raise InputError("design 'grid'", where="ablation", expected="rows and columns, name: [overrides]")
+    names = {(row, column): f"{row}+{column}" for row in rows for column in columns}
+    unknown = sorted(set(without) - set(names.values()))
+    if unknown:
+        raise InputError(
+            f"no cell {unknown[0]!r}", where="ablation.without", expected=", ".join(names.values())
+        )
+    cells = {cell: name for cell, name in names.items() if name not in without}
+    first = next(iter(names))
+    if first not in cells:
+        raise InputError("the first cell is the base", where="ablation.without", expected="other cells")
+    cells[first] = BASE
+    effects = {
+        f"{column} at {row}": {name: 1.0, cells[row, first[1]]: -1.0}
+        for (row, column), name in cells.items()
+        if column != first[1] and (row, first[1]) in cells
+    }
+    curves = {
+        column: {row: cells[row, column] for row in rows if (row, column) in cells} for column in columns
+    }
+    variants = {name: [*rows[row], *columns[column]] for (row, column), name in cells.items()}
+    return Design(variants, effects, curves)
 
 
 def _levels(factors: Mapping[str, Sequence[Any]]) -> dict[str, dict[str, str]]:

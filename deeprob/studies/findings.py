@@ -14,18 +14,23 @@ from deeprob.studies import tables
 from deeprob.studies.comparison import Row
 
 CLEAR = 0.05  # corrected p-value below which a difference is called clear
+MOST_DRAWN = 100  # of a figure's rows
 TERMS = ("std", "over_seeds", "p_value_over_seeds", "train_seconds", "parameters", "n")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """rows: one a group of runs; changes: group -> its overrides; effects: of a factorial design, by name."""
+    """rows: one a group of runs; changes: group -> its overrides; effects: of a design, by name.
+
+    curves: of a grid, column -> row -> group.
+    """
 
     metric: str
     base: str
     rows: Sequence[Row]
     changes: Mapping[str, Sequence[str]]
     effects: Mapping[str, Contrast] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def write_findings(
@@ -40,6 +45,7 @@ def write_findings(
             "difference",
         ),
         "effects": _chart(findings.effects, f"effect on {title(metric).lower()}", "effects"),
+        "curves": _curves(findings),
     }
     write_text(folder / "table.md", tables.markdown(rows, metric) + tables.effects_markdown(findings.effects))
     write_text(folder / "table.csv", tables.comma_separated(rows, metric))
@@ -87,7 +93,21 @@ def _abstract(findings: Findings) -> str:
     return text + f"Clearly different (corrected p below {CLEAR}): {named}."
 
 
+def _curves(findings: Findings) -> str:
+    """The metric over the rows of a grid, a line a column; nothing for other designs."""
+    of_group = {row.name: row for row in findings.rows}
+    lines: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for column, groups in findings.curves.items():
+        for name, group in groups.items():
+            row = of_group[group]
+            if row.mean is not None and row.interval is not None:
+                lines.setdefault(column, {})[name] = row.mean, row.interval.low, row.interval.high
+    rows = [name for groups in findings.curves.values() for name in groups]
+    return figures.grid_curves(list(dict.fromkeys(rows)), lines, title(findings.metric)) if lines else ""
+
+
 def _chart(contrasts: Mapping[str, Contrast], label: str, name: str) -> str:
-    """Contrasts with their intervals around 0; nothing where there are none."""
-    entries = [(row, c.value, (c.low, c.high)) for row, c in contrasts.items()]
+    """Contrasts with their intervals around 0, the MOST_DRAWN largest; nothing where there are none."""
+    kept = sorted(contrasts, key=lambda row: -abs(contrasts[row].value))[:MOST_DRAWN]
+    entries = [(row, c.value, (c.low, c.high)) for row, c in contrasts.items() if row in kept]
     return figures.intervals_chart(entries, label, zero=True, name=name) if entries else ""

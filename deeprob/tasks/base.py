@@ -28,6 +28,7 @@ from deeprob.data.predictions.names import Naming
 from deeprob.data.predictions.outputs import Output, RowOutput
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Evaluation, Scores
+from deeprob.progress import Advance
 from deeprob.tasks.deployed import Deployed
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class EvaluationOptions(Protocol):
     """The part of a config that an evaluation follows: deeprob.schema.roots.EvaluationSettings."""
 
     baselines: Sequence[str]
+    boxes: str
     neighbours: int
     bootstrap_samples: int
     seed: int
@@ -125,8 +127,8 @@ class Predict(Protocol):
         """Give each batch of the samples, in order, with `Task.predict` of it; heading: of the progress."""
         ...
 
-    def status(self, heading: str) -> AbstractContextManager[object]:
-        """Show what is done meanwhile."""
+    def status(self, heading: str, total: int | None = None) -> AbstractContextManager[Advance]:
+        """Show what is done meanwhile; gives what counts its steps, of `total` where that is known."""
         ...
 
 

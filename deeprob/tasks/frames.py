@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from rich.progress import track
 
 from deeprob.data.frame import Frame
 from deeprob.data.predictions.files import Predicted
@@ -24,6 +23,7 @@ from deeprob.metrics.scores import Evaluation, Scores
 from deeprob.page import pages
 from deeprob.page.definitions import title
 from deeprob.page.shown import path_of, read_shown
+from deeprob.progress import Status, quiet
 from deeprob.runs import Run, atomic_file
 from deeprob.tasks.base import Block, EvaluationOptions, Page, Predict, Task
 
@@ -146,6 +146,7 @@ class FrameTask(Task):
             samples=options.bootstrap_samples,
             seed=options.seed,
             keys=None if name in source.splits else set(found),
+            status=predict.status,
         )
         _save_scores(evaluation.scores, sorted(found), _scores_file(file))
         return evaluation
@@ -241,26 +242,28 @@ def evaluate_frames(
     samples: int,
     seed: int,
     keys: set[str] | None = None,
-    progress: bool = False,
+    status: Status = quiet,
 ) -> Evaluation:
     """Evaluate predictions for the frames of a split.
 
     baselines: name -> what it predicts; None: the labels of another frame. keys: only frames of these.
+    status: shows what is done.
     """
     chance = kind.chance(unit, seed)
 
     def seen(heading: str) -> Iterator[tuple[int, Frame]]:
-        for index, frame in track(
-            _frames_of(frames), heading, total=len(frames), disable=not progress, transient=True
-        ):
-            if keys is None or frame.key in keys:
-                yield index, frame
+        with status(heading, len(frames)) as advance:
+            for index, frame in _frames_of(frames):
+                if keys is None or frame.key in keys:
+                    yield index, frame
+                advance()
 
     meter = kind.frame_meter(source, unit)
     for index, frame in seen("predictions"):
         meter.add(index, frame, answer(index, frame))
         chance.note(index, frame)
-    evaluation = meter.evaluation(samples=samples, seed=seed, frames=frames, answer=answer)
+    with status("intervals"):
+        evaluation = meter.evaluation(samples=samples, seed=seed, frames=frames, answer=answer)
     if evaluation.scores.num_units < 2:
         fix = "; with unit=frame every image counts alone" if unit == "group" else ""
         line = f"All images are of one independent {unit}: there is no interval{fix}."

@@ -11,13 +11,24 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from deeprob.config import check_values, options, quote_text
 from deeprob.config_errors import flatten, one_line_errors
 from deeprob.errors import InputError
+from deeprob.records import check_record, listing, mapping, tensor, whole
 from deeprob.runs import Run
 from deeprob.training.experiment import Checkpoint, read_checkpoint, read_config
 from deeprob.training.groups import parameter_groups
 from deeprob.training.module import PerceptionModule
 
-_NEW_RUN = "start a new run; model.pretrained=<this run folder> starts it from these weights"
+NEW_RUN = "start a new run; model.pretrained=<this run folder> starts it from these weights"
 _ONCE = ("trainer.overfit", "trainer.lr_finder")  # what tries a network out, in a folder of its own
+
+_RESUMED = mapping(  # entries without which a training would begin anew, and not say so
+    {
+        "optimizer_states": listing(mapping({"state": mapping()}, needed=("state", "param_groups")), 1),
+        "lr_schedulers": listing(mapping({"last_epoch": whole}, needed=("last_epoch",)), 1),
+        "loops": mapping({"fit_loop": mapping()}, needed=("fit_loop",)),
+        "callbacks": mapping({"RandomState": mapping(of=tensor, needed=("cpu",)), "Cost": mapping()}),
+    },
+    needed=("optimizer_states", "lr_schedulers", "loops", "callbacks"),
+)
 
 
 def change(run: Run, overrides: Sequence[str]) -> DictConfig:
@@ -82,16 +93,14 @@ def check_fits(module: PerceptionModule, checkpoint: Checkpoint) -> None:
         module.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         raise InputError(
-            f"its weights do not fit this model ({_first(error)})", where=checkpoint.path, fix=_NEW_RUN
+            f"its weights do not fit this model ({_first(error)})", where=checkpoint.path, fix=NEW_RUN
         ) from error
-    saved = content.get("optimizer_states") or []
-    if not saved:
-        return
+    check_record(content, _RESUMED, checkpoint.path, NEW_RUN)
     groups = parameter_groups(module, module.model, module.decay_norm_and_bias, module.body_lr_factor)
     optimizer = module.make_optimizer(groups)
     now = [_settings(group) for group in optimizer.state_dict()["param_groups"]]
     try:
-        then = [_settings(group) for group in saved[0]["param_groups"]]
+        then = [_settings(group) for group in content["optimizer_states"][0]["param_groups"]]
         counts = [len(group["params"]) for group in then]
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(f"its optimiser's state is damaged ({error})", where=checkpoint.path) from error
@@ -100,7 +109,7 @@ def check_fits(module: PerceptionModule, checkpoint: Checkpoint) -> None:
             "its optimiser has other groups of parameters",
             where=checkpoint.path,
             expected="model.freeze, optim.body_lr_factor and optim.decay_norm_and_bias as they were",
-            fix=_NEW_RUN,
+            fix=NEW_RUN,
         )
     for group, old in zip(now, then, strict=True):
         for key in group.keys() | old.keys():
@@ -108,7 +117,7 @@ def check_fits(module: PerceptionModule, checkpoint: Checkpoint) -> None:
                 raise InputError(
                     f"its optimiser has {key} {old.get(key)}, not {group.get(key)}",
                     where=checkpoint.path,
-                    fix=_NEW_RUN,
+                    fix=NEW_RUN,
                 )
 
 

@@ -14,7 +14,6 @@ import torch
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.progress import Progress
 from torch import nn
 
 from deeprob.config import SCHEMA_ONLY, admitted, build, compose, locate
@@ -29,6 +28,7 @@ from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.overrides import quoted
+from deeprob.progress import tracked
 from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
 from deeprob.schema.training import TrainerSettings
@@ -54,9 +54,8 @@ class Experiment:
         """Give each batch of some samples, in order, with what the model predicts for it."""
         self.model.eval()
         loader = self.data.loader_of(samples)
-        with Progress(transient=True, disable=not progress) as bar:
-            for batch in bar.track(loader, total=len(loader), description=heading):
-                yield batch, self.predict_batch(batch)
+        for batch in tracked(loader, heading, shown=progress):
+            yield batch, self.predict_batch(batch)
 
     def predict_batch(self, batch: AnyBatch) -> Any:
         """What the model, which must be in eval mode, predicts for a batch: `Task.predict` of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -15,10 +16,11 @@ from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.schema.models import NetworkSettings
 from deeprob.schema.training import TrainerSettings
-from deeprob.tasks.base import Task
+from deeprob.tasks.base import Loss, Task
 from deeprob.training.distributed import synchronise_batch_norm, world_size
 from deeprob.training.module import OptimizerFactory, PerceptionModule
 from deeprob.training.objectives import Objective, Supervised
+from deeprob.training.objectives.base import OfFunction
 from deeprob.training.schedules import Constant
 from deeprob.training.weights import freeze
 
@@ -36,7 +38,7 @@ class Parts:
     data: PerceptionData
     task: Task
     model: nn.Module
-    objective: Objective = field(default_factory=Supervised)
+    objective: Objective | Callable[[Task, nn.Module, Any], Loss] = field(default_factory=Supervised)
     optimizer: OptimizerFactory = torch.optim.AdamW
     schedule: Callable[[float], float] = field(default_factory=Constant)
     decay_norm_and_bias: bool = False
@@ -60,7 +62,9 @@ class Parts:
                 expected="more than 0",
                 fix="model.freeze holds weights where they are",
             )
-        objective, task = self.objective, self.task
+        task, objective = self.task, self.objective
+        if not isinstance(objective, Objective):
+            objective = OfFunction(objective)
         objective.attach(task, self.model)
         if self.data is not None:
             self.data.needs_labels = objective.needs_labels

@@ -57,8 +57,6 @@ def train_run(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequenc
             request()
         keep_freed_memory()
         parts = assemble(cfg, one_at_a_time(run))
-        if main and parts.data.labelled_share < 1:
-            print(_labelled(parts.data), flush=True)
 
         def accepted() -> None:
             request()
@@ -67,6 +65,8 @@ def train_run(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequenc
 
         if fresh and main:
             write_facts(run, parts.data, parts.task)
+        if main and parts.data.labelled_share < 1:
+            print(_labelled(parts.data), flush=True)
         if isinstance(parts.model, Fitted):
             if main:
                 accepted()
@@ -86,20 +86,20 @@ def write_request(cfg: DictConfig, run: Run, overrides: list[str]) -> None:
     write_json(run.environment, environment.describe())
 
 
-def _labelled(data: PerceptionData) -> str:
-    """Say how many samples have labels, and which classes have none."""
-    samples = data.split("train")
-    line = f"labelled  {len(data.labelled):,} of {len(samples):,} training samples"
-    lost = without_label(samples, data.labelled, data.classes)
-    return f"{line}; no label of {', '.join(lost)}" if lost else line
-
-
 def write_facts(run: Run, data: PerceptionData, task: Task) -> None:
     """Write data.json: what the model needs of its data once it is trained."""
     facts, arguments = facts_of(data), task.model_arguments()
     if all(isinstance(value, int | float | str | None) for value in arguments.values()):
         facts["model"] = arguments  # else the data set itself is needed to make the model
     write_json(run.data, facts)
+
+
+def _labelled(data: PerceptionData) -> str:
+    """Say how many samples have labels, and which classes have none."""
+    samples = data.split("train")
+    line = f"labelled  {len(data.labelled):,} of {len(samples):,} training samples"
+    lost = without_label(samples, data.labelled, data.classes)
+    return f"{line}; no label of {', '.join(lost)}" if lost else line
 
 
 @contextmanager

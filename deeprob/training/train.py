@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +16,15 @@ from deeprob.graphs.flops import FlopCounter
 from deeprob.runs import Run, write_json
 from deeprob.training import signals
 from deeprob.training.callbacks import Cost
+from deeprob.training.changes import NEW_RUN
 from deeprob.training.distributed import rank
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.memory import peak_memory
 from deeprob.training.overfit import PERFECT, OverfitCheck, few_images
 from deeprob.training.parts import Parts
 from deeprob.training.trainer import make_trainer, start
+
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
 def train(
@@ -45,7 +49,7 @@ def check_overfit(parts: Parts, run: Run, accepted: Callable[[], None] | None = 
 
     The settings of the trainer should keep nothing from it: see overfit.unhindered.
     """
-    if not parts.objective.needs_labels:
+    if not getattr(parts.objective, "needs_labels", True):
         raise InputError(
             f"{type(parts.objective).__name__} learns no labels to overfit",
             where="trainer.overfit",
@@ -84,10 +88,19 @@ def _fit(
         leaving = isinstance(error, ConnectionError) or isinstance(error.__context__, signals.Requeued)
         if signals.warned() and leaving:
             raise signals.Requeued from None
+        if resume is not None and _restoring(error):
+            what = f"its training cannot go on: an entry is damaged ({type(error).__name__}: {error})"
+            raise InputError(" ".join(what.split()), where=resume.path, fix=NEW_RUN) from error
         raise
     if rank(parts.trainer) == 0:
         write_json(run.training, _training_facts(trainer, parts.data, parts.model, cost))
     return trainer
+
+
+def _restoring(error: Exception) -> bool:
+    """Whether it came up where Lightning puts back what a checkpoint holds."""
+    frames = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return isinstance(error, DAMAGE) and any(name.endswith("checkpoint_connector") for name in frames)
 
 
 def _training_facts(

@@ -80,6 +80,39 @@ def test_a_broken_job_is_named(training):
         Job.read(job.folder)
 
 
+def test_a_broken_job_does_not_hide_the_others(training, tmp_path, capsys):
+    other = tmp_path / "jobs" / "b"
+    other.mkdir()
+    (other / "job.json").write_text("{")
+    for wanted in ("a", "5", "all"):
+        assert [job.name for job in find_jobs(tmp_path / "jobs", wanted)] == ["a"]
+    assert f"left out: {other / 'job.json'}: not a job" in capsys.readouterr().err
+    for wanted in ("b", None):  # the newest
+        with pytest.raises(InputError, match=r"jobs/b/job\.json: not a job"):
+            find_jobs(tmp_path / "jobs", wanted)
+
+
+def test_a_task_with_damaged_files_does_not_hide_the_others(training, tmp_path):
+    job, _ = training
+    study = tmp_path / "sweeps" / "mine"
+    study.mkdir(parents=True)
+    (study / "journal.log").write_text("{{{\n")
+    sweep = Task("worker 0", "", study=str(study), trials=4)
+    both = Job(job.folder, "slurm", 0, [sweep, *job.tasks], [Submission("5", [0, 1], time.time())])
+    damaged, whole = queue.progress(both)
+    assert damaged.state == "RUNNING"
+    assert "journal.log: line 1 is damaged" in damaged.where
+    assert (whole.label, whole.step) == ("seed=0", 70)
+
+
+@pytest.mark.parametrize("content", ["a: [", "trainer: 5\n", "\0"])
+def test_a_task_whose_config_is_damaged_has_a_line(training, content):
+    job, run = training
+    run.config.write_text(content)
+    (progress,) = queue.progress(job)
+    assert progress.state == "RUNNING"
+
+
 def test_two_jobs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr("deeprob.cluster.job.time.strftime", lambda form: "20260101-000000")
     first = free_folder(tmp_path, "train")

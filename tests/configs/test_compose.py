@@ -98,7 +98,7 @@ def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
         ("sweep", ["sweep=none"], "no sweep named 'none'; expected quickstart robocup robocup_softmax$"),
         ("sweep", ["jobs=2"], "choose a sweep, .*: sweep=quickstart, sweep=robocup, sweep=robocup_softmax$"),
         ("sweep", ["sweep.trails=2"], "did you mean sweep.trials?"),
-        ("ablate", [], "choose an ablation, .*: ablation=quickstart, ablation=robocup"),
+        ("ablate", [], "choose an ablation, .*: ablation=quickstart, ablation=robocup, "),
         ("ablate", ["ablation.seed=2"], "did you mean ablation.seeds?"),
         ("info", ["data=folders"], "expected .*; did you mean folder?"),
     ],
@@ -265,7 +265,7 @@ def test_leaves_agree_with_the_classes_they_configure():
     import importlib
     import inspect
 
-    given_at_run_time = {"num_classes", "params", "network"}
+    given_at_run_time = {"num_classes", "params", "network", "objects"}
     for target, schema in LEAVES.items():
         module, _, name = target.rpartition(".")
         signature = inspect.signature(getattr(importlib.import_module(module), name))
@@ -281,7 +281,7 @@ def test_flatten_puts_dots_between_the_levels():
     assert flatten(OmegaConf.create({"a": {"b": 1}, "c": 2})) == {"a.b": 1, "c": 2}
 
 
-ZERO_IS_OFF = ("head_convs", "bins", "roi_features", "roi_convs", "detail")
+ZERO_IS_OFF = ("head_convs", "bins", "roi_features", "roi_convs", "detail", "mined", "fragments")
 SIZES = [
     (name, field.name)
     for name, schema in SCHEMA["model"].items()

@@ -10,7 +10,7 @@ from deeprob.errors import InputError
 from deeprob.metrics.classification import (
     NUM_BINS,
     Classification,
-    class_metrics_of_sums,
+    class_ratios,
     metric_names,
     reliability,
     sample_sums,
@@ -85,8 +85,10 @@ def test_class_metrics_equal_scikit_learn():
     precision, recall, f1, _ = sklearn.metrics.precision_recall_fscore_support(
         labels, probabilities.argmax(1)
     )
-    sums = np.asarray(sample_sums(probabilities, labels).sum(axis=0))
-    np.testing.assert_allclose(class_metrics_of_sums(sums), [precision, recall, f1], rtol=1e-12)
+    above, below = (
+        part.sum(axis=0).reshape(3, 6) for part in class_ratios(sample_sums(probabilities, labels))
+    )
+    np.testing.assert_allclose(above / below, [precision, recall, f1], rtol=1e-12)
 
 
 def test_confusion_equals_scikit_learn():

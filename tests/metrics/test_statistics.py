@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 import scipy.stats
 
+from deeprob.metrics import statistics
 from deeprob.metrics.scores import SummedScores
 from deeprob.metrics.statistics import (
     bootstrap,
@@ -224,3 +225,10 @@ def test_what_no_resample_changes_has_no_interval():
     low, high = spread_of(np.array([1.0, 0.5]), drawn)
     assert np.isnan([low[0], high[0]]).all()
     np.testing.assert_allclose([low[1], high[1]], [0.025, 0.975], atol=0.01)
+
+
+def test_leaving_out_groups_of_units_estimates_what_leaving_out_each_does(monkeypatch):
+    sums = rows_of(np.random.default_rng(9).exponential(size=4000))
+    each = statistics._acceleration(sums, ratio)
+    monkeypatch.setattr(statistics, "MOST_LEFT_OUT", 1)
+    assert statistics._acceleration(sums, ratio) == pytest.approx(each, rel=0.2)

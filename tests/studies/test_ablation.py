@@ -44,6 +44,10 @@ def make_cfg(runs_dir: Path, **changes):
                 "design": "list",
                 "variants": VARIANTS,
                 "factors": {},
+                "rows": {},
+                "columns": {},
+                "without": [],
+                "starts": {},
                 "budget": {"hours": None, "runs": None},
             },
             "paths": {"data_dir": "data", "runs_dir": str(runs_dir), "cache_dir": "it's here"},
@@ -239,3 +243,36 @@ def test_a_factorial_tells_its_effects(tmp_path, trainer):
     assert float(effects["max_epochs-3"]["estimate"]) == 0  # the stand-in does not look at it
     assert "| width-16 |" in (folder / "table.md").read_text(encoding="utf-8")
     assert "Main effects" in (folder / "ablation.html").read_text(encoding="utf-8")
+
+
+GRID = {
+    "ablation__design": "grid",
+    "ablation__variants": {},
+    "ablation__rows": {"all": [], "some": ["data.labelled=0.5"]},
+    "ablation__columns": {"full": [], "half": ["model.width=16", "model.pretrained=@first"]},
+    "ablation__starts": {"first": ["trainer.max_epochs=1"]},
+}
+
+
+def test_variants_start_from_the_run_of_their_seed(tmp_path):
+    planned = plan(make_cfg(tmp_path, **GRID))
+    for seed in (0, 1):
+        start = planned.starts["first", seed]
+        assert start.overrides[:3] == ("experiment=quickstart", "trainer.max_epochs=1", f"seed={seed}")
+        cfg = compose("train", planned.jobs["all+half", seed].overrides)
+        assert Path(cfg.model.pretrained) == start.run.path
+
+
+def test_a_start_that_there_is_not_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no start 'first'.*expected one of: none"):
+        plan(make_cfg(tmp_path, **{**GRID, "ablation__starts": {}}))
+
+
+def test_a_grid_tells_the_effect_of_a_column_in_each_row_and_draws_its_curves(tmp_path, trainer):
+    assert ablate(make_cfg(tmp_path, **GRID)) == 0
+    folder = tmp_path / "ablation-trial"
+    effects = {row["effect"]: row for row in csv.DictReader((folder / "effects.csv").open())}
+    assert list(effects) == ["half at all", "half at some"]
+    assert float(effects["half at some"]["high"]) < 0
+    assert len(list(folder.glob("start-first-*/trained"))) == 2
+    assert "full at some" in (folder / "curves.svg").read_text(encoding="utf-8")

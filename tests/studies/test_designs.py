@@ -5,7 +5,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from deeprob.errors import InputError
-from deeprob.studies.designs import grammar, make_design
+from deeprob.studies.designs import grammar, make_design, make_grid
 
 FACTORS = {"model.width": [16, 64], "model.norm": [False]}
 
@@ -87,3 +87,17 @@ def test_values_survive_hydras_grammar(value):
 def test_a_design_that_cannot_be_laid_out_is_refused(design, variants, factors, message):
     with pytest.raises(InputError, match=message):
         make_design(design, variants, factors)
+
+
+def test_a_grid_has_every_cell_but_those_left_out():
+    rows, columns = {"all": [], "some": ["a=1"]}, {"plain": [], "other": ["b=2"]}
+    design = make_grid(rows, columns, ["all+other"])
+    assert design.variants == {"base": [], "some+plain": ["a=1"], "some+other": ["a=1", "b=2"]}
+    assert design.effects == {"other at some": {"some+other": 1, "some+plain": -1}}
+    assert design.curves == {"plain": {"all": "base", "some": "some+plain"}, "other": {"some": "some+other"}}
+
+
+@pytest.mark.parametrize("without", [["all+none"], ["all+plain"]])
+def test_a_cell_that_there_is_not_and_the_base_cannot_be_left_out(without):
+    with pytest.raises(InputError, match=r"ablation\.without"):
+        make_grid({"all": []}, {"plain": [], "other": ["b=2"]}, without)

@@ -112,14 +112,11 @@ class Batches:
         return order
 
     def _weights(self) -> torch.Tensor:
-        """Weigh how often each sample is to come, float64 (N,), or (n,) of those that are chosen."""
-        chosen = self.chosen
+        """Weigh how often each of the samples that are taken is to come, float64 (N,)."""
+        taken = slice(None) if self.chosen is None else self.chosen
         if self.balanced == "repeat":
-            labels = getattr(self.split, "labels", None)
-            return repeat_factors(
-                labels.take(chosen) if chosen is not None and labels is not None else labels
-            )
-        members = self._members() if chosen is None else self._members()[chosen]
+            return repeat_factors(getattr(self.split, "labels", None))[taken]
+        members = self._members()[taken]
         return 1 / torch.bincount(members)[members].double()
 
     def _members(self) -> torch.Tensor:

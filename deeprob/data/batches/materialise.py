@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
-from rich.progress import Progress
 
 from deeprob.data.batches.batch import Collate
 from deeprob.data.batches.samples import Rows, Samples
@@ -17,6 +16,7 @@ from deeprob.data.readers.points import Cloud
 from deeprob.data.readers.reading import Frames, fingerprint, work_ahead
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.progress import tracked
 
 
 class View(Protocol):
@@ -97,12 +97,8 @@ def _read(
     items = items_of(source, split, view)
     folder = None if cache_dir is None else Path(cache_dir).expanduser()
     gathering = Gathering(source, view, Columns(Budget(gigabytes), folder))
-    with Progress(transient=True, disable=not progress) as bar:
-        task = bar.add_task(f"reading {source.name} {split}", total=len(items))
-        for found in _see(items, split, view):
-            bar.advance(task)
-            if found is None:
-                continue
+    for found in tracked(_see(items, split, view), f"reading {source.name} {split}", len(items), progress):
+        if found is not None:
             gathering.add(*found)
     if not gathering.keys:
         raise InputError(

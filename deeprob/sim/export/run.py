@@ -23,6 +23,7 @@ from typing import Any
 from deeprob.data.readers.files import RENDERED as _DONE
 from deeprob.data.readers.props import CLASSES
 from deeprob.errors import InputError
+from deeprob.progress import steps
 from deeprob.runs import write_json
 from deeprob.sim.export import bop, boxes, props
 from deeprob.sim.export.files import View
@@ -30,7 +31,7 @@ from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.objects import load_objects
 from deeprob.sim.settings import SimSettings, check_settings
-from deeprob.sim.workers import run_jobs, show_progress
+from deeprob.sim.workers import run_jobs
 
 FORMATS = ("bop", "props_pose", "props_detection", "props_classification", "darknet", "coco")
 PROPS_K = [902.19, 902.39, 342.35, 252.23]
@@ -112,7 +113,7 @@ def export(
         write_json(out / _RECORDS / _DONE, description)
         jobs = [job for split in splits for job in _jobs(settings, format_name, out, split, num)]
         missing = [job for job in jobs if job.index % parts == part and not job.record.is_file()]
-        with show_progress("rendering scenes", len(missing), progress) as advance:
+        with steps("rendering scenes", len(missing), progress) as advance:
             for _ in run_jobs(settings, write_job, missing, workers):
                 advance(1)
         return _complete(out, description, objects, settings, jobs)

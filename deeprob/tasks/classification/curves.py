@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from deeprob.metrics.classification import Floats
@@ -12,13 +14,16 @@ from deeprob.tasks.classification.predictions import Predictions
 MOST_POINTS = 200  # of a drawn curve
 
 
-def ranking_curves(predictions: Predictions) -> dict[str, str]:
-    """Draw `roc` and `precision_recall` as SVG, by their name; nothing where no class can be ranked."""
+def ranking_curves(predictions: Predictions, names: Collection[str] | None = None) -> dict[str, str]:
+    """Draw `roc` and `precision_recall` as SVG, by their name; nothing where no class can be ranked.
+
+    names: of the classes to draw; None: all.
+    """
     probabilities, labels = predictions.probabilities, predictions.labels
     rankings = {
         name: Ranking(probabilities[:, c], labels == c)
         for c, name in enumerate(predictions.classes)
-        if 0 < (labels == c).sum() < len(labels)
+        if (names is None or name in names) and 0 < (labels == c).sum() < len(labels)
     }
     if not rankings:
         return {}

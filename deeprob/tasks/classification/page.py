@@ -19,16 +19,17 @@ from deeprob.tasks.classification.curves import ranking_curves
 from deeprob.tasks.classification.learned import cross_validation_chart, read_cross_validation
 from deeprob.tasks.classification.measure import AREAS, PER_CLASS
 from deeprob.tasks.classification.pictures import samples_of, template_sheet, templates_of
-from deeprob.tasks.classification.predictions import Predictions
+from deeprob.tasks.classification.predictions import Predictions, frequent_confusions
 
 MATRIX_CLASSES = 25  # more than these do not fit on a page: the most frequent confusions stand for them
+MOST_ROWS = 200  # of a table of classes, and curves of a drawing
 HEADLINE = ("top1_accuracy", "balanced_accuracy", "macro_f1")
 
 
 def page_of(results: Mapping[str, Any], predictions: Predictions, folder: Path) -> Page:
     """The page of a run's results. Raises InputError where a part of them is missing."""
     missing = sorted({"per_class", "confusion"} - set(results))
-    if missing:
+    if missing and "confusions" not in results:  # which stands for the matrix of many classes
         raise InputError(
             f"without {', '.join(missing)}",
             where=folder / "results.json",
@@ -40,13 +41,15 @@ def page_of(results: Mapping[str, Any], predictions: Predictions, folder: Path) 
     templates, found = templates_of(predictions), read_cross_validation(Run(folder))
     choice = "" if found is None else cross_validation_chart(found["k"], found["accuracy"])
     has_areas = all(set(AREAS) <= set(entries) for entries in results["per_class"].values())
-    ranked = ranking_curves(predictions) if has_areas else {}
+    ranked = ranking_curves(predictions, _lowest(results, AREAS[0])) if has_areas else {}
     learned = {"templates": templates, "choice": choice, "classes": classes}
     errors = {
-        "matrix": _matrix(results["confusion"]),
-        "confusions": _confusions(results["confusion"], classes),
+        "matrix": _matrix(results.get("confusion", ())),
+        "confusions": _confusions(predictions),
         "classes": classes,
+        "rows": _lowest(results, "f1"),
     }
+    rows = _lowest(results, AREAS[1]) if has_areas else {}
     shown: dict[str, Any] = {
         "wrong": [s for s in samples if s["label"] != s["predicted"]],
         "right": [s for s in samples if s["label"] == s["predicted"]],
@@ -56,7 +59,9 @@ def page_of(results: Mapping[str, Any], predictions: Predictions, folder: Path) 
         Block("learned", "What it learned", "learned", learned) if templates or choice else None,
         Block("errors", "Where it errs", "errors", errors),
         Block("slices", "Error slices", "slices") if results.get("slices") else None,
-        Block("ranking", "ROC and precision-recall", "ranking", {"ranked": ranked, "areas": AREAS})
+        Block(
+            "ranking", "ROC and precision-recall", "ranking", {"ranked": ranked, "areas": AREAS, "rows": rows}
+        )
         if ranked
         else None,
         Block("calibration", "Calibration", "calibration", {"reliability": diagram}),
@@ -103,7 +108,7 @@ def _abstract(results: Mapping[str, Any]) -> str:
 
 def _matrix(confusion: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]] | None:
     """Cells with their share of the row, or None where there are too many classes for a table."""
-    if len(confusion) > MATRIX_CLASSES:
+    if not 0 < len(confusion) <= MATRIX_CLASSES:
         return None
     return [
         [{"count": c, "share": c / max(sum(row), 1), "diagonal": i == j} for j, c in enumerate(row)]
@@ -111,13 +116,25 @@ def _matrix(confusion: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]] | 
     ]
 
 
-def _confusions(confusion: Sequence[Sequence[int]], classes: Sequence[str], most: int = 5) -> str:
+def _confusions(predictions: Predictions, most: int = 5) -> str:
     """Name the most frequent confusions in one sentence."""
-    pairs = [(c, i, j) for i, row in enumerate(confusion) for j, c in enumerate(row) if i != j and c]
+    pairs, classes = frequent_confusions(predictions), predictions.classes
     total = sum(c for c, _, _ in pairs)
     if not total:
         return ""
-    pairs.sort(key=lambda pair: (-pair[0], pair[1:]))
     named = [f"{classes[i]} taken for {classes[j]} ({c:,})" for c, i, j in pairs[:most]]
     share = sum(c for c, _, _ in pairs[:most]) / total
     return f"The most frequent of {total:,} errors: {', '.join(named)}; together {100 * share:.0f} % of all."
+
+
+def _lowest(results: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """What is known of each class; of more than MOST_ROWS, those of the lowest values of a metric."""
+    per_class = results["per_class"]
+    if len(per_class) <= MOST_ROWS:
+        return dict(per_class)
+
+    def value(name: str) -> float:
+        of = per_class[name][metric]["value"]
+        return 2.0 if of is None else float(of)  # what is not defined comes last
+
+    return {name: per_class[name] for name in sorted(per_class, key=value)[:MOST_ROWS]}

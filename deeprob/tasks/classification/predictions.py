@@ -139,6 +139,15 @@ def most_telling(probabilities: Floats, labels: Integers) -> Integers:
     return np.concatenate([wrong_first, order[right[order]][:NUM_RIGHT]])
 
 
+def frequent_confusions(predictions: Predictions) -> list[tuple[int, int, int]]:
+    """(count, label, predicted) of every pair that was confused, the most frequent first."""
+    wrong = predictions.labels != predictions.predicted
+    pairs = np.stack([predictions.labels[wrong], predictions.predicted[wrong]], axis=1)
+    kinds, counts = np.unique(pairs, axis=0, return_counts=True)
+    found = [(int(n), int(i), int(j)) for n, (i, j) in zip(counts, kinds, strict=True)]
+    return sorted(found, key=lambda of: (-of[0], of[1:]))
+
+
 def thumbnails(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Shrink images (T, H, W, 3) to at most THUMBNAIL_PIXELS on their longest side."""
     height, width = images.shape[1:3]

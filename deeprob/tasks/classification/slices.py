@@ -2,61 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
-from deeprob.metrics.classification import Floats, metrics_of_sums
+from deeprob.metrics.classification import Floats
 from deeprob.metrics.slices import LEAST, quarters
-from deeprob.metrics.statistics import bootstrap
-from deeprob.tasks.classification.meter import scores_of
+from deeprob.metrics.statistics import bootstrap, sums_by_unit
 from deeprob.tasks.classification.predictions import Predictions
 from deeprob.tasks.classification.view import ATTRIBUTES
 
 MOST_GROUPS = 30
+MOST_CLASSES = 200
+Part = tuple[str, NDArray[np.int64]]
 
 
 def error_slices(predictions: Predictions, *, samples: int, seed: int) -> dict[str, list[dict[str, Any]]]:
     """Top-1 accuracy with its 95 % interval in every slice: kind -> slices, {label, n, units, value, ci95}.
 
-    Quantities are cut into quarters of the samples, classes and recordings are listed from the worst; slices
-    of fewer than LEAST samples are left out, and kinds with fewer than two slices; recordings too where each
-    is one independent unit, of which no interval can be given.
+    Quantities are cut into quarters of the samples, classes and recordings are listed from the worst, at most
+    MOST_CLASSES and MOST_GROUPS of them; slices of fewer than LEAST samples are left out, and kinds with
+    fewer than two slices; recordings too where each is one independent unit, of which no interval can be
+    given.
     """
+    right = predictions.predicted == predictions.labels
+    rows = np.stack([right, np.ones(len(right))], axis=1)
     found: dict[str, list[dict[str, Any]]] = {}
-    for kind, label, members in _members(predictions):
-        index = np.flatnonzero(members)
-        if len(index) < LEAST:
-            continue
-        sums = scores_of(
-            predictions.probabilities[index], predictions.labels[index], predictions.units[index]
-        ).sums
-        of = bootstrap(sums, _accuracy, samples=samples, seed=seed)
-        ends = [float(of.low[0]), float(of.high[0])]
-        entry = {"label": label, "n": len(index), "units": int(sums.shape[0]), "value": float(of.value[0])}
-        found.setdefault(kind, []).append({**entry, "ci95": ends if np.isfinite(ends).all() else None})
-    for kind in ("class", "group"):
-        found[kind] = sorted(found.get(kind, []), key=lambda entry: entry["value"])
-    if all(entry["units"] == 1 for entry in found["group"]):
-        found["group"] = []  # each is one unit alone: what sets them apart is chance
-    found["group"] = found["group"][:MOST_GROUPS]
-    return {kind: entries for kind, entries in found.items() if len(entries) > 1}
+    for kind, parts in _parts(predictions):
+        kept = [part for part in parts if len(part[1]) >= LEAST]
+        if kind in MOST:
+            kept.sort(key=lambda part: right[part[1]].mean())
+            if kind == "group" and all(len(np.unique(predictions.units[index])) == 1 for _, index in kept):
+                continue  # each is one unit alone: what sets them apart is chance
+            kept = kept[: MOST[kind]]
+        if len(kept) > 1:
+            found[kind] = [
+                _entry(label, rows[index], predictions.units[index], samples, seed) for label, index in kept
+            ]
+    return found
 
 
-def _members(predictions: Predictions) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-    """Every slice: its kind, its name, which samples are in it."""
+MOST = {"class": MOST_CLASSES, "group": MOST_GROUPS}
+
+
+def _entry(label: str, rows: Floats, units: NDArray[np.int64], samples: int, seed: int) -> dict[str, Any]:
+    sums = sums_by_unit(scipy.sparse.csr_array(rows), units)
+    of = bootstrap(sums, _accuracy, samples=samples, seed=seed)
+    ends = [float(of.low[0]), float(of.high[0])]
+    entry = {"label": label, "n": len(rows), "units": int(sums.shape[0]), "value": float(of.value[0])}
+    return {**entry, "ci95": ends if np.isfinite(ends).all() else None}
+
+
+def _parts(predictions: Predictions) -> Iterator[tuple[str, list[Part]]]:
+    """Every kind of slice, with the name of each part and which samples are in it."""
     for column, kind in enumerate(ATTRIBUTES):
         values = predictions.attributes[:, column] if len(predictions.attributes) else np.zeros(0)
-        for label, inside in quarters(values):
-            yield kind, label, inside
-    for class_id, name in enumerate(predictions.classes):
-        yield "class", name, predictions.labels == class_id
-    groups = np.asarray(predictions.groups)
-    for group in np.unique(groups):
-        yield "group", str(group), groups == group
+        yield kind, [(label, np.flatnonzero(inside)) for label, inside in quarters(values)]
+    yield "class", _by_number(predictions.classes, predictions.labels)
+    names, number = np.unique(np.asarray(predictions.groups, np.str_), return_inverse=True)
+    yield "group", _by_number(names.tolist(), number)
+
+
+def _by_number(names: Sequence[str], number: NDArray[np.int64]) -> list[Part]:
+    """The samples of each number, (N,), in one pass over them."""
+    order = np.argsort(number, kind="stable")
+    ends = np.searchsorted(number[order], np.arange(1, len(names)))
+    return list(zip(names, np.split(order, ends), strict=True)) if len(names) else []
 
 
 def _accuracy(sums: Floats) -> Floats:
-    return metrics_of_sums(sums)[..., :1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return sums[..., :1] / sums[..., 1:]

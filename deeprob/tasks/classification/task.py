@@ -33,6 +33,7 @@ from deeprob.tasks.classification.meter import ClassificationMeter, scores_of
 from deeprob.tasks.classification.page import page_of
 from deeprob.tasks.classification.predictions import Predictions, most_telling, thumbnails
 from deeprob.tasks.deployed import Deployed, Softmax
+from deeprob.tasks.pseudo_labels import label_by_class
 
 IGNORED = -100
 """The class of a sample without a label."""
@@ -54,21 +55,6 @@ class Classification(Task):
     def predict(self, model: nn.Module, batch: Any) -> Floats:
         """Probabilities float64 (B, C)."""
         return softmax(model(batch[0]).float().cpu().numpy())
-
-    def prior(self) -> torch.Tensor:
-        labels = self.data.labelled_samples.labels
-        return torch.bincount(labels, minlength=len(self.data.classes)).float() / len(labels)
-
-    def pseudo_labelled(
-        self,
-        model: nn.Module,
-        weak: Any,
-        strong: Any,
-        threshold: float,
-        soft: bool = False,
-        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
-    ) -> PseudoLabelled:
-        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned)
 
     def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Floats]) -> list[Classified]:
         # An object's number in its frame is the last word of its key; of a cloud it says nothing.
@@ -96,6 +82,21 @@ class Classification(Task):
             for one in said
         ]
         return drawn.boxes(frame.image, found)
+
+    def prior(self) -> torch.Tensor:
+        labels = self.data.labelled_samples.labels
+        return torch.bincount(labels, minlength=len(self.data.classes)).float() / len(labels)
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        return label_by_class(logits_of(model, weak), strong, threshold, soft, aligned, IGNORED)
 
     def adopted(self, samples: Any, there: PerceptionData) -> Any:
         classes = list(self.data.classes)
@@ -137,9 +138,11 @@ class Classification(Task):
             groups=[samples.group_names[i] for i in samples.groups.tolist()],
             attributes=samples.attributes.cpu().numpy(),
         )
-        with predict.status("intervals"):
-            evaluation = measure(predictions, samples=options.bootstrap_samples, seed=options.seed)
-        predictions.save(file)
+        evaluation = measure(
+            predictions, samples=options.bootstrap_samples, seed=options.seed, status=predict.status
+        )
+        with predict.status("writing the predictions"):
+            predictions.save(file)
         return evaluation
 
     @classmethod
@@ -156,27 +159,6 @@ class Classification(Task):
     @classmethod
     def page(cls, results: Mapping[str, Any], file: Path, folder: Path) -> Page:
         return page_of(results, Predictions.load(file), folder)
-
-
-def label_by_class(
-    logits: torch.Tensor,
-    batch: Any,
-    threshold: float,
-    soft: bool,
-    aligned: Callable[[torch.Tensor], torch.Tensor],
-) -> PseudoLabelled:
-    """Label a batch by logits (B, C), or (B, C, ...) where each place of a sample has a class.
-
-    soft: the labels are the probabilities (B, C), and all of them count. Else they are the classes of a
-    probability of `threshold` at least; the others are IGNORED, as the layer cross_entropy does.
-    """
-    p = aligned(logits.float().softmax(1))
-    confidence, found = p.max(1)
-    confident = torch.ones_like(found, dtype=torch.bool) if soft else confidence >= threshold
-    labels = p if soft else found.masked_fill(~confident, IGNORED)
-    known = batch.labels.shape == found.shape
-    right = (found == batch.labels) & confident if known else torch.full_like(confidence, torch.nan)
-    return PseudoLabelled(batch._replace(labels=labels), confident.float().mean(), right.float().mean())
 
 
 def logits_of(model: nn.Module, batch: Any) -> torch.Tensor:

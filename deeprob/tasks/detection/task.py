@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,16 @@ from deeprob.data.predictions.names import Names, Naming
 from deeprob.data.predictions.outputs import BoxOutput, Output
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Scores
+from deeprob.models.detection.boxes import iou
 from deeprob.models.detection.test_time import detect
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.runs import write_text
-from deeprob.tasks.base import Block, Loss, method_of
+from deeprob.tasks.base import Block, Loss, PseudoLabelled, method_of
 from deeprob.tasks.deployed import Candidates, Deployed
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
 from deeprob.tasks.frames import Answer, Drawing, FrameTask
+from deeprob.tasks.pseudo_labels import check_places
 
 OPERATING_TERMS = ("box_precision", "box_recall", "box_f1", "false_positives_per_image")
 
@@ -63,6 +65,20 @@ class Detection(FrameTask):
             _boxes(of_image, matrix)
             for of_image, matrix in zip(found, batch.matrices.double().cpu(), strict=True)
         ]
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[torch.Tensor], torch.Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        """Images with a box of a score of `threshold` at least; right: those boxes that overlap by half."""
+        check_places(weak, strong, soft)
+        method_of(model, "detect", EXPECTED)
+        return label_by_boxes(detect(model, weak.images), strong, threshold)
 
     def truths(self, samples: Any, batch: Any) -> list[Frame]:
         return [_frame_of(samples, index) for index in batch.indices.tolist()]
@@ -148,6 +164,29 @@ class InstanceSegmentation(Detection):
     @classmethod
     def truth_of(cls, frame: Frame) -> list[Box]:
         return list(truths_of(frame, masks=True))
+
+
+def label_by_boxes(found: Sequence[Any], batch: Any, threshold: float) -> PseudoLabelled:
+    """Label a batch by detections of each image; images in which nothing is confident are left out."""
+    kept = [(of.boxes[of.scores >= threshold], of.labels[of.scores >= threshold]) for of in found]
+    seen = [i for i, (boxes, _) in enumerate(kept) if len(boxes)]
+    right = [
+        bool(((iou(box[None], batch.boxes[i]) >= 0.5) & (batch.labels[i] == label)).any())
+        for i in seen
+        for box, label in zip(*kept[i], strict=True)
+    ]
+    chosen = torch.tensor(seen, dtype=torch.int64, device=batch.images.device)
+    boxes, labels = [kept[i][0] for i in seen], [kept[i][1] for i in seen]
+    labelled = batch._replace(
+        images=batch.images[chosen],
+        boxes=boxes,
+        labels=labels,
+        crowds=[of.new_zeros(0, 4) for of in boxes],  # an annotator's, like all labels here
+        matrices=batch.matrices[chosen.to(batch.matrices.device)],
+        indices=batch.indices[chosen.to(batch.indices.device)],
+    )
+    share = torch.tensor(len(seen) / max(1, len(found)))
+    return PseudoLabelled(labelled, share, share * (sum(right) / max(1, len(right))))
 
 
 def _boxes(found: Any, matrix: torch.Tensor) -> list[Box]:

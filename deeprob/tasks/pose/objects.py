@@ -28,7 +28,7 @@ def objects_of(source: Source) -> Objects:
         away, size = float(np.linalg.norm(mesh.centre)), float(mesh.extents.max())
         if away > size:
             raise InputError(
-                f"the origin of {name} lies {100 * away:.0f} cm from its middle, and it is {100 * size:.0f} cm wide",
+                f"the origin of {name}, {100 * size:.0f} cm wide, lies {100 * away:.0f} cm from its middle",
                 where=source.name,
                 fix="move it into the object: data.sim.objects.centre=true",
             )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Predicted
@@ -21,9 +21,10 @@ from deeprob.metrics.segmentation import METRICS
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.runs import write_json
-from deeprob.tasks.base import EvaluationOptions, Loss
+from deeprob.tasks.base import EvaluationOptions, Loss, PseudoLabelled
 from deeprob.tasks.deployed import Argmax, Deployed
 from deeprob.tasks.frames import RANDOM, Answer, FrameTask
+from deeprob.tasks.pseudo_labels import check_places, label_by_class
 from deeprob.tasks.segmentation import baselines
 from deeprob.tasks.segmentation.labels import IGNORED, label_map_of, logits_of
 from deeprob.tasks.segmentation.losses import LabelMapLoss
@@ -60,6 +61,18 @@ class Segmentation(FrameTask):
             _in_frame(m, matrix, size)
             for m, matrix, size in zip(maps, batch.matrices.numpy(), batch.sizes.tolist(), strict=True)
         ]
+
+    def pseudo_labelled(
+        self,
+        model: nn.Module,
+        weak: Any,
+        strong: Any,
+        threshold: float,
+        soft: bool = False,
+        aligned: Callable[[Tensor], Tensor] = lambda p: p,
+    ) -> PseudoLabelled:
+        check_places(weak, strong, soft)
+        return label_by_class(logits_of(model, weak)[0], strong, threshold, soft, aligned, IGNORED)
 
     @classmethod
     def answered(cls, said: list[LabelMap]) -> LabelMap:

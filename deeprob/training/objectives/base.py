@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torch import nn
@@ -42,3 +42,14 @@ class Objective(nn.Module):
     def remark(self, means: Mapping[str, float]) -> str | None:
         """One line to print after an epoch, by the means of the loss's terms; None for nothing."""
         return None
+
+
+class OfFunction(Objective):
+    """A function (task, model, batch) -> Loss as an objective: a task may have losses of its own."""
+
+    def __init__(self, function: Callable[[Task, nn.Module, Any], Loss]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, task: Task, model: nn.Module, batch: Any) -> Loss:
+        return self.function(task, model, batch)

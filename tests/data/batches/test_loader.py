@@ -212,6 +212,16 @@ def test_balance_by_class_needs_samples_of_one_class() -> None:
         list(loader)
 
 
+def test_frames_repeat_by_the_root_of_how_rare_their_rarest_class_is() -> None:
+    """Class 0 is in four frames, class 1 in one, class 2 in none, class 3 in two."""
+    labels = Ragged(torch.tensor([0, 0, 0, 1, 0, 3, 0, 3]), torch.tensor([0, 2, 4, 6, 6, 7, 8]))
+    assert repeat_factors(labels).tolist() == pytest.approx([1, 2, 2**0.5, 1, 1, 2**0.5])
+    nothing = Ragged(torch.zeros(0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64))
+    assert repeat_factors(nothing).tolist() == [1, 1]
+    with pytest.raises(InputError, match="'repeat', but a sample here has no list of objects"):
+        repeat_factors(torch.zeros(4, dtype=torch.int64))
+
+
 def test_chosen_samples_are_repeated_until_an_epoch_is_as_long_as_with_all():
     def indices(split, chosen, generator):
         return SimpleNamespace(indices=chosen)
@@ -221,13 +231,3 @@ def test_chosen_samples_are_repeated_until_an_epoch_is_as_long_as_with_all():
     assert len(loader) == 5
     assert sorted(torch.bincount(epoch, minlength=10).unique().tolist()) == [0, 3, 4]
     assert sorted(epoch[:3].tolist()) == [3, 8, 9]
-
-
-def test_frames_repeat_by_the_root_of_how_rare_their_rarest_class_is() -> None:
-    """Class 0 is in four frames, class 1 in one, class 2 in none, class 3 in two."""
-    labels = Ragged(torch.tensor([0, 0, 0, 1, 0, 3, 0, 3]), torch.tensor([0, 2, 4, 6, 6, 7, 8]))
-    assert repeat_factors(labels).tolist() == pytest.approx([1, 2, 2**0.5, 1, 1, 2**0.5])
-    nothing = Ragged(torch.zeros(0, dtype=torch.int64), torch.zeros(3, dtype=torch.int64))
-    assert repeat_factors(nothing).tolist() == [1, 1]
-    with pytest.raises(InputError, match="'repeat', but a sample here has no list of objects"):
-        repeat_factors(torch.zeros(4, dtype=torch.int64))

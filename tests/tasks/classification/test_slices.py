@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from deeprob.metrics.classification import softmax
+from deeprob.tasks.classification import slices
 from deeprob.tasks.classification.slices import error_slices
 
 
@@ -63,3 +64,12 @@ def test_recordings_that_are_one_unit_each_are_no_slices(predictions):
     alone = dataclasses.replace(predictions, groups=groups, units=np.arange(240) // 40)
     assert "group" not in error_slices(alone, samples=100, seed=0)
     assert "group" in error_slices(dataclasses.replace(alone, units=np.arange(240)), samples=100, seed=0)
+
+
+def test_of_very_many_classes_the_worst_alone_are_listed(predictions, monkeypatch):
+    monkeypatch.setitem(slices.MOST, "class", 2)
+    found = error_slices(predictions, samples=50, seed=0)["class"]
+    accuracy = [
+        (predictions.predicted == predictions.labels)[predictions.labels == c].mean() for c in range(4)
+    ]
+    assert [entry["value"] for entry in found] == sorted(accuracy)[:2]

@@ -15,7 +15,7 @@ CLASSES = ("cup", "ball")
 
 
 class Set:
-    classes, name, real = CLASSES, "set", True
+    classes, name, real, box_convention = CLASSES, "set", True, "visible"
 
 
 def frame(number, objects=((0, (10, 10, 40, 40)),), crowds=()):
