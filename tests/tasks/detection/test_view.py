@@ -7,14 +7,15 @@ import torch
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.reading import Frames
+from deeprob.data.source import Source
 from deeprob.tasks.detection.task import Detection
 from deeprob.tasks.detection.view import DetectionView
 
 
-class Annotated:
+class Annotated(Source):
     """A frame of 80 x 60 with three objects: one with an area of its own, one with a mask; and a crowd."""
 
-    name, real, classes, splits, unit = "annotated", True, ("a", "b"), ("train",), "frame"
+    name, real, classes, splits = "annotated", True, ("a", "b"), ("train",)
 
     def frames(self, split: str) -> Frames[int]:
         return Frames([0], self._frame)
