@@ -173,6 +173,7 @@ class PredictConfig:
     min_score, classes: leave out predictions below, and of others; empty: keep all. draw: pictures or a video
     with what is predicted drawn in. on_bad_sample: `skip` and count what cannot be read, or `error`.
     batch_size, checkpoint: null takes those of the run's evaluation. device: `cpu`, `cuda`; null: as the run.
+    engine: `torch`, or `onnxruntime`, faster on a CPU; what it runs is kept in the run folder's export.
     out: the folder to write; null: predictions/<input> in the run folder.
     """
 
@@ -193,6 +194,7 @@ class PredictConfig:
     batch_size: int | None = None
     checkpoint: str | None = None
     device: str | None = None
+    engine: str = "torch"
     out: str | None = None
     paths: PathSettings = field(default_factory=PathSettings)
     allowed_targets: list[str] = field(default_factory=list)
