@@ -12,6 +12,7 @@ from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.reading import Frames
 from deeprob.data.settings import Augmentation, DetectionAugmentation
+from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.tasks.detection.augment import lay_out
 from deeprob.tasks.detection.view import DetectionView
@@ -21,7 +22,7 @@ PAINT = torch.tensor([[255.0, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [2
 CROWD = 5  # the paint of what nobody counted
 
 
-class Painted:
+class Painted(Source):
     """Frames of three painted rectangles on black, of the classes 0 to 4, and one more that is a crowd.
 
     No two rectangles of a frame have the same paint; the last frame is empty.
