@@ -138,8 +138,10 @@ def facts(case, monkeypatch, capsys):
     assert re.search(r"lollipop|light|duck", capsys.readouterr().out)
 
 
-SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in ("points", "detection", "segmentation")} | {
-    ("card", "points")
+SLOW_TASKS = ("points", "detection", "segmentation", "pose")
+SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in SLOW_TASKS} | {
+    ("card", "points"),
+    ("card", "pose"),
 }
 VERBS = {
     "train, evaluate, report": train_and_evaluate,
