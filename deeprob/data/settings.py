@@ -52,12 +52,45 @@ class Augmentation(_Settings):
 
 
 @dataclass
-class DetectionAugmentation(Augmentation):
-    """How far a frame with boxes may be moved, and which part of it is shown.
+class WindowAugmentation(Augmentation):
+    """How far a frame may be moved, and which part of it is shown.
 
     crop: height and width in pixels of the window that a batch shows of each frame, at a random place; empty
         is the whole frame. The window lies inside the frame where it fits, and `translate` does not count.
     scale: least and largest scale, log-uniform, in place of `zoom`; empty is `zoom`.
+    """
+
+    crop: list[int] = field(default_factory=list)
+    scale: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop and (len(self.crop) != 2 or min(self.crop) < 1):
+            raise InputError(
+                f"augmentation.crop is {list(self.crop)}", expected="[height, width], or [] for whole frames"
+            )
+        self._check_factors("scale", "zoom")
+        if self.scale and self.zoom:
+            raise InputError(
+                f"augmentation.scale is {list(self.scale)} and augmentation.zoom {self.zoom:g}",
+                expected="one of them",
+                fix="set data.augmentation.zoom=0",
+            )
+
+    def _check_factors(self, name: str, other: str) -> None:
+        """Raise InputError unless a setting is a range of factors, or empty, which stands for another."""
+        given = getattr(self, name)
+        if given and not (len(given) == 2 and 0 < given[0] <= given[1] < math.inf):
+            raise InputError(
+                f"augmentation.{name} is {list(given)}",
+                expected=f"[low, high], both over 0, or [] for {other}",
+            )
+
+
+@dataclass
+class DetectionAugmentation(WindowAugmentation):
+    """How a frame with boxes is shown, beside WindowAugmentation.
+
     whole_object: probability that a window holds a random object of its frame whole, if it fits.
     min_visible: an object of whose box a smaller part stays is no object any more, but a region to ignore.
     mosaic: probability that an image is made of windows of four frames that meet at a random point, each with
@@ -69,8 +102,6 @@ class DetectionAugmentation(Augmentation):
         show, in steps of 32 pixels; empty is 1.
     """
 
-    crop: list[int] = field(default_factory=list)
-    scale: list[float] = field(default_factory=list)
     whole_object: float = 0.5
     min_visible: float = 0.25
     mosaic: float = 0.0
@@ -80,23 +111,7 @@ class DetectionAugmentation(Augmentation):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check(self, dict.fromkeys(("whole_object", "min_visible", "mosaic", "mosaic_until"), 1.0))
-        if self.crop and (len(self.crop) != 2 or min(self.crop) < 1):
-            raise InputError(
-                f"augmentation.crop is {list(self.crop)}", expected="[height, width], or [] for whole frames"
-            )
-        for name, other in (("scale", "zoom"), ("multi_scale", "1")):
-            given = getattr(self, name)
-            if given and not (len(given) == 2 and 0 < given[0] <= given[1] < math.inf):
-                raise InputError(
-                    f"augmentation.{name} is {list(given)}",
-                    expected=f"[low, high], both over 0, or [] for {other}",
-                )
-        if self.scale and self.zoom:
-            raise InputError(
-                f"augmentation.scale is {list(self.scale)} and augmentation.zoom {self.zoom:g}",
-                expected="one of them",
-                fix="set data.augmentation.zoom=0",
-            )
+        self._check_factors("multi_scale", "1")
 
     def closing(self) -> tuple[float, DetectionAugmentation] | None:
         mixed = self.mosaic or self.mixup

@@ -38,6 +38,7 @@ SCHEMA: dict[str, dict[str, type]] = {
     "augmentation": {
         "image": data.Augmentation,
         "detection": data.DetectionAugmentation,
+        "window": data.WindowAugmentation,
         "points": data.PointAugmentation,
     },
     "source": {

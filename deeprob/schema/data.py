@@ -10,6 +10,7 @@ from omegaconf import MISSING
 from deeprob.data.settings import Augmentation as Augmentation
 from deeprob.data.settings import DetectionAugmentation as DetectionAugmentation
 from deeprob.data.settings import PointAugmentation as PointAugmentation
+from deeprob.data.settings import WindowAugmentation as WindowAugmentation
 from deeprob.sim.settings import SimSettings
 
 

@@ -116,7 +116,7 @@ def test_an_object_that_leaves_the_image_is_left_out() -> None:
 def test_a_mask_moves_by_whole_pixels_and_repeats_its_border() -> None:
     labels = torch.tensor([[1, 2, 3], [4, 5, 6]], dtype=torch.uint8)
     right = torch.tensor([[1.0, 0, 1], [0, 1, 0], [0, 0, 1]])
-    assert move_mask(labels, right).tolist() == [[1, 1, 2], [4, 4, 5]]
+    assert move_mask(labels, right, 2, 3).tolist() == [[1, 1, 2], [4, 4, 5]]
 
 
 class Maps(Source):

@@ -7,13 +7,17 @@ it is to hold. Where the window is larger than the frame, it may lie wherever th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from deeprob.data.batches.augment import Layout, affine_maps, draw
+from deeprob.data.batches.images import WholeView
 from deeprob.data.batches.samples import Ragged
 from deeprob.data.settings import DetectionAugmentation
+from deeprob.errors import InputError
 
 Labels = tuple[list[Tensor], list[Tensor], list[Tensor]]
 """Boxes (n, 4), labels (n,) and crowds (k, 4) of each image of a batch."""
@@ -60,6 +64,21 @@ def window_size(
     low, high = a.multi_scale
     factor = low * (high / low) ** float(torch.rand((), generator=generator))
     return max(STEP, round(height * factor / STEP) * STEP), max(STEP, round(width * factor / STEP) * STEP)
+
+
+def check_crop(crop: Sequence[int], view: WholeView) -> None:
+    """Raise InputError for a crop larger than the frames of a view."""
+    if any(c > size for c, size in zip(crop, (view.height, view.width), strict=False)):
+        raise InputError(
+            f"augmentation.crop is {list(crop)}",
+            expected=f"at most [{view.height}, {view.width}], the view's height and width",
+        )
+
+
+def pictures_of(matrices: Tensor, sizes: Tensor) -> Tensor:
+    """Find where frames of a height and width (n, 2) lie under scaling maps (n, 3, 3): float32 (n, 4)."""
+    scale, shift = matrices.diagonal(dim1=1, dim2=2)[:, :2], matrices[:, :2, 2]
+    return torch.cat([shift - 0.5 * scale, shift + scale * (sizes.flip(1) - 0.5)], 1).float()
 
 
 def arrange(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,8 +16,15 @@ from deeprob.data.batches.samples import ImageSamples, Ragged, Rows, Samples
 from deeprob.data.batches.warp import Matrix, fit_matrix, warp_frame
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation, DetectionAugmentation
-from deeprob.errors import InputError
-from deeprob.tasks.detection.augment import arrange, blank_outside, lay_out, mix_up, move_labels
+from deeprob.tasks.detection.augment import (
+    arrange,
+    blank_outside,
+    check_crop,
+    lay_out,
+    mix_up,
+    move_labels,
+    pictures_of,
+)
 
 RAGGED = ("boxes", "labels", "crowds", "crowd_labels", "areas", "crowd_areas")
 
@@ -96,7 +102,7 @@ class DetectionCollate(ImageCollate):
         size = int(split.images.shape[1]), int(split.images.shape[2])
         layout, shown = lay_out(indices, len(split), a, size, generator)
         rows = (split.boxes.take(shown), split.labels.take(shown), split.crowds.take(shown))
-        pictures = _pictures(split.matrices[shown], split.sizes[shown])
+        pictures = pictures_of(split.matrices[shown], split.sizes[shown])
         draws, affine = arrange(rows[0], pictures, layout, a, size, generator)
         frames = split.images.index_select(0, shown)
         pixels = render(frames, affine, layout, draws, a, generator, self.mean, self.std)
@@ -106,12 +112,6 @@ class DetectionCollate(ImageCollate):
         if a.mixup:
             seen = mix_up(pixels, seen, a, generator)
         return DetectionBatch(pixels, *seen, maps[: len(indices)].double() @ matrices, indices)
-
-
-def _pictures(matrices: Tensor, sizes: Tensor) -> Tensor:
-    """Find where frames of a height and width (n, 2) lie under scaling maps (n, 3, 3): float32 (n, 4)."""
-    scale, shift = matrices.diagonal(dim1=1, dim2=2)[:, :2], matrices[:, :2, 2]
-    return torch.cat([shift - 0.5 * scale, shift + scale * (sizes.flip(1) - 0.5)], 1).float()
 
 
 @dataclass(frozen=True)
@@ -149,11 +149,7 @@ class DetectionView(WholeView):
         if augmentation is None:
             return DetectionCollate(mean, std, None, num_classes)
         settings = DetectionAugmentation(**vars(augmentation))
-        if any(c > size for c, size in zip(settings.crop, (self.height, self.width), strict=False)):
-            raise InputError(
-                f"augmentation.crop is {list(settings.crop)}",
-                expected=f"at most [{self.height}, {self.width}], the view's height and width",
-            )
+        check_crop(settings.crop, self)
         return DetectionCollate(mean, std, settings, num_classes)
 
 

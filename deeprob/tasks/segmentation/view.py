@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deeprob.data.batches.augment import Layout, pixel_maps, render
 from deeprob.data.batches.images import UNMIXABLE, Colour, Generator, ImageCollate, WholeView
-from deeprob.data.batches.samples import ImageSamples, Rows, Samples
+from deeprob.data.batches.samples import ImageSamples, Ragged, Rows, Samples
 from deeprob.data.batches.warp import fit_matrix, warp_frame
 from deeprob.data.frame import Frame
-from deeprob.data.settings import Augmentation
+from deeprob.data.settings import Augmentation, DetectionAugmentation, WindowAugmentation
 from deeprob.errors import InputError
+from deeprob.tasks.detection.augment import arrange, check_crop, pictures_of
 from deeprob.tasks.segmentation.labels import IGNORED, MOST_CLASSES, draw_labels
 
 
@@ -48,20 +50,40 @@ class SegmentationBatch(NamedTuple):
     indices: Tensor
 
 
+@dataclass(frozen=True)
 class SegmentationCollate(ImageCollate):
-    """Images with a class for each pixel."""
+    """Images with a class for each pixel, or random windows of them."""
+
+    augmentation: WindowAugmentation | None = None
 
     refused: ClassVar[Mapping[str, str]] = UNMIXABLE
 
     def __call__(
         self, split: SegmentationSamples, indices: Tensor, generator: Generator
     ) -> SegmentationBatch:
-        pixels, maps = self.pixels(split.images.index_select(0, indices), generator)
-        labels = split.labels.index_select(0, indices)
-        if self.augmentation is not None:
-            labels = torch.stack([move_mask(m, move) for m, move in zip(labels, maps, strict=True)])
+        images, labels = (plane.index_select(0, indices) for plane in (split.images, split.labels))
+        if self.augmentation is None:
+            pixels, maps = self.pixels(images, generator)
+        else:
+            places = split.matrices[indices], split.sizes[indices]
+            pixels, maps = self._windows(images, *places, self.augmentation, generator)
+            height, width = pixels.shape[2:]
+            moved = [move_mask(m, move, height, width) for m, move in zip(labels, maps, strict=True)]
+            labels = torch.stack(moved)
         matrices = maps.double() @ split.matrices[indices]
         return SegmentationBatch(pixels, labels.long(), matrices, split.sizes[indices], indices)
+
+    def _windows(
+        self, images: Tensor, matrices: Tensor, sizes: Tensor, a: WindowAugmentation, generator: Generator
+    ) -> tuple[Tensor, Tensor]:
+        """What the augmentation shows of frames (B, H, W, 3), and the maps (B, 3, 3) to its pixels."""
+        count, size = len(images), (int(images.shape[1]), int(images.shape[2]))
+        layout = Layout.whole(count, *(a.crop or size))
+        whole = DetectionAugmentation(**vars(a), whole_object=0.0)
+        no_boxes = Ragged(torch.zeros(0, 4), torch.zeros(count + 1, dtype=torch.int64))
+        draws, affine = arrange(no_boxes, pictures_of(matrices, sizes), layout, whole, size, generator)
+        pixels = render(images, affine, layout, draws, a, generator, self.mean, self.std)
+        return pixels, pixel_maps(affine, layout, *size)
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,7 @@ class SegmentationView(WholeView):
     """
 
     samples: ClassVar[type[Samples]] = SegmentationSamples
+    augmentation: ClassVar[type] = WindowAugmentation
     task: ClassVar[str] = "deeprob.tasks.segmentation.task.Segmentation"
 
     def classes(self, source: Any) -> tuple[str, ...]:
@@ -96,8 +119,12 @@ class SegmentationView(WholeView):
     def collate(
         self, mean: Colour, std: Colour, augmentation: Augmentation | None = None, num_classes: int = 0
     ) -> SegmentationCollate:
-        """Make batches of frames with a class for each pixel."""
-        return SegmentationCollate(mean, std, augmentation, num_classes)
+        """Make batches of frames with a class for each pixel. Raises InputError for too large a crop."""
+        if augmentation is None:
+            return SegmentationCollate(mean, std, None, num_classes)
+        settings = WindowAugmentation(**vars(augmentation))
+        check_crop(settings.crop, self)
+        return SegmentationCollate(mean, std, settings, num_classes)
 
     def __call__(self, frame: Frame) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Make the image uint8 (H, W, 3) and the labels int64 (H, W). Raises InputError without masks."""
@@ -114,9 +141,11 @@ class SegmentationView(WholeView):
         return fitted.image, np.where(inside, labels, IGNORED)
 
 
-def move_mask(labels: Tensor, move: Tensor) -> Tensor:
-    """Map labels uint8 (H, W), each pixel that of the nearest; what comes from outside repeats the border."""
-    height, width = labels.shape
+def move_mask(labels: Tensor, move: Tensor, height: int, width: int) -> Tensor:
+    """Map labels uint8 (H, W) to a height and width, each pixel that of the nearest.
+
+    What comes from outside repeats the border.
+    """
     moved: Any = cv2.warpAffine(
         labels.numpy(),
         move[:2].double().numpy(),
