@@ -132,7 +132,7 @@ def check_flags(arguments: Sequence[str]) -> None:
     parser.parse_args(list(arguments))
 
 
-def flatten(cfg: DictConfig) -> dict[str, Any]:
+def flatten(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """All keys of a config with dots between the levels, unresolved: {"optim.optimizer.lr": 0.1, ...}.
 
     An empty mapping stands for itself.
@@ -145,4 +145,5 @@ def flatten(cfg: DictConfig) -> dict[str, Any]:
         elif prefix:
             yield prefix[:-1], node
 
-    return dict(walk("", OmegaConf.to_container(cfg, resolve=False)))
+    plain = OmegaConf.to_container(cfg, resolve=False) if isinstance(cfg, DictConfig) else cfg
+    return dict(walk("", plain))

@@ -73,3 +73,31 @@ def test_a_list_is_no_config(tmp_path):
 def test_a_missing_config_names_its_folder(tmp_path):
     with pytest.raises(InputError, match=r"config\.yaml is missing; expected a run folder"):
         read_written(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: 1e-3\nb: 012\nc: 2020-01-01\nd: yes\ne: !!str 5\nf: [1, {g: null}]\n",
+        "a: {b: 1}\na: {b: 2}\n",
+        "a: 'x'\n'a': 'y'\n",
+        "a: '&amp; no anchor'\nb: .5\n",
+        "",
+        "just text",
+    ],
+)
+def test_the_fast_reader_reads_as_omegaconf_does(tmp_path, text):
+    path = write(tmp_path, text)
+    try:
+        expected = OmegaConf.load(path)
+    except Exception:
+        with pytest.raises(InputError):
+            read_yaml(path)
+    else:
+        assert read_yaml(path) == expected
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 200_000, "- " * 200_000, "? " * 200_000, "a: {" * 200_000])
+def test_nesting_without_end_is_one_line(tmp_path, text):
+    with pytest.raises(InputError, match="not a readable config"):
+        read_yaml(write(tmp_path, text))

@@ -18,13 +18,14 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "balanced_accuracy": Definition(
         "Balanced accuracy",
-        "Mean over the classes of their recall, so that a rare class counts as much as a frequent one.",
+        "Mean over the classes that occur of their recall, so that a rare class counts as much as a frequent "
+        "one.",
         "Brodersen et al., The balanced accuracy and its posterior distribution, ICPR 2010",
         higher_is_better=True,
     ),
     "macro_f1": Definition(
         "Macro F1",
-        "Mean over the classes of F1, the harmonic mean of precision and recall.",
+        "Mean over the classes that occur or are predicted of F1, the harmonic mean of precision and recall.",
         "Van Rijsbergen, Information Retrieval, 1979",
         higher_is_better=True,
     ),
@@ -98,8 +99,9 @@ DEFINITIONS: dict[str, Definition] = {
         "Of a hundred test sets drawn like this one, about 95 would give an interval that holds the true "
         "value. Bias-corrected accelerated bootstrap (bias-corrected alone for what ranks all samples anew); "
         "whole independent units (frames, scenes) are drawn, because samples of one unit resemble each "
-        "other. Where every unit is right, the exact binomial bound; none for an average precision or "
-        "an area under a curve that no resample changes.",
+        "other. Where every unit is right, or every one wrong, the exact binomial bound; none for an average "
+        "precision or an area under a curve that no resample changes. With very many classes the areas of "
+        "each have theirs in closed form, which the page then says.",
         "Efron, Better bootstrap confidence intervals, JASA 82, 1987",
     ),
     "n": Definition("n", "Number of samples behind the number."),
@@ -145,7 +147,8 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "roc_auc": Definition(
         "ROC AUC",
-        "Chance that a sample of the class gets a higher probability of it than one of another class.",
+        "Chance that a sample of the class gets a higher probability of it than one of another class; a tie "
+        "counts half.",
         "Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27, 2006",
         higher_is_better=True,
     ),
@@ -158,7 +161,8 @@ DEFINITIONS: dict[str, Definition] = {
     "slices": Definition(
         "Error slices",
         "The metric on parts of the test set. Quantities are cut into quarters of what is counted; slices "
-        "of fewer than 10 are left out. Of so many slices the worst is partly chance.",
+        "of fewer than 10 are left out, and of many classes or recordings the worst are shown. Of so many "
+        "slices the worst is partly chance.",
     ),
     "other_data": Definition(
         "Other data",
@@ -199,7 +203,9 @@ DEFINITIONS: dict[str, Definition] = {
         "A baseline that is linear in the standardised pixels, fitted to the training set with an L2 "
         "penalty.",
     ),
-    "parameters": Definition("Parameters", "Trainable numbers in the model.", higher_is_better=False),
+    "parameters": Definition(
+        "Parameters", "Numbers in the model's weights, frozen ones too.", higher_is_better=False
+    ),
     "flops_per_sample": Definition(
         "FLOPs per sample",
         "Floating-point operations of one forward pass over one sample; a multiply-add counts as two.",

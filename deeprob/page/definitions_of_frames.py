@@ -32,8 +32,10 @@ POSE = {
     ),
     "average_recall_vsd": Definition(
         "Average recall, VSD",
-        "Share of instances found, averaged over thresholds from 0.05 to 0.5 and tolerances of 5 % to "
-        "50 % of the diameter. VSD is the share of visible pixels whose depth disagrees.",
+        "Share of instances found, averaged over thresholds from 0.05 to 0.5 and tolerances of 5 % to 50 % "
+        "of the diameter; in images with depth. VSD is a share of the pixels where the object is visible in "
+        "either pose: of those where it is in one pose alone, or its distances from the camera are farther "
+        "apart than the tolerance.",
         _BOP,
         higher_is_better=True,
     ),
@@ -54,7 +56,8 @@ POSE = {
     "add_auc": Definition(
         "ADD AUC",
         "Area under recall over the threshold, 0 to 10 cm, of the mean distance of model points from their "
-        "true places. Symmetries are not looked at: for an object that has some see ADD(-S).",
+        "true places; an instance without an estimate is never found. Symmetries are not looked at: for an "
+        "object that has some see ADD(-S).",
         "Xiang et al., PoseCNN, RSS 2018",
         higher_is_better=True,
     ),
@@ -78,7 +81,8 @@ POSE = {
     ),
     "recall_5deg_5cm": Definition(
         "5°, 5 cm",
-        "Share of instances with a rotation error below 5 degrees and a translation error below 5 cm.",
+        "Share of instances with a rotation error, the least over the object's symmetries, below 5 degrees "
+        "and a translation error below 5 cm.",
         "Shotton et al., Scene coordinate regression forests, CVPR 2013",
         higher_is_better=True,
     ),
@@ -194,22 +198,23 @@ OPERATING = {
 SEGMENTATION = {
     "miou": Definition(
         "mIoU",
-        "Mean over the classes of intersection over union, pixels summed over all images.",
+        "Mean of intersection over union over the classes that occur or are predicted, the background among "
+        "them, pixels summed over all images.",
         "Everingham et al., The PASCAL visual object classes challenge, IJCV 2010",
         higher_is_better=True,
     ),
     "pixel_accuracy": Definition(
-        "Pixel accuracy", "Share of pixels with the right class.", higher_is_better=True
+        "Pixel accuracy", "Share of labelled pixels with the right class.", higher_is_better=True
     ),
     "mean_class_accuracy": Definition(
         "Mean class accuracy",
-        "Mean over the classes of the share of their pixels with the right class.",
+        "Mean over the classes that occur of the share of their pixels with the right class.",
         higher_is_better=True,
     ),
     "boundary_f1": Definition(
         "Boundary F1",
-        "F1 of boundary pixels within 0.75 % of the image's diagonal of the other boundary, the mean over "
-        "classes and images.",
+        "F1 of boundary pixels within 0.75 % of the image's diagonal, or a pixel, of the other boundary: of "
+        "each class the mean over the images that hold or predict it, then the mean over classes.",
         "Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013",
         higher_is_better=True,
     ),

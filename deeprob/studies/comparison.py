@@ -12,6 +12,7 @@ from deeprob.errors import InputError
 from deeprob.evaluation.report import task_of_results
 from deeprob.metrics.scores import Scores
 from deeprob.metrics.statistics import Contrast, contrast_over_seeds, holm
+from deeprob.progress import tracked
 from deeprob.runs import Run
 
 
@@ -68,7 +69,7 @@ class Comparison:
     def rows(self, base: str, errors: Mapping[str, Sequence[str]] | None = None) -> list[Row]:
         """One row a group, each against the group `base`. errors: lines about runs that failed, by group."""
         rows = []
-        for name, found in self.results.items():
+        for name, found in tracked(self.results.items(), "comparing groups of runs"):
             entries = {seed: results["metrics"][self.metric] for seed, results in found.items()}
             values = {seed: entry["value"] for seed, entry in entries.items() if entry["value"] is not None}
             undefined = [

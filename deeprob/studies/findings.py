@@ -14,6 +14,7 @@ from deeprob.studies import tables
 from deeprob.studies.comparison import Row
 
 CLEAR = 0.05  # corrected p-value below which a difference is called clear
+MOST_DRAWN = 100  # of a figure's rows
 TERMS = ("std", "over_seeds", "p_value_over_seeds", "train_seconds", "parameters", "n")
 
 
@@ -106,6 +107,7 @@ def _curves(findings: Findings) -> str:
 
 
 def _chart(contrasts: Mapping[str, Contrast], label: str, name: str) -> str:
-    """Contrasts with their intervals around 0; nothing where there are none."""
-    entries = [(row, c.value, (c.low, c.high)) for row, c in contrasts.items()]
+    """Contrasts with their intervals around 0, the MOST_DRAWN largest; nothing where there are none."""
+    kept = sorted(contrasts, key=lambda row: -abs(contrasts[row].value))[:MOST_DRAWN]
+    entries = [(row, c.value, (c.low, c.high)) for row, c in contrasts.items() if row in kept]
     return figures.intervals_chart(entries, label, zero=True, name=name) if entries else ""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from deeprob.config_files import read_written
+from deeprob.config_files import read_values
 from deeprob.errors import InputError
+from deeprob.progress import tracked
 from deeprob.runs import Run
 from deeprob.studies.comparison import Comparison
 from deeprob.studies.findings import Findings, write_findings
@@ -60,38 +60,46 @@ def gather(pattern: str) -> tuple[dict[str, dict[int, Run]], dict[str, Sequence[
     """
     found: dict[tuple[str, str], dict[int, Run]] = {}
     configs: dict[tuple[str, str], dict[str, str]] = {}
-    for path in sorted(glob.glob(pattern)):
+    for path in tracked(sorted(glob.glob(pattern)), "reading runs"):
         run = Run(Path(path))
         if not run.results().is_file():
             continue
-        config = _read(run.config)
+        config = _flat(read_values(run.config))
         compared = {k: str(v) for k, v in config.items() if k.split(".")[0] not in NOT_COMPARED}
         key = str(run.read_results()["experiment"]), json.dumps(compared, sort_keys=True)
         configs[key] = compared
         found.setdefault(key, {})[int(config.get("seed", 0))] = run
     groups: dict[str, dict[int, Run]] = {}
     changes: dict[str, Sequence[str]] = {}
+    differing = _differing(configs)
     for key in sorted(found):
-        siblings = [config for other, config in configs.items() if other[0] == key[0]]
-        differing = sorted(
-            k for k in {k for c in siblings for k in c} if len({c.get(k) for c in siblings}) > 1
-        )
-        own = [f"{k}={configs[key].get(k, 'not set')}" for k in differing]
+        own = [f"{k}={configs[key].get(k, 'not set')}" for k in differing[key[0]]]
         name = " ".join([key[0], *map(_short, own)])
         groups[name], changes[name] = found[key], own
     return groups, changes
 
 
+def _differing(configs: Mapping[tuple[str, str], Mapping[str, str]]) -> dict[str, list[str]]:
+    """Experiment -> the keys in which its configs differ."""
+    values: dict[str, dict[str, set[str]]] = {}
+    counts = Counter(experiment for experiment, _ in configs)
+    there: Counter[tuple[str, str]] = Counter()
+    for (experiment, _), config in configs.items():
+        of_experiment = values.setdefault(experiment, {})
+        for key, value in config.items():
+            of_experiment.setdefault(key, set()).add(value)
+            there[experiment, key] += 1
+    return {
+        experiment: sorted(
+            key for key, of in keys.items() if len(of) > 1 or there[experiment, key] < counts[experiment]
+        )
+        for experiment, keys in values.items()
+    }
+
+
 def _short(override: str) -> str:
     key, _, value = override.partition("=")
     return f"{key.rpartition('.')[2]}={value}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """All keys of a config file, dots between the levels."""
-    values = OmegaConf.to_container(read_written(path))
-    assert isinstance(values, dict)
-    return _flat(values)
 
 
 def _flat(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
