@@ -32,6 +32,7 @@ from deeprob import layers
 from deeprob.models.detection.contract import Targets
 from deeprob.models.detection.fcos import FCOS
 from deeprob.models.resnet import ResNet
+from deeprob.models.segmentation.unet import UNet
 from deeprob.models.vit import ViT
 
 
@@ -57,9 +58,20 @@ def fcos_resnet18(**options: Any) -> nn.Module:
     return FCOS(10, backbone="resnet18", **levels, **head, **options)
 
 
+def unet(**options: Any) -> nn.Module:
+    """A U-Net of 0.86 M parameters for label maps of eleven classes, as configs/model/unet.yaml has it."""
+    return UNet(11, **options)
+
+
 def labelled(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """32 pictures of 32 px and their classes."""
     return torch.randn(32, 3, 32, 32, generator=generator), torch.randint(10, (32,), generator=generator)
+
+
+def mapped(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Four pictures of 160 x 120 px and their label maps."""
+    x = torch.randn(4, 3, 120, 160, generator=generator)
+    return x, torch.randint(11, (4, 120, 160), generator=generator)
 
 
 def boxed(generator: torch.Generator) -> tuple[Tensor, Targets]:
@@ -73,7 +85,7 @@ def boxed(generator: torch.Generator) -> tuple[Tensor, Targets]:
 
 
 def cross_entropy(model: nn.Module, x: Tensor, target: Tensor, of_torch: bool) -> Tensor:
-    """The loss of a classification network."""
+    """The loss of a classification network, or of a segmenter."""
     loss: Tensor = (F if of_torch else layers).cross_entropy(model(x), target.to(DEVICE))
     return loss
 
@@ -88,6 +100,7 @@ MODELS = {
     "small ResNet, 32 px": (small_resnet, labelled, cross_entropy),
     "ViT, 64 tokens": (vit, labelled, cross_entropy),
     "FCOS-ResNet-18-FPN, 320 px": (fcos_resnet18, boxed, detection_loss),
+    "U-Net, 160 x 120 px": (unet, mapped, cross_entropy),
 }
 VARIANTS = {"torch": {"backend": "torch"}, "layers": {}, "blocks": {"fused": True}}
 

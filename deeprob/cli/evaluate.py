@@ -45,7 +45,8 @@ def evaluate(cfg: DictConfig) -> None:
     run = Run.find(cfg.run)
     if cfg.data is not None and cfg.robustness:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")
-    results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=list(cfg.allowed_targets), other=cfg.data)
+    allowed = list(cfg.allowed_targets)
+    results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=allowed, other=cfg.data, boxes=cfg.boxes)
     console = Console(markup=False)
     print_table(results, console)
     if cfg.robustness:
@@ -77,7 +78,7 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
         raise InputError(
             "data.label_map with predictions", fix="give the predictions the data set's own classes"
         )
-    for key in ("checkpoint", "robustness"):
+    for key in ("checkpoint", "robustness", "boxes"):
         if cfg[key]:
             raise InputError(f"{key} with predictions", fix=f"leave out {key}: it is of runs")
     split = cfg.split or "test"

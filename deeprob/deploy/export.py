@@ -123,7 +123,7 @@ def _graph(
         expected = Graph(deployed.network, data.mean, data.std, scale, torch.float32)(example)
     graph = Graph(deployed.network, data.mean, data.std, scale, PRECISIONS[precision]).eval()
     shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic else None
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             program = torch.export.export(graph, (example,), dynamic_shapes=shapes, strict=False)
             if kind == "pt2":
@@ -131,7 +131,7 @@ def _graph(
                 torch.export.save(program, buffer)
                 found = program.module()(example)
                 return buffer.getvalue(), _difference(found, expected, precision, deployed.ranked)
-            content = _onnx(program, list(deployed.outputs), opset)
+            content = to_onnx(program, list(deployed.outputs), opset)
         except InputError:
             raise
         except Exception as error:  # the exporter has errors of its own for each thing it cannot
@@ -152,7 +152,8 @@ def example_of(described: dict[str, Any], batch: int) -> Tensor:
     return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
 
 
-def _onnx(program: Any, outputs: list[str], opset: int | None) -> bytes:
+def to_onnx(program: Any, outputs: list[str] | None, opset: int | None) -> bytes:
+    """A program of torch.export as ONNX. Raises InputError where a package is missing."""
     for package in ("onnx", "onnxscript"):
         _needed(package)
     options: dict[str, Any] = {} if opset is None else {"opset_version": opset}
@@ -220,7 +221,7 @@ def _needed(package: str) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's progress and warnings to itself."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -16,6 +16,7 @@ from deeprob.data.batches.materialise import items_of
 from deeprob.data.predictions.names import Names, Naming
 from deeprob.data.source import Source
 from deeprob.deploy.boxes import Boxing, boxing, from_detector, from_file
+from deeprob.deploy.engine import with_engine
 from deeprob.deploy.given import Given
 from deeprob.deploy.inputs import Input, Split, open_input
 from deeprob.deploy.predictor import Predictor, Said, ahead, frame_like
@@ -24,7 +25,10 @@ from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.training.experiment import Experiment, load, make_source, on_device, read_config
 
-REMEMBERED = ("input", "split", "every", "topic", "boxes", "detector", "detector_score", "min_score", "draw")
+REMEMBERED = (
+    *("input", "split", "every", "topic", "boxes", "detector", "detector_score"),
+    *("min_score", "draw", "engine"),
+)
 
 
 def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
@@ -40,6 +44,7 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
         raise InputError(f"on_bad_sample={cfg.on_bad_sample}", expected="skip or error")
     run = Run.find(cfg.run)
     experiment = opened(run, cfg.checkpoint, list(cfg.allowed_targets), cfg.device)
+    experiment = with_engine(experiment, cfg.engine, run.path / "export")
     source = None if cfg.data is None else make_source(cfg)
     split = None if source is None else str(cfg.split)
     predictor = Predictor(experiment, split, cfg.batch_size)
@@ -100,7 +105,9 @@ def _boxes(cfg: DictConfig, predictor: Predictor, names: NamesThere) -> Boxing |
     if cfg.boxes:
         return from_file(Path(cfg.boxes).expanduser(), classes, names.names, kind)
     if cfg.detector:
-        other = opened(Run.find(cfg.detector), None, list(cfg.allowed_targets), cfg.device)
+        other_run = Run.find(cfg.detector)
+        other = opened(other_run, None, list(cfg.allowed_targets), cfg.device)
+        other = with_engine(other, cfg.engine, other_run.path / "export")
         return from_detector(Predictor(other), cfg.detector_score, classes, kind)
     return None
 

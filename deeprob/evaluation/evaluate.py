@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig
@@ -26,15 +27,22 @@ def evaluate_run(
     progress: bool = True,
     allowed: list[str] | None = None,
     other: DictConfig | None = None,
+    boxes: str | None = None,
 ) -> dict[str, Any]:
-    """Evaluate a run and write results.json, or results_<name>.json for another split or other data.
+    """Evaluate a run and write results.json, or results_<name>.json for another split, data or boxes.
 
-    Arguments as of `open_run`. Returns what was written. Raises InputError as `open_run`.
+    boxes: see EvaluationSettings; None takes the run's. Other arguments as of `open_run`. Returns what was
+    written. Raises InputError as `open_run`.
     """
     opened = open_run(run, split, checkpoint, allowed, other, progress)
-    task, options = opened.task, opened.options
+    task, options, of = opened.task, opened.options, opened.name
+    if boxes not in (None, options.boxes):
+        options = options.copy()
+        options.boxes = boxes
+        name = f"{of}-boxes"
+        opened = replace(opened, name=name, sizes={**opened.sizes, name: opened.sizes[of]})
     file = run.path / task.predictions_file(opened.name)
-    evaluation = task.evaluate(opened, opened.samples, options, file, opened.name)
+    evaluation = task.evaluate(opened, opened.samples, options, file, of)
     with opened.status("intervals of the metrics"):
         found = measured(evaluation, samples=options.bootstrap_samples, seed=options.seed)
     results = _results(run, opened, found)

@@ -160,6 +160,9 @@ class PointMLPMaxFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.compiler.is_exporting():  # a loop would fix the number of samples
+            values, indices = matmul_transposed(x, weight).max(1)
+            return (values + bias).relu_(), indices
         best = [matmul_transposed(points, weight).max(0) for points in x]  # one sample's features at a time
         y = (torch.stack([b.values for b in best]) + bias).relu_()
         return y, torch.stack([b.indices for b in best])
@@ -236,7 +239,7 @@ def point_mlp_max(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     name = "point_mlp_max"
     expect(x.dim() == 3 and x.shape[1] > 0, name, "x (B, P, D) with at least one point", x)
     check_linear(name, x, weight, bias)
-    y: Tensor = PointMLPMaxFunction.apply(x, weight, bias)[0] if len(x) else x.new_zeros(0, len(weight))
+    y: Tensor = PointMLPMaxFunction.apply(x, weight, bias)[0] if x.shape[0] else x.new_zeros(0, len(weight))
     return y
 
 

@@ -25,11 +25,13 @@ class EvaluationSettings:
 
     split: data set split. checkpoint: `best` (chosen on val) or `last`. baselines: measured beside the model.
     bootstrap_samples: resamplings behind each 95 % interval. neighbours: k of the k-NN baseline.
+    boxes: that objects are cut out by: `gt`, the true ones; a file of detections; or a detector's run folder.
     """
 
     split: str = "test"
     checkpoint: str = "best"
     baselines: list[str] = field(default_factory=lambda: ["majority", "knn"])
+    boxes: str = "gt"
     neighbours: int = 5
     bootstrap_samples: int = 2000
     seed: int = 0
@@ -135,6 +137,7 @@ class EvaluateConfig:
     """Root of `deeprob evaluate`: of a run, or of predictions in a file.
 
     split and checkpoint: null takes what the run's own config says; of predictions, the split `test`.
+    boxes: null takes what the run's own config says; see EvaluationSettings.
     robustness: evaluate under graded corruptions of the images too. data: another data set of the same
     classes to evaluate on, such as real images for a model trained on simulated ones; for predictions, the
     data set that they are about.
@@ -152,6 +155,7 @@ class EvaluateConfig:
     bootstrap_samples: int = 2000
     split: str | None = None
     checkpoint: str | None = None
+    boxes: str | None = None
     robustness: bool = False
     data: Any = None
     paths: PathSettings = field(default_factory=PathSettings)
@@ -169,6 +173,7 @@ class PredictConfig:
     min_score, classes: leave out predictions below, and of others; empty: keep all. draw: pictures or a video
     with what is predicted drawn in. on_bad_sample: `skip` and count what cannot be read, or `error`.
     batch_size, checkpoint: null takes those of the run's evaluation. device: `cpu`, `cuda`; null: as the run.
+    engine: `torch`, or `onnxruntime`, faster on a CPU; what it runs is kept in the run folder's export.
     out: the folder to write; null: predictions/<input> in the run folder.
     """
 
@@ -189,6 +194,7 @@ class PredictConfig:
     batch_size: int | None = None
     checkpoint: str | None = None
     device: str | None = None
+    engine: str = "torch"
     out: str | None = None
     paths: PathSettings = field(default_factory=PathSettings)
     allowed_targets: list[str] = field(default_factory=list)

@@ -206,7 +206,7 @@ class TrainerSettings:
     channels_last: keep images as (N, H, W, C) in memory, faster on most CPUs and GPUs.
     monitor: metric that chooses the best checkpoint, mode: `max` or `min` of it; null: the task's headline.
     log_every: training steps between two rows of metrics.jsonl.
-    val_every: epochs between two validations, of which max_epochs is a multiple.
+    val_every: most epochs between two validations; the last epoch is validated.
     """
 
     max_epochs: int = 20

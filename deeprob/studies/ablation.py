@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ def plan(cfg: DictConfig) -> Plan:
             expected="one or more, each once",
         )
     folder = Path(cfg.paths.runs_dir) / f"ablation-{ablation.name}"
-    starts = _starts(cfg, folder)
+    asked = {change.partition("=@")[2] for changes in design.variants.values() for change in changes}
+    starts = _starts(cfg, folder, asked)
     jobs: dict[tuple[str, int], Job] = {}
     variant_of: dict[str, str] = {}
     for name, changes in design.variants.items():
@@ -113,10 +114,15 @@ def _settled(cfg: DictConfig, folder: Path, seed: int) -> tuple[str, ...]:
     return f"seed={seed}", f"name={folder.name}", *(f"paths.{k}={quoted(v)}" for k, v in cfg.paths.items())
 
 
-def _starts(cfg: DictConfig, folder: Path) -> dict[tuple[str, int], Job]:
-    """Compose the runs that variants start from. Raises InputError, naming the run."""
+def _starts(cfg: DictConfig, folder: Path, asked: Collection[str]) -> dict[tuple[str, int], Job]:
+    """Compose the runs that variants start from, those of them that are `asked` for.
+
+    Raises InputError, naming the run.
+    """
     ablation, jobs = cfg.ablation, {}
     for name, changes in ablation.starts.items():
+        if name not in asked:
+            continue
         overrides = [f"experiment={ablation.experiment}", *ablation.overrides, *changes]
         try:
             composed = compose("train", overrides)

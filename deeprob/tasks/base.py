@@ -76,6 +76,7 @@ class EvaluationOptions(Protocol):
     """The part of a config that an evaluation follows: deeprob.schema.roots.EvaluationSettings."""
 
     baselines: Sequence[str]
+    boxes: str
     neighbours: int
     bootstrap_samples: int
     seed: int

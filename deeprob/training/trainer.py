@@ -44,11 +44,14 @@ def start(parts: Parts, run: Run) -> tuple[PerceptionModule, Checkpoint | None]:
 def make_trainer(parts: Parts, run: Run, record: JsonlLogger, cost: Cost) -> pl.Trainer:
     """A Lightning trainer that writes into the run folder and nowhere else."""
     trainer, monitor = parts.trainer, parts.monitor
+    steps = step_options(trainer)
     on_terminal = sys.stdout.isatty()
     place: dict[str, Any] = {"dirpath": run.checkpoints, "enable_version_counter": False}
     best = ModelCheckpoint(filename="best", monitor=monitor, mode=trainer.mode, **place)
     # Not `save_last`: that writes only in an epoch that was also the best.
-    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=_saves_early(trainer), **place)
+    # Where not every epoch is validated, checkpoints would wait for the next that is.
+    every = _between_validations(trainer)
+    last = ModelCheckpoint(filename="last", save_on_train_epoch_end=every > 1 or None, **place)
     callbacks: list[pl.Callback] = [best, last, RandomState(), cost]
     callbacks.append(RichProgressBar() if on_terminal else EpochLines())
     if trainer.ema:
@@ -61,33 +64,25 @@ def make_trainer(parts: Parts, run: Run, record: JsonlLogger, cost: Cost) -> pl.
     return pl.Trainer(
         max_epochs=trainer.max_epochs,
         log_every_n_steps=trainer.log_every,
-        check_val_every_n_epoch=trainer.val_every,
+        check_val_every_n_epoch=every,
         callbacks=callbacks,
         logger=loggers,
         default_root_dir=run.path,
         enable_progress_bar=on_terminal,
-        **step_options(trainer),
+        **steps,
     )
 
 
-def _saves_early(trainer: TrainerSettings) -> bool | None:
-    """Whether checkpoints cannot wait for a validation; None: Lightning's choice, after each.
-
-    Raises InputError where the last epoch would not be validated.
-    """
-    every, epochs = trainer.val_every, trainer.max_epochs
-    if every < 1 or epochs % every:
-        raise InputError(
-            f"trainer.val_every is {every} and trainer.max_epochs {epochs}",
-            expected="1 or more, and max_epochs a multiple of it",
-        )
-    return True if every > 1 else None
+def _between_validations(trainer: TrainerSettings) -> int:
+    """Epochs from one validation to the next: at most `val_every`, and so that the last one is validated."""
+    return max(every for every in range(1, trainer.val_every + 1) if trainer.max_epochs % every == 0)
 
 
 def step_options(trainer: TrainerSettings) -> dict[str, Any]:
     """What Lightning's Trainer knows of a step: where it runs, and how. Raises InputError for nonsense."""
     for key, sensible, expected in (
         ("accumulate", trainer.accumulate >= 1, "1 or more"),
+        ("val_every", trainer.val_every >= 1, "1 or more"),
         ("ema", 0 <= trainer.ema < 1, "from 0 to below 1"),
         ("precision", trainer.precision in PRECISIONS, " ".join(PRECISIONS)),
     ):

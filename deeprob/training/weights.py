@@ -19,6 +19,7 @@ from deeprob.runs import Run
 
 NESTED = ("state_dict", "model_state_dict", "model")  # where files keep a state dict beside other things
 PREFIXES = ("", "model.", "module.", "module.model.")  # of our checkpoints, of DistributedDataParallel's
+WITHIN = ("", "backbone.body.", "body.", "encoder.")  # where a larger network has a classifier's layers
 RENAMED = (
     (re.compile(r"(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
     (re.compile(r"(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
@@ -151,7 +152,8 @@ def _renamed(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[
     for old, new in RENAMED:
         given = {old.sub(new, name): t for name, t in given.items()}
     candidates = [
-        {name.removeprefix(prefix): t for name, t in given.items() if name.startswith(prefix)}
+        {within + name.removeprefix(prefix): t for name, t in given.items() if name.startswith(prefix)}
+        for within in WITHIN
         for prefix in PREFIXES
     ]
     return max(candidates, key=lambda names: len(names.keys() & wanted.keys()))

@@ -281,7 +281,7 @@ def test_flatten_puts_dots_between_the_levels():
     assert flatten(OmegaConf.create({"a": {"b": 1}, "c": 2})) == {"a.b": 1, "c": 2}
 
 
-ZERO_IS_OFF = ("head_convs", "bins", "roi_features", "roi_convs", "detail")
+ZERO_IS_OFF = ("head_convs", "bins", "roi_features", "roi_convs", "detail", "mined", "fragments")
 SIZES = [
     (name, field.name)
     for name, schema in SCHEMA["model"].items()

@@ -130,17 +130,18 @@ def network(case, monkeypatch, capsys):
 
 
 def facts(case, monkeypatch, capsys):
-    choice = [
-        o for o in case.overrides if o.startswith(("data=", "data/", "data.root", "data.source", "data.sim"))
-    ]
+    of_data = ("data=", "data/", "data.root", "data.source", "+data.source", "data.sim")
+    choice = [o for o in case.overrides if o.startswith(of_data)]
     if case.task == "counting":
         choice = ["data=darknet", *choice]
     assert info.main(choice) == 0
     assert re.search(r"lollipop|light|duck", capsys.readouterr().out)
 
 
-SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in ("points", "detection")} | {
-    ("card", "points")
+SLOW_TASKS = ("points", "detection", "segmentation", "pose")
+SLOW = {(verb, task) for verb in ("ablate", "sweep") for task in SLOW_TASKS} | {
+    ("card", "points"),
+    ("card", "pose"),
 }
 VERBS = {
     "train, evaluate, report": train_and_evaluate,

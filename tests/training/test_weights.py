@@ -4,8 +4,10 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 from deeprob.errors import InputError
+from deeprob.models.detection.bodies import ResNetBody
 from deeprob.models.detection.faster_rcnn import FasterRCNN
 from deeprob.models.resnet import ResNet
 from deeprob.schema.models import NetworkSettings
@@ -176,3 +178,13 @@ def test_the_head_is_the_last_layer_or_what_the_model_names():
     assert [id(p) for p in head_of(ours)] == [id(ours.fc.weight), id(ours.fc.bias)]
     ours.head_names = ("fc", "conv1")
     assert [id(p) for p in head_of(ours)] == [id(ours.fc.weight), id(ours.fc.bias), id(ours.conv1.weight)]
+
+
+def test_a_classifiers_layers_are_found_inside_a_detector(tmp_path):
+    options = {"blocks": [1], "width": 4, "stem": "small"}
+    source, inside = ResNet(3, **options), nn.Module()
+    inside.backbone = nn.Module()
+    inside.backbone.body = ResNetBody(**options)
+    torch.save({"state_dict": {f"model.{k}": v for k, v in source.state_dict().items()}}, tmp_path / "a.pt")
+    load_pretrained(inside, tmp_path / "a.pt")
+    assert torch.equal(inside.backbone.body.conv1.weight, source.conv1.weight)

@@ -211,7 +211,8 @@ class PerceptionData(LightningDataModule):
             samples = materialise(
                 other, "train", self.view, self.cache_dir, self.progress, self.memory_budget_gb
             )
-            return Unlabelled(samples, torch.arange(len(samples)))
+            same = tuple(self.view.classes(other)) == tuple(self.view.classes(self.source))
+            return Unlabelled(samples, torch.arange(len(samples)), same)
         samples = self.split("train")
         hidden = torch.ones(len(samples), dtype=torch.bool)
         hidden[self.labelled] = False

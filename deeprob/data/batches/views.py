@@ -50,10 +50,14 @@ class WithUnlabelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Unlabelled:
-    """Samples whose labels nobody may look at: those of `samples` that int64 `chosen` names."""
+    """Samples whose labels nobody may look at: those of `samples` that int64 `chosen` names.
+
+    same_classes: whether their hidden labels count classes as the labelled samples do.
+    """
 
     samples: Any
     chosen: Tensor
+    same_classes: bool = True
 
 
 @dataclass(frozen=True)

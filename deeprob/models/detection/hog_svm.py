@@ -26,7 +26,7 @@ from torch.nn.functional import interpolate
 from deeprob import layers
 from deeprob.data.features import BLOCK, ORIENTATIONS, hog_blocks
 from deeprob.errors import InputError
-from deeprob.models.backend import check_positive
+from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection.boxes import iou
 from deeprob.models.detection.contract import Detections
 from deeprob.models.detection.decode import Decoding, suppress
@@ -72,6 +72,8 @@ class HOGSVM(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("hog_svm", num_classes=num_classes, cell=cell, area=area, octave=octave)
+        check_positive("hog_svm", negatives=negatives, candidates=candidates, max_detections=max_detections)
+        check_least("hog_svm", 0, mined=mined)
         self.num_classes, self.cell, self.area = num_classes, cell, area
         self.largest, self.octave = largest, octave
         self.negatives, self.mined, self.strength, self.lr, self.seed = negatives, mined, strength, lr, seed

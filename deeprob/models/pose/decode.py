@@ -4,8 +4,9 @@
     pnp       rotation from the cells' points and pixels (EPnP in RANSAC, refined on its inliers); the
               distance from the head, since a pose from pixels alone is worst along the ray
     depth     rotation and translation that lay the cells' points on the camera's readings (Kabsch in RANSAC)
+    icp       the same, then the whole surface laid on the readings (icp.py)
 
-A decode that cannot answer gives way to the one before it: depth, pnp, direct. None gives NaN.
+A decode that cannot answer gives way to the one before it: icp, depth, pnp, direct. None gives NaN.
 Sources: Lepetit et al., EPnP (2009); Kabsch, A solution for the best rotation to relate two sets of vectors
 (1976); Fischler and Bolles, RANSAC (1981).
 """
@@ -18,9 +19,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.models.pose.icp import Surface, refined
+
 Floats = NDArray[np.float64]
 
-DECODES = ("direct", "pnp", "depth")
+DECODES = ("direct", "pnp", "depth", "icp")
 FEWEST = 8  # cells that a pose is made of
 NEAREST_M, FARTHEST_M = 0.05, 20.0
 TRIALS = 100  # of RANSAC
@@ -45,13 +48,18 @@ class Cells(NamedTuple):
     diameter: float
 
 
-def solve(cells: Cells, direct: Floats, decode: str, seed: int = 0) -> tuple[Floats, float]:
+def solve(
+    cells: Cells, direct: Floats, decode: str, surface: Surface | None = None, seed: int = 0
+) -> tuple[Floats, float]:
     """The pose (4, 4) of one object, and the share of its cells that agree with it (1 for `direct`).
 
-    direct: (4, 4), the head's pose.
+    direct: (4, 4), the head's pose. surface: of the object, for `icp`.
     """
-    if decode == "depth":
+    if decode in ("depth", "icp"):
         found = by_depth(cells, seed)
+        if found is not None and decode == "icp" and surface is not None:
+            seen = cells.seen[np.isfinite(cells.seen).all(1)]
+            return refined(found[0], seen, surface), found[1]
         if found is not None:
             return found
     if decode != "direct":

@@ -26,13 +26,14 @@ from torch import Tensor, nn
 
 from deeprob import layers
 from deeprob.errors import InputError
-from deeprob.models.backend import check_positive, layers_of
+from deeprob.models.backend import check_least, check_positive, layers_of
 from deeprob.models.detection.bodies import conv_norm_relu
 from deeprob.models.detection.pyramid import Backbone
 from deeprob.models.initialise import he_normal
 from deeprob.models.pose import codes
 from deeprob.models.pose.by_class import LinearByClass
 from deeprob.models.pose.decode import DECODES, Cells, Floats, solve
+from deeprob.models.pose.icp import Surface
 from deeprob.models.pose.objects import Objects, ObjectTable, allocentric, egocentric
 from deeprob.models.pose.targets import DenseTargets, camera_points, dense_targets
 
@@ -61,7 +62,7 @@ class PoseDense(nn.Module):
         pixels to a cell.
     fragments: parts of a surface; 0 leaves the helper away, and points are the offsets alone.
     head_widths: channels of the head's strided convolutions; hidden: of its linear layer.
-    decode: `direct`, `pnp` or `depth`: what becomes the pose (decode.py). refine: ICP on the depth image.
+    decode: `direct`, `pnp`, `depth` or `icp`: what becomes the pose (decode.py).
     image_size: side of the crops.
     backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
     Raises InputError where an argument is wrong.
@@ -91,6 +92,8 @@ class PoseDense(nn.Module):
     ) -> None:
         super().__init__()
         check_positive("model", num_classes=num_classes, width=width, hidden=hidden, image_size=image_size)
+        check_positive("model", stride=stride)
+        check_least("model", 0, fragments=fragments)
         objects = objects or Objects.spheres(num_classes)
         if image_size % stride or not 0 <= fragments <= objects.surface.shape[1]:
             raise InputError(
@@ -220,11 +223,18 @@ class PoseDense(nn.Module):
         labels = batch.labels.cpu()
         outputs = DenseOutputs(*(o.detach().cpu() for o in self.read(features, labels.to(features.device))))
         found, scores = self._direct_poses(outputs, labels, batch.K.cpu()), np.empty(len(labels))
-        sure = _array(outputs.mask.sigmoid())
+        sure, decoding = _array(outputs.mask.sigmoid()), decode or self.decode
+        surfaces = self._surfaces() if decoding == "icp" else []
         for i, cells in enumerate(self._cells_of(outputs, labels, batch.K.cpu(), batch.depth.cpu())):
-            found[i], agree = solve(cells, found[i], decode or self.decode)
+            surface = surfaces[int(labels[i])] if decoding == "icp" else None
+            found[i], agree = solve(cells, found[i], decoding, surface)
             scores[i] = agree * (cells.weight.mean() if len(cells.weight) else 0.5 * sure[i].max())
         return found, scores
+
+    def _surfaces(self) -> list[Surface]:
+        """The surface of each class."""
+        pairs = zip(_array(self.table.surface), _array(self.table.diameter), strict=True)
+        return [Surface(points, float(diameter)) for points, diameter in pairs]
 
     def _direct_poses(self, outputs: DenseOutputs, labels: Tensor, K: Tensor) -> Floats:
         """The head's poses (B, 4, 4)."""

@@ -25,6 +25,7 @@ from deeprob.page.overlays import Image
 from deeprob.tasks.base import EvaluationOptions, Loss, Predict, method_of
 from deeprob.tasks.frames import RANDOM, Answer, Chance, FrameTask
 from deeprob.tasks.pose.baselines import BASELINES
+from deeprob.tasks.pose.boxes import TRUE, detected
 from deeprob.tasks.pose.meter import PoseMeter, truths_of
 from deeprob.tasks.pose.objects import objects_of
 
@@ -79,6 +80,7 @@ class Pose(FrameTask):
         super().__init__(data)
         self.compared: tuple[str, ...] = ()  # decodes beside the model's own, where they are asked for
         self.seconds: dict[str, float] = {}
+        self.box_scores: dict[str, float] = {}  # of the detections that crops are cut around
 
     def model_arguments(self) -> dict[str, Any]:
         """The number of classes, and what a network is to know of their shapes, which a checkpoint keeps."""
@@ -115,14 +117,19 @@ class Pose(FrameTask):
     ) -> Evaluation:
         """Evaluate beside the other decodes of the same network, and poses taken from training crops."""
         model = predict.model
+        if options.boxes != TRUE:
+            name = split.removeprefix(f"{self.data.source_name}-")
+            keys = {key.rpartition(" object ")[0] for key in samples.keys}
+            found = detected(options.boxes, self.data.source, name, self.data.view, keys)
+            samples, self.box_scores = found
         others = [d for d in getattr(model, "decodes", ()) if d != getattr(model, "decode", None)]
         if not bool((samples.depth > 0).any()):
-            others = [d for d in others if d != "depth"]
+            others = [d for d in others if d not in ("depth", "icp")]
         self.compared, self.seconds = tuple(others), {}
         try:
             evaluation = super().evaluate(predict, samples, options, file, split)
         finally:
-            self.compared = ()
+            self.compared, self.box_scores = (), {}
         return replace(evaluation, notes=[*evaluation.notes, self._cost(len(samples), model)])
 
     def _cost(self, count: int, model: Any) -> str:
@@ -166,7 +173,9 @@ class Pose(FrameTask):
         return PoseChance(cls, unit, seed)
 
     def collect(self, found: dict[str, Any], key: str, prediction: Sequence[Estimate]) -> None:
-        found.setdefault(key.rpartition(" object ")[0], []).extend(prediction)
+        sure = self.box_scores.get(key, 1.0)
+        weighted = [replace(estimate, score=sure * estimate.score) for estimate in prediction]
+        found.setdefault(key.rpartition(" object ")[0], []).extend(weighted)
 
     def write(self, found: Mapping[str, list[Estimate]], split: str, file: Path) -> Answer:
         """Write what the BOP toolkit takes: the data set's own numbers, else 0 and the frames' in order."""

@@ -21,7 +21,11 @@ from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 from deeprob.models.pose.targets import UNKNOWN
 
-STORED = 2  # pixels of a crop to a cell of the samples' depth and mask, from which a batch takes the nearest
+STORED, FIRST = (
+    2,
+    1.5,
+)  # pixels of a crop from one reading of a sample's depth and mask to the next; the first
+# is where the middles of cells of 4, 8, ... pixels are readings
 AROUND = 8  # pixels of the frame around a crop: what is smoothed at its edge
 
 
@@ -99,7 +103,7 @@ class PoseCollate(ImageCollate):
         pose[:, :3] = turns @ pose[:, :3]
         at = (torch.arange(pixels.shape[-1] // self.cell) + 0.5) * self.cell - 0.5
         back = torch.linalg.inv(maps)
-        planes = _nearest(split.depth[indices], split.mask[indices], back, at, pixels.shape[-1])
+        planes = _nearest(split.depth[indices], split.mask[indices], back, at)
         labels = split.labels[indices]
         return PoseBatch(pixels, labels, K.float(), pose.float(), *planes, turns.float(), indices)
 
@@ -115,8 +119,8 @@ def split_cameras(products: Tensor) -> tuple[Tensor, Tensor]:
     return K, turns
 
 
-def _nearest(depth: Tensor, mask: Tensor, back: Tensor, at: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """Depth and mask (B, P, P) of crops `side` wide, in the rows and columns `at` (G,) of new ones.
+def _nearest(depth: Tensor, mask: Tensor, back: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Depth and mask (B, P, P) of crops, in the rows and columns `at` (G,) of new ones.
 
     back: (B, 3, 3), from new pixels to old.
     """
@@ -124,7 +128,7 @@ def _nearest(depth: Tensor, mask: Tensor, back: Tensor, at: Tensor, side: int) -
     v, u = torch.meshgrid(at, at, indexing="ij")
     pixels = torch.stack([u, v, torch.ones_like(u)], -1).view(-1, 3)
     old = (pixels @ back.mT)[..., :2]
-    cells = ((old + 0.5) * (stored / side)).floor().long()
+    cells = ((old - FIRST) / STORED).round().long()
     outside = ((cells < 0) | (cells >= stored)).any(-1)
     flat = cells.clamp(0, stored - 1)
     index = flat[..., 1] * stored + flat[..., 0]
@@ -231,9 +235,7 @@ class PoseView(ImageView):
         assert frame.K is not None
         assert instance.T_cam_obj is not None
         stored = self.size // STORED
-        shrink = np.array(
-            [[1 / STORED, 0, 0.5 / STORED - 0.5], [0, 1 / STORED, 0.5 / STORED - 0.5], [0, 0, 1]]
-        )
+        shrink = np.array([[1, 0, -FIRST], [0, 1, -FIRST], [0, 0, STORED]]) / STORED
         to_cells: Matrix = shrink @ matrix
         mask: NDArray[np.uint8] = np.full((stored, stored), UNKNOWN, np.uint8)
         if instance.mask is not None:

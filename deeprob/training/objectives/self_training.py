@@ -20,6 +20,7 @@ over a probability, each pixel's, or the boxes over a score, as in Liu et al. 20
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -110,11 +111,12 @@ class SelfTraining(Objective):
             return task.loss(model, batch)
         labelled = task.loss(model, batch.labelled)
         found = self._pseudo_labelled(task, model, batch)
+        known = task.data.unlabelled.same_classes
         terms = {
             **labelled.terms,
             "labelled_loss": labelled.total.detach(),
             "pseudo_share": found.share,
-            "pseudo_right": found.right,
+            "pseudo_right": found.right if known else torch.full_like(found.right, torch.nan),
         }
         total, share = labelled.total, found.share.to(labelled.total)
         unlabelled = torch.zeros_like(total)
@@ -162,7 +164,7 @@ class SelfTraining(Objective):
 
     def remark(self, means: Mapping[str, float]) -> str | None:
         share, right = means["pseudo_share"], means["pseudo_right"]
-        precision = f"{right / share:.3f}" if share else "none"
+        precision = "not known" if math.isnan(right) else f"{right / share:.3f}" if share else "none"
         return f"pseudo-labels  share {share:.3f}  precision {precision}"
 
 
