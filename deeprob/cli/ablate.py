@@ -43,7 +43,7 @@ def ablate(cfg: DictConfig) -> int:
     for name, value in cfg.ablation.get("budget", {}).items():
         if value is not None and value < 0:
             raise InputError(f"ablation.budget.{name} is {value}", expected="0 or more, or null")
-    console = Console()
+    console = Console(markup=False)
     planned = ablation.plan(cfg)
     print_plan(planned, console)
     if cfg.dry_run:
@@ -62,7 +62,7 @@ def ablate(cfg: DictConfig) -> int:
     path = ablation.write(planned, findings)
     console.print(tables.rich_table(findings.rows, findings.metric, f"ablation {planned.name}"))
     for line in tables.failures(findings.rows):
-        console.print(f"failed  {line}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"failed  {line}", highlight=False, soft_wrap=True)
     console.print(f"report  {path}", highlight=False, soft_wrap=True)
     return 1 if errors else 0
 
@@ -78,4 +78,4 @@ def print_plan(planned: Plan, console: Console) -> None:
         done = sum(planned.jobs[name, seed].done for seed in planned.seeds)
         seeds = " ".join(map(str, planned.seeds))
         table.add_row(name, "\n".join(changes) or "–", seeds, f"{done} of {len(planned.seeds)}")
-    console.print(table, markup=False)
+    console.print(table)

@@ -36,7 +36,7 @@ def card(cfg: DictConfig) -> None:
 
     from deeprob.studies.card.page import missing, write_card
 
-    console = Console()
+    console = Console(markup=False)
     path = write_card(cfg)
     for key in missing(OmegaConf.to_container(cfg.card)):  # type: ignore[arg-type]
         console.print(f"not stated  {key}", highlight=False)

@@ -47,7 +47,7 @@ def evaluate(cfg: DictConfig) -> None:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")
     allowed = list(cfg.allowed_targets)
     results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=allowed, other=cfg.data, boxes=cfg.boxes)
-    console = Console()
+    console = Console(markup=False)
     print_table(results, console)
     if cfg.robustness:
         from deeprob.evaluation.robustness import evaluate_robustness, table
@@ -94,7 +94,7 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
         samples=cfg.bootstrap_samples,
         command=shlex.join(["deeprob", "evaluate", *HydraConfig.get().overrides.task]),
     )
-    console = Console()
+    console = Console(markup=False)
     print_table(results, console)
     console.print(f"report  {page}", highlight=False, soft_wrap=True)
 

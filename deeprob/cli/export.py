@@ -50,7 +50,7 @@ def export_run(cfg: DictConfig) -> None:
         dynamic=cfg.dynamic,
         precision=cfg.precision,
     )
-    console = Console()
+    console = Console(markup=False)
     line = f"{path.stat().st_size / 2**20:.1f} MiB"
     if facts.get("largest_difference") is not None:
         line += f"; outputs differ by at most {facts['largest_difference']:.1e} of the largest"

@@ -88,7 +88,7 @@ def show_data(cfg: DictConfig) -> int:
     sheet = Path(cfg.sheet).expanduser() if cfg.sheet else None
     if source.has_clouds:
         return show_clouds(source, sheet)
-    console = Console()
+    console = Console(markup=False)
     table, summaries = describe(source, sheet, progress=console.is_terminal)
     console.print(table)
     bad = [line for summary in summaries.values() for line in summary.bad]
@@ -116,7 +116,7 @@ def show_clouds(source: PointsSource, sheet: Path | None = None) -> int:
             size = " x ".join(f"{100 * side:.1f}" for side in cloud.points.max(0) - cloud.points.min(0))
             normals = "no" if cloud.normals is None else "yes"
             table.add_row(split, source.classes[cloud.class_id], str(len(cloud.points)), normals, size)
-    console = Console()
+    console = Console(markup=False)
     console.print(table)
     for line in source.skipped:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
@@ -157,7 +157,7 @@ def show_model(cfg: DictConfig) -> int:
         freeze(model, cfg.model.freeze)
     cost = predict(model, list(cfg.input), cfg.batch_size, cfg.precision)
     copies = state_copies(lambda groups: build(cfg.optim.optimizer, allowed, params=groups))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has room for whole names
     table = Table(*HEADER, title=f"{model.__class__.__name__}, {cfg.precision}", title_justify="left")
@@ -260,6 +260,7 @@ def _package_table(packages: dict[str, str | None]) -> Any:
 
 def _folder_table(cfg: DictConfig) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("folder", "path", "what is there", title="folders", title_justify="left")
     for name, purpose in (
@@ -268,7 +269,7 @@ def _folder_table(cfg: DictConfig) -> Any:
         ("cache_dir", "renders and crops"),
     ):
         path = Path(cfg.paths[name]).expanduser()
-        table.add_row(f"paths.{name}", str(path.resolve()), _content(path, purpose))
+        table.add_row(f"paths.{name}", Text(str(path.resolve())), _content(path, purpose))
     return table
 
 

@@ -25,7 +25,7 @@ def show_objects(folder: str, scale: float, sheet: Path | None) -> int:
     from deeprob.sim.settings import ObjectSettings
     from deeprob.sim.symmetry import propose, yaml_lines
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     table = Table("object", "size, cm", "faces", "its shape looks the same after")
     lines: list[str] = []
     pictures = []

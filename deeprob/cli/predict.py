@@ -37,7 +37,7 @@ def predict(cfg: DictConfig) -> None:
     from deeprob.deploy.predict import predict_input
 
     facts, folder = predict_input(cfg)
-    console = Console()
+    console = Console(markup=False)
     line = f"{facts['frames']:,} frames, {facts['predictions']:,} predictions"
     if facts["skipped"]:
         line += f", {facts['skipped']:,} frames skipped"

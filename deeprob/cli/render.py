@@ -149,4 +149,4 @@ def _show_objects(settings: SimSettings) -> None:
         closed = "yes" if model.mesh.closed else "no"
         faces = str(len(model.mesh.faces))
         table.add_row(str(number), model.name, size, faces, closed, symmetries, _within(model.path, folder))
-    Console().print(table)
+    Console(markup=False).print(table)

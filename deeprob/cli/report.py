@@ -32,7 +32,7 @@ def report(cfg: DictConfig) -> None:
     from deeprob.errors import InputError
     from deeprob.runs import Run
 
-    console = Console()
+    console = Console(markup=False)
     if (cfg.run is None) == (cfg.runs is None):
         what = "nothing to report on" if cfg.run is None else "run= and runs= together"
         raise InputError(what, expected="either run=<run folder> or runs='<pattern>'")

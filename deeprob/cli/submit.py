@@ -153,7 +153,7 @@ def status(cfg: DictConfig) -> int:
     from deeprob.cluster.job import find_jobs
     from deeprob.cluster.queue import progress
 
-    console = Console()
+    console = Console(markup=False)
     for job in find_jobs(_jobs_dir(cfg), cfg.job):
         console.print(_table(job, progress(job)))
         console.print(f"logs  {job.folder / 'logs'}", highlight=False, soft_wrap=True)

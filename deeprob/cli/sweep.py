@@ -49,7 +49,7 @@ def sweep(cfg: DictConfig, arguments: list[str]) -> int:
     from deeprob.studies.sweep.report import rich_table, write_report
     from deeprob.studies.sweep.trial import plan, write_best
 
-    console = Console()
+    console = Console(markup=False)
     planned = plan(cfg)
     print_plan(planned, console)
     if cfg.dry_run:

@@ -83,7 +83,7 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
                 write_request(cfg, run, overrides)
         return launch(cfg, run, changes)
     main_process = rank(cfg.trainer) == 0
-    console = Console(quiet=not main_process)
+    console = Console(markup=False, quiet=not main_process)
     console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
     started = time.monotonic()
     try:

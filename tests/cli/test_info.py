@@ -118,3 +118,17 @@ def test_all_that_is_bad_is_listed_whatever_the_source_is_told(tmp_path, capsys,
     assert "mug_1.pkl: broken pickle" in shown
     assert "mug_2.pkl: empty file" in shown
     assert any("bad frames" in line and "2" in line for line in shown.splitlines())
+
+
+def test_brackets_in_a_name_are_no_markup(tmp_path, capsys):
+    for split in ("train", "val"):
+        for name in ("[x]", "[red]cup", "cup"):
+            folder = tmp_path / "[b]set" / split / name
+            folder.mkdir(parents=True)
+            cv2.imwrite(str(folder / "a.png"), np.zeros((8, 8, 3), np.uint8))
+    sheet = tmp_path / "[b]set" / "sheet.png"
+    assert main(["info", "data=folder", f"data.root={tmp_path / '[b]set'}", f"sheet={sheet}"]) == 0
+    shown = capsys.readouterr().out
+    assert "[x] " in shown
+    assert "[red]cup" in shown
+    assert str(sheet) in shown.replace("\n", "")

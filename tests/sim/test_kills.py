@@ -9,7 +9,7 @@ from tests.fixtures.kills import ROOT, killed_and_given_again
 from tests.sim.conftest import small
 from tests.sim.test_export import contents
 
-SCENES = 60
+SCENES = 40
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -22,15 +22,15 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("format_name", "seed"), [("bop", 0), ("coco", 1)])
+@pytest.mark.parametrize(("format_name", "seed"), [("bop", 0)])
 def test_a_rendering_killed_at_random_writes_the_same_files(tmp_path, format_name, seed):
     script, cut, whole = tmp_path / "render.py", tmp_path / "cut", tmp_path / "whole"
     script.write_text(SCRIPT)
     records = cut / ".records" / "train"
     command = [str(script), format_name, str(cut), str(SCENES)]
     struck = killed_and_given_again(
-        command, lambda: len(list(records.glob("*"))), kills=3, longest=0.3, seed=seed, cwd=ROOT
+        command, lambda: len(list(records.glob("*"))), kills=2, longest=0.3, seed=seed, cwd=ROOT
     )
-    assert struck >= 2  # else nothing was tried
+    assert struck >= 1  # else nothing was tried
     export(small(min_visible=0.2), format_name, Path(whole), SCENES, ("train",), 2, progress=False)
     assert contents(cut) == contents(whole)

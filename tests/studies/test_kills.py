@@ -17,13 +17,11 @@ def test_an_ablation_killed_at_random_ends_with_every_run(tmp_path, squares_over
     own += ["trainer.max_epochs=6", "evaluation.baselines=[]"]
     paths = [o for o in squares_overrides if o.startswith("paths.")]
     asked = [
-        "ablation=robocup",
         "ablation.name=killed",
         "ablation.experiment=quickstart",
         "ablation.seeds=[0]",
         f"ablation.overrides=[{','.join(map(quoted, own))}]",
-        "ablation.design=list",
-        "ablation.variants={no_dropout: ['model.dropout=0']}",
+        "+ablation.variants={no_dropout: ['model.dropout=0']}",
         *paths,
     ]
     planned = plan(compose("ablate", asked))

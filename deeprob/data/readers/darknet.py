@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from omegaconf import OmegaConf
 
+from deeprob.config_files import read_yaml
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.coco import decode_mask
 from deeprob.data.readers.fields import as_box
@@ -28,6 +29,7 @@ from deeprob.errors import InputError
 
 _BOX = ("cx", "cy", "w", "h")
 _YAML = (".yaml", ".yml")
+_NAMES_FILES = ("data.yaml", "dataset.yaml", "classes.txt", "obj.names")
 _KEYPOINTS_FIX = "of keypoints, a data.yaml with kpt_shape must lie in data.root"
 
 
@@ -139,11 +141,18 @@ def _matching(
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    text = read_text(path)
+    if not path.exists():
+        there = [name for name in _NAMES_FILES if (path.parent / name).is_file()]
+        raise InputError(
+            "no such file",
+            where=path,
+            expected="the class names, one a line, or a data.yaml",
+            fix=f"data.source.names_file={there[0] if there else '<file in data.root>'}",
+        )
     if path.suffix in _YAML:
-        names = _names_from_yaml(_parse_yaml(text, path), path)
+        names = _names_from_yaml(_parse_yaml(path), path)
     else:
-        names = tuple(line.strip() for line in text.splitlines() if line.strip())
+        names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if not names:
         raise InputError("no class names", where=path, expected="one name a line, or `names:` in a YAML file")
     if len(set(names)) < len(names):
@@ -152,11 +161,11 @@ def _read_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _parse_yaml(text: str, path: Path) -> dict[Any, Any]:
+def _parse_yaml(path: Path) -> dict[Any, Any]:
     try:
-        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except Exception as error:  # the parser's errors, and those of what OmegaConf does not take
-        raise InputError(f"broken YAML ({error})", where=path) from None
+        content = OmegaConf.to_container(read_yaml(path), resolve=False)
+    except FileNotFoundError:
+        raise InputError("no such file", where=path) from None
     return content if isinstance(content, dict) else {}
 
 
@@ -178,7 +187,7 @@ def _read_keypoints(path: Path, names: Path) -> tuple[int, int] | None:
     One that merely lies there, and is not the file of names, may be missing or broken.
     """
     try:
-        shape = _parse_yaml(read_text(path), path).get("kpt_shape")
+        shape = _parse_yaml(path).get("kpt_shape")
     except InputError:
         if path == names:
             raise

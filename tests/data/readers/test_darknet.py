@@ -250,3 +250,21 @@ def test_robocup_has_the_published_number_of_crops(data_dir: Path) -> None:
     source = DarknetSource(data_dir / "robocup_msl", splits)
     sizes = {split: len(materialise(source, split, ClassificationView(), progress=False)) for split in splits}
     assert sizes == {"train": 4521, "val": 2891}
+
+
+def test_names_that_lie_in_another_file_are_pointed_at(darknet_root: Path) -> None:
+    (darknet_root / "obj.names").rename(darknet_root / "classes.txt")
+    with pytest.raises(InputError, match=r"no such file; .* data\.source\.names_file=classes\.txt"):
+        DarknetSource(darknet_root, SPLITS)
+
+
+def test_a_data_yaml_that_stands_for_too_much_is_one_line(darknet_root: Path) -> None:
+    lists = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]
+    (darknet_root / "data.yaml").write_text("\n".join(["names: [ball]", "a0: &a0 [x]", *lists]))
+    with pytest.raises(InputError, match=r"data\.yaml: its aliases stand for more than"):
+        DarknetSource(darknet_root, SPLITS, names_file="data.yaml")
+
+
+def test_a_data_yaml_may_begin_with_a_byte_order_mark(darknet_root: Path) -> None:
+    (darknet_root / "data.yaml").write_bytes(b"\xef\xbb\xbfnames: [ball, robot]\n")
+    assert DarknetSource(darknet_root, SPLITS, names_file="data.yaml").classes == ("ball", "robot")
