@@ -82,18 +82,18 @@ def from_detector(detector: Predictor, score: float, classes: Sequence[str], kin
         )
 
     def boxed(stream: Stream) -> Iterator[Given]:
-        for said in detector(stream):
-            frame = said.given.item
-            if said.predictions is None or not isinstance(frame, Frame):
-                yield replace(said.given, item=None, why=said.why)
+        for predicted in detector(stream):
+            frame = predicted.given.item
+            if predicted.predictions is None or not isinstance(frame, Frame):
+                yield replace(predicted.given, item=None, why=predicted.why)
                 continue
-            found = [box for box in said.predictions if _score_of(box) >= score]
+            found = [box for box in predicted.predictions if _score_of(box) >= score]
             instances = [
                 _instance(ids.get(box.class_id, 0), box.box_xyxy)
                 for box in found
                 if kind != "named" or box.class_id in ids
             ]
-            yield replace(said.given, item=replace(frame, instances=tuple(instances)))
+            yield replace(predicted.given, item=replace(frame, instances=tuple(instances)))
 
     return boxed
 

@@ -19,7 +19,7 @@ from deeprob.deploy.boxes import Boxing, boxing, from_detector, from_file
 from deeprob.deploy.engine import with_engine
 from deeprob.deploy.given import Given
 from deeprob.deploy.inputs import Input, Split, open_input
-from deeprob.deploy.predictor import Predictor, Said, ahead, frame_like
+from deeprob.deploy.predictor import FramePredictions, Predictor, ahead, frame_like
 from deeprob.deploy.record import Record
 from deeprob.errors import InputError
 from deeprob.runs import Run
@@ -167,8 +167,8 @@ def _stream(
     with _progress() as bar:
         task = bar.add_task("", total=count, completed=first, speed="")
         try:
-            for said in predictor(stream if boxes is None else boxes(stream)):
-                _write(said, predictor, keep, record, cfg.draw, cfg.on_bad_sample)
+            for predicted in predictor(stream if boxes is None else boxes(stream)):
+                _write(predicted, predictor, keep, record, cfg.draw, cfg.on_bad_sample)
                 speed = (record.count - first) / (time.perf_counter() - started)
                 bar.update(task, completed=record.count, speed=f"{speed:.1f} images/s")
         except KeyboardInterrupt:
@@ -178,15 +178,17 @@ def _stream(
     return time.perf_counter() - started, record.count - first
 
 
-def _write(said: Said, predictor: Predictor, keep: Keep, record: Record, draw: bool, on_bad: str) -> None:
-    if said.predictions is None:
+def _write(
+    predicted: FramePredictions, predictor: Predictor, keep: Keep, record: Record, draw: bool, on_bad: str
+) -> None:
+    if predicted.predictions is None:
         if on_bad == "error":
-            raise InputError(said.why, fix="on_bad_sample=skip leaves it out")
-        return record.add(said)
-    kept = keep(said.predictions)
-    frame = frame_like(said.given)
+            raise InputError(predicted.why, fix="on_bad_sample=skip leaves it out")
+        return record.add(predicted)
+    kept = keep(predicted.predictions)
+    frame = frame_like(predicted.given)
     picture = predictor.task.draw(frame, kept) if draw else None
-    record.add(Said(said.given, kept), picture)
+    record.add(FramePredictions(predicted.given, kept), picture)
 
 
 def _progress() -> Progress:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Said:
+class FramePredictions:
     """What the model says of a frame; predictions: None where it could not be read or seen, `why` says."""
 
     given: Given
@@ -74,8 +74,8 @@ class Predictor:
         self.collate: Collate = self.view.collate(data.mean, data.std)
         experiment.model.eval()
 
-    def __call__(self, stream: Iterable[Given]) -> Iterator[Said]:
-        """Give what is said of each frame, in order; at most a batch of samples and its frames are held."""
+    def __call__(self, stream: Iterable[Given]) -> Iterator[FramePredictions]:
+        """Give the predictions for each frame, in order; at most a batch of samples and its frames are held."""
         pending: deque[_Seen] = deque()
         waiting = 0
         for given in stream:
@@ -123,18 +123,18 @@ class Predictor:
             seen.found += itertools.islice(predictions, seen.missing)
         return count
 
-    def _done(self, pending: deque[_Seen]) -> Iterator[Said]:
+    def _done(self, pending: deque[_Seen]) -> Iterator[FramePredictions]:
         """Take the frames off whose samples are all predicted."""
         while pending and not pending[0].missing:
             seen = pending.popleft()
             if seen.rows is None:
-                yield Said(seen.given, None, seen.why)
+                yield FramePredictions(seen.given, None, seen.why)
                 continue
-            said: list[Any] = []
+            predicted: list[Any] = []
             if seen.rows.keys:
                 frame = frame_like(seen.given)
-                said = self.task.said(frame, seen.rows.keys, seen.found)
-            yield Said(seen.given, said)
+                predicted = self.task.frame_predictions(frame, seen.rows.keys, seen.found)
+            yield FramePredictions(seen.given, predicted)
 
 
 def frame_like(given: Given) -> Frame:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.predictions.outputs import Output
-from deeprob.deploy.predictor import Said, frame_like
+from deeprob.deploy.predictor import FramePredictions, frame_like
 from deeprob.errors import InputError
 from deeprob.runs import atomic_file, make_folder, naming, sweep, write_json
 
@@ -106,17 +106,17 @@ class Record:
         self._file.truncate(end)
         return count
 
-    def add(self, said: Said, picture: NDArray[np.uint8] | None = None) -> None:
+    def add(self, predicted: FramePredictions, picture: NDArray[np.uint8] | None = None) -> None:
         """Write a frame's predictions, and its picture."""
-        frame, key = frame_like(said.given), said.given.key
+        frame, key = frame_like(predicted.given), predicted.given.key
         line: dict[str, Any] = {"key": key}
-        if said.given.stamp_ns is not None:
-            line["stamp_ns"] = said.given.stamp_ns
-        if said.predictions is None:
-            line["skipped"] = said.why
+        if predicted.given.stamp_ns is not None:
+            line["stamp_ns"] = predicted.given.stamp_ns
+        if predicted.predictions is None:
+            line["skipped"] = predicted.why
         else:
             line["size"] = list(frame.image.shape[:2])
-            line["entries"] = self.output.entries(self.folder, self.count, frame, said.predictions)
+            line["entries"] = self.output.entries(self.folder, self.count, frame, predicted.predictions)
         if picture is not None:
             encoded, buffer = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
             assert encoded

@@ -95,18 +95,18 @@ class TrainedRun:
         """Predict for any number of images, in batches: a list for each, as `predict`."""
         boxed = boxing(self._predictor.view, None if boxes is None else (lambda s: iter(s)), labelled=False)
         stream: Iterable[Given] = self._given(images, boxes, K)
-        for said in self._predictor(stream if boxed is None else boxed(stream)):
-            if said.predictions is None:
-                raise InputError(said.why)
-            yield said.predictions
+        for predicted in self._predictor(stream if boxed is None else boxed(stream)):
+            if predicted.predictions is None:
+                raise InputError(predicted.why)
+            yield predicted.predictions
 
     def evaluate(self, frames: Iterable[Frame], predictions: Iterable[list[Any]]) -> Scores:
         """Score predictions, as `predict` gives them, for labelled frames. Raises InputError for crops."""
         if not isinstance(self.task, FrameTask):
             raise InputError(f"{self.task.title.lower()} has no predictions of frames to score")
         meter = self.task.frame_meter(self.experiment.data.source, "frame")
-        for number, (frame, said) in enumerate(zip(frames, predictions, strict=True)):
-            meter.add(number, frame, self.task.answered(said))
+        for number, (frame, predicted) in enumerate(zip(frames, predictions, strict=True)):
+            meter.add(number, frame, self.task.prediction_of(predicted))
         return meter.scores()
 
     def _given(

@@ -13,7 +13,7 @@ from deeprob.metrics.entries import measured
 from deeprob.progress import steps
 from deeprob.runs import write_json
 from deeprob.tasks.detection.task import Detection, InstanceSegmentation
-from deeprob.tasks.frames import RANDOM, Answer, FrameTask, evaluate_frames
+from deeprob.tasks.frames import RANDOM, FramePredictor, FrameTask, evaluate_frames
 from deeprob.tasks.pose.task import Pose
 from deeprob.tasks.segmentation.task import Segmentation
 
@@ -57,9 +57,9 @@ def judge(
             f"{other.task} against {predicted.task}", where=against, expected="predictions of one task"
         )
     kind, frames = KINDS[predicted.task], source.frames(split)
-    baselines: dict[str, Answer | None] = {}
+    baselines: dict[str, FramePredictor | None] = {}
     if other is not None:
-        baselines[other.path.stem] = kind.answer_of(other)
+        baselines[other.path.stem] = kind.predictor_of(other)
     elif against == RANDOM:
         baselines[RANDOM] = None
     keys: set[str] = set()
@@ -69,7 +69,7 @@ def judge(
         source,
         frames,
         unit,
-        _noting(kind.answer_of(predicted), keys),
+        _noting(kind.predictor_of(predicted), keys),
         baselines,
         samples=samples,
         seed=seed,
@@ -95,7 +95,7 @@ def judge(
     return results, write_page(folder, results, kind, shown, command)
 
 
-def _noting(answer: Answer, keys: set[str]) -> Answer:
+def _noting(answer: FramePredictor, keys: set[str]) -> FramePredictor:
     """The same, noting which frames were asked for."""
 
     def noted(index: int, frame: Any) -> Any:

@@ -102,7 +102,7 @@ class Page:
 
     abstract: the result in a sentence or two. headline: the metrics to show first. counted: what n counts.
     blocks: in the order of the page. captions: of learning curves by name. drawings: name -> SVG, written
-    beside the page too. failures: pictures of the worst, {image, said, of, key}. terms: names to define.
+    beside the page too. failures: pictures of the worst, {image, predicted, of, key}. terms: names to define.
     pictures: name -> image uint8 (h, w, 3) to write beside it.
     """
 
@@ -202,7 +202,7 @@ class Task(ABC):
         """
         return None
 
-    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
+    def frame_predictions(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
         """What is predicted of a frame, as a user of the model takes it.
 
         keys, predictions: of the samples that the view sees in it, one at least.
@@ -210,11 +210,11 @@ class Task(ABC):
         return list(predictions)
 
     def output(self, names: Naming) -> Output:
-        """The file that holds what is `said` of any number of frames."""
+        """The file that holds the `frame_predictions` of any number of frames."""
         return RowOutput()
 
-    def draw(self, frame: Frame, said: Sequence[Any]) -> NDArray[np.uint8]:
-        """Draw what is `said` of a frame: uint8 (h, w, 3). Raises InputError where the task cannot."""
+    def draw(self, frame: Frame, predicted: Sequence[Any]) -> NDArray[np.uint8]:
+        """Draw the `frame_predictions` of a frame: uint8 (h, w, 3). Raises InputError where it cannot."""
         raise InputError(f"{self.title.lower()} has no drawing", fix="leave out draw=true")
 
     def deployed(self, model: nn.Module) -> Deployed:

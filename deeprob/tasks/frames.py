@@ -32,7 +32,7 @@ RANDOM = "random"  # the baseline: the labels of another image
 Drawing = tuple[str, str]
 """An SVG and its caption."""
 
-Answer = Callable[[int, Frame], Any]
+FramePredictor = Callable[[int, Frame], Any]
 """What is predicted for frame number i of a split."""
 
 
@@ -43,7 +43,7 @@ class FrameMeter(Protocol):
 
     def scores(self) -> Scores: ...
 
-    def evaluation(self, *, samples: int, seed: int, frames: Any, answer: Answer) -> Evaluation:
+    def evaluation(self, *, samples: int, seed: int, frames: Any, answer: FramePredictor) -> Evaluation:
         """All numbers. frames: of the split; answer: what was predicted for each, to draw the worst."""
         ...
 
@@ -68,7 +68,7 @@ class Chance:
         """Remember where a frame is found again."""
         self._frames.append((index, self.unit_of(frame), frame.image.shape))
 
-    def answer(self, index: int, frame: Frame, frames: Any) -> Any:
+    def predict(self, index: int, frame: Frame, frames: Any) -> Any:
         """What chance predicts for a frame. frames: of the split."""
         unit = self.unit_of(frame)
         same_size = [(i, of) for i, of, shape in self._frames if shape == frame.image.shape and i != index]
@@ -102,19 +102,19 @@ class FrameTask(Task):
     def truth_of(cls, frame: Frame) -> Any:
         """The prediction that is right about a frame."""
 
-    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
+    def frame_predictions(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Any]) -> list[Any]:
         found: dict[str, Any] = {}
         for key, prediction in zip(keys, predictions, strict=True):
             self.collect(found, key, prediction)
         return list(found.get(frame.key, ()))
 
     @classmethod
-    def answered(cls, said: list[Any]) -> Any:
-        """What a meter takes, of what is `said` of a frame."""
-        return said
+    def prediction_of(cls, predicted: list[Any]) -> Any:
+        """What a meter takes, of the `frame_predictions` of a frame."""
+        return predicted
 
     @classmethod
-    def answer_of(cls, predicted: Predicted) -> Answer:
+    def predictor_of(cls, predicted: Predicted) -> FramePredictor:
         """What a file of predictions says of each frame."""
         return predicted.of
 
@@ -124,7 +124,7 @@ class FrameTask(Task):
         return Chance(cls, unit, seed)
 
     @abstractmethod
-    def write(self, found: Mapping[str, Any], split: str, file: Path) -> Answer:
+    def write(self, found: Mapping[str, Any], split: str, file: Path) -> FramePredictor:
         """Write the predictions for each frame by its key; returns them as they read back."""
 
     def evaluate(
@@ -153,7 +153,7 @@ class FrameTask(Task):
 
     def baselines(
         self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
-    ) -> Mapping[str, Answer | None]:
+    ) -> Mapping[str, FramePredictor | None]:
         """What a model is compared with on the same frames. found: its own predictions by a frame's key."""
         return {RANDOM: None}
 
@@ -236,8 +236,8 @@ def evaluate_frames(
     source: Any,
     frames: Any,
     unit: str,
-    answer: Answer,
-    baselines: Mapping[str, Answer | None],
+    answer: FramePredictor,
+    baselines: Mapping[str, FramePredictor | None],
     *,
     samples: int,
     seed: int,
@@ -272,7 +272,7 @@ def evaluate_frames(
     for name, given in baselines.items():
         other = kind.frame_meter(source, unit)
         for index, frame in seen(name):
-            predicted = chance.answer(index, frame, frames) if given is None else given(index, frame)
+            predicted = chance.predict(index, frame, frames) if given is None else given(index, frame)
             other.add(index, frame, predicted)
         beside[name] = other.scores()
     return replace(evaluation, baselines=beside)

@@ -56,7 +56,9 @@ class Classification(Task):
         """Probabilities float64 (B, C)."""
         return softmax(model(batch[0]).float().cpu().numpy())
 
-    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[Floats]) -> list[Classified]:
+    def frame_predictions(
+        self, frame: Frame, keys: Sequence[str], predictions: Sequence[Floats]
+    ) -> list[Classified]:
         # An object's number in its frame is the last word of its key; of a cloud it says nothing.
         places = [i.box_xyxy for i in frame.instances]
         boxes = [places[int(key.rpartition(" ")[2])] if places else None for key in keys]
@@ -71,7 +73,7 @@ class Classification(Task):
     def output(self, names: Naming) -> Output:
         return ClassOutput(self.data.classes)
 
-    def draw(self, frame: Frame, said: Sequence[Classified]) -> Image:
+    def draw(self, frame: Frame, predicted: Sequence[Classified]) -> Image:
         whole = of_image(frame.image.shape)
         found = [
             (
@@ -79,7 +81,7 @@ class Classification(Task):
                 one.class_id,
                 f"{self.data.classes[one.class_id]} {one.score:.2f}",
             )
-            for one in said
+            for one in predicted
         ]
         return drawn.boxes(frame.image, found)
 

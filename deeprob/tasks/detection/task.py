@@ -25,7 +25,7 @@ from deeprob.runs import write_text
 from deeprob.tasks.base import Block, Loss, PseudoLabelled, method_of
 from deeprob.tasks.deployed import Candidates, Deployed
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
-from deeprob.tasks.frames import Answer, Drawing, FrameTask
+from deeprob.tasks.frames import Drawing, FramePredictor, FrameTask
 from deeprob.tasks.pseudo_labels import check_places
 
 OPERATING_TERMS = ("box_precision", "box_recall", "box_f1", "false_positives_per_image")
@@ -94,7 +94,7 @@ class Detection(FrameTask):
     def truth_of(cls, frame: Frame) -> list[Box]:
         return list(truths_of(frame, masks=False))
 
-    def write(self, found: Mapping[str, Sequence[Box]], split: str, file: Path) -> Answer:
+    def write(self, found: Mapping[str, Sequence[Box]], split: str, file: Path) -> FramePredictor:
         names = Names(self.data.source, split if split in self.data.source.splits else "train")
         output = BoxOutput(names)
         entries = [output.entry(key, box) for key, boxes in found.items() for box in boxes]
@@ -123,10 +123,10 @@ class Detection(FrameTask):
     def output(self, names: Naming) -> Output:
         return BoxOutput(names)
 
-    def draw(self, frame: Frame, said: Sequence[Box]) -> Image:
+    def draw(self, frame: Frame, predicted: Sequence[Box]) -> Image:
         return drawn.boxes(
             frame.image,
-            [(b.box_xyxy, b.class_id, f"{self.data.classes[b.class_id]} {b.score:.2f}") for b in said],
+            [(b.box_xyxy, b.class_id, f"{self.data.classes[b.class_id]} {b.score:.2f}") for b in predicted],
         )
 
     @classmethod

@@ -23,7 +23,7 @@ from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.tasks.base import EvaluationOptions, Loss, Predict, method_of
-from deeprob.tasks.frames import RANDOM, Answer, Chance, FrameTask
+from deeprob.tasks.frames import RANDOM, Chance, FramePredictor, FrameTask
 from deeprob.tasks.pose.baselines import BASELINES
 from deeprob.tasks.pose.boxes import TRUE, detected
 from deeprob.tasks.pose.meter import PoseMeter, truths_of
@@ -47,7 +47,7 @@ class PoseChance(Chance):
         for estimate in truths_of(frame):
             self._poses.setdefault(estimate.class_id, []).append((self.unit_of(frame), index, estimate))
 
-    def answer(self, index: int, frame: Frame, frames: Any) -> list[Estimate]:
+    def predict(self, index: int, frame: Frame, frames: Any) -> list[Estimate]:
         unit, found = self.unit_of(frame), []
         for target in truths_of(frame):
             known = self._poses[target.class_id]
@@ -140,7 +140,7 @@ class Pose(FrameTask):
 
     def baselines(
         self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
-    ) -> dict[str, Answer | None]:
+    ) -> dict[str, FramePredictor | None]:
         """The labels of another image, the other decodes, and poses of training crops."""
         answers: dict[str, dict[str, list[Estimate]]] = {}
         for key, estimates in found.items():
@@ -152,7 +152,7 @@ class Pose(FrameTask):
             poses = baseline(known, samples, objects)
             for key, label, T in zip(samples.keys, samples.labels.tolist(), poses, strict=True):
                 self.collect(answers.setdefault(name, {}), key, [Estimate(label, 1.0, T)])
-        return {RANDOM: None, **{name: _answer(of) for name, of in answers.items()}}
+        return {RANDOM: None, **{name: _predictor(of) for name, of in answers.items()}}
 
     def truths(self, samples: Any, batch: Any) -> list[Frame]:
         return [_frame_of(samples, index) for index in batch.indices.tolist()]
@@ -177,7 +177,7 @@ class Pose(FrameTask):
         weighted = [replace(estimate, score=sure * estimate.score) for estimate in prediction]
         found.setdefault(key.rpartition(" object ")[0], []).extend(weighted)
 
-    def write(self, found: Mapping[str, list[Estimate]], split: str, file: Path) -> Answer:
+    def write(self, found: Mapping[str, list[Estimate]], split: str, file: Path) -> FramePredictor:
         """Write what the BOP toolkit takes: the data set's own numbers, else 0 and the frames' in order."""
         names = Names(self.data.source, split if split in self.data.source.splits else "train")
         lines = []
@@ -189,15 +189,15 @@ class Pose(FrameTask):
                 scene = int(str(named.get("scene_id", 0)))
                 lines.append(PoseEstimate(scene, image, obj_id, e.score, e.T_cam_obj))
         write_results(file, lines)
-        return _answer(found)
+        return _predictor(found)
 
     def output(self, names: Naming) -> Output:
         return PoseOutput(names)
 
-    def draw(self, frame: Frame, said: Sequence[Estimate]) -> Image:
+    def draw(self, frame: Frame, predicted: Sequence[Estimate]) -> Image:
         if frame.K is None:
             raise InputError("no camera matrix to draw poses with", where=frame.key)
-        found = [(e.T_cam_obj, f"{self.data.classes[e.class_id]} {e.score:.2f}") for e in said]
+        found = [(e.T_cam_obj, f"{self.data.classes[e.class_id]} {e.score:.2f}") for e in predicted]
         return drawn.poses(frame.image, frame.K, found)
 
     @classmethod
@@ -217,7 +217,7 @@ class Decoded(Estimate):
     also: Mapping[str, Estimate] = field(default_factory=dict)
 
 
-def _answer(found: Mapping[str, list[Estimate]]) -> Answer:
+def _predictor(found: Mapping[str, list[Estimate]]) -> FramePredictor:
     return lambda _, frame: found.get(frame.key, [])
 
 

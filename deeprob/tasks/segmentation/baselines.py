@@ -15,13 +15,13 @@ from deeprob.data.frame import Frame
 from deeprob.layers import cross_entropy, linear
 from deeprob.tasks.segmentation.labels import IGNORED
 
-Answer = Callable[[int, Frame], NDArray[np.int64]]
+FramePredictor = Callable[[int, Frame], NDArray[np.int64]]
 
 PIXELS = 20_000  # that the linear model is trained on
 STEPS = 300
 
 
-def majority(samples: Any) -> Answer:
+def majority(samples: Any) -> FramePredictor:
     """The class of most training pixels, everywhere."""
     counts = np.zeros(256, np.int64)
     for labels in samples.labels:
@@ -31,7 +31,7 @@ def majority(samples: Any) -> Answer:
     return lambda _, frame: np.full(frame.image.shape[:2], commonest, np.int64)
 
 
-def softmax_regression(samples: Any, num_classes: int, seed: int) -> Answer:
+def softmax_regression(samples: Any, num_classes: int, seed: int) -> FramePredictor:
     """Softmax regression of each pixel's class on its colour, its surroundings' colour, and its place.
 
     Trained on PIXELS of the training images.

@@ -23,7 +23,7 @@ from deeprob.page.overlays import Image
 from deeprob.runs import write_json
 from deeprob.tasks.base import EvaluationOptions, Loss, PseudoLabelled
 from deeprob.tasks.deployed import Argmax, Deployed
-from deeprob.tasks.frames import RANDOM, Answer, FrameTask
+from deeprob.tasks.frames import RANDOM, FramePredictor, FrameTask
 from deeprob.tasks.pseudo_labels import check_places, label_by_class
 from deeprob.tasks.segmentation import baselines
 from deeprob.tasks.segmentation.labels import IGNORED, label_map_of, logits_of
@@ -75,11 +75,11 @@ class Segmentation(FrameTask):
         return label_by_class(logits_of(model, weak)[0], strong, threshold, soft, aligned, IGNORED)
 
     @classmethod
-    def answered(cls, said: list[LabelMap]) -> LabelMap:
-        return said[0]
+    def prediction_of(cls, predicted: list[LabelMap]) -> LabelMap:
+        return predicted[0]
 
     @classmethod
-    def answer_of(cls, predicted: Predicted) -> Answer:
+    def predictor_of(cls, predicted: Predicted) -> FramePredictor:
         return lambda _, frame: predicted.label_map(frame)
 
     def truths(self, samples: Any, batch: Any) -> list[Frame]:
@@ -95,7 +95,7 @@ class Segmentation(FrameTask):
 
     def baselines(
         self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
-    ) -> dict[str, Answer | None]:
+    ) -> dict[str, FramePredictor | None]:
         """The labels of another image, and, learned from the training split, `majority` and `linear`."""
         wanted = [name for name in options.baselines if name in ("majority", "linear")]
         if not wanted or "train" not in self.data.splits:
@@ -116,13 +116,15 @@ class Segmentation(FrameTask):
         labels = label_map_of(frame)
         return np.where(labels == IGNORED, 0, labels)
 
-    def write(self, found: Mapping[str, LabelMap], split: str, file: Path) -> Answer:
+    def write(self, found: Mapping[str, LabelMap], split: str, file: Path) -> FramePredictor:
         for key, labels in found.items():
             write_label_map(file / PurePosixPath(key).with_suffix(".png"), labels)
         write_json(file / "classes.json", dict(enumerate(self.data.classes)))
         return lambda _, frame: found[frame.key]
 
-    def said(self, frame: Frame, keys: Sequence[str], predictions: Sequence[LabelMap]) -> list[LabelMap]:
+    def frame_predictions(
+        self, frame: Frame, keys: Sequence[str], predictions: Sequence[LabelMap]
+    ) -> list[LabelMap]:
         return list(predictions)
 
     def deployed(self, model: nn.Module) -> Deployed:
@@ -132,8 +134,8 @@ class Segmentation(FrameTask):
     def output(self, names: Naming) -> Output:
         return LabelMapOutput()
 
-    def draw(self, frame: Frame, said: Sequence[LabelMap]) -> Image:
-        return drawn.label_map(frame.image, said[0], self.data.classes)
+    def draw(self, frame: Frame, predicted: Sequence[LabelMap]) -> Image:
+        return drawn.label_map(frame.image, predicted[0], self.data.classes)
 
     @classmethod
     def predictions_file(cls, split: str) -> str:
