@@ -109,7 +109,7 @@ class Detection(FrameTask):
                 fix="format=safetensors keeps the weights",
             )
         detector: Any = model
-        score, _, iou, most = detector.decoding
+        settings = detector.decoding
         outputs = {
             "boxes": "float32 (N, K, 4), left, top, right, bottom, pixels of the input image, best first; "
             "a whole number is a pixel's centre",
@@ -117,7 +117,7 @@ class Detection(FrameTask):
             "labels": "int64 (N, K), index into classes",
         }
         decode = {"nms": "not in the graph: drop scores below, then overlaps by class, then keep the best"}
-        decode |= {"min_score": score, "iou": iou, "max_detections": most}
+        decode |= {"min_score": settings[0], "iou": settings[2], "max_detections": settings[3]}
         return Deployed(Candidates(model), outputs, decode, ranked=True)
 
     def output(self, names: Naming) -> Output:
