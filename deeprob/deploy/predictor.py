@@ -75,7 +75,7 @@ class Predictor:
         experiment.model.eval()
 
     def __call__(self, stream: Iterable[Given]) -> Iterator[FramePredictions]:
-        """Give the predictions for each frame, in order; a batch of samples and its frames are held at most."""
+        """Give the predictions for each frame, in order; at most a batch and its frames are held."""
         pending: deque[_Seen] = deque()
         waiting = 0
         for given in stream:
