@@ -1,10 +1,15 @@
 import gc
 import os
+import signal
 
 # Tests run side by side, a process a core: before torch is imported, here and in what a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
+
+# A shell that starts them in the background ignores SIGINT, and what they start would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import cv2
 import numpy as np

@@ -206,7 +206,7 @@ def needs(cfg: DictConfig) -> list[Need]:
         ),
         Need(
             "rosbags",
-            "recordings of robots: deeprob predict input=recording.mcap",
+            "deeprob predict input=recording.mcap",
             importlib.util.find_spec("rosbags") is not None,
             "pip install -c constraints.txt 'deeprob[ros]'",
         ),

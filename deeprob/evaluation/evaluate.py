@@ -36,7 +36,7 @@ def evaluate_run(
     """
     opened = open_run(run, split, checkpoint, allowed, other, progress)
     task, options, of = opened.task, opened.options, opened.name
-    if boxes not in (None, options.boxes):
+    if boxes not in (None, options.get("boxes", "gt")):  # a run of an older version lacks them
         options = options.copy()
         options.boxes = boxes
         name = f"{of}-boxes"

@@ -64,6 +64,10 @@ class Data:
     def split(self, name: str) -> CropSamples:
         return self.splits[name]
 
+    @property
+    def labelled_samples(self) -> CropSamples:
+        return self.split("train")
+
     def loader_of(self, samples: CropSamples) -> BatchLoader:
         return BatchLoader(samples, 16, ClassificationView().collate((0.0,) * 3, (1.0,) * 3))
 
