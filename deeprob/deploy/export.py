@@ -186,12 +186,22 @@ def session_of(content: bytes | str) -> Any:
 def _difference(found: Any, expected: Any, precision: str, ranked: bool) -> float:
     """The largest difference of floats, as a part of the largest value. Raises InputError over a limit.
 
-    ranked: rounding to half precision changes the order of a list of best ones, and only its scores compare.
+    ranked: the outputs are a list of the best ones, boxes (B, N, 4) and scores (B, N), whose order rounding
+    changes where scores are near: each box is compared with those of its score. Half precision changes too
+    many of them, and only its scores compare.
     """
     pairs = [(a, b) for a, b in zip(_listed(found), _listed(expected), strict=True) if b.is_floating_point()]
-    if ranked and precision == "fp16":
-        pairs = [(a, b) for a, b in pairs if b.dim() == 2]
-    shares = [float((a - b).abs().max() / b.abs().max().clamp_min(1)) for a, b in pairs]
+    if ranked:
+        (boxes, boxes_expected), (scores, scores_expected) = sorted(pairs, key=lambda pair: -pair[1].dim())
+        shares = [_share((scores - scores_expected).abs(), scores_expected)]
+        if precision != "fp16":
+            near = (scores[:, None] - scores_expected[..., None]).abs() <= TOLERANCE[precision]
+            away = torch.cdist(boxes_expected, boxes, p=torch.inf).masked_fill(~near, torch.inf)
+            # those at the end of the list may have given way to others of their score
+            kept = scores_expected > scores_expected.amin(1, keepdim=True) + TOLERANCE[precision]
+            shares.append(_share(away.amin(2)[kept], boxes_expected))
+    else:
+        shares = [_share((a - b).abs(), b) for a, b in pairs]
     worst = max(shares, default=0.0)
     if not worst <= TOLERANCE[precision]:
         raise InputError(
@@ -200,6 +210,11 @@ def _difference(found: Any, expected: Any, precision: str, ranked: bool) -> floa
             fix="precision=fp32",
         )
     return worst
+
+
+def _share(differences: Tensor, values: Tensor) -> float:
+    """The largest difference as a part of the largest value, or of 1 where that is smaller."""
+    return float(differences.max() / values.abs().max().clamp_min(1)) if differences.numel() else 0.0
 
 
 def _listed(outputs: Any) -> list[Tensor]:

@@ -235,3 +235,18 @@ def test_every_model_of_the_catalogue_is_one_clean_graph(name, squares):
         str(n.target) for n in program.graph.nodes if n.op == "call_function" and "deeprob" in str(n.target)
     ]
     assert not ours
+
+
+def test_boxes_of_near_scores_may_change_places_and_no_other_may():
+    from deeprob.deploy.export import _difference
+
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [5, 5, 20, 20], [1, 1, 3, 3]]])
+    scores = torch.tensor([[0.9, 0.9 - 1e-7, 0.2]])
+    swapped = [boxes[:, [1, 0, 2]], scores]
+    assert _difference(swapped, [boxes, scores], "fp32", ranked=True) == 0
+    with pytest.raises(InputError, match="differ by"):
+        _difference(swapped, [boxes, scores], "fp32", ranked=False)
+    with pytest.raises(InputError, match="differ by"):
+        _difference([boxes + torch.tensor([0.0, 0, 1, 0]), scores], [boxes, scores], "fp32", ranked=True)
+    with pytest.raises(InputError, match="differ by"):
+        _difference([boxes, scores - 0.01], [boxes, scores], "fp32", ranked=True)
