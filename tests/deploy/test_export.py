@@ -250,3 +250,13 @@ def test_boxes_of_near_scores_may_change_places_and_no_other_may():
         _difference([boxes + torch.tensor([0.0, 0, 1, 0]), scores], [boxes, scores], "fp32", ranked=True)
     with pytest.raises(InputError, match="differ by"):
         _difference([boxes, scores - 0.01], [boxes, scores], "fp32", ranked=True)
+
+
+@pytest.mark.parametrize("option", [{"soft_nms": 0.5}, {"test_flip": True}, {"test_scales": (1.0, 1.5)}])
+def test_what_a_file_cannot_decode_is_refused(option):
+    from deeprob.models.detection.fcos import FCOS
+    from deeprob.tasks.detection.task import Detection
+
+    with pytest.raises(InputError, match="looks once"):
+        Detection(None).deployed(FCOS(2, **option))
+    assert Detection(None).deployed(FCOS(2)).decode["max_detections"] == 100

@@ -18,7 +18,8 @@ from deeprob.data.predictions.outputs import BoxOutput, Output
 from deeprob.errors import InputError
 from deeprob.metrics.scores import Scores
 from deeprob.models.detection.boxes import iou
-from deeprob.models.detection.test_time import detect
+from deeprob.models.detection.decode import Decoding
+from deeprob.models.detection.test_time import Looks, detect
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.runs import write_text
@@ -109,15 +110,27 @@ class Detection(FrameTask):
                 fix="format=safetensors keeps the weights",
             )
         detector: Any = model
-        settings = detector.decoding
+        settings: Decoding = detector.decoding
+        if settings.soft_nms or getattr(detector, "looks", Looks()) != Looks():
+            raise InputError(
+                "an exported detector looks once, and drops overlaps",
+                where="model.soft_nms, model.test_scales, model.test_flip",
+                fix="evaluate a copy of the run without them, and export that",
+            )
         outputs = {
             "boxes": "float32 (N, K, 4), left, top, right, bottom, pixels of the input image, best first; "
             "a whole number is a pixel's centre",
             "scores": "float32 (N, K), 0 to 1",
             "labels": "int64 (N, K), index into classes",
         }
-        decode = {"nms": "not in the graph: drop scores below, then overlaps by class, then keep the best"}
-        decode |= {"min_score": settings[0], "iou": settings[2], "max_detections": settings[3]}
+        decode: dict[str, Any] = {
+            "nms": "not in the graph: drop scores below, then overlaps by class, then keep the best"
+        }
+        decode |= {
+            "min_score": settings.score_threshold,
+            "iou": settings.nms_iou,
+            "max_detections": settings.max_detections,
+        }
         return Deployed(Candidates(model), outputs, decode, ranked=True)
 
     def output(self, names: Naming) -> Output:
