@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.data.frame import Frame
 from deeprob.data.readers.points import SUFFIXES as CLOUD_SUFFIXES
 from deeprob.data.readers.points import Cloud, read_points
 from deeprob.data.readers.reading import IMAGE_SUFFIXES, find_images, read_image
@@ -49,14 +51,12 @@ class Input(Protocol):
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Image files. base: the folder that keys are relative to. K: of all of them, None where not known."""
+class Files(ABC):
+    """Files that are an item each. base: the folder that keys are relative to."""
 
     name: str
     base: Path
     paths: Sequence[Path]
-    K: NDArray[np.float64] | None = None
-    rate: float | None = None
 
     @property
     def count(self) -> int:
@@ -66,34 +66,38 @@ class Pictures:
         for path in self.paths[start:]:
             key = path.relative_to(self.base).as_posix()
             try:
-                yield Given(key, frame_of(read_image(path), self.name, key, self.K))
+                item = self.read(path, key)
             except InputError as error:
                 yield Given(key, None, why=str(error))
+            else:
+                yield Given(key, item)
+
+    @abstractmethod
+    def read(self, path: Path, key: str) -> Frame | Cloud:
+        """Read one file. Raises InputError for a bad one."""
 
 
 @dataclass(frozen=True)
-class Clouds:
-    """Files of points, one cloud each."""
+class Pictures(Files):
+    """Image files. K: of all of them, None where not known."""
 
-    name: str
-    base: Path
-    paths: Sequence[Path]
+    K: NDArray[np.float64] | None = None
     rate: float | None = None
 
-    @property
-    def count(self) -> int:
-        return len(self.paths)
+    def read(self, path: Path, key: str) -> Frame:
+        return frame_of(read_image(path), self.name, key, self.K)
 
-    def given(self, start: int) -> Iterator[Given]:
-        for path in self.paths[start:]:
-            key = path.relative_to(self.base).as_posix()
-            try:
-                points, normals = read_points(path)
-            except InputError as error:
-                yield Given(key, None, why=str(error))
-                continue
-            parts = np.zeros(len(points), np.int64)  # what is not known yet
-            yield Given(key, Cloud(points, 0, self.name, key, key, normals, parts))
+
+@dataclass(frozen=True)
+class Clouds(Files):
+    """Files of points, one cloud each."""
+
+    rate: float | None = None
+
+    def read(self, path: Path, key: str) -> Cloud:
+        points, normals = read_points(path)
+        parts = np.zeros(len(points), np.int64)  # what is not known yet
+        return Cloud(points, 0, self.name, key, key, normals, parts)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Page:
 
     abstract: the result in a sentence or two. headline: the metrics to show first. counted: what n counts.
     blocks: in the order of the page. captions: of learning curves by name. drawings: name -> SVG, written
-    beside the page too. failures: pictures of the worst, {image, predicted, of, key}. terms: names to define.
+    beside the page too. failures: pictures of the worst, {image, said, of, key}. terms: names to define.
     pictures: name -> image uint8 (h, w, 3) to write beside it.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -13,9 +12,8 @@ from torch import Tensor
 
 from deeprob.data.frame import Frame
 from deeprob.layers import cross_entropy, linear
+from deeprob.tasks.frames import FramePredictor
 from deeprob.tasks.segmentation.labels import IGNORED
-
-FramePredictor = Callable[[int, Frame], NDArray[np.int64]]
 
 PIXELS = 20_000  # that the linear model is trained on
 STEPS = 300
