@@ -140,9 +140,7 @@ def make_source(cfg: DictConfig, classes: Sequence[str] = ()) -> Source:
     Raises InputError where it is none.
     """
     data = cfg.data
-    source = _source_of(data.source, cfg)
-    if data.label_map or classes:
-        source = RelabelledSource(source, data.label_map, classes)
+    source = _source_of(data.source, cfg, data.label_map, classes)
     extra = data.get("extra_splits") or {}  # a run of an older version lacks it
     if extra:
         others = {name: (_other_source(entry, cfg), str(entry.split)) for name, entry in extra.items()}
@@ -184,8 +182,10 @@ def make_data(
     )
 
 
-def _source_of(leaf: Any, cfg: DictConfig) -> Source:
-    """The data set that a leaf describes. Raises InputError where it is none."""
+def _source_of(
+    leaf: Any, cfg: DictConfig, label_map: Mapping[str, str | None] | None, classes: Sequence[str] = ()
+) -> Source:
+    """The data set of a leaf, its classes as a label map says. Raises InputError where it is none."""
     source = build(leaf, cfg.allowed_targets)
     if not isinstance(source, Source):
         raise InputError(
@@ -193,14 +193,13 @@ def _source_of(leaf: Any, cfg: DictConfig) -> Source:
             where="data.source",
             expected="a subclass of deeprob.data.source.Source",
         )
-    return source
+    return RelabelledSource(source, label_map or {}, classes) if label_map or classes else source
 
 
 def _other_source(entry: DictConfig, cfg: DictConfig) -> Source:
     """The source that an extra split is of."""
     own = cast("dict[str, Any]", OmegaConf.to_container(entry.source, resolve=True))
-    source = _source_of({"on_bad_sample": cfg.data.on_bad_sample, **own}, cfg)
-    return RelabelledSource(source, entry.label_map) if entry.get("label_map") else source
+    return _source_of({"on_bad_sample": cfg.data.on_bad_sample, **own}, cfg, entry.get("label_map"))
 
 
 def unlabelled_source(cfg: DictConfig) -> Callable[[], Source]:
@@ -211,8 +210,7 @@ def unlabelled_source(cfg: DictConfig) -> Callable[[], Source]:
 
     def make() -> Source:
         data = compose("info", [*overrides, *paths]).data
-        source = _source_of(data.source, cfg)
-        return RelabelledSource(source, data.label_map) if data.label_map else source
+        return _source_of(data.source, cfg, data.label_map)
 
     return make
 
