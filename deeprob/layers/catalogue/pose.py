@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..pose_losses import add_loss, add_s_loss
+from ..losses.pose import add_loss, add_s_loss
 from ..rotation import quaternion_to_matrix, rotation_6d_to_matrix
 from ._entry import Draw, Inputs, Layer, bench, kink, real, tiny
 
