@@ -13,8 +13,8 @@ from deeprob.metrics import classification, detection, points, pose_matching, se
 ROOT = Path(__file__).resolve().parent.parent
 # A room may use the rooms of lower rank, and itself.
 RANK = {
-    "layers": 0,
     "geometry": 0,
+    "layers": 0.5,  # the rasteriser is geometry's
     "data": 1,
     "metrics": 2,
     "page": 3,

@@ -109,6 +109,12 @@ from .relu import LeakyReLU as LeakyReLU
 from .relu import ReLU as ReLU
 from .relu import leaky_relu as leaky_relu
 from .relu import relu as relu
+from .render.project import project as project
+from .render.rotation_9d import rotation_9d_to_matrix as rotation_9d_to_matrix
+from .render.se3 import se3_exp as se3_exp
+from .render.se3 import se3_log as se3_log
+from .render.so3 import so3_exp as so3_exp
+from .render.so3 import so3_log as so3_log
 from .roi_align import RoIAlign as RoIAlign
 from .roi_align import roi_align as roi_align
 from .roi_pool import RoIPool as RoIPool

@@ -1,4 +1,4 @@
-"""How the loops of this room are compiled, and the array types that they take."""
+"""How the loops of the rasteriser and the simulator are compiled, and the array types that they take."""
 
 from __future__ import annotations
 
