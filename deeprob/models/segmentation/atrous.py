@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from deeprob.errors import InputError
 from deeprob.models.backend import check_positive, layers_of
-from deeprob.models.detection.bodies import ResNetBody, body_of
+from deeprob.models.bodies import ResNetBody, body_of
 from deeprob.models.segmentation.segmenter import Segmenter
 
 HEADS = ("fcn", "deeplab", "plus")

@@ -15,8 +15,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from deeprob.models.backend import check_positive, layers_of, operations_of
-from deeprob.models.detection.bodies import conv_norm_relu
-from deeprob.models.detection.pyramid import Backbone
+from deeprob.models.bodies import conv_norm_relu
+from deeprob.models.pyramid import Backbone
 from deeprob.models.segmentation.segmenter import Segmenter
 
 

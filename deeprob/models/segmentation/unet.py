@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from deeprob.errors import InputError
 from deeprob.models.backend import check_least, check_positive, layers_of
-from deeprob.models.detection.bodies import body_of, conv_norm_relu
+from deeprob.models.bodies import body_of, conv_norm_relu
 from deeprob.models.initialise import he_normal
 from deeprob.models.segmentation.segmenter import Segmenter
 
