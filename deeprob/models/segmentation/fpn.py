@@ -73,4 +73,4 @@ class FPNSegmenter(Segmenter):
             for step, conv in enumerate(convs.children()):
                 y = self.resized(conv(y), sizes[max(level - 1 - step, 0)])
             total = y if total is None else self.add(total, y)
-        return self.resized(self.classifier(self.dropout(total)), images.shape[2:])
+        return self.at_image(self.classifier(self.dropout(total)), images.shape[2:])

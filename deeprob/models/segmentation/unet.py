@@ -105,4 +105,4 @@ class UNet(Segmenter):
             y = self.up[i](y) if len(self.up) else y
             y = self.blocks[i](self.concat([self.resized(y, maps[i].shape[2:]), maps[i]], 1))
         logits: Tensor = self.classifier(self.dropout(y))
-        return self.resized(logits, images.shape[2:])
+        return self.at_image(logits, images.shape[2:])
