@@ -22,6 +22,9 @@ from .batch_norm import BatchNorm2d as BatchNorm2d
 from .batch_norm import batch_norm as batch_norm
 from .box_decoding import deltas_to_boxes as deltas_to_boxes
 from .box_decoding import distances_to_boxes as distances_to_boxes
+from .chamfer import ChamferDistance as ChamferDistance
+from .chamfer import chamfer_distance as chamfer_distance
+from .class_channels import class_channels as class_channels
 from .concat import concat as concat
 from .concat import split as split
 from .conv import Conv1d as Conv1d
@@ -121,6 +124,8 @@ from .roi_pool import RoIPool as RoIPool
 from .roi_pool import roi_pool as roi_pool
 from .rotation import quaternion_to_matrix as quaternion_to_matrix
 from .rotation import rotation_6d_to_matrix as rotation_6d_to_matrix
+from .soft_argmax import SoftArgmax2d as SoftArgmax2d
+from .soft_argmax import soft_argmax2d as soft_argmax2d
 from .softmax import LogSoftmax as LogSoftmax
 from .softmax import Softmax as Softmax
 from .softmax import log_softmax as log_softmax
