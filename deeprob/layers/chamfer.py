@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, widened
-from ._reduction import Reduction, expect_reduction, per_element, reduce
+from .losses._reduction import Reduction, expect_reduction, per_element, reduce
 
 BLOCK = 1 << 22  # distances computed at a time
 

@@ -1,0 +1,1 @@
+"""Motions of rigid bodies, and what a camera sees of them."""
