@@ -86,6 +86,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "pseudo_label": training.PseudoLabelSettings,
         "fixmatch": training.FixMatchSettings,
         "mean_teacher": training.MeanTeacherSettings,
+        "label_spreading": training.LabelSpreadingSettings,
     },
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {
