@@ -27,7 +27,7 @@ And there the pixels look for an edge among those of the triangle that they show
 pixels, so that a mesh whose triangles are smaller than a pixel has whole silhouettes too. Not differentiable,
 and not quite continuous, where a corner of the outline passes over a line of centres, and at parts thinner
 than a pixel.
-Cost: 30 + 4 C FLOPs a crossing each way; saves the inputs. Fast path: kernels_render.py.
+Cost: 30 + 4 C FLOPs a crossing each way; saves the inputs. Fast path: kernels/render.py.
 Source: Laine et al. 2020, Modular primitives for high-performance differentiable rendering, section 3.6.
 """
 
@@ -36,9 +36,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import kernels, kernels_render
 from .._function import Function, expect, expect_alike, is_plain, narrowed, widened
 from .._values import expect_indices
+from ..kernels import loops
+from ..kernels import render as kernels
 from .rasterize import NEAR, expect_mesh, expect_visible
 
 
@@ -52,7 +53,7 @@ class AntialiasFunction(Function):
         if is_plain(image, points, shares):
             y = image.clone(memory_format=torch.contiguous_format)
             arrays = (image.contiguous(), points.contiguous(), crossings, shares, y)
-            kernels.run(kernels_render.blend, 1, *arrays)
+            loops.run(kernels.blend, 1, *arrays)
             return y
         pixels, (a, b) = image.flatten(0, 2), crossings[:, :2].unbind(1)
         d, *_ = reach(points, crossings, image.shape)
@@ -72,7 +73,7 @@ class AntialiasFunction(Function):
             dimage = dy.clone(memory_format=torch.contiguous_format)
             dpoints = torch.zeros_like(points, memory_format=torch.contiguous_format)
             arrays = (image.contiguous(), points.contiguous(), crossings, shares, dy.contiguous())
-            kernels.run(kernels_render.blend_adjoint, 1, *arrays, dimage, dpoints)
+            loops.run(kernels.blend_adjoint, 1, *arrays, dimage, dpoints)
             return dimage, dpoints, None, None
         pixels, dpixels = widened(image).flatten(0, 2), widened(dy).flatten(0, 2)
         a, b, i, j = crossings.unbind(1)
@@ -164,7 +165,7 @@ def silhouette_crossings(
     shares = torch.empty(found.shape[:2], dtype=points.dtype)
     counts = torch.zeros(len(points), dtype=torch.int64)
     arrays = (places, edges.cpu(), faces.cpu(), visible.cpu(), near, found, shares, counts)
-    kernels.run(kernels_render.cross, len(points), *arrays)
+    loops.run(kernels.cross, len(points), *arrays)
     kept = torch.arange(found.shape[1]) < counts[:, None]
     return found[kept].to(points.device), shares[kept].to(points.device)
 

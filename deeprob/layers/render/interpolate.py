@@ -7,7 +7,7 @@
     da[n] = sum over the p and i with f_i(p) = n of b_i[p] dy[p]          scattered to the corners
 
 Attributes at corners, which a seam needs, are those of 3 F vertices with faces (0, 1, 2), (3, 4, 5), ...
-Cost: 6 C FLOPs a pixel forward, 12 C back; saves a and b. Fast path: kernels_render.py.
+Cost: 6 C FLOPs a pixel forward, 12 C back; saves a and b. Fast path: kernels/render.py.
 Source: Laine et al. 2020, Modular primitives for high-performance differentiable rendering, section 3.4.
 """
 
@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import kernels, kernels_render
 from .._function import Function, expect, expect_alike, is_plain
+from ..kernels import loops
+from ..kernels import render as kernels
 from .rasterize import expect_faces, expect_visible, scattered, taken
 
 
@@ -31,7 +32,7 @@ class InterpolateAttributesFunction(Function):
         if is_plain(a, b):
             y = a.new_empty(*visible.shape, a.shape[2])
             arrays = (a.contiguous(), b.contiguous(), faces, visible, y)
-            kernels.run(kernels_render.interpolated, len(a), *arrays)
+            loops.run(kernels.interpolated, len(a), *arrays)
             return y
         return weighted(a, b * (visible >= 0)[..., None], faces, visible)
 
@@ -47,7 +48,7 @@ class InterpolateAttributesFunction(Function):
             da = torch.zeros_like(a, memory_format=torch.contiguous_format)
             db = torch.empty_like(b, memory_format=torch.contiguous_format)
             arrays = (a.contiguous(), b.contiguous(), faces, visible, dy.contiguous(), da, db)
-            kernels.run(kernels_render.interpolated_adjoint, len(a), *arrays)
+            loops.run(kernels.interpolated_adjoint, len(a), *arrays)
             return da, db, None, None
         dy = dy * (visible >= 0)[..., None]
         db = (taken(a, faces, visible) @ dy[..., None]).squeeze(-1)

@@ -13,7 +13,7 @@
 `visible` is a step function of the points and has no gradient: what a silhouette's motion changes is told by
 antialias.py. The barycentrics of a pixel are smooth for as long as it shows the same face. Visibility is
 found by the rasteriser that the simulator draws with, on the CPU and in float64.
-Cost: 30 FLOPs a pixel forward, 60 back; saves the points. Fast path: kernels_render.py.
+Cost: 30 FLOPs a pixel forward, 60 back; saves the points. Fast path: kernels/render.py.
 Source: Laine et al. 2020, Modular primitives for high-performance differentiable rendering, section 3.3.
 """
 
@@ -22,9 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import kernels, kernels_render
 from .._function import Function, expect, expect_alike, is_plain, narrowed, widened
 from .._values import expect_indices
+from ..kernels import loops
+from ..kernels import render as kernels
 
 NEAR = 0.01  # in the unit of z: what is nearer to the camera is not drawn
 
@@ -39,7 +40,7 @@ class BarycentricsFunction(Function):
         if is_plain(points):
             b = points.new_empty(*visible.shape, 3)
             arrays = (points.contiguous(), faces, visible, b)
-            kernels.run(kernels_render.barycentrics, len(points), *arrays)
+            loops.run(kernels.barycentrics, len(points), *arrays)
             return b
         _, _, _, w, total, shown = corner_weights(widened(points), faces, visible)
         return narrowed(w / total * shown, points)
@@ -55,7 +56,7 @@ class BarycentricsFunction(Function):
         if is_plain(db, points):
             dpoints = torch.zeros_like(points, memory_format=torch.contiguous_format)
             arrays = (points.contiguous(), faces, visible, db.contiguous(), dpoints)
-            kernels.run(kernels_render.barycentrics_adjoint, len(points), *arrays)
+            loops.run(kernels.barycentrics_adjoint, len(points), *arrays)
             return dpoints, None, None
         u, v, z, w, total, shown = corner_weights(widened(points), faces, visible)
         db = widened(db) * shown
@@ -129,7 +130,7 @@ def visible_faces(
     expect(len(size) == 2 and min(size) > 0, "visible_faces", "size (H, W) of some pixels", size)
     from deeprob.geometry.raster import draw_faces, make_buffers
 
-    triangles = kernels_render.as_faces(faces)
+    triangles = kernels.as_faces(faces)
     pixels = points.detach().to("cpu", torch.float64)
     finite = pixels.isfinite().flatten(1).all(1).tolist()
     u, v, z = pixels.unbind(-1)
@@ -139,7 +140,7 @@ def visible_faces(
     for pose, arrays in enumerate(homogeneous):
         if finite[pose]:
             buffers.inverse_depth[:] = 0.0
-            kernels_render.draw(draw_faces, arrays, triangles, near, cull, buffers)
+            kernels.draw(draw_faces, arrays, triangles, near, cull, buffers)
             shown = buffers.inverse_depth > 0
             visible[pose].numpy()[shown] = buffers.face[shown]
     return visible.to(points.device)

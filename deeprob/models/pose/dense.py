@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.backend import check_least, check_positive, layers_of
-from deeprob.models.detection.bodies import conv_norm_relu
-from deeprob.models.detection.pyramid import Backbone
+from deeprob.models.bodies import conv_norm_relu
 from deeprob.models.initialise import he_normal
 from deeprob.models.pose import codes
 from deeprob.models.pose.by_class import LinearByClass
@@ -36,6 +35,7 @@ from deeprob.models.pose.decode import DECODES, Cells, Floats, solve
 from deeprob.models.pose.icp import Surface
 from deeprob.models.pose.objects import Objects, ObjectTable, allocentric, egocentric
 from deeprob.models.pose.targets import DenseTargets, camera_points, dense_targets
+from deeprob.models.pyramid import Backbone
 
 WEIGHTS = {"mask": 1.0, "fragments": 1.0, "points": 3.0, "rotation": 3.0, "translation": 2.0}
 
@@ -58,7 +58,7 @@ class PoseDense(nn.Module):
     """Crops float32 (B, 3, S, S) -> features (B, width, S / stride, S / stride); `read` says what they mean.
 
     objects: what is known of the classes; None: spheres, of which no pose can be learnt.
-    backbone, widths, blocks, stem: see models/detection/bodies.py. width: channels of the features. stride:
+    backbone, widths, blocks, stem: see models/bodies.py. width: channels of the features. stride:
         pixels to a cell.
     fragments: parts of a surface; 0 leaves the helper away, and points are the offsets alone.
     head_widths: channels of the head's strided convolutions; hidden: of its linear layer.

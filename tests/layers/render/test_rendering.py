@@ -67,7 +67,7 @@ def test_a_half_covered_pixel_is_half_white():
 
 def test_an_edge_inside_a_surface_is_no_silhouette():
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]])
-    points = torch.tensor([[[1.0, 1, 1], [30, 1, 1], [30, 30, 1], [1, 30, 1]]])
+    points = torch.tensor([[[1.3, 1.3, 1], [30.6, 1.3, 1], [30.6, 30.6, 1], [1.3, 30.6, 1]]])
     edges = layers.mesh_edges(faces)
     assert sorted(edges[:, 3].tolist())[:4] == [-1, -1, -1, -1]
     assert {1, 3} in [set(edge[2:]) for edge in edges.tolist()]
