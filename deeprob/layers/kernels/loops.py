@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deeprob.machine_code import keep
+
 from .half import ByType, as_words
 from .threads import spread
 from .tile import Instruction
@@ -77,7 +79,8 @@ def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
     try:
         compiled: Callable[..., None] = numba.njit(loop, cache=True, **OPTIONS)
     except RuntimeError:  # no folder to write to
-        compiled = numba.njit(loop, **OPTIONS)
+        return numba.njit(loop, **OPTIONS)  # type: ignore[no-any-return]
+    keep(compiled, {Path(loop.__code__.co_filename), *Path(__file__).parent.glob("*.py")})
     return compiled
 
 
@@ -92,16 +95,7 @@ def with_compiled_parts(loop: Callable[..., None]) -> Callable[..., None]:
     }
     if not parts:
         return loop
-    made = update_wrapper(FunctionType(loop.__code__, {**names, **parts}, loop.__name__), loop)
-    if any(names[name].__module__ != loop.__module__ for name in parts):
-        made.__qualname__ += f"-{stamp()}"
-    return made
-
-
-@cache
-def stamp() -> int:
-    """Tell versions of our kernels apart: machine code on disk is known by its loop's own file alone."""
-    return max(file.stat().st_mtime_ns for file in Path(__file__).parent.glob("*.py"))
+    return update_wrapper(FunctionType(loop.__code__, {**names, **parts}, loop.__name__), loop)
 
 
 @cache

@@ -20,9 +20,9 @@ from deeprob.metrics.pose_matching import BOUNDED, METRICS, PARTS, Errors, Objec
 from deeprob.metrics.scores import Evaluation, SummedScores, units_of
 from deeprob.metrics.slices import LEAST, quarters
 from deeprob.metrics.statistics import bootstrap, sums_by_unit
-from deeprob.page import figures
 from deeprob.page.overlays import NUM_WORST, outlines, picture
 from deeprob.sim.depth import DepthRenderer
+from deeprob.tasks.pose import analysis
 
 SLICED = "add_or_add_s_recall"
 
@@ -137,9 +137,10 @@ class PoseMeter:
             class_entries(of_classes, classes, METRICS, counts),
             self._slices(rows, units, samples=samples, seed=seed),
             SLICED,
-            {"recall": (self._recall_curves(), "Share of instances whose error is below a threshold.")},
+            analysis.curves(rows),
             self._worst(frames),
             self._notes(),
+            {"errors": self._errors_apart(rows, class_ids)},
         )
 
     def _errors(self, class_id: int, estimates: list[Floats], truths: list[Floats], frame: Frame) -> Errors:
@@ -173,14 +174,12 @@ class PoseMeter:
     ) -> dict[str, list[dict[str, Any]]]:
         """The metric SLICED by quarters of visible fraction and distance."""
         column = METRICS.index(SLICED)
-        visible = [np.nan if i.visible is None else i.visible for i in self._instances]
-        distance = [float(np.linalg.norm(i.T_true[:3, 3])) for i in self._instances]
 
         def sliced(total: Floats) -> Floats:
             return pose_matching.metrics_of_sums(total)[..., column : column + 1]
 
         found: dict[str, list[dict[str, Any]]] = {}
-        for kind, values in (("visible_fraction", np.array(visible)), ("distance_m", np.array(distance))):
+        for kind, values in self._circumstances().items():
             for label, inside in quarters(values):
                 if inside.sum() >= LEAST:
                     sums = sums_by_unit(scipy.sparse.csr_array(rows[inside]), units[inside])
@@ -189,20 +188,18 @@ class PoseMeter:
                     found.setdefault(kind, []).append({"label": label, "units": int(sums.shape[0]), **value})
         return {kind: cut for kind, cut in found.items() if len(cut) > 1}
 
-    def _recall_curves(self) -> str:
-        figure, axes = figures.new_figure()
-        thresholds = np.linspace(0, pose.MAX_AUC_M, 101, dtype=np.float64)
-        told = []
-        for i, (part, name) in enumerate((("add_or_add_s", "ADD(-S)"), ("add_s", "ADD-S"))):
-            # a part is 1 - error / MAX_AUC_M, 0 for any error beyond
-            worth = np.array([row.row[PARTS.index(part)] for row in self._instances])
-            errors = np.where(worth > 0, (1 - worth) * pose.MAX_AUC_M, np.inf)
-            recall = pose.recall(errors, thresholds)
-            axes.plot(100 * thresholds, recall, color=figures.SERIES[i], linewidth=1.6, label=name)
-            told.append(f"{name} {recall[20]:.3f} at 2 cm, {recall[-1]:.3f} at 10 cm")
-        axes.set(xlim=(0, 100 * pose.MAX_AUC_M), ylim=(0, 1.02), xlabel="threshold, cm", ylabel="recall")
-        figures.add_legend(axes)
-        return figures.to_svg(figure, "recall", f"Recall over the threshold: {'; '.join(told)}.")
+    def _circumstances(self) -> dict[str, Floats]:
+        """What errors may depend on, (N,) each."""
+        visible = [np.nan if i.visible is None else i.visible for i in self._instances]
+        distance = [float(np.linalg.norm(i.T_true[:3, 3])) for i in self._instances]
+        return {"visible_fraction": np.array(visible), "distance_m": np.array(distance)}
+
+    def _errors_apart(self, rows: Floats, class_ids: NDArray[np.int64]) -> dict[str, Any]:
+        """Quartiles of the rotation and translation errors by object, visible fraction and distance."""
+        names = self.source.classes
+        parts = {"object": [(names[c], class_ids == c) for c in np.unique(class_ids)]}
+        parts |= {kind: list(quarters(values)) for kind, values in self._circumstances().items()}
+        return analysis.errors_apart(rows, parts)
 
     def _worst(self, frames: Any) -> list[dict[str, Any]]:
         """The instances that ADD(-S) finds worst, true outline and estimated, missed ones last."""
