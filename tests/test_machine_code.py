@@ -12,7 +12,7 @@ LOOP = "def twice(x):\n    return 2 * x\n"
 
 @pytest.fixture
 def compiled(tmp_path, monkeypatch):
-    """Write a loop and another file into a folder; gives the loop, compiled for integers."""
+    """Write a loop and another file into a folder; return the loop, compiled for integers."""
     monkeypatch.setenv("DEEPROB_CACHE", str(tmp_path / "cache"))
 
     def make(folder, other="SIZE = 1\n"):

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deeprob.models.pose.icp import Surface
+
 NUM_POINTS = 512
 
 
@@ -74,6 +76,18 @@ class ObjectTable(nn.Module):
             if isinstance(found, Tensor) and len(found) == len(own):
                 setattr(self, field.name, own.new_empty(found.shape))
         super()._load_from_state_dict(state_dict, prefix, *others)
+
+    @property
+    def is_symmetric(self) -> Tensor:
+        """Whether each class has a symmetry: bool (C,)."""
+        unit = torch.eye(4, device=self.discrete.device)
+        discrete = ((self.discrete - unit).abs() > 1e-4).flatten(1).any(1)
+        return discrete | (self.axis.abs() > 0).any(1)
+
+    def surfaces(self) -> list[Surface]:
+        """The surface of each class, for ICP."""
+        pairs = zip(self.surface.double().cpu().numpy(), self.diameter.tolist(), strict=True)
+        return [Surface(points, diameter) for points, diameter in pairs]
 
     def scaled(self, points: Tensor, labels: Tensor) -> Tensor:
         """Object points (B, ..., 3) in diameters from the middle: about -0.5 to 0.5."""

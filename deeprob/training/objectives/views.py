@@ -1,8 +1,8 @@
 """Two views of the same sample have near embeddings: SimCLR and VICReg.
 
     z = g(f(view))      f: the network without its classifier, g: a projector that is thrown away after
-    SimCLR   loss = NT-Xent(z1, z2)                                                (layers/nt_xent.py)
-    VICReg   loss = a mean (z1 - z2)^2 + b (V(z1) + V(z2)) + c (C(z1) + C(z2))     (layers/vicreg.py)
+    SimCLR   loss = NT-Xent(z1, z2)                                                (layers/losses/nt_xent.py)
+    VICReg   loss = a mean (z1 - z2)^2 + b (V(z1) + V(z2)) + c (C(z1) + C(z2))     (layers/losses/vicreg.py)
 
 The views are two draws of data.augmentation. Sources: Chen et al. 2020, A simple framework for contrastive
 learning; Bardes et al. 2022, VICReg.
