@@ -22,8 +22,6 @@ from .batch_norm import BatchNorm2d as BatchNorm2d
 from .batch_norm import batch_norm as batch_norm
 from .box_decoding import deltas_to_boxes as deltas_to_boxes
 from .box_decoding import distances_to_boxes as distances_to_boxes
-from .chamfer import ChamferDistance as ChamferDistance
-from .chamfer import chamfer_distance as chamfer_distance
 from .class_channels import class_channels as class_channels
 from .concat import concat as concat
 from .concat import split as split
@@ -83,6 +81,8 @@ from .losses.binary import BCEWithLogitsLoss as BCEWithLogitsLoss
 from .losses.binary import SigmoidFocalLoss as SigmoidFocalLoss
 from .losses.binary import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from .losses.binary import sigmoid_focal_loss as sigmoid_focal_loss
+from .losses.chamfer import ChamferDistance as ChamferDistance
+from .losses.chamfer import chamfer_distance as chamfer_distance
 from .losses.cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .losses.cross_entropy import cross_entropy as cross_entropy
 from .losses.dice import DiceLoss as DiceLoss

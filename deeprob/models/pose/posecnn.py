@@ -33,7 +33,7 @@ from torch.nn.functional import interpolate as torch_interpolate
 from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.backend import check_positive, layers_of, operations_of
-from deeprob.models.detection.bodies import body_of
+from deeprob.models.bodies import body_of
 from deeprob.models.detection.boxes import iou
 from deeprob.models.initialise import he_normal, small_classifier
 from deeprob.models.pose.by_class import LinearByClass
@@ -90,7 +90,7 @@ class PoseCNN(nn.Module):
     """Pictures float32 (B, 3, H, W) -> what SceneOutputs says, on cells of `cell` pixels.
 
     objects: what is known of the classes; None: spheres, of which no pose can be learnt.
-    backbone, widths, blocks, stem: see models/detection/bodies.py. strides: of the fine map, and of the
+    backbone, widths, blocks, stem: see models/bodies.py. strides: of the fine map, and of the
         coarse one, the body's last. cell: pixels to a cell of label map and centres, the fine stride or a
         part of it.
     class_width, centre_width, pool_width: channels of the three branches. pool: bins a side of a box's
