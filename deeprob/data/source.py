@@ -18,7 +18,7 @@ class Source(ABC):
 
     name: of the data set. real: whether a camera took the pictures. root: the folder it is read from, if any.
     class_numbers: the data set's own number of each class, such as BOP's obj_id; empty where names serve.
-    box_convention: whether a box is around what is `visible`, or `amodal`, what others hide as well; empty: not
+    box_convention: whether a box is around what is `visible`, or `amodal`, what others hide too; empty: not
         known.
     streams: the splits whose frames look different at every visit. on_bad_sample: `error`, or `skip`, where
     `skipped` gets a line for each bad sample. passed_over: lines about files of kinds that are not read.
