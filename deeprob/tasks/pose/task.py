@@ -143,7 +143,7 @@ class Pose(FrameTask):
         return samples
 
     def _cost(self, count: int, model: Any) -> str:
-        """What an object costs, in words: the network, each decode, and what a refinement adds to its decode."""
+        """What an object costs, in words: the network, each decode, and what the refinement adds."""
         own = str(getattr(model, "decode", "decode"))
         ms = {what or own: 1000 * seconds / count for what, seconds in self.seconds.items()}
         each = [f"{what} {time:.1f} ms" for what, time in ms.items()]
