@@ -20,6 +20,7 @@ from . import (
     places,
     pooling,
     pose,
+    rendering,
     sampling,
 )
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, drawn_on, kink, module, real, tiny
@@ -39,6 +40,7 @@ LAYERS: list[Layer] = [
     *contrastive.LAYERS,
     *pose.LAYERS,
     *motions.LAYERS,
+    *rendering.LAYERS,
     *sampling.LAYERS,
     *places.LAYERS,
     *boxes.LAYERS,

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..chamfer import chamfer_distance
+from ..losses.chamfer import chamfer_distance
 from ..losses.pose import add_loss, add_s_loss
 from ..rotation import quaternion_to_matrix, rotation_6d_to_matrix
 from ..soft_argmax import soft_argmax2d

@@ -5,6 +5,7 @@ when first used and keeps the result on disk; `run` spreads the rows over as man
 """
 
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, update_wrapper
@@ -27,6 +28,7 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 # error_model: a division by zero gives infinity, as in torch; a test for it would stop vectorisation
 OPTIONS: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
 ZERO = np.float32(0)
+IMPORTS, WORDS = re.compile(r"^from .+", re.MULTILINE), re.compile(r"\w+")
 
 
 def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1, flat: bool = False) -> None:
@@ -80,8 +82,21 @@ def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
         compiled: Callable[..., None] = numba.njit(loop, cache=True, **OPTIONS)
     except RuntimeError:  # no folder to write to
         return numba.njit(loop, **OPTIONS)  # type: ignore[no-any-return]
-    keep(compiled, {Path(loop.__code__.co_filename), *Path(__file__).parent.glob("*.py")})
+    keep(compiled, sources(Path(loop.__code__.co_filename)))
     return compiled
+
+
+def sources(file: Path) -> set[Path]:
+    """Find what loops in a file are compiled from: it, this, and what they import of this folder."""
+    folder = Path(__file__).parent
+    found: set[Path] = set()
+    new = {file, Path(__file__)}
+    while new:
+        found |= new
+        lines = [line for path in new for line in IMPORTS.findall(path.read_text(encoding="utf-8"))]
+        named = {folder / f"{word}.py" for line in lines for word in WORDS.findall(line)}
+        new = {path for path in named - found if path.is_file()}
+    return found
 
 
 def with_compiled_parts(loop: Callable[..., None]) -> Callable[..., None]:

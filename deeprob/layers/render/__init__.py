@@ -1,1 +1,1 @@
-"""Motions of rigid bodies, and what a camera sees of them."""
+"""A renderer that can be differentiated: motions, projection, triangles to pixels, and smooth silhouettes."""

@@ -40,23 +40,29 @@ def dot(u: Tensor, v: Tensor) -> Tensor:
 
 
 def stumpff(x: Tensor, count: int) -> list[Tensor]:
-    """The functions c_0 ... c_count-1 at x = |w|^2: c_n(x) = sum_k (-x)^k / (2 k + n)!.
+    """The functions c_0 ... c_count-1 at x = |w|^2 (..., 1): c_n(x) = sum_k (-x)^k / (2 k + n)!.
 
-    c_0 = cos |w|, c_1 = sin |w| / |w|, c_2 = (1 - cos |w|) / |w|^2, and c_n = 1 / n! - x c_n+2. For small x
-    the series, else the closed forms; neither divides by zero, also in its derivatives.
+    c_0 = cos |w|, c_1 = sin |w| / |w|, c_2 = (1 - cos |w|) / |w|^2, and c_n = 1 / n! - x c_n+2. The last two
+    are summed for small x, and follow from the first two for large; neither divides by zero, also in its
+    derivatives.
     """
     small = x < SERIES_UNTIL
     low, high = torch.where(small, x, 0), torch.where(small, 1, x)
+    last = [[1 / factorial(2 * k + n) for n in (count - 2, count - 1)] for k in range(TERMS)]
+    rows = torch.tensor(last, dtype=x.dtype, device=x.device).unbind(0)
+    series = rows[-1]
+    for row in rows[-2::-1]:
+        series = row - low * series
     angle = high.sqrt()
     closed = [angle.cos(), angle.sin() / angle]
-    values = []
-    for n in range(count):
-        if n >= 2:
-            closed.append((1 / factorial(n - 2) - closed[n - 2]) / high)
-        series = torch.zeros_like(x)
-        for k in range(TERMS - 1, -1, -1):
-            series = 1 / factorial(2 * k + n) - low * series
-        values.append(torch.where(small, series, closed[n]))
+    for n in range(count - 2):
+        closed.append((1 / factorial(n) - closed[n]) / high)
+    values = [
+        torch.where(small, series[..., :1], closed[-2]),
+        torch.where(small, series[..., 1:], closed[-1]),
+    ]
+    for n in range(count - 3, -1, -1):
+        values.insert(0, 1 / factorial(n) - x * values[1])
     return values
 
 

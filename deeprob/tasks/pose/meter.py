@@ -56,11 +56,10 @@ class PoseMeter:
     _beyond: int = 0
     _blind: int = 0
     _shapes: dict[int, ObjectShape] = field(default_factory=dict)
+    _renderers: dict[int, DepthRenderer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._least = self.source.least_visible
-        self._meshes = [self.source.mesh(c) for c in range(len(self.source.classes))]
-        self.renderer = DepthRenderer(self._meshes)
 
     def add(self, index: int, frame: Frame, estimates: Sequence[Pose]) -> None:
         """Add one frame. Raises InputError where it has no poses or no camera."""
@@ -151,9 +150,9 @@ class PoseMeter:
         vsd = np.ones((len(estimates), len(truths), len(pose.BOP_SHARES))) if has_depth else None
         size = (frame.image.shape[0], frame.image.shape[1])
         pixels = 100 * size[1] / 640
-        drawn = [self.renderer(class_id, T, K, size) for T in truths] if has_depth else []
+        drawn = [self._drawn(class_id, T, K, size) for T in truths] if has_depth else []
         for e, T_est in enumerate(estimates):
-            depth = self.renderer(class_id, T_est, K, size) if has_depth else None
+            depth = self._drawn(class_id, T_est, K, size) if has_depth else None
             for g, T_true in enumerate(truths):
                 mssd[e, g] = pose.mssd(T_est, T_true, shape.hull, shape.symmetries) / shape.diameter
                 mspd[e, g] = pose.mspd(T_est, T_true, shape.points, K, shape.symmetries) / pixels
@@ -161,10 +160,16 @@ class PoseMeter:
                     vsd[e, g] = pose.vsd(depth, drawn[g], frame.depth_m, K, shape.diameter)
         return Errors(mssd, mspd, vsd)
 
+    def _drawn(self, class_id: int, T: Floats, K: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The depth of an object, whose model is asked for when a frame shows it: a set may lack others."""
+        if class_id not in self._renderers:
+            self._renderers[class_id] = DepthRenderer([self.source.mesh(class_id)])
+        return self._renderers[class_id](0, T, K, size)
+
     def _shape(self, class_id: int) -> ObjectShape:
         if class_id not in self._shapes:
             symmetries = self.source.symmetries(class_id).transforms(pose_matching.AXIS_STEPS)
-            points = self._meshes[class_id].vertices
+            points = self.source.mesh(class_id).vertices
             step = max(1, len(points) // self.most_points) if self.most_points else 1
             self._shapes[class_id] = ObjectShape(points[::step], symmetries)
         return self._shapes[class_id]
@@ -209,7 +214,7 @@ class PoseMeter:
         for i in order[:NUM_WORST]:
             frame, shape = frames[i.frame], self._shape(i.class_id)
             poses = [i.T_true] if i.T_est is None else [i.T_true, i.T_est]
-            silhouettes = [self.renderer(i.class_id, T, frame.K, frame.image.shape[:2]) > 0 for T in poses]
+            silhouettes = [self._drawn(i.class_id, T, frame.K, frame.image.shape[:2]) > 0 for T in poses]
             said = "no estimate"
             if i.T_est is not None:
                 error = (pose.add_s if len(shape.symmetries) > 1 else pose.add)(

@@ -143,9 +143,12 @@ class Pose(FrameTask):
         return samples
 
     def _cost(self, count: int, model: Any) -> str:
-        """What an object costs, in words."""
-        names = {"": str(getattr(model, "decode", "decode"))}
-        each = [f"{names.get(w, w)} {1000 * s / count:.1f} ms" for w, s in self.seconds.items()]
+        """What an object costs, in words: the network, each decode, and what the refinement adds."""
+        own = str(getattr(model, "decode", "decode"))
+        ms = {what or own: 1000 * seconds / count for what, seconds in self.seconds.items()}
+        each = [f"{what} {time:.1f} ms" for what, time in ms.items()]
+        if {"depth", "icp"} <= ms.keys():
+            each.append(f"of icp the refinement {max(0.0, ms['icp'] - ms['depth']):.1f} ms")
         return f"Time {self.counted_cost} on this machine, decodes one after another: {', '.join(each)}."
 
     def baselines(

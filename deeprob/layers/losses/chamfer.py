@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, widened
-from .losses._reduction import Reduction, expect_reduction, per_element, reduce
+from .._function import Function, expect, expect_alike, widened
+from ._reduction import Reduction, expect_reduction, per_element, reduce
 
 BLOCK = 1 << 22  # distances computed at a time
 
