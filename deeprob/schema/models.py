@@ -205,6 +205,16 @@ class FasterRCNNSettings(NetworkSettings):
 
 
 @dataclass
+class MaskRCNNSettings(FasterRCNNSettings):
+    """See deeprob.models.detection.mask_rcnn.MaskRCNN."""
+
+    _target_: str = "deeprob.models.detection.mask_rcnn.MaskRCNN"
+    mask_width: int = 64
+    mask_convs: int = 4
+    mask_norm: bool = True
+
+
+@dataclass
 class PoseDenseSettings(NetworkSettings):
     """See deeprob.models.pose.dense.PoseDense."""
 

@@ -23,7 +23,7 @@ from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection.assignment import truth_of
 from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import Decoding, decode
-from deeprob.models.detection.roi_heads import WEIGHTS, RoIHeads, Verdicts
+from deeprob.models.detection.roi_heads import WEIGHTS, Drawn, RoIHeads, Verdicts
 from deeprob.models.detection.rpn import Proposals, RegionProposalNetwork
 from deeprob.models.detection.test_time import Looks
 from deeprob.models.pyramid import Backbone
@@ -136,9 +136,14 @@ class FasterRCNN(nn.Module):
         truth = truth_of(targets)
         terms = self.rpn.losses(outputs.proposals, truth, targets.crowds)
         with torch.no_grad():
-            rois, labels, wanted = self.roi_heads.draw(outputs.proposals.rois, truth, targets.crowds)
-        verdicts = self.roi_heads(outputs.levels, rois)
-        return terms | self.roi_heads.losses(verdicts, rois, labels, wanted)
+            drawn = self.roi_heads.draw(outputs.proposals.rois, truth, targets.crowds)
+        verdicts = self.roi_heads(outputs.levels, drawn.rois)
+        terms |= self.roi_heads.losses(verdicts, drawn.rois, drawn.labels, drawn.wanted)
+        return terms | self.further_losses(outputs, drawn, targets)
+
+    def further_losses(self, outputs: TwoStageOutputs, drawn: Drawn, targets: Targets) -> dict[str, Tensor]:
+        """Terms of what a detector says beside classes and boxes: here nothing."""
+        return {}
 
     @torch.no_grad()
     def detect(self, outputs: TwoStageOutputs) -> list[Detections]:
