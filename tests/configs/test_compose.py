@@ -98,7 +98,7 @@ def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
         ("sweep", ["sweep=none"], "no sweep named 'none'; expected quickstart robocup robocup_softmax$"),
         ("sweep", ["jobs=2"], "choose a sweep, .*: sweep=quickstart, sweep=robocup, sweep=robocup_softmax$"),
         ("sweep", ["sweep.trails=2"], "did you mean sweep.trials?"),
-        ("ablate", [], "choose an ablation, .*: ablation=quickstart, ablation=robocup, "),
+        ("ablate", [], "choose an ablation, .* ablation=quickstart, ablation=robocup, "),
         ("ablate", ["ablation.seed=2"], "did you mean ablation.seeds?"),
         ("info", ["data=folders"], "expected .*; did you mean folder?"),
     ],
