@@ -16,6 +16,7 @@ from deeprob.progress import Advance, steps
 from deeprob.runs import Run
 from deeprob.tasks.base import Task
 from deeprob.training.experiment import Experiment, load, make_data, make_task, read_config
+from deeprob.training.inference import for_inference
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def open_run(
     """
     options = read_config(run).evaluation
     split, checkpoint = split or str(options.split), checkpoint or str(options.checkpoint)
-    experiment = load(run, checkpoint, allowed)
+    experiment = for_inference(load(run, checkpoint, allowed))
     data = experiment.data
     if other is not None:
         return _on_other_data(experiment, options, checkpoint, split, other, progress)

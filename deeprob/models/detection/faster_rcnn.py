@@ -23,6 +23,7 @@ from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection.assignment import truth_of
 from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import Decoding, decode
+from deeprob.models.detection.fixed import fixed_candidates
 from deeprob.models.detection.pyramid import Backbone
 from deeprob.models.detection.roi_heads import WEIGHTS, RoIHeads, Verdicts
 from deeprob.models.detection.rpn import Proposals, RegionProposalNetwork
@@ -139,6 +140,10 @@ class FasterRCNN(nn.Module):
             rois, labels, wanted = self.roi_heads.draw(outputs.proposals.rois, truth, targets.crowds)
         verdicts = self.roi_heads(outputs.levels, rois)
         return terms | self.roi_heads.losses(verdicts, rois, labels, wanted)
+
+    def fixed_candidates(self, images: Tensor) -> Detections:
+        """What `detect` starts from, of a fixed number, for an exported graph: see fixed.py."""
+        return fixed_candidates(self, images)
 
     @torch.no_grad()
     def detect(self, outputs: TwoStageOutputs) -> list[Detections]:
