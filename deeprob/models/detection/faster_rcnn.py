@@ -26,6 +26,7 @@ from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection.assignment import Truth, truth_of
 from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import Decoding, decode
+from deeprob.models.detection.fixed import fixed_candidates
 from deeprob.models.detection.roi_heads import WEIGHTS, Drawn, RoIHeads, Verdicts
 from deeprob.models.detection.rpn import Proposals, RegionProposalNetwork
 from deeprob.models.detection.test_time import Looks
@@ -183,6 +184,15 @@ class FasterRCNN(nn.Module):
     def further_losses(self, outputs: TwoStageOutputs, drawn: Drawn, targets: Targets) -> dict[str, Tensor]:
         """Terms of what a detector says beside classes and boxes: here nothing."""
         return {}
+
+    def fixed_candidates(self, images: Tensor) -> Detections:
+        """What `detect` starts from, of a fixed number, for an exported graph: see fixed.py.
+
+        Raises InputError for a cascade.
+        """
+        if len(self.cascade):
+            raise InputError("a cascade of heads cannot be exported yet", where="model.cascade")
+        return fixed_candidates(self, images)
 
     @torch.no_grad()
     def detect(self, outputs: TwoStageOutputs) -> list[Detections]:
