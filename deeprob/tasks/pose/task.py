@@ -39,13 +39,19 @@ FEW_POINTS = 1000  # of a model, while training: a final evaluation takes all
 
 
 class PoseChance(Chance):
-    """The pose of the same object in another image: a method is told which objects there are."""
+    """The pose of the same object in another image: a method is told which objects there are.
+
+    Of an object that only one of several independent units shows, nothing is known elsewhere: no estimate.
+    Its other images there may be nearly this one.
+    """
 
     def __init__(self, kind: type[FrameTask], unit: str, seed: int) -> None:
         super().__init__(kind, unit, seed)
         self._poses: dict[int, list[tuple[str, int, Estimate]]] = {}
+        self._units: set[str] = set()
 
     def note(self, index: int, frame: Frame) -> None:
+        self._units.add(self.unit_of(frame))
         for estimate in truths_of(frame):
             self._poses.setdefault(estimate.class_id, []).append((self.unit_of(frame), index, estimate))
 
@@ -53,7 +59,9 @@ class PoseChance(Chance):
         unit, found = self.unit_of(frame), []
         for target in truths_of(frame):
             known = self._poses[target.class_id]
-            others = [e for of, _, e in known if of != unit] or [e for _, i, e in known if i != index]
+            others = [e for of, _, e in known if of != unit]
+            if len(self._units) == 1:
+                others = [e for _, i, e in known if i != index]
             if others:
                 found.append(others[int(self.rng.integers(len(others)))])
         return found
