@@ -21,7 +21,6 @@ from deeprob.layers import (
 from deeprob.layers._window import pair
 from deeprob.layers.attention import traced_attention, traced_attention_backward
 from deeprob.layers.avg_pool import traced_between
-from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
 from deeprob.layers.fused.attention_block import traced_self_attention_backward
 from deeprob.layers.fused.linear_cross_entropy import traced_loss_and_gradients
 from deeprob.layers.grid_sample import traced_sample, traced_sample_adjoint
@@ -61,13 +60,16 @@ def ours(called: list[str]) -> set[str]:
     return {name.split(".")[1] for name in called if name.startswith("deeprob")}
 
 
+OURS = torch.ops.deeprob
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_torch_finds_each_operation_described_as_it_is(layout):
     x, weight, dy = arrays(layout)
     geometry = ([1, 1], [1, 1], [1, 1], 1)
-    torch.library.opcheck(traced_convolution, (x, weight, torch.randn(48), *geometry))
-    torch.library.opcheck(traced_input_gradient, (dy, weight, [16, 48, 16, 16], *geometry))
-    torch.library.opcheck(traced_weight_gradient, (dy, x, [48, 48, 3, 3], *geometry))
+    torch.library.opcheck(OURS.convolution.default, (x, weight, torch.randn(48), *geometry))
+    torch.library.opcheck(OURS.input_gradient.default, (dy, weight, [16, 48, 16, 16], *geometry))
+    torch.library.opcheck(OURS.weight_gradient.default, (dy, x, [48, 48, 3, 3], *geometry))
     torch.library.opcheck(traced_between, (x, torch.rand(8, 16), torch.rand(5, 16)))
     grid = torch.rand(16, 9, 2)
     torch.library.opcheck(traced_sample, (x, grid, False, False, True))
