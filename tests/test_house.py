@@ -176,6 +176,22 @@ def test_layers_import_torch_only():
     assert not wrong, "\n".join(wrong)
 
 
+def test_formulas_hold_no_dispatch():
+    """What may take a formula's place is asked for in layers/_fast.py alone; the machine is in kernels/."""
+    asks = re.compile(r"\b(is_plain|is_traced|may_multiply|suits\w*|can_loop|run)\(")
+    layers = ROOT / "deeprob" / "layers"
+    wrong = []
+    for folder in (layers, layers / "losses", layers / "fused"):
+        for path in sorted(folder.glob("*.py")):
+            if path.name in ("_fast.py", "_function.py"):
+                continue
+            lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            wrong += [
+                f"{path.relative_to(ROOT)}:{i} {line.strip()}" for i, line in lines if asks.search(line)
+            ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_every_room_in_the_house_is_on_the_map():
     rooms = {p.name for p in (ROOT / "deeprob").iterdir() if p.is_dir() and (p / "__init__.py").is_file()}
     assert rooms <= set(RANK) | HALL

@@ -39,16 +39,17 @@ def formulas(products_only: bool = False) -> Iterator[None]:
         _off = before
 
 
-def are_off(products: bool = False) -> bool:
-    """Whether faster forms are off; products: those that make matrix products."""
-    return _off <= (PRODUCTS if products else ALL)
+def are_off() -> bool:
+    """Whether all faster forms are off."""
+    return _off == ALL
 
 
 def or_faster(
-    fast: Callable[..., Any], operation: Operation | None = None, products: bool = False
+    fast: Callable[..., Any] | None, operation: Operation | None = None, products: bool = False
 ) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
     """Let `fast` stand in for the formula below where it fits.
 
+    fast: None where there is none, and the operation alone is wanted.
     operation: how a compiled graph calls the two of them, as one operation that it does not look into.
     products: whether `fast` makes matrix products that torch does not see.
     """
@@ -60,7 +61,7 @@ def or_faster(
             if _off > level:
                 if compiled is not None and torch.compiler.is_compiling() and fits(*args):
                     return compiled(*args)  # type: ignore[no-any-return]
-                if (made := fast(*args, **options)) is not None:
+                if fast is not None and (made := fast(*args, **options)) is not None:
                     return made  # type: ignore[no-any-return]
             return formula(*args, **options)
 

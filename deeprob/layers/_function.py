@@ -139,11 +139,6 @@ def is_narrow(x: Tensor) -> bool:
     return x.is_cpu and x.dtype in (torch.bfloat16, torch.float16) and may_overwrite(x)
 
 
-def may_multiply(*tensors: Tensor | None) -> bool:
-    """Whether loops of ours may make the products of these, which torch then does not see."""
-    return not are_off(products=True) and is_plain(*tensors)
-
-
 PLAIN = (Tensor, torch.nn.Parameter)
 Given = TypeVar("Given", Tensor, Tensor | None)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .._function import expect, may_overwrite
 from .._window import Geometry
-from ..channels import moments
+from ..batch_norm import moments
 from ..conv import convolution
 from ._rectified_norm import coefficients, rectified
 

@@ -15,8 +15,7 @@ from torch.nn.functional import conv2d as convolve
 
 from .._function import Function, expect, expect_alike, may_overwrite
 from .._window import Geometry, Pair, pair
-from ..batch_norm import batch_norm_tangent, check_batch_norm, statistics
-from ..channels import moments
+from ..batch_norm import batch_norm_tangent, check_batch_norm, moments, statistics
 from ..conv import convolution, input_gradient, weight_gradient
 from ._rectified_norm import coefficients, rectified, rectified_backward
 

@@ -1,7 +1,8 @@
-"""What batch normalisation computes channel by channel, on the CPU in as few passes over memory as it can.
+"""The faster forms of what batch norm computes channel by channel: as few passes over memory as can be.
 
-Each function states its formula in plain tensor operations, and runs where it can as a loop over planes
-(kernels/batch_norm.py) or over rows (kernels/batch_norm_rows.py).
+They run as loops over planes (batch_norm.py) or over rows (batch_norm_rows.py), in bfloat16 too; other half
+precision is widened first. Each equals the formula of its name in layers/batch_norm.py or sync_batch_norm.py,
+and returns None where the loops cannot or need not run.
 """
 
 from typing import Any
@@ -9,75 +10,60 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._function import is_narrow, is_plain, widened
-from .kernels import batch_norm as over_planes
-from .kernels import batch_norm_rows as over_rows
-from .kernels.loops import run
+from .._function import is_narrow, is_plain
+from . import batch_norm as over_planes
+from . import batch_norm_rows as over_rows
+from .loops import run
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 GRAIN = 16  # channels a thread: one cache line of float32
 WIDE = 1024  # columns up to which pixels are taken as one row
 
 
-def per_channel(v: Tensor, x: Tensor) -> Tensor:
-    """Shape v (C) to broadcast over x (N, C, ...)."""
-    return v.reshape(-1, *[1] * (x.dim() - 2))
-
-
-def over_batch(x: Tensor) -> Tensor:
-    """View x (N, C, ...) as (C, m), in float32 at least."""
-    x = widened(x)
-    return x.transpose(0, 1).reshape(x.shape[1], -1)
-
-
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+def moments(x: Tensor) -> tuple[Tensor, Tensor] | None:
     """Return mean and biased variance (C) of x (N, C, ...)."""
     x = x.float() if is_narrow(x) else x
-    if (views := planes_or_rows(x, wide=True)) is not None:
-        ((v,), planes) = views
-        channels = x.shape[1]
-        mean, var = torch.empty(2, channels).unbind()
-        if planes:
-            run(over_planes.plane_moments, channels, v, mean, var, grain=GRAIN)
-        else:
-            parts = torch.empty(over_rows.count_parts(v.shape[0]), 2, v.shape[1])
-            run(over_rows.row_sums, parts.shape[0], v, channels, parts)
-            run(over_rows.fold_moments, 1, parts, v, mean, var)
-        return mean, var
-    var, mean = torch.var_mean(over_batch(x), 1, correction=0)
+    if (views := planes_or_rows(x, wide=True)) is None:
+        return None
+    ((v,), planes) = views
+    channels = x.shape[1]
+    mean, var = torch.empty(2, channels).unbind()
+    if planes:
+        run(over_planes.plane_moments, channels, v, mean, var, grain=GRAIN)
+    else:
+        parts = torch.empty(over_rows.count_parts(v.shape[0]), 2, v.shape[1])
+        run(over_rows.row_sums, parts.shape[0], v, channels, parts)
+        run(over_rows.fold_moments, 1, parts, v, mean, var)
     return mean, var
 
 
 def normalise(
     x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float
-) -> Tensor:
-    """Return w h + b, as one product and one sum an entry."""
+) -> Tensor | None:
+    """Return w h + b."""
     if is_narrow(x):
-        return normalise(x.float(), weight, bias, mean, var, eps).to(x.dtype)
-    if (
-        is_plain(weight, bias, mean, var)
-        and (views := planes_or_rows(x, y := torch.empty_like(x), wide=True)) is not None
-    ):
-        (source, target), planes = views
-        loop = over_planes.plane_normalise if planes else over_rows.row_normalise
-        run(loop, num_rows(source, planes), source, weight, bias, mean, var, eps, target)
-        return y
-    scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
-    return (x * per_channel(scale, x) + per_channel(shift, x)).to(x.dtype)
+        wide = normalise(x.float(), weight, bias, mean, var, eps)
+        return None if wide is None else wide.to(x.dtype)
+    if not is_plain(weight, bias, mean, var):
+        return None
+    if (views := planes_or_rows(x, y := torch.empty_like(x), wide=True)) is None:
+        return None
+    (source, target), planes = views
+    loop = over_planes.plane_normalise if planes else over_rows.row_normalise
+    run(loop, num_rows(source, planes), source, weight, bias, mean, var, eps, target)
+    return y
 
 
-def gradient(
+def batch_norm_backward(
     dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, training: bool
 ) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Return dx, dw and db of batch_norm.py by the loops, or None where they cannot or need not run."""
+    """Return dx, dw and db."""
     if is_narrow(x):
-        wide = gradient(dy.float(), x.float(), weight, mean, var, eps, training)
+        wide = batch_norm_backward(dy.float(), x.float(), weight, mean, var, eps, training)
         return None if wide is None else (wide[0].to(x.dtype), *wide[1:])
-    if (
-        not is_plain(weight, mean, var)
-        or (views := planes_or_rows(dy, x, dx := torch.empty_like(x), wide=True)) is None
-    ):
+    if not is_plain(weight, mean, var):
+        return None
+    if (views := planes_or_rows(dy, x, dx := torch.empty_like(x), wide=True)) is None:
         return None
     (upstream, source, target), planes = views
     channels = x.shape[1]
@@ -99,33 +85,31 @@ def gradient(
     return dx, dweight, dbias
 
 
-def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor] | None:
     """Return sum(dy) and sum(dy (x - mu)), each (C)."""
-    if is_plain(mean) and (views := planes_or_rows(dy, x, wide=True)) is not None:
-        (upstream, source), planes = views
-        total, dot = torch.empty(2, x.shape[1]).unbind()
-        if planes:
-            run(over_planes.plane_dots, x.shape[1], upstream, source, mean, total, dot, grain=GRAIN)
-        else:
-            parts = torch.empty(over_rows.count_parts(source.shape[0]), 2, source.shape[1])
-            run(over_rows.row_dots, parts.shape[0], upstream, source, mean, parts)
-            run(over_rows.fold_dots, 1, parts, total, dot)
-        return total, dot
-    rows = over_batch(dy)
-    return rows.sum(1), (rows * (over_batch(x) - mean[:, None])).sum(1)
+    if not is_plain(mean) or (views := planes_or_rows(dy, x, wide=True)) is None:
+        return None
+    (upstream, source), planes = views
+    total, dot = torch.empty(2, x.shape[1]).unbind()
+    if planes:
+        run(over_planes.plane_dots, x.shape[1], upstream, source, mean, total, dot, grain=GRAIN)
+    else:
+        parts = torch.empty(over_rows.count_parts(source.shape[0]), 2, source.shape[1])
+        run(over_rows.row_dots, parts.shape[0], upstream, source, mean, parts)
+        run(over_rows.fold_dots, 1, parts, total, dot)
+    return total, dot
 
 
-def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor | None:
     """Return a dy + b x + c, one number a channel each, in x's dtype."""
-    if (
-        is_plain(a, b, c)
-        and (views := planes_or_rows(dy, x, dx := torch.empty_like(x), wide=True)) is not None
-    ):
-        (upstream, source, target), planes = views
-        loop = over_planes.plane_combine if planes else over_rows.row_combine
-        run(loop, num_rows(source, planes), upstream, source, a, b, c, target)
-        return dx
-    return (dy * per_channel(a, x) + x * per_channel(b, x) + per_channel(c, x)).to(x.dtype)
+    if not is_plain(a, b, c):
+        return None
+    if (views := planes_or_rows(dy, x, dx := torch.empty_like(x), wide=True)) is None:
+        return None
+    (upstream, source, target), planes = views
+    loop = over_planes.plane_combine if planes else over_rows.row_combine
+    run(loop, num_rows(source, planes), upstream, source, a, b, c, target)
+    return dx
 
 
 def planes_or_rows(*tensors: Tensor, wide: bool = False) -> tuple[list[Tensor], bool] | None:

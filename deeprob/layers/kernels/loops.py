@@ -5,10 +5,10 @@ when first used and keeps the result on disk; `run` spreads the rows over as man
 """
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, update_wrapper
-from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -83,25 +83,37 @@ def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
 
 def with_compiled_parts(loop: Callable[..., None]) -> Callable[..., None]:
     """Return the loop with the functions of our kernels that it calls compiled: numba takes no plain ones."""
+    called = parts_of(loop)
+    if not called:
+        return loop
+    parts = {name: compile_part(part, part.__module__ == loop.__module__) for name, part in called.items()}
+    made = update_wrapper(FunctionType(loop.__code__, {**loop.__globals__, **parts}, loop.__name__), loop)
+    if others := modules_of(loop) - {loop.__module__}:
+        made.__qualname__ += f"-{stamp(frozenset(others))}"
+    return made
+
+
+def parts_of(loop: Callable[..., None]) -> dict[str, Any]:
+    """Find the functions of our kernels that a loop calls."""
     names = loop.__globals__
-    parts = {
-        name: compile_part(part, part.__module__ == loop.__module__)
+    return {
+        name: part
         for name in loop.__code__.co_names
         if isinstance(part := names.get(name), FunctionType | Instruction | ByType)
         and part.__module__.startswith(KERNELS)
     }
-    if not parts:
-        return loop
-    made = update_wrapper(FunctionType(loop.__code__, {**names, **parts}, loop.__name__), loop)
-    if any(names[name].__module__ != loop.__module__ for name in parts):
-        made.__qualname__ += f"-{stamp()}"
-    return made
+
+
+def modules_of(loop: Any) -> set[str]:
+    """Name the modules of a loop and of all that it calls."""
+    inner = parts_of(loop).values() if isinstance(loop, FunctionType) else ()
+    return {loop.__module__}.union(*(modules_of(part) for part in inner))
 
 
 @cache
-def stamp() -> int:
-    """Tell versions of our kernels apart: machine code on disk is known by its loop's own file alone."""
-    return max(file.stat().st_mtime_ns for file in Path(__file__).parent.glob("*.py"))
+def stamp(modules: frozenset[str]) -> int:
+    """Tell versions of what a loop calls apart: machine code on disk is known by the loop's file alone."""
+    return max(os.stat(str(sys.modules[name].__file__)).st_mtime_ns for name in modules)
 
 
 @cache

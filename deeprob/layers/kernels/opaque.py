@@ -9,12 +9,10 @@ needs to know nothing of an operation but its results' shapes and layouts, which
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-
-Made = TypeVar("Made", Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor, Tensor])
 
 
 class Result(NamedTuple):
@@ -52,13 +50,6 @@ def is_traced(*tensors: Any) -> bool:
     if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
         return False
     return all(t is None or (t.device.type == "cpu" and t.dtype is torch.float32) for t in tensors)
-
-
-def opaque(
-    name: str, describe: Callable[..., list[Result]]
-) -> Callable[[Callable[..., Made]], Callable[..., Made]]:
-    """Make `deeprob::<name>` of a function of tensors; describe: its results, as in `Operation`."""
-    return lambda function: make_operation(Operation(name, describe), function, function)
 
 
 def make_operation(
@@ -108,7 +99,7 @@ def make_operation(
     schema = torch.library.infer_schema(flattened(signature), mutates_args=())
     custom: Any = torch.library.custom_op(f"deeprob::{operation.name}", run, mutates_args=(), schema=schema)
     custom.register_fake(fake)
-    return call if bundles else custom
+    return call
 
 
 def flattened(signature: inspect.Signature) -> Callable[..., Any]:
