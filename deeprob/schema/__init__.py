@@ -32,6 +32,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "detection": data.DetectionViewSettings,
         "segmentation": data.SegmentationViewSettings,
         "pose": data.PoseViewSettings,
+        "pose_frames": data.PoseFrameViewSettings,
         "points": data.PointsViewSettings,
         "parts": data.PartsViewSettings,
     },
@@ -68,6 +69,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "fcos": models.FCOSSettings,
         "faster_rcnn": models.FasterRCNNSettings,
         "pose_dense": models.PoseDenseSettings,
+        "posecnn": models.PoseCNNSettings,
         "unet": models.UNetSettings,
         "fpn_segmenter": models.FPNSegmenterSettings,
         "atrous_segmenter": models.AtrousSegmenterSettings,
@@ -84,6 +86,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "pseudo_label": training.PseudoLabelSettings,
         "fixmatch": training.FixMatchSettings,
         "mean_teacher": training.MeanTeacherSettings,
+        "label_spreading": training.LabelSpreadingSettings,
     },
     "optimizer": {"sgd": training.SGDSettings, "adamw": training.AdamWSettings},
     "schedule": {

@@ -67,6 +67,16 @@ class PoseViewSettings:
 
 
 @dataclass
+class PoseFrameViewSettings:
+    """See deeprob.tasks.pose.frame_view.PoseFrameView."""
+
+    _target_: str = "deeprob.tasks.pose.frame_view.PoseFrameView"
+    width: int = 320
+    height: int = 240
+    cell: int = 4
+
+
+@dataclass
 class PointsViewSettings:
     """See deeprob.tasks.points.view.PointsView."""
 

@@ -227,6 +227,29 @@ class PoseDenseSettings(NetworkSettings):
 
 
 @dataclass
+class PoseCNNSettings(NetworkSettings):
+    """See deeprob.models.pose.posecnn.PoseCNN."""
+
+    _target_: str = "deeprob.models.pose.posecnn.PoseCNN"
+    backbone: str = "compact"
+    widths: list[int] | None = field(default_factory=lambda: [32, 64, 128])
+    blocks: list[int] | None = field(default_factory=lambda: [1, 2, 3])
+    stem: str | None = "patch"
+    strides: list[int] = field(default_factory=lambda: [8, 16])
+    cell: int = SI("${oc.select:data.view.cell,4}")
+    class_width: int = 64
+    centre_width: int = 128
+    pool_width: int = 128
+    pool: int = 7
+    hidden: int = 256
+    min_cells: int = 12
+    decode: str = "hough"
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"
+
+
+@dataclass
 class UNetSettings(NetworkSettings):
     """See deeprob.models.segmentation.unet.UNet."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from deeprob.errors import InputError
-from deeprob.models.detection.bodies import ResNetBody
+from deeprob.models.bodies import ResNetBody
 from deeprob.models.detection.faster_rcnn import FasterRCNN
 from deeprob.models.resnet import ResNet
 from deeprob.schema.models import NetworkSettings

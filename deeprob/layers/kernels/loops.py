@@ -5,16 +5,19 @@ when first used and keeps the result on disk; `run` spreads the rows over as man
 """
 
 import os
-import sys
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache, update_wrapper
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from deeprob.machine_code import keep
 
 from .half import ByType, as_words
 from .threads import spread
@@ -25,6 +28,7 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 # error_model: a division by zero gives infinity, as in torch; a test for it would stop vectorisation
 OPTIONS: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
 ZERO = np.float32(0)
+IMPORTS, WORDS = re.compile(r"^from .+", re.MULTILINE), re.compile(r"\w+")
 
 
 def run(loop: Callable[..., None], count: int, *arrays: Any, grain: int = 1, flat: bool = False) -> None:
@@ -77,43 +81,36 @@ def compile_loop(loop: Callable[..., None]) -> Callable[..., None]:
     try:
         compiled: Callable[..., None] = numba.njit(loop, cache=True, **OPTIONS)
     except RuntimeError:  # no folder to write to
-        compiled = numba.njit(loop, **OPTIONS)
+        return numba.njit(loop, **OPTIONS)  # type: ignore[no-any-return]
+    keep(compiled, sources(Path(loop.__code__.co_filename)))
     return compiled
+
+
+def sources(file: Path) -> set[Path]:
+    """Find what loops in a file are compiled from: it, this, and what they import of this folder."""
+    folder = Path(__file__).parent
+    found: set[Path] = set()
+    new = {file, Path(__file__)}
+    while new:
+        found |= new
+        lines = [line for path in new for line in IMPORTS.findall(path.read_text(encoding="utf-8"))]
+        named = {folder / f"{word}.py" for line in lines for word in WORDS.findall(line)}
+        new = {path for path in named - found if path.is_file()}
+    return found
 
 
 def with_compiled_parts(loop: Callable[..., None]) -> Callable[..., None]:
     """Return the loop with the functions of our kernels that it calls compiled: numba takes no plain ones."""
-    called = parts_of(loop)
-    if not called:
-        return loop
-    parts = {name: compile_part(part, part.__module__ == loop.__module__) for name, part in called.items()}
-    made = update_wrapper(FunctionType(loop.__code__, {**loop.__globals__, **parts}, loop.__name__), loop)
-    if others := modules_of(loop) - {loop.__module__}:
-        made.__qualname__ += f"-{stamp(frozenset(others))}"
-    return made
-
-
-def parts_of(loop: Callable[..., None]) -> dict[str, Any]:
-    """Find the functions of our kernels that a loop calls."""
     names = loop.__globals__
-    return {
-        name: part
+    parts = {
+        name: compile_part(part, part.__module__ == loop.__module__)
         for name in loop.__code__.co_names
         if isinstance(part := names.get(name), FunctionType | Instruction | ByType)
         and part.__module__.startswith(KERNELS)
     }
-
-
-def modules_of(loop: Any) -> set[str]:
-    """Name the modules of a loop and of all that it calls."""
-    inner = parts_of(loop).values() if isinstance(loop, FunctionType) else ()
-    return {loop.__module__}.union(*(modules_of(part) for part in inner))
-
-
-@cache
-def stamp(modules: frozenset[str]) -> int:
-    """Tell versions of what a loop calls apart: machine code on disk is known by the loop's file alone."""
-    return max(os.stat(str(sys.modules[name].__file__)).st_mtime_ns for name in modules)
+    if not parts:
+        return loop
+    return update_wrapper(FunctionType(loop.__code__, {**names, **parts}, loop.__name__), loop)
 
 
 @cache

@@ -23,10 +23,10 @@ from deeprob.models.backend import check_least, check_positive
 from deeprob.models.detection.assignment import truth_of
 from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import Decoding, decode
-from deeprob.models.detection.pyramid import Backbone
 from deeprob.models.detection.roi_heads import WEIGHTS, RoIHeads, Verdicts
 from deeprob.models.detection.rpn import Proposals, RegionProposalNetwork
 from deeprob.models.detection.test_time import Looks
+from deeprob.models.pyramid import Backbone
 
 
 class TwoStageOutputs(NamedTuple):

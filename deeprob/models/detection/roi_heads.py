@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from deeprob import layers
 from deeprob.models.backend import layers_of
+from deeprob.models.bodies import conv_norm_relu
 from deeprob.models.detection import matching
 from deeprob.models.detection.assignment import IGNORED, Truth
-from deeprob.models.detection.bodies import conv_norm_relu
 from deeprob.models.detection.boxes import area, deltas_of
 from deeprob.models.detection.rpn import BETA
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +214,10 @@ def test_a_layer_gives_on_two_threads_what_it_gives_on_one(layer, monkeypatch):
             torch.set_num_threads(before)
             measure.agree(*results, 2e-5)
     assert not refused
+
+
+def test_a_loop_is_compiled_anew_for_what_it_is_made_of_alone():
+    folder = Path(loops.__file__).parent
+    named = {path.stem for path in loops.sources(folder / "losses.py")}
+    assert {"losses", "loops", "gelu", "half", "tile"} <= named
+    assert not {"norm", "pool", "winograd"} & named

@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from deeprob.geometry import rotation as geometry
-from deeprob.layers import add_loss, add_s_loss, quaternion_to_matrix, rotation_6d_to_matrix
+from deeprob.layers import (
+    add_loss,
+    add_s_loss,
+    chamfer_distance,
+    class_channels,
+    quaternion_to_matrix,
+    rotation_6d_to_matrix,
+    soft_argmax2d,
+)
 from deeprob.layers.rotation import by_entries, by_entries_backward
 
 QUARTER_TURN = torch.tensor([[math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5)]], dtype=torch.float64)  # about z
@@ -72,3 +80,22 @@ def test_a_rotation_entry_by_entry_is_the_quadratic_form():
     torch.testing.assert_close(by_entries(q), R)
     dR = torch.randn_like(R)
     torch.testing.assert_close(by_entries_backward(dR, q), torch.autograd.grad(R, q, dR)[0])
+
+
+def test_a_sharp_heatmap_says_where_its_peak_is():
+    x = torch.zeros(1, 2, 4, 5)
+    x[0, 0, 3, 1], x[0, 1, 0, 4] = 1.0, 1.0
+    torch.testing.assert_close(soft_argmax2d(x, beta=100.0), torch.tensor([[[1.0, 3.0], [4.0, 0.0]]]))
+    assert soft_argmax2d(torch.zeros(1, 1, 4, 5)).flatten().tolist() == pytest.approx([2.0, 1.5])
+
+
+def test_clouds_a_step_apart_have_twice_its_square_between_them():
+    a = torch.tensor([[[0.0, 0, 0], [10, 0, 0]]])
+    assert chamfer_distance(a, a + torch.tensor([0.0, 3.0, 0.0])).item() == pytest.approx(18.0)
+    assert chamfer_distance(a, a[:, :1]).item() == pytest.approx(50.0)  # one of two points is 10 away
+
+
+def test_each_place_has_the_numbers_of_its_own_class():
+    x = torch.arange(12.0).view(1, 3, 2, 2)
+    assert class_channels(x, torch.tensor([[2, 0]])).tolist() == [[[8.0, 1.0], [10.0, 3.0]]]
+    assert torch.equal(class_channels(x, torch.tensor([1])), x[:, 1])

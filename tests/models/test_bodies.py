@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from deeprob.errors import InputError
-from deeprob.models.detection.bodies import BODIES, CompactBody, ResNetBody, body_of
+from deeprob.models.bodies import BODIES, CompactBody, ResNetBody, body_of
 from deeprob.models.resnet import ResNet
 
 USUAL = {"stem": None, "fused": False, "in_channels": 3, "backend": "deeprob"}

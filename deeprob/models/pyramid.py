@@ -19,7 +19,7 @@ from torch.nn.functional import interpolate as torch_interpolate
 from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.backend import layers_of, operations_of
-from deeprob.models.detection.bodies import body_of
+from deeprob.models.bodies import body_of
 
 
 class FeaturePyramid(nn.Module):

@@ -1,4 +1,4 @@
-"""The part of a detector that sees: networks whose stages' feature maps are all given, coarser and coarser.
+"""The part of a network that sees: stages whose feature maps are all given, coarser and coarser.
 
 A body is any of the classification networks without its classifier, or `CompactBody`, made for a CPU. It says
 `strides`, the side in pixels of a cell of each map, and `channels`, those of each map.

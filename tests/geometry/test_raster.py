@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from deeprob.geometry import raster
 from deeprob.geometry.camera import make_intrinsics
 from deeprob.geometry.mesh import make_mesh
-from deeprob.sim import raster
 from deeprob.sim.library import Library
 from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.silhouettes import silhouette

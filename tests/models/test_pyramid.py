@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeprob.models.detection.pyramid import Backbone, FeaturePyramid
+from deeprob.models.pyramid import Backbone, FeaturePyramid
 
 SMALL = {"name": "compact", "width": 8, "widths": (8, 8, 8), "blocks": (1, 1, 1)}
 

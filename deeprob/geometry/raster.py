@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprob.sim.kernel import F32, F64, I32, I64, U8, U32, Flags, inlined, kernel
+from deeprob.geometry.kernel import F32, F64, I32, I64, U8, U32, Flags, inlined, kernel
 
 NOBODY = 255  # the owner of a pixel that shows no instance
 FAR = 1e30  # a bound that is none
@@ -186,20 +186,82 @@ def _measure(cover: U32, bit: np.uint32, left: int, top: int, right: int, bottom
 
 
 @kernel
+def draw_faces(
+    points: F64,
+    start: int,
+    faces: I32,
+    first_face: int,
+    last_face: int,
+    near: float,
+    cull: bool,
+    instance: int,
+    bit: np.uint32,
+    slot: int,
+    buffers: Buffers,
+) -> tuple[int, int, int, int]:
+    """Draw faces first_face..last_face - 1 of one instance over what the buffers hold.
+
+    points (5, ...): homogeneous pixel and pixel of each vertex, from `start`. slot: of its first
+    face in `drawn`. Returns left, top, right, bottom of the rectangle that its triangles lie in.
+    """
+    inverse_depth, face, owner, cover = buffers.inverse_depth, buffers.face, buffers.owner, buffers.cover
+    height, width = inverse_depth.shape
+    limit = 1.0 / near
+    left, top, right, bottom = width, height, -1, -1
+    for f in range(first_face, last_face):
+        a, b, c = start + faces[f, 0], start + faces[f, 1], start + faces[f, 2]
+        x0, y0, x1, y1 = bounds(points, a, b, c, near, cull, 0, 0, width - 1, height - 1)
+        if x0 > x1:
+            continue
+        ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
+        if det == 0.0 or (cull and det > 0.0):
+            continue
+        top, bottom = min(top, y0), max(bottom, y1)
+        left, right = min(left, x0), max(right, x1)
+        wins = False
+        # Of each row only the span that all three edges bound, and at most one pixel more on each
+        # side, is looked at.
+        al, bl, ar, br = _side(ax, ay, az)
+        cl, dl, cr, dr = _side(bx, by, bz)
+        el, fl, er, fr = _side(cx, cy, cz)
+        for y in range(y0, y1 + 1):
+            ea, eb, ec = ay * y + az, by * y + bz, cy * y + cz
+            low = max(max(al * y + bl, cl * y + dl), max(el * y + fl, x0 - 0.5))
+            high = min(min(ar * y + br, cr * y + dr), min(er * y + fr, x1 + 0.5))
+            first, last = max(x0, int(np.floor(low))), min(x1, int(np.ceil(high)))
+            inverses, covers = inverse_depth[np.uint32(y)], cover[np.uint32(y)]
+            shown, owners = face[np.uint32(y)], owner[np.uint32(y)]
+            for x in range(first, last + 1):
+                wa, wb, wc = ea + ax * x, eb + bx * x, ec + cx * x
+                if min(min(wa, wb), wc) < 0.0:
+                    continue
+                inverse = wa + wb + wc
+                if inverse > limit:
+                    continue
+                n = np.uint32(x)
+                covers[n] |= bit
+                if inverse > inverses[n]:
+                    inverses[n] = inverse
+                    shown[n] = f
+                    owners[n] = instance
+                    wins = True
+        buffers.drawn[slot + f - first_face] = wins
+    return left, top, right, bottom
+
+
+@kernel
 def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, buffers: Buffers) -> None:
     """Fill the buffers with instances 0..n-1 of `models` (n,) under P (n, 3, 4) = K [s R | t].
 
     The first `labelled` instances get silhouettes in `cover` and `amodal`; the others only hide what is
     behind them.
     """
-    inverse_depth, face, owner, cover = buffers.inverse_depth, buffers.face, buffers.owner, buffers.cover
-    points, drawn = buffers.points, buffers.drawn
-    height, width = inverse_depth.shape
-    inverse_depth[:] = 0.0
-    owner[:] = NOBODY
+    points, cover = buffers.points, buffers.cover
+    height, width = buffers.inverse_depth.shape
+    buffers.inverse_depth[:] = 0.0
+    buffers.owner[:] = NOBODY
     cover[:] = 0
-    limit = 1.0 / near
-    drawn[:] = False
+    buffers.drawn[:] = False
     box = buffers.drawn_box
     box[0], box[1], box[2], box[3] = width, height, -1, -1
     start = slot = 0
@@ -207,48 +269,13 @@ def rasterize(meshes: Meshes, models: I64, P: F64, near: float, labelled: int, b
         model = models[i]
         buffers.start[i], buffers.slot[i] = start, slot
         first_face, last_face = meshes.face_start[model], meshes.face_start[model + 1]
-        left, top, right, bottom = width, height, -1, -1  # rectangle of its triangles
+        left, top, right, bottom = width, height, -1, -1
         bit = np.uint32(1) << np.uint32(i) if i < labelled else np.uint32(0)
         cull = meshes.cull[model]
         if project(meshes, model, P[i], points, start) >= near:
-            for f in range(first_face, last_face):
-                a, b, c = start + meshes.faces[f, 0], start + meshes.faces[f, 1], start + meshes.faces[f, 2]
-                x0, y0, x1, y1 = bounds(points, a, b, c, near, cull, 0, 0, width - 1, height - 1)
-                if x0 > x1:
-                    continue
-                ax, ay, az, bx, by, bz, cx, cy, cz, det = edges(points, a, b, c)
-                if det == 0.0 or (cull and det > 0.0):
-                    continue
-                top, bottom = min(top, y0), max(bottom, y1)
-                left, right = min(left, x0), max(right, x1)
-                wins = False
-                # Of each row only the span that all three edges bound, and at most one pixel more on each
-                # side, is looked at.
-                al, bl, ar, br = _side(ax, ay, az)
-                cl, dl, cr, dr = _side(bx, by, bz)
-                el, fl, er, fr = _side(cx, cy, cz)
-                for y in range(y0, y1 + 1):
-                    ea, eb, ec = ay * y + az, by * y + bz, cy * y + cz
-                    low = max(max(al * y + bl, cl * y + dl), max(el * y + fl, x0 - 0.5))
-                    high = min(min(ar * y + br, cr * y + dr), min(er * y + fr, x1 + 0.5))
-                    first, last = max(x0, int(np.floor(low))), min(x1, int(np.ceil(high)))
-                    inverses, covers = inverse_depth[np.uint32(y)], cover[np.uint32(y)]
-                    faces, owners = face[np.uint32(y)], owner[np.uint32(y)]
-                    for x in range(first, last + 1):
-                        wa, wb, wc = ea + ax * x, eb + bx * x, ec + cx * x
-                        if min(min(wa, wb), wc) < 0.0:
-                            continue
-                        inverse = wa + wb + wc
-                        if inverse > limit:
-                            continue
-                        n = np.uint32(x)
-                        covers[n] |= bit
-                        if inverse > inverses[n]:
-                            inverses[n] = inverse
-                            faces[n] = f
-                            owners[n] = i
-                            wins = True
-                drawn[slot + f - first_face] = wins
+            left, top, right, bottom = draw_faces(
+                points, start, meshes.faces, first_face, last_face, near, cull, i, bit, slot, buffers
+            )
         box[0], box[1], box[2], box[3] = (
             min(box[0], left),
             min(box[1], top),
