@@ -19,7 +19,7 @@ from torch import Tensor
 from training import loader
 
 from deeprob.config import build, compose
-from deeprob.layers import proof
+from deeprob.layers import contract
 from deeprob.layers.catalogue import LAYERS, Draw, Layer, Sample, drawn_on
 from deeprob.runs import Run
 from deeprob.schema.training import TrainerSettings
@@ -138,12 +138,12 @@ def gradcheck(name: str, size: str) -> list[dict[str, Any]]:
     count, failed = 0, []
     with drawn_on(DEVICE):
         for layer in of_name(name):
-            for check in proof.CHECKS:
+            for check in contract.CHECKS:
                 if check.name in left_out or not check.samples(layer):
                     continue
                 count += 1
                 try:
-                    proof.prove(layer, check)
+                    contract.verify(layer, check)
                 except Exception as error:  # whatever is raised under a check fails it
                     failed.append(f"{check.name} ({' '.join(str(error).split())[:160]})")
     if failed:

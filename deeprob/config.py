@@ -15,6 +15,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -129,6 +130,17 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 def composed(verb: str, overrides: tuple[str, ...]) -> DictConfig:
     """Compose once for all that ask for the same; to be read only. `composed.cache_clear()` forgets."""
     return compose(verb, overrides)
+
+
+def composed_with(verb: str, shared: Sequence[str], changes: Sequence[str]) -> DictConfig:
+    """`compose(verb, [*shared, *changes])`: what is shared is composed once a process, the rest set in it."""
+    try:
+        cfg = deepcopy(composed(verb, tuple(shared)))
+    except InputError:  # a value that has no default is among the changes
+        return compose(verb, [*shared, *changes])
+    if all(set_value(cfg, verb, shared, change) for change in changes):
+        return cfg
+    return compose(verb, [*shared, *changes])
 
 
 def set_value(cfg: DictConfig, verb: str, overrides: Sequence[str], changed: str) -> bool:
@@ -387,6 +399,6 @@ def _keys(verb: str) -> list[str]:
     from hydra.errors import HydraException
 
     try:
-        return list(flatten(compose(verb, _REQUIRED.get(verb, []))))
+        return list(flatten(composed(verb, tuple(_REQUIRED.get(verb, ())))))
     except (InputError, HydraException, OmegaConfBaseException):
         return []

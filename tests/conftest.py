@@ -1,5 +1,6 @@
 import gc
 import os
+import shutil
 import signal
 
 # Tests run side by side, a process a core: before torch is imported, here and in what a test starts.
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deeprob.config import compose
+from deeprob.config import composed_with
 
 pytest_plugins = ["fixtures.data", "fixtures.runs", "fixtures.tasks"]
 
@@ -52,10 +53,10 @@ def own_folders(tmp_path, monkeypatch):
 CLASSES = ("red", "green", "blue")
 
 
-@pytest.fixture
-def squares(tmp_path):
-    """Write 3 x 24 training and 3 x 12 validation frames of one square each; return the folder."""
-    root = tmp_path / "squares"
+@pytest.fixture(scope="session")
+def shared_squares(tmp_path_factory):
+    """The folder of 3 x 24 training and 3 x 12 validation frames of one square each, to be read only."""
+    root = tmp_path_factory.mktemp("data") / "squares"
     random = np.random.default_rng(0)
     for split, count in (("train", 24), ("val", 12)):
         folder = root / split
@@ -74,31 +75,46 @@ def squares(tmp_path):
 
 
 @pytest.fixture
-def squares_config(squares_overrides):
-    """Compose a training on the squares; further overrides as arguments."""
-    return lambda *overrides: compose("train", [*squares_overrides, *overrides])
+def squares(shared_squares, tmp_path):
+    """The squares in a folder of the test's own, which it may change; return the folder."""
+    return Path(shutil.copytree(shared_squares, tmp_path / "squares"))
 
 
 @pytest.fixture
-def squares_overrides(squares, tmp_path):
+def squares_config(squares_places):
+    """Compose a training on the squares; further overrides as arguments."""
+    return lambda *overrides: composed_with("train", SQUARES, [*squares_places, *overrides])
+
+
+@pytest.fixture
+def squares_overrides(squares_places):
     """The overrides that make a training on the squares of a few seconds."""
-    return [
-        "name=squares",
-        "data=darknet",
-        f"data.root={squares}",
-        f"paths.cache_dir={tmp_path / 'cache'}",
-        f"paths.runs_dir={tmp_path / 'runs'}",
-        "data.view.size=16",
-        "data.batch_size=16",
-        "data.augmentation.translate=0.1",
-        "data.augmentation.noise=0.02",
-        "model.blocks=[1,1]",
-        "model.width=8",
-        "model.dropout=0.2",
-        "optim.optimizer.lr=0.05",
-        "evaluation.split=val",
-        "trainer.max_epochs=3",
-        "trainer.threads=1",
-        "trainer.accelerator=cpu",
-        "trainer.log_every=1",
-    ]
+    return [*SQUARES, *squares_places]
+
+
+@pytest.fixture
+def squares_places(request, shared_squares, tmp_path):
+    """Where a training on the squares reads and writes: shared, but with squares of the test's own."""
+    own = "squares" in request.fixturenames
+    root = request.getfixturevalue("squares") if own else shared_squares
+    cache = (tmp_path if own else shared_squares.parent) / "cache"
+    return [f"data.root={root}", f"paths.cache_dir={cache}", f"paths.runs_dir={tmp_path / 'runs'}"]
+
+
+SQUARES = [
+    "name=squares",
+    "data=darknet",
+    "data.view.size=16",
+    "data.batch_size=16",
+    "data.augmentation.translate=0.1",
+    "data.augmentation.noise=0.02",
+    "model.blocks=[1,1]",
+    "model.width=8",
+    "model.dropout=0.2",
+    "optim.optimizer.lr=0.05",
+    "evaluation.split=val",
+    "trainer.max_epochs=3",
+    "trainer.threads=1",
+    "trainer.accelerator=cpu",
+    "trainer.log_every=1",
+]

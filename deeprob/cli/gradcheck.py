@@ -1,4 +1,4 @@
-"""`deeprob gradcheck`: prove the layers of the catalogue, or a function of one's own."""
+"""`deeprob gradcheck`: verify the layers of the catalogue, or a function of one's own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIONS = ("layers", "checks", "target", "inputs", "device")
 def main(args: list[str]) -> int:
     """Run `layers=conv2d,relu checks=gradcheck,compile`, or `target=module.Function inputs='[[4,5],[5,3]]'`.
 
-    `device=cuda` proves them on a GPU: the samples are drawn there.
+    `device=cuda` verifies them on a GPU: the samples are drawn there.
 
     Returns 0 when every check holds and 1 when one does not. Raises InputError for arguments it cannot use.
     """
@@ -33,12 +33,12 @@ def main(args: list[str]) -> int:
         for name in ("layers", "checks"):
             if name in options:
                 raise InputError(f"{name}= does not go with target=", where="gradcheck")
-        return prove_target(options["target"], options.get("inputs"), device)
+        return verify_target(options["target"], options.get("inputs"), device)
     if "inputs" in options:
         raise InputError(
             "inputs= goes with target=", where="gradcheck", expected="target=my_package.MyFunction"
         )
-    return prove_catalogue(options.get("layers"), options.get("checks"), device)
+    return verify_catalogue(options.get("layers"), options.get("checks"), device)
 
 
 def parse_options(args: Sequence[str], known: Sequence[str], where: str) -> dict[str, str]:
@@ -76,33 +76,33 @@ def pick(wanted: str | None, names: Sequence[str], what: str) -> list[str]:
     return chosen
 
 
-def prove_catalogue(layers: str | None, checks: str | None, device: str) -> int:
+def verify_catalogue(layers: str | None, checks: str | None, device: str) -> int:
     """Print one row a layer and check."""
     import torch
 
-    from deeprob.layers import proof
+    from deeprob.layers import contract
     from deeprob.layers.catalogue import LAYERS, drawn_on
 
     layer_names = pick(layers, list(dict.fromkeys(layer.name for layer in LAYERS)), "layer")
-    check_names = pick(checks, [check.name for check in proof.CHECKS] + ["bad_input", "module"], "check")
+    check_names = pick(checks, [check.name for check in contract.CHECKS] + ["bad_input", "module"], "check")
     torch.set_num_threads(1)
     rows = Rows("layer")
     with rows, drawn_on(device):
         for layer in LAYERS:
             if layer.name not in layer_names:
                 continue
-            for check in proof.CHECKS:
+            for check in contract.CHECKS:
                 if check.name in check_names and check.samples(layer):
-                    rows.add(layer.name, check.name, partial(proof.prove, layer, check))
+                    rows.add(layer.name, check.name, partial(contract.verify, layer, check))
             if "bad_input" in check_names and layer.rejects:
-                rows.add(layer.name, "bad_input", partial(proof.rejects_bad_input, layer))
+                rows.add(layer.name, "bad_input", partial(contract.rejects_bad_input, layer))
             for sample in layer.modules if "module" in check_names else ():
-                rows.add(layer.name, f"module {sample.name}", partial(proof.module_matches_torch, sample))
+                rows.add(layer.name, f"module {sample.name}", partial(contract.module_matches_torch, sample))
     return rows.finish()
 
 
-def prove_target(target: str, inputs: str | None, device: str) -> int:
-    """Prove a user's own torch.autograd.Function or differentiable function."""
+def verify_target(target: str, inputs: str | None, device: str) -> int:
+    """Verify a user's own torch.autograd.Function or differentiable function."""
     if inputs is None:
         raise InputError(
             "the shapes of the inputs are missing", where="gradcheck", expected="inputs='[[4,5],[5,3]]'"
@@ -122,7 +122,7 @@ def prove_target(target: str, inputs: str | None, device: str) -> int:
     function = load(target)
 
     from deeprob.layers.catalogue import drawn_on
-    from deeprob.layers.proof.explain import claims
+    from deeprob.layers.contract.explain import claims
 
     rows = Rows("function")
     with rows, drawn_on(device):

@@ -20,7 +20,7 @@ VERBS = {
     "submit": "run a verb on a cluster, or in the background: arrays, requeue, status",
     "render": "render a simulated data set to disk",
     "fetch": "download a public data set, check and unpack it",
-    "gradcheck": "prove every layer's gradient",
+    "gradcheck": "verify every layer's gradient",
     "benchmark": "measure time and memory against torch.nn",
     "graph": "see gradients flow: formulas, networks, Jacobians, chains",
     "info": "versions, hardware, data, runs, and what is missing for what",

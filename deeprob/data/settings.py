@@ -92,6 +92,8 @@ class DetectionAugmentation(WindowAugmentation):
     """How a frame with boxes is shown, beside WindowAugmentation.
 
     whole_object: probability that a window holds a random object of its frame whole, if it fits.
+    quarter_turns: probability that a frame is turned by 90, 180 or 270 degrees: boxes stay tight, which they
+        do not by `rotate`.
     min_visible: an object of whose box a smaller part stays is no object any more, but a region to ignore.
     mosaic: probability that an image is made of windows of four frames that meet at a random point, each with
         its own geometry and colours. Objects keep their size; those of YOLOv4's mosaic (2020) shrink.
@@ -103,6 +105,7 @@ class DetectionAugmentation(WindowAugmentation):
     """
 
     whole_object: float = 0.5
+    quarter_turns: float = 0.0
     min_visible: float = 0.25
     mosaic: float = 0.0
     mosaic_until: float = 0.85
@@ -110,7 +113,10 @@ class DetectionAugmentation(WindowAugmentation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check(self, dict.fromkeys(("whole_object", "min_visible", "mosaic", "mosaic_until"), 1.0))
+        _check(
+            self,
+            dict.fromkeys(("whole_object", "quarter_turns", "min_visible", "mosaic", "mosaic_until"), 1.0),
+        )
         self._check_factors("multi_scale", "1")
 
     def closing(self) -> tuple[float, DetectionAugmentation] | None:

@@ -23,7 +23,7 @@ from deeprob.deploy.predictor import FramePredictions, Predictor, ahead, frame_l
 from deeprob.deploy.record import Record
 from deeprob.errors import InputError
 from deeprob.runs import Run
-from deeprob.training.experiment import Experiment, load, make_source, on_device, read_config
+from deeprob.training.experiment import Experiment, load, make_source, on_device
 
 REMEMBERED = (
     *("input", "split", "every", "topic", "boxes", "detector", "detector_score"),
@@ -67,7 +67,6 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
 
 def opened(run: Run, checkpoint: str | None, allowed: list[str], device: str | None) -> Experiment:
     """A run's model, ready to predict, without its data. checkpoint: None takes that of its evaluation."""
-    checkpoint = checkpoint or str(read_config(run).evaluation.checkpoint)
     return on_device(load(run, checkpoint, allowed, with_data=False), device)
 
 

@@ -12,16 +12,10 @@ from deeprob.evaluation.report import write_page
 from deeprob.metrics.entries import measured
 from deeprob.progress import steps
 from deeprob.runs import write_json
-from deeprob.tasks.detection.task import Detection, InstanceSegmentation
 from deeprob.tasks.frames import RANDOM, FramePredictor, FrameTask, evaluate_frames
-from deeprob.tasks.pose.task import Pose
-from deeprob.tasks.segmentation.task import Segmentation
+from deeprob.tasks.known import known_tasks
 
 SCHEMA = 1
-KINDS: dict[str, type[FrameTask]] = {
-    kind.name: kind for kind in (Detection, InstanceSegmentation, Segmentation, Pose)
-}
-"""What a file can hold predictions of."""
 
 
 def judge(
@@ -56,7 +50,8 @@ def judge(
         raise InputError(
             f"{other.task} against {predicted.task}", where=against, expected="predictions of one task"
         )
-    kind, frames = KINDS[predicted.task], source.frames(split)
+    kind, frames = known_tasks()[predicted.task], source.frames(split)
+    assert issubclass(kind, FrameTask)  # what a file can hold predictions of
     baselines: dict[str, FramePredictor | None] = {}
     if other is not None:
         baselines[other.path.stem] = kind.predictor_of(other)

@@ -15,7 +15,7 @@ from deeprob.errors import InputError
 from deeprob.progress import Advance, steps
 from deeprob.runs import Run
 from deeprob.tasks.base import Task
-from deeprob.training.experiment import Experiment, load, make_data, make_task, read_config
+from deeprob.training.experiment import Experiment, load, make_data, make_task
 from deeprob.training.inference import for_inference
 
 
@@ -63,10 +63,9 @@ def open_run(
     other: a data config to evaluate it on in place of its own. Raises InputError where the folder, the split
     or the checkpoint is not there, or the split is empty.
     """
-    options = read_config(run).evaluation
-    split, checkpoint = split or str(options.split), checkpoint or str(options.checkpoint)
     experiment = for_inference(load(run, checkpoint, allowed))
-    data = experiment.data
+    data, options = experiment.data, experiment.cfg.evaluation
+    split, checkpoint = split or str(options.split), checkpoint or str(options.checkpoint)
     if other is not None:
         return _on_other_data(experiment, options, checkpoint, split, other, progress)
     samples = data.split(split)

@@ -17,14 +17,11 @@ from deeprob.page.tracking import track
 from deeprob.runs import Run, atomic_file, write_text
 from deeprob.tasks.base import Page, Task
 from deeprob.tasks.frames import FrameTask
+from deeprob.tasks.known import known_tasks
 
 SCHEMA = 1
 NEEDED = {"metrics", "baselines", "differences", "per_class", "cost", "data", "split", "interval"}
 CONTENTS = (("other", "On other data"), ("robustness", "Robustness"), ("cost", "Data and cost"))
-BUILT_IN = {  # of results that name their task only, as earlier versions wrote them
-    "classification": "deeprob.tasks.classification.task.Classification",
-    "part_segmentation": "deeprob.tasks.part_segmentation.task.PartSegmentationTask",
-}
 
 
 def write_report(run: Run, split: str | None = None, allowed: Sequence[str] = ()) -> Path:
@@ -99,9 +96,11 @@ def write_page(
 
 def task_of_results(results: Mapping[str, Any], allowed: Sequence[str] = ()) -> type[Task]:
     """The class of the task that results are of. Raises InputError for one that is not known here."""
-    target = results.get("task_class") or BUILT_IN.get(str(results["task"]))
+    target, name = results.get("task_class"), str(results["task"])
+    if target is None and name in known_tasks():  # as earlier versions wrote them
+        return known_tasks()[name]
     if not isinstance(target, str):
-        raise InputError(f"results of a task {results['task']!r}", expected=", ".join(BUILT_IN))
+        raise InputError(f"results of a task {name!r}", expected=", ".join(known_tasks()))
     found = locate(target, allowed)
     if not (isinstance(found, type) and issubclass(found, Task)):
         raise InputError(f"task_class {target} is no task", where="results.json")

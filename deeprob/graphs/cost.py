@@ -26,7 +26,8 @@ from deeprob.errors import InputError
 from deeprob.graphs.flops import FlopCounter
 from deeprob.graphs.network import blocks_of
 from deeprob.graphs.trace import Trace, record, storage_of
-from deeprob.layers import _function, kernels
+from deeprob.layers import _function
+from deeprob.layers.kernels import loops
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -202,7 +203,7 @@ def shapes_only() -> Iterator[None]:
     def run(*_: Any, **__: Any) -> None:
         return None
 
-    stand_ins: dict[Any, Any] = {_function.is_plain: is_plain, kernels.run: run}
+    stand_ins: dict[Any, Any] = {_function.is_plain: is_plain, loops.run: run}
     rooms = [vars(module) for name, module in sys.modules.items() if name.startswith("deeprob.layers")]
     places = [
         (names, name, value)

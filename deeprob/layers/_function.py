@@ -115,7 +115,7 @@ def is_watched() -> bool:
 def is_plain(*tensors: Tensor | None, bfloat16: bool = False) -> bool:
     """Whether all are ordinary float32 CPU arrays that no transform, trace, mode or tape follows.
 
-    bfloat16: or of that type, which some loops can read (kernels_half.py).
+    bfloat16: or of that type, which some loops can read (kernels/half.py).
 
     That is when a fast CPU path may run. The tape is off inside a Function's forward, and inside its backward
     unless the gradient itself is differentiated.

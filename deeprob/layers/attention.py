@@ -14,7 +14,7 @@ P has L S entries a head and is never stored: backward computes it again from Q 
 time (_attention_blocks.py), and K' too, which is a hash of a seed and the position.
 On the CPU half precision is widened inside: the loops are float32's, and S rounded would be off by more
 than P may be.
-Fast path, without dropout: kernels_attention.py.
+Fast path, without dropout: kernels/attention.py.
 Cost: forward 2 L S (E + D) FLOPs a head, backward 2 L S (3 E + 2 D); saves Q, K, V (and M).
 Source: Vaswani et al. 2017, equation 1; Dao et al. 2022, FlashAttention, appendix B.2 (backward).
 """
@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import kernels_attention as fast
 from ._attention_blocks import Block
 from ._function import Function, expect, expect_alike, may_multiply, may_overwrite, narrowed
 from ._function import wide_on_cpu as wide
-from .opaque import Result, is_traced, opaque
+from .kernels import attention as fast
+from .kernels.opaque import Result, is_traced, opaque
 from .softmax import through_softmax
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels_pool as loops
 from ._function import Function, expect, expect_alike
 from ._module import takes_only
 from ._pooling import as_loop, layout_of, loop_layout, num_windows, windows
 from ._window import Pair
-from .kernels import run
-from .opaque import Result, is_traced, opaque
+from .kernels import pool as loops
+from .kernels.loops import run
+from .kernels.opaque import Result, is_traced, opaque
 
 GRAIN = 16  # planes a thread
 FEW = 16  # taps up to which a compiled graph adds them up one by one

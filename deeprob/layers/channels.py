@@ -1,7 +1,7 @@
 """What batch normalisation computes channel by channel, on the CPU in as few passes over memory as it can.
 
 Each function states its formula in plain tensor operations, and runs where it can as a loop over planes
-(kernels_batch_norm.py) or over rows (kernels_batch_norm_rows.py).
+(kernels/batch_norm.py) or over rows (kernels/batch_norm_rows.py).
 """
 
 from typing import Any
@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import kernels_batch_norm as over_planes
-from . import kernels_batch_norm_rows as over_rows
 from ._function import is_narrow, is_plain, widened
-from .kernels import run
+from .kernels import batch_norm as over_planes
+from .kernels import batch_norm_rows as over_rows
+from .kernels.loops import run
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 GRAIN = 16  # channels a thread: one cache line of float32

@@ -8,9 +8,10 @@
               = x and dy with batch and channel swapped, convolved with stride and dilation swapped
     db = sum of dy over n and p
 
-On the CPU 3x3 takes a quarter of the products (winograd.py), 1x1 is a matrix product a sample, and other
-dW are a product with the windows, written out some hundred at a time (kernels_windows.py). A GPU takes that
-product too where maps are large: the swapped convolution's window is a whole map, which few kernels are for.
+On the CPU 3x3 takes a quarter of the products (kernels/winograd.py), 1x1 is a matrix product a sample, and
+other dW are a product with the windows, written out some hundred at a time (kernels/windows.py). A GPU takes
+that product too where maps are large: the swapped convolution's window is a whole map, for which few kernels
+are made.
 Cost: forward 2 N O H' W' (C/G) KH KW FLOPs, backward twice that; saves x (W is a parameter).
 Source: Dumoulin and Visin, A guide to convolution arithmetic for deep learning, section 4.
 """
@@ -24,12 +25,12 @@ from torch.nn.functional import conv2d as convolve
 from torch.nn.functional import conv_transpose2d as convolve_transposed
 from torch.nn.functional import unfold
 
-from . import winograd
 from ._function import Function, expect, expect_alike, is_multiplied_out
 from ._module import takes_only
 from ._window import Pair, pair, single
-from .kernels_conv import fast_weight_gradient, is_pointwise, pointwise, pointwise_input_gradient
-from .opaque import Result, is_traced, opaque
+from .kernels import winograd
+from .kernels.conv import fast_weight_gradient, is_pointwise, pointwise, pointwise_input_gradient
+from .kernels.opaque import Result, is_traced, opaque
 
 
 class Conv2dFunction(Function):

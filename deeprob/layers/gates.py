@@ -15,7 +15,7 @@ a, b, x, y have any shape. Two inputs broadcast, and then the gradient is summed
 shape: broadcasting copies, and the gradient of a copy is the sum. The matrix product stands in matmul.py.
 
 Cost: one pass over the elements each way; saves y where the gradient is written in y, else the inputs.
-Fast path: kernels_gates.py.
+Fast path: kernels/gates.py.
 Source: Stanford CS231n, backpropagation: patterns in gradient flow.
 """
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, may_overwrite
-from .kernels_gates import (
+from .kernels.gates import (
     one_pass,
     reciprocal_gradient,
     sigmoid_gradient,

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels
-from . import kernels_gate as loops
 from ._function import Function, expect, expect_alike, is_plain
+from .kernels import gelu as loops
+from .kernels.loops import is_dense, run
 
 K = math.sqrt(2 / math.pi)
 C = 0.044715
@@ -56,9 +56,9 @@ class TanhGELUFunction(GELUFunction):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        if x.numel() >= LOOP_FROM and is_plain(x) and kernels.is_dense(x):
+        if x.numel() >= LOOP_FROM and is_plain(x) and is_dense(x):
             y = torch.empty_like(x)
-            kernels.run(loops.tanh_gelu, x.numel(), x, y, grain=LOOP_FROM, flat=True)
+            run(loops.tanh_gelu, x.numel(), x, y, grain=LOOP_FROM, flat=True)
             return y
         return nn.functional.gelu(x, approximate="tanh")
 
@@ -93,9 +93,9 @@ class SiLUFunction(GELUFunction):
 
 def scaled(dy: Tensor, slope: Callable[[Tensor], Tensor], loop: Callable[..., None], x: Tensor) -> Tensor:
     """Return dy slope(x), by the loop that makes it in one pass where it can run."""
-    if x.numel() >= LOOP_FROM and is_plain(x, dy) and x.stride() == dy.stride() and kernels.is_dense(x):
+    if x.numel() >= LOOP_FROM and is_plain(x, dy) and x.stride() == dy.stride() and is_dense(x):
         dx = torch.empty_like(x)
-        kernels.run(loop, x.numel(), x, dy, dx, grain=LOOP_FROM, flat=True)
+        run(loop, x.numel(), x, dy, dx, grain=LOOP_FROM, flat=True)
         return dx
     return dy * slope(x)
 

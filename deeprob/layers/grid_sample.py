@@ -14,7 +14,7 @@
 Pixels outside are 0 ("zeros"), or positions are clipped to the image and get no gradient there ("border").
 "nearest" reads one pixel, with no gradient in the grid. On whole positions, where w has a corner, the
 derivative is the one from the right, as in torch.
-Cost: 8 C FLOPs a position forward, 16 C backward; saves x and grid. Fast path: kernels_grid.py.
+Cost: 8 C FLOPs a position forward, 16 C backward; saves x and grid. Fast path: kernels/grid.py.
 Source: Jaderberg et al. 2015, Spatial transformer networks, equations 5 to 7.
 """
 
@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from ._function import Function, expect, expect_alike, is_plain
-from .kernels_grid import sample, sample_adjoint
-from .opaque import Result, is_traced, opaque
+from .kernels.grid import sample, sample_adjoint
+from .kernels.opaque import Result, is_traced, opaque
 
 
 class Options(NamedTuple):

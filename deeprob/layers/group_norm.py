@@ -7,7 +7,7 @@
     dx = r (k - mean(k) - h mean(k h))
     dw = sum over samples and positions of dy h,  db = that of dy
 
-Fast path: kernels_norm.py; of a compiled graph only for pixels, as the compiler makes good loops over planes.
+Fast path: kernels/norm.py; of a compiled graph only for pixels, as the compiler makes good loops over planes.
 
 Cost: as layer norm's; saves x. Source: Wu and He, Group normalization (2018).
 """
@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels_norm as loops
 from ._function import Function, expect, expect_alike, is_plain
-from .kernels import run
+from .kernels import norm as loops
+from .kernels.loops import run
+from .kernels.opaque import Result, is_traced, laid_out, opaque
 from .layer_norm import ones, zeros
-from .opaque import Result, is_traced, laid_out, opaque
 
 
 class GroupNormFunction(Function):

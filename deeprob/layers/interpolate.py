@@ -10,7 +10,7 @@
         else             p = (o + 1/2) size / size' - 1/2, clipped    corner pixels keep their outer edges
         nearest          i = floor(o size / size'),  f = 0
 
-The formula multiplies with A and B; the fast path (kernels_sampling.py) goes through their two entries a row.
+The formula multiplies with A and B; the fast path (kernels/sampling.py) goes through their two entries a row.
 Cost: 6 C H' W' FLOPs each way; saves i and f of each axis, no image.
 Source: Jaderberg et al. 2015, Spatial transformer networks, equation 5, on a regular grid.
 """
@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from ._function import Function, expect, expect_alike, is_plain
 from ._module import takes_only
-from .kernels_sampling import resize, resize_adjoint
-from .opaque import Result, is_traced, opaque
+from .kernels.opaque import Result, is_traced, opaque
+from .kernels.sampling import resize, resize_adjoint
 
 Mode = Literal["nearest", "bilinear"]
 

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels_norm as loops
 from ._function import Function, expect, expect_alike, is_plain, narrowed, widened
-from .kernels import run, shares
+from .kernels import norm as loops
+from .kernels.loops import run, shares
 
 
 class LayerNormFunction(Function):

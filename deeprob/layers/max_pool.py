@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels_pool as loops
 from ._function import Function, is_plain
 from ._module import takes_only
 from ._pooling import LOOP_FROM, as_loop, layout_of, num_windows, windows
 from ._window import Pair
-from .kernels import run
-from .opaque import Result, is_traced, laid_out, opaque
+from .kernels import pool as loops
+from .kernels.loops import run
+from .kernels.opaque import Result, is_traced, laid_out, opaque
 
 
 class MaxPool2dFunction(Function):

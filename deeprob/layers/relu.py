@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels
 from ._function import Function, expect_alike, is_plain
+from .kernels import relu as loops
+from .kernels.loops import is_dense, run
 
 
 class ReLUFunction(Function):
@@ -47,7 +48,7 @@ def relu_backward(y: Tensor, dy: Tensor) -> Tensor:
     """Return dy where y > 0, else 0."""
     if can_loop(y, dy):
         dx = torch.empty_like(y)
-        kernels.run(kernels.relu_gradient, y.numel(), y, dy, dx, grain=LOOP_FROM, flat=True)
+        run(loops.relu_gradient, y.numel(), y, dy, dx, grain=LOOP_FROM, flat=True)
         return dx
     return y.sign() * dy  # 1 where y > 0, else 0: faster than a comparison
 
@@ -56,7 +57,7 @@ def can_loop(x: Tensor, dy: Tensor) -> bool:
     """Whether the CPU's loops can and should run over both."""
     if x.numel() < LOOP_FROM or x.dtype != dy.dtype or not is_plain(x, dy, bfloat16=True):
         return False
-    return x.stride() == dy.stride() and kernels.is_dense(x)
+    return x.stride() == dy.stride() and is_dense(x)
 
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
@@ -83,7 +84,7 @@ class LeakyReLUFunction(Function):
         if can_loop(x, dy):
             dx = torch.empty_like(x)
             arrays = (x, dy, ctx.slope, dx)
-            kernels.run(kernels.leaky_relu_gradient, x.numel(), *arrays, grain=LOOP_FROM, flat=True)
+            run(loops.leaky_relu_gradient, x.numel(), *arrays, grain=LOOP_FROM, flat=True)
             return dx, None
         gate = x.sign().clamp_min(0)  # at x = 0 the leak wins, as in torch
         return (gate * (1 - ctx.slope) + ctx.slope) * dy, None

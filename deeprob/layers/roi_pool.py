@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ._function import Function, is_plain, may_overwrite
-from .kernels_sampling import pool_winners
+from .kernels.sampling import pool_winners
 from .roi_align import expect_boxes
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import kernels_rows as loops
 from ._function import Function, expect, expect_alike, is_plain
-from .kernels import run
+from .kernels import rows as loops
+from .kernels.loops import run
 
 
 class SoftmaxFunction(Function):

@@ -23,16 +23,28 @@ from deeprob.metrics.pose import BOP_SHARES, Floats
 
 AXIS_STEPS = 180  # turns about a continuous symmetry: half a step moves no point by 1 % of the diameter
 TRANSLATION_M, ROTATION_RAD, DIAMETER_SHARE = 0.05, np.radians(5), 0.1
-PARTS = (
+SUMMED = (
     *("n", "n_with_depth", "vsd", "mssd", "mspd", "add", "add_s", "add_or_add_s"),
     *("near", "five_five", "found", "rotation_deg", "translation_m"),
+)
+# Errors are counted in bins too, of which a median follows: it can then be resampled as the sums are.
+ROTATION_EDGES = np.concatenate([np.arange(0, 10, 0.5), np.arange(10, 30, 2), np.arange(30, 181, 10)])
+TRANSLATION_EDGES_CM = np.concatenate(
+    [np.arange(0, 2, 0.1), np.arange(2, 10, 1), np.arange(10, 50, 5), [50, 100, 1000]]
+)
+PARTS = (
+    *SUMMED,
+    *(f"rotation_from_{edge:g}_deg" for edge in ROTATION_EDGES[:-1]),
+    *(f"translation_from_{edge:g}_cm" for edge in TRANSLATION_EDGES_CM[:-1]),
 )
 BOUNDED = 10  # so many metrics lie in 0..1; the rest are degrees and centimetres
 METRICS = (
     *("bop_average_recall", "average_recall_vsd", "average_recall_mssd", "average_recall_mspd"),
     *("add_auc", "add_s_auc", "add_or_add_s_auc", "add_or_add_s_recall", "recall_5deg_5cm"),
     *("detected", "rotation_error_deg", "translation_error_cm"),
+    *("median_rotation_error_deg", "median_translation_error_cm"),
 )
+EARLIER_METRICS = len(METRICS) - 2  # as many had scores that earlier versions wrote, without the bins
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +145,38 @@ def instance_rows(
             angle < ROTATION_RAD and distance < TRANSLATION_M,
             *(1, np.degrees(angle), distance),
         ]
+        rows[g, column["found"] + 3 :] = [
+            *_bin(float(np.degrees(angle)), ROTATION_EDGES),
+            *_bin(100 * distance, TRANSLATION_EDGES_CM),
+        ]
     return rows, owner
+
+
+def _bin(error: float, edges: Floats) -> Floats:
+    """1 for the bin between two edges in which an error lies, the last one if it is beyond."""
+    inside: Floats = np.zeros(len(edges) - 1)
+    inside[min(int(np.searchsorted(edges, error, "right")) - 1, len(inside) - 1)] = 1
+    return inside
+
+
+def median_of_bins(counts: Floats, edges: Floats) -> Floats:
+    """Medians (...) of what was counted (..., B) between B + 1 edges, even inside a bin; NaN of nothing."""
+    reached = counts.cumsum(axis=-1)
+    half = reached[..., -1:] / 2
+    index = np.minimum((reached < half).sum(axis=-1, keepdims=True), counts.shape[-1] - 1)
+    inside = np.take_along_axis(counts, index, -1)
+    before = np.take_along_axis(reached, index, -1) - inside
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (half - before) / inside
+    low, high = edges[index], edges[index + 1]
+    return np.asarray((low + share * (high - low))[..., 0])
+
+
+def with_bins(sums: Floats) -> Floats:
+    """Sums (U, C * len(PARTS)) of sums (U, C * len(SUMMED)) that an earlier version wrote: empty bins."""
+    blocks = sums.reshape(len(sums), -1, len(SUMMED))
+    empty = np.zeros((*blocks.shape[:2], len(PARTS) - len(SUMMED)))
+    return np.concatenate([blocks, empty], -1).reshape(len(sums), -1)
 
 
 def metrics_of_sums(sums: Floats) -> Floats:
@@ -148,7 +191,7 @@ def class_metrics_of_sums(sums: Floats) -> Floats:
 
 
 def _metrics(total: Floats) -> Floats:
-    part = {name: total[..., i] for i, name in enumerate(PARTS)}
+    part = {name: total[..., i] for i, name in enumerate(SUMMED)}
     with np.errstate(invalid="ignore", divide="ignore"):
         vsd = part["vsd"] / part["n_with_depth"]
         mssd, mspd = part["mssd"] / part["n"], part["mspd"] / part["n"]
@@ -157,4 +200,9 @@ def _metrics(total: Floats) -> Floats:
             part[name] / part["n"] for name in ("add", "add_s", "add_or_add_s", "near", "five_five", "found")
         ]
         values += [part["rotation_deg"] / part["found"], 100 * part["translation_m"] / part["found"]]
+    turns = len(SUMMED) + len(ROTATION_EDGES) - 1
+    values += [
+        median_of_bins(total[..., len(SUMMED) : turns], ROTATION_EDGES),
+        median_of_bins(total[..., turns:], TRANSLATION_EDGES_CM),
+    ]
     return np.stack(values, axis=-1)

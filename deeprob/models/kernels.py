@@ -1,4 +1,4 @@
-"""Distances as loops for the CPU, compiled when first used; layers.kernels.run shares out the rows."""
+"""Distances as loops for the CPU, compiled when first used; layers.kernels.loops.run shares out the rows."""
 
 from __future__ import annotations
 

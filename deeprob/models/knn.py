@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from deeprob.errors import InputError
-from deeprob.layers.kernels import run
+from deeprob.layers.kernels.loops import run
 from deeprob.models import kernels
 
 METRICS = {"l2": kernels.exact_l2, "l1": kernels.exact_l1, "cosine": kernels.exact_cosine}

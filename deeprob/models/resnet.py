@@ -38,9 +38,9 @@ class Block(nn.Module):
     """What both kinds of block are made of.
 
     fused: batch norm, rectifier and the next convolution as one layer that keeps one array of their two
-    (layers/blocks.py), and the last sum and rectifier as one with the next block's first convolutions, which
-    keeps none (layers/residual.py). Such a block takes and gives an `Open`. The numbers are the same; hooks
-    do not see the parts.
+    (layers/fused/), and the last sum and rectifier as one with the next block's first convolutions, which
+    keeps none (layers/fused/residual.py). Such a block takes and gives an `Open`. The numbers are the same;
+    hooks do not see the parts.
     """
 
     expansion: int

@@ -76,7 +76,7 @@ class Block(nn.Module):
     """A pre-norm transformer block on tokens (N, L, dim).
 
     fused: where nothing is dropped, its halves are one layer each, which keep half of what their parts would
-    (layers/attention_block.py, layers/blocks.py). The numbers are the same; hooks do not see the parts.
+    (layers/fused/attention_block.py, mlp_block.py). The numbers are the same; hooks do not see the parts.
     """
 
     def __init__(

@@ -100,6 +100,18 @@ POSE = {
         "Mean distance between true and estimated origin, of the instances with an estimate.",
         higher_is_better=False,
     ),
+    "median_rotation_error_deg": Definition(
+        "Median rotation error, degrees",
+        "The rotation error that half of the instances with an estimate stay below; from counts in bins of "
+        "half a degree up to 10 degrees, 2 up to 30, 10 beyond.",
+        higher_is_better=False,
+    ),
+    "median_translation_error_cm": Definition(
+        "Median translation error, cm",
+        "The translation error that half of the instances with an estimate stay below; from counts in bins "
+        "of 1 mm up to 2 cm, 1 cm up to 10 cm, 5 cm beyond.",
+        higher_is_better=False,
+    ),
 }
 
 DETECTION = {

@@ -286,6 +286,17 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _lay_out(figure: Figure) -> None:
+    """Place what is drawn: `savefig` alone would draw everything twice to do it."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    FigureCanvasSVG(figure)  # which measures texts as it writes them
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
 def to_svg(figure: Figure, name: str, description: str) -> str:
     """Inline SVG: text as text, ids of its own, a description for who cannot see it, the page's colours."""
     import matplotlib
@@ -294,6 +305,7 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     _take_names_as_they_are(figure)
     settings = {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
     with matplotlib.rc_context(settings):
+        _lay_out(figure)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]

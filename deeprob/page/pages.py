@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,18 +19,24 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 def render(template: str, terms: Iterable[str], context: Mapping[str, Any]) -> str:
     """Fill a template. terms: names to define at the end of the page, as far as DEFINITIONS knows them."""
     wanted = set(terms)
+    environment = _environment(autoescape=not template.endswith(".md.j2"))
+    environment.globals["definitions"] = {k: v for k, v in DEFINITIONS.items() if k in wanted}
+    return environment.get_template(template).render(context)
+
+
+@functools.cache  # reading the templates takes longer than filling them
+def _environment(autoescape: bool) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=not template.endswith(".md.j2"),
+        autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(fixed=fixed, signed=signed, thousands=thousands, p_value=p_value)
-    environment.globals["definitions"] = {k: v for k, v in DEFINITIONS.items() if k in wanted}
     for name, file in (("style", "style.css"), ("script", "script.js")):
         environment.globals[name] = Markup((TEMPLATES / file).read_text(encoding="utf-8"))
-    return environment.get_template(template).render(context)
+    return environment
 
 
 def fixed(value: float | None, digits: int = 3) -> str:

@@ -44,6 +44,13 @@ class DetectionViewSettings:
 
 
 @dataclass
+class InstanceViewSettings(DetectionViewSettings):
+    """See deeprob.tasks.instance_segmentation.view.InstanceView."""
+
+    _target_: str = "deeprob.tasks.instance_segmentation.view.InstanceView"
+
+
+@dataclass
 class SegmentationViewSettings:
     """See deeprob.tasks.segmentation.view.SegmentationView."""
 
@@ -64,6 +71,16 @@ class PoseViewSettings:
     min_visible: float = 0.0
     jitter: float = 0.0
     turn: float = 0.0
+
+
+@dataclass
+class PoseFrameViewSettings:
+    """See deeprob.tasks.pose.frame_view.PoseFrameView."""
+
+    _target_: str = "deeprob.tasks.pose.frame_view.PoseFrameView"
+    width: int = 320
+    height: int = 240
+    cell: int = 4
 
 
 @dataclass

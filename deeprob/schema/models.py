@@ -191,6 +191,7 @@ class FasterRCNNSettings(NetworkSettings):
     roi_samples: int = 64
     roi_share: float = 0.25
     roi_iou: float = 0.5
+    cascade: list[float] = field(default_factory=list)
     corners: bool = False
     score_threshold: float = 0.05
     candidates: int = 1000
@@ -202,6 +203,16 @@ class FasterRCNNSettings(NetworkSettings):
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
+
+
+@dataclass
+class MaskRCNNSettings(FasterRCNNSettings):
+    """See deeprob.models.detection.mask_rcnn.MaskRCNN."""
+
+    _target_: str = "deeprob.models.detection.mask_rcnn.MaskRCNN"
+    mask_width: int = 64
+    mask_convs: int = 4
+    mask_norm: bool = True
 
 
 @dataclass
@@ -221,6 +232,29 @@ class PoseDenseSettings(NetworkSettings):
     symmetries: bool = True
     decode: str = "pnp"
     image_size: int = SI("${oc.select:data.view.size,${oc.select:input.1,128}}")
+    fused: bool = False
+    in_channels: int = IN_CHANNELS
+    backend: str = "deeprob"
+
+
+@dataclass
+class PoseCNNSettings(NetworkSettings):
+    """See deeprob.models.pose.posecnn.PoseCNN."""
+
+    _target_: str = "deeprob.models.pose.posecnn.PoseCNN"
+    backbone: str = "compact"
+    widths: list[int] | None = field(default_factory=lambda: [32, 64, 128])
+    blocks: list[int] | None = field(default_factory=lambda: [1, 2, 3])
+    stem: str | None = "patch"
+    strides: list[int] = field(default_factory=lambda: [8, 16])
+    cell: int = SI("${oc.select:data.view.cell,4}")
+    class_width: int = 64
+    centre_width: int = 128
+    pool_width: int = 128
+    pool: int = 7
+    hidden: int = 256
+    min_cells: int = 12
+    decode: str = "hough"
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"

@@ -53,6 +53,7 @@ class SiameseSettings:
     hidden: int = 128
     out: int = 64
     depth: int = 2
+    pairs: str = "image"
 
 
 @dataclass
@@ -128,6 +129,24 @@ class MeanTeacherSettings(SelfTrainingSettings):
     """See deeprob.training.objectives.MeanTeacher."""
 
     _target_: str = "deeprob.training.objectives.MeanTeacher"
+
+
+@dataclass
+class LabelSpreadingSettings:
+    """See deeprob.training.objectives.LabelSpreading."""
+
+    _target_: str = "deeprob.training.objectives.LabelSpreading"
+    threshold: float = 0.5
+    neighbours: int = 10
+    temperature: float = 0.05
+    alpha: float = 0.99
+    refresh: int = 0
+    ratio: int = 3
+    weight: float = 1.0
+    ramp: int = 0
+    soft: bool = False
+    weak: dict[str, Any] = field(default_factory=dict)
+    strong: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,13 +13,13 @@ from deeprob.schema import LEAVES, SCHEMA
 from deeprob.schema.moved import current_target
 
 
-def typed(cfg: DictConfig) -> DictConfig:
-    """The same values in the dataclasses that Hydra fills; no key can be added.
+def typed(values: Mapping[str, Any]) -> DictConfig:
+    """Plain values in the dataclasses that Hydra fills; no key can be added.
 
     What has no schema, and a part with keys that the schema of today lacks, stays as it is. Raises
     OmegaConfBaseException where a value is of another type.
     """
-    values: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    values = dict(values)
     data, optim = _part(values, "data"), _part(values, "optim")
     parts = {name: values.pop(name) for name in ("model", "objective", "logger") if name in values}
     callbacks = _part(values, "callbacks")
@@ -47,15 +48,15 @@ def _link(whole: DictConfig, node: DictConfig) -> None:
     Otherwise a change of data.root would reach no reader of files.
     """
     schema = OmegaConf.get_type(node)
-    typical = OmegaConf.structured(schema) if is_dataclass(schema) else OmegaConf.create()
+    rules = {f.name: f.default for f in fields(schema)} if is_dataclass(schema) else {}
     for key in list(node):
         written = None if OmegaConf.is_missing(node, key) else node[key]
+        rule = rules.get(str(key))
         if isinstance(written, DictConfig):
             _link(whole, written)
-        elif key in typical and OmegaConf.is_interpolation(typical, key):
-            rule = OmegaConf.to_container(typical, resolve=False)[key]  # type: ignore[index]
+        elif isinstance(rule, str) and "${" in rule and "oc.env" not in rule:
             node[key] = rule
-            if "oc.env" in str(rule) or node[key] != written:
+            if node[key] != written:
                 node[key] = written
 
 

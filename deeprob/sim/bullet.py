@@ -16,14 +16,14 @@ import numpy as np
 
 from deeprob.errors import InputError
 from deeprob.geometry.camera import Array
+from deeprob.geometry.kernel import F32, I32, U8
 from deeprob.geometry.mesh_files import write_obj
+from deeprob.geometry.raster import NOBODY
 from deeprob.geometry.transform import invert_transform
 from deeprob.sim.capture import captured, import_pybullet
-from deeprob.sim.kernel import F32, I32, U8
 from deeprob.sim.library import Library
 from deeprob.sim.look import Look
 from deeprob.sim.physics import Scene
-from deeprob.sim.raster import NOBODY
 from deeprob.sim.render import Rendering
 
 FAR = 100.0

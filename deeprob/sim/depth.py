@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deeprob.geometry.kernel import F32, F64
 from deeprob.geometry.mesh import Mesh
-from deeprob.sim.kernel import F32, F64
+from deeprob.geometry.raster import Buffers, make_buffers, rasterize
 from deeprob.sim.library import pack
-from deeprob.sim.raster import Buffers, make_buffers, rasterize
 
 NEAR = 0.01  # metres; what is nearer to the camera is not drawn
 

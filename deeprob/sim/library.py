@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deeprob.geometry.kernel import F32, I64, U8
 from deeprob.geometry.mesh import Mesh
-from deeprob.sim.kernel import F32, I64, U8
+from deeprob.geometry.raster import Meshes
 from deeprob.sim.object_model import ObjectModel
-from deeprob.sim.raster import Meshes
 from deeprob.sim.shadow import pack_casters
 from deeprob.sim.textures import LEVELS, flatten
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeprob.sim.kernel import F32, F64, I32, inlined
+from deeprob.geometry.kernel import F32, F64, I32, inlined
 from deeprob.sim.shadow import lit
 
 

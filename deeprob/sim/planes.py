@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeprob.sim.kernel import F64, I64, U32, Flags, inlined, kernel
-from deeprob.sim.raster import Buffers, Meshes, edges
+from deeprob.geometry.kernel import F64, I64, U32, Flags, inlined, kernel
+from deeprob.geometry.raster import Buffers, Meshes, edges
 
 INVERSE, NORMAL, COLOR, PLACE, PLANES = 0, 1, 4, 7, 9  # inverse depth, normal, colour, place in the texture
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from deeprob.errors import InputError
 from deeprob.geometry.camera import Array, project_points
+from deeprob.geometry.kernel import U8
 from deeprob.geometry.transform import invert_transform, transform_points
 from deeprob.sim.export.files import amodal_mask, put_jpeg, put_png
 from deeprob.sim.generator import Generator
-from deeprob.sim.kernel import U8
 from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.physics import Scene
 from deeprob.sim.render import Rendering

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.errors import InputError
+from deeprob.geometry import raster
 from deeprob.geometry.boxes import from_pixels
 from deeprob.geometry.camera import Array, invert_intrinsics
 from deeprob.geometry.transform import invert_transform
-from deeprob.sim import raster, silhouettes
 from deeprob.sim import shade as shading
+from deeprob.sim import silhouettes
 from deeprob.sim import table as table_top
 from deeprob.sim.library import Library
 from deeprob.sim.light import Lighting

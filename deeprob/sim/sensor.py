@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deeprob.sim.kernel import F32, F64, U8, kernel
+from deeprob.geometry.kernel import F32, F64, U8, kernel
 
 if TYPE_CHECKING:
     from deeprob.sim.look import Look

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeprob.sim.kernel import F32, F64, I32, I64, U8, U32, inlined, kernel
+from deeprob.geometry.kernel import F32, F64, I32, I64, U8, U32, inlined, kernel
+from deeprob.geometry.raster import NOBODY, Buffers, Meshes
 from deeprob.sim.light import Lighting, pack, reach
 from deeprob.sim.planes import COLOR, INVERSE, NORMAL, PLACE, Bodies, Planes, along, fill_planes
-from deeprob.sim.raster import NOBODY, Buffers, Meshes
 from deeprob.sim.textures import halving
 
 

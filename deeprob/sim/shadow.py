@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deeprob.geometry.kernel import F32, F64, I32, I64, inlined, kernel
 from deeprob.geometry.mesh import Mesh
-from deeprob.sim.kernel import F32, F64, I32, I64, inlined, kernel
 
 CASTER_CELLS = 12  # shadows are thrown by meshes of this resolution along their longest side
 NOTHING = -1e30

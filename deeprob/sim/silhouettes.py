@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from deeprob.sim.kernel import F64, I64, U8, U32, Flags, kernel
-from deeprob.sim.raster import Meshes, bounds, edges, project
+from deeprob.geometry.kernel import F64, I64, U8, U32, Flags, kernel
+from deeprob.geometry.raster import Meshes, bounds, edges, project
 
 
 @kernel

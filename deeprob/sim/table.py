@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deeprob.sim.kernel import F32, F64, I64, U32, inlined, kernel
+from deeprob.geometry.kernel import F32, F64, I64, U32, inlined, kernel
+from deeprob.geometry.raster import NOBODY, Buffers
 from deeprob.sim.light import Lighting, pack, reach
-from deeprob.sim.raster import NOBODY, Buffers
 from deeprob.sim.textures import halving
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.errors import InputError
-from deeprob.sim.kernel import inlined
+from deeprob.geometry.kernel import inlined
 from deeprob.sim.settings import LookSettings
 
 PICTURES = (".png", ".jpg", ".jpeg")

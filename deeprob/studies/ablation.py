@@ -17,7 +17,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from deeprob.config import compose
+from deeprob.config import compose, composed_with
 from deeprob.errors import InputError
 from deeprob.overrides import quoted
 from deeprob.runs import Run
@@ -75,9 +75,10 @@ def plan(cfg: DictConfig) -> Plan:
     for name, changes in design.variants.items():
         for seed in ablation.seeds:
             own = [_started(change, seed, starts, folder) for change in changes]
-            overrides = [f"experiment={ablation.experiment}", *ablation.overrides, *own]
+            base = [f"experiment={ablation.experiment}", *ablation.overrides]
+            overrides = [*base, *own]
             try:
-                composed = compose("train", overrides)
+                composed = composed_with("train", base, own)
             except InputError as error:
                 where = _culprit(ablation, own) or f"variant {name}"
                 raise InputError(str(error), where=where) from error

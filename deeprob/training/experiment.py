@@ -18,7 +18,7 @@ from torch import nn
 
 from deeprob.config import SCHEMA_ONLY, admitted, build, compose, locate
 from deeprob.config_errors import flatten
-from deeprob.config_files import read_written
+from deeprob.config_files import read_values
 from deeprob.data.batches.batch import AnyBatch, with_inputs
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
@@ -261,18 +261,20 @@ def feature_extractor(cfg: DictConfig) -> dict[str, nn.Module]:
     if not isinstance(features, str) or not Path(features).expanduser().is_dir():
         return {}
     run = Run.find(features)
-    checkpoint = str(read_config(run).evaluation.checkpoint)
-    return {"network": load(run, checkpoint, list(cfg.allowed_targets)).model.cpu()}
+    return {"network": load(run, None, list(cfg.allowed_targets)).model.cpu()}
 
 
-def load(run: Run, checkpoint: str, allowed: list[str] | None = None, with_data: bool = True) -> Experiment:
-    """The model and data of a run folder. checkpoint: `best` or `last`.
+def load(
+    run: Run, checkpoint: str | None, allowed: list[str] | None = None, with_data: bool = True
+) -> Experiment:
+    """The model and data of a run folder. checkpoint: `best` or `last`; None: as its evaluation takes it.
 
     with_data: False opens no data set where the run folder says of it what the model needs. Raises InputError
     where the folder lacks the checkpoint, or its weights do not fit its config.
     """
     cfg = read_config(run)
     cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
+    checkpoint = checkpoint or str(cfg.evaluation.checkpoint)
     path = run.checkpoint(checkpoint)
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in run.checkpoints.glob("*.ckpt"))) or "none yet"
@@ -311,11 +313,11 @@ def on_device(experiment: Experiment, name: str | None) -> Experiment:
 
 def read_config(run: Run) -> DictConfig:
     """config.yaml of a run folder; no key can be added. Raises InputError where it is not readable YAML."""
-    cfg = read_written(run.config)
-    if not all(isinstance(cfg.get(key), DictConfig) for key in ("data", "model")):
+    values = read_values(run.config)
+    if not all(isinstance(values.get(key), dict) for key in ("data", "model")):
         raise InputError("not the config of a training", where=run.config, expected="keys data, model, ...")
     try:
-        cfg = typed(cfg)  # with the defaults of what was added since the run's version
+        cfg = typed(values)  # with the defaults of what was added since the run's version
         OmegaConf.set_struct(cfg.model, False)
         cfg.model = OmegaConf.merge(asdict(NetworkSettings()), cfg.model)  # also of one that has no schema
         OmegaConf.set_struct(cfg.model, True)

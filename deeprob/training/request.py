@@ -51,7 +51,7 @@ def run_of(cfg: DictConfig, overrides: list[str], several: bool = False) -> Run:
 
 def config_text(cfg: DictConfig) -> str:
     """A config as config.yaml holds it: every value in place, and no permission to call further code."""
-    kept = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
+    kept = cfg.copy()
     kept.allowed_targets = []
     return OmegaConf.to_yaml(kept, resolve=True)
 
@@ -69,9 +69,8 @@ def differences(cfg: DictConfig, run: Run) -> list[str]:
 
 def _settled(cfg: DictConfig) -> dict[str, Any]:
     """What is trained: all values, with names in place of the folders that `paths` gives."""
-    resolved = OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
-    assert isinstance(resolved, DictConfig)
-    places = {str(place): f"<{name}>" for name, place in resolved.paths.items() if place}
+    resolved: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    places = {str(place): f"<{name}>" for name, place in resolved["paths"].items() if place}
     kept = (item for item in flatten(resolved).items() if item[0].partition(".")[0] not in NOT_COMPARED)
     return {key: _without_places(value, places) for key, value in kept}
 

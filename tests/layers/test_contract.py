@@ -5,18 +5,18 @@ import contextlib
 import pytest
 import torch
 
-from deeprob.layers import proof
+from deeprob.layers import contract
 from deeprob.layers._function import multiplied_out
 from deeprob.layers.catalogue import LAYERS, Draw
-from deeprob.layers.proof import _checks as promise
-from deeprob.layers.proof import _measure as measure
+from deeprob.layers.contract import _checks as checks
+from deeprob.layers.contract import _measure as measure
 
 torch.set_num_threads(1)
 
 
 def promises():
     for layer in LAYERS:
-        for check in proof.CHECKS:
+        for check in contract.CHECKS:
             # five convolutions differentiated twice, entry by entry of their weights, take fifteen seconds
             slow = (layer.name, check.name) == ("residual_join", "gradgradcheck")
             marks = [pytest.mark.slow] if slow else []
@@ -25,14 +25,14 @@ def promises():
 
 @pytest.mark.parametrize(("layer", "check"), list(promises()))
 def test_layer_keeps(layer, check):
-    proof.prove(layer, check)
+    contract.verify(layer, check)
 
 
 def test_a_residual_chain_keeps_its_second_derivatives_along_random_directions():
     layer = next(layer for layer in LAYERS if layer.name == "residual_join")
     for sample in layer.samples:
         if sample.size == "real":
-            promise.second_derivative((layer, sample))
+            checks.second_derivative((layer, sample))
 
 
 REFUSING = [layer for layer in LAYERS if layer.rejects]
@@ -40,7 +40,7 @@ REFUSING = [layer for layer in LAYERS if layer.rejects]
 
 @pytest.mark.parametrize("layer", REFUSING, ids=lambda layer: layer.name)
 def test_layer_refuses_what_does_not_fit_in_words(layer):
-    proof.rejects_bad_input(layer)
+    contract.rejects_bad_input(layer)
 
 
 def test_every_function_of_the_catalogue_is_tried_with_bad_input():
@@ -54,7 +54,7 @@ MODULES = [(layer.name, sample) for layer in LAYERS for sample in layer.modules]
     ("name", "sample"), MODULES, ids=[f"{n}-{s.name}-{i}" for i, (n, s) in enumerate(MODULES)]
 )
 def test_module_is_interchangeable_with_torch(name, sample):
-    assert proof.module_matches_torch(sample) < 1e-4
+    assert contract.module_matches_torch(sample) < 1e-4
 
 
 TINY = [(layer, next(s for s in layer.samples if s.size == "tiny")) for layer in LAYERS]
@@ -95,7 +95,7 @@ def test_layer_agrees_with_torch_on_the_shapes_of_real_models(layer):
     with gated:
         for sample in layer.samples:
             if sample.size == "bench":
-                promise.matches_torch((layer, sample), torch.float32)
+                checks.matches_torch((layer, sample), torch.float32)
 
 
 @pytest.mark.slow

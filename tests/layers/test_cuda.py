@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deeprob.layers import proof
+from deeprob.layers import contract
 from deeprob.layers.catalogue import LAYERS, drawn_on
 
 pytestmark = [
@@ -12,15 +12,15 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("check", proof.CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.name)
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_layer_keeps_on_a_gpu(layer, check):
     with drawn_on("cuda"):
-        proof.prove(layer, check)
+        contract.verify(layer, check)
 
 
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if layer.modules], ids=lambda layer: layer.name)
 def test_modules_are_interchangeable_with_torch_on_a_gpu(layer):
     with drawn_on("cuda"):
         for sample in layer.modules:
-            assert proof.module_matches_torch(sample) < 1e-4
+            assert contract.module_matches_torch(sample) < 1e-4

@@ -5,7 +5,7 @@ import torch
 
 from deeprob import layers
 from deeprob.layers.catalogue import LAYERS, Draw
-from deeprob.layers.proof import _measure as measure
+from deeprob.layers.contract import _measure as measure
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)

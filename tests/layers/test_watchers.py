@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deeprob import layers
 from deeprob.layers.catalogue import LAYERS, Draw
-from deeprob.layers.proof import _measure as measure
+from deeprob.layers.contract import _measure as measure
 
 
 def cases():

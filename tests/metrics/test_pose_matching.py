@@ -110,3 +110,39 @@ def test_largest_distances_are_those_of_the_hull():
     T[:3, :3], T[:3, 3] = Rotation.from_rotvec([0.3, -0.2, 0.5]).as_matrix(), [0.1, 0, 0.2]
     assert len(shape.hull) < 200
     assert pose.mssd(T, np.eye(4), shape.hull) == pytest.approx(pose.mssd(T, np.eye(4), points), abs=1e-12)
+
+
+def test_medians_follow_from_counts_of_bins():
+    edges = np.array([0.0, 1, 2, 4])
+    counts = np.array([[1.0, 1, 0], [0, 0, 4], [1, 2, 1], [0, 0, 0]])
+    found = pose_matching.median_of_bins(counts, edges)
+    assert found[:3].tolist() == pytest.approx([1, 3, 1.5])
+    assert np.isnan(found[3])
+
+
+def test_a_median_is_that_of_the_instances_to_a_bin(shape):
+    rng = np.random.default_rng(0)
+    angles, shifts = rng.uniform(0, 40, 51), rng.uniform(0, 0.03, 51)
+    rows = [
+        pose_matching.instance_rows(
+            [at(shift, angle)], [at(0)], shape, Errors(np.zeros((1, 1)), np.zeros((1, 1)), None)
+        )[0]
+        for angle, shift in zip(angles, shifts, strict=True)
+    ]
+    found = dict(zip(METRICS, pose_matching.metrics_of_sums(np.concatenate(rows).sum(0)), strict=True))
+    assert found["median_rotation_error_deg"] == pytest.approx(np.median(angles), abs=2)
+    assert found["median_translation_error_cm"] == pytest.approx(100 * np.median(shifts), abs=0.1)
+    assert found["rotation_error_deg"] == pytest.approx(angles.mean())
+
+
+def test_sums_of_an_earlier_version_have_no_median():
+    earlier = np.arange(2 * 2 * len(pose_matching.SUMMED), dtype=np.float64).reshape(2, -1)
+    sums = pose_matching.with_bins(earlier)
+    assert sums.shape == (2, 2 * len(PARTS))
+    found = dict(zip(METRICS, pose_matching.metrics_of_sums(sums.sum(0)), strict=True))
+    assert np.isnan(found["median_rotation_error_deg"])
+    total = earlier.sum(0).reshape(2, -1).sum(0)
+    column = pose_matching.SUMMED.index
+    assert found["rotation_error_deg"] == pytest.approx(
+        total[column("rotation_deg")] / total[column("found")]
+    )

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from deeprob.errors import InputError
+from deeprob.geometry.raster import NOBODY
 from deeprob.sim.bullet import BulletRenderer
 from deeprob.sim.generator import Generator
 from deeprob.sim.library import Library
 from deeprob.sim.look import draw_camera, draw_look
 from deeprob.sim.physics import scene_rng
-from deeprob.sim.raster import NOBODY
 from deeprob.sim.render import Renderer
 from deeprob.sim.settings import CameraSettings, ObjectSettings, SceneSettings, SimSettings
 

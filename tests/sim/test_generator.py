@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from deeprob.errors import InputError
+from deeprob.geometry.raster import NOBODY
 from deeprob.sim.fixtures import find_place
 from deeprob.sim.generator import Generator
-from deeprob.sim.raster import NOBODY
 from deeprob.sim.settings import LookSettings, SceneSettings
 
 from .conftest import small

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from deeprob.geometry.kernel import F32, kernel
 from deeprob.geometry.mesh import make_mesh
-from deeprob.sim.kernel import F32, kernel
 from deeprob.sim.shadow import NOTHING, lit, pack_casters, shadow_map
 
 SIZE = 32

@@ -6,10 +6,10 @@ import pytest
 
 from deeprob.errors import InputError
 from deeprob.geometry.camera import project_points
+from deeprob.geometry.raster import NOBODY
 from deeprob.geometry.transform import invert_transform, transform_points
 from deeprob.sim.generator import Generator
 from deeprob.sim.look import draw_look
-from deeprob.sim.raster import NOBODY
 from deeprob.sim.render import to_frame
 from deeprob.sim.settings import LookSettings
 

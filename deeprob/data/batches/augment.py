@@ -19,7 +19,7 @@ import torch
 
 from deeprob.data.batches.kernels import blur, warp_and_recolour
 from deeprob.data.settings import Augmentation
-from deeprob.layers.kernels import run
+from deeprob.layers.kernels.loops import run
 
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 

@@ -145,4 +145,6 @@ def _warp_image(image: NDArray[np.uint8], matrix: Matrix, size: tuple[int, int])
 
 
 def _warp(plane: NDArray[Any], matrix: Matrix, size: tuple[int, int], method: int) -> NDArray[Any]:
+    if plane.shape[1::-1] == size and np.array_equal(matrix, np.eye(3)):
+        return plane  # a frame rendered at the size that is seen
     return np.asarray(cv2.warpAffine(plane, matrix[:2], size, flags=method, borderMode=cv2.BORDER_CONSTANT))

@@ -14,11 +14,13 @@ from . import (
     element_losses,
     fused,
     gates,
+    motions,
     norm,
     overlap,
     places,
     pooling,
     pose,
+    rendering,
     sampling,
 )
 from ._entry import Draw, Layer, ModuleSample, Sample, bench, drawn_on, kink, module, real, tiny
@@ -37,6 +39,8 @@ LAYERS: list[Layer] = [
     *overlap.LAYERS,
     *contrastive.LAYERS,
     *pose.LAYERS,
+    *motions.LAYERS,
+    *rendering.LAYERS,
     *sampling.LAYERS,
     *places.LAYERS,
     *boxes.LAYERS,

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..cross_entropy import cross_entropy
 from ..dropout import gate
-from ..hinge import multi_margin_loss
+from ..losses.cross_entropy import cross_entropy
+from ..losses.hinge import multi_margin_loss
 from ._entry import Draw, Layer, bench, kink, module, real, tiny
 
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..nt_xent import nt_xent_loss
-from ..vicreg import vicreg_covariance, vicreg_variance
+from ..losses.nt_xent import nt_xent_loss
+from ..losses.vicreg import vicreg_covariance, vicreg_variance
 from ._entry import Draw, Layer, bench, kink, real, tiny
 
 

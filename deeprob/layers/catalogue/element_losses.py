@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..binary_losses import binary_cross_entropy_with_logits, sigmoid_focal_loss
-from ..dice_loss import dice_loss
-from ..giou import generalized_box_iou_loss
-from ..l2_regularizer import l2_regularizer
-from ..regression_losses import mse_loss, smooth_l1_loss
+from ..losses.binary import binary_cross_entropy_with_logits, sigmoid_focal_loss
+from ..losses.dice import dice_loss
+from ..losses.giou import generalized_box_iou_loss
+from ..losses.l2_regularizer import l2_regularizer
+from ..losses.regression import mse_loss, smooth_l1_loss
 from ._entry import Draw, Layer, bench, kink, module, real, tiny
 
 PAIR_REJECTS = [

@@ -3,11 +3,15 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._residual_chain import Norm
-from ..attention_block import attention_block
-from ..blocks import batch_norm_relu_conv2d, mlp_block
-from ..fused import add_relu, linear_cross_entropy, linear_relu, point_mlp_max
-from ..residual import batch_norm_later, convolved, of_image, residual_join
+from ..fused._residual_chain import Norm
+from ..fused.add_relu import add_relu
+from ..fused.attention_block import attention_block
+from ..fused.batch_norm_relu_conv import batch_norm_relu_conv2d
+from ..fused.linear_cross_entropy import linear_cross_entropy
+from ..fused.linear_relu import linear_relu
+from ..fused.mlp_block import mlp_block
+from ..fused.point_mlp_max import point_mlp_max
+from ..fused.residual import batch_norm_later, convolved, of_image, residual_join
 from ._entry import Draw, Layer, bench, kink, real, tiny
 
 

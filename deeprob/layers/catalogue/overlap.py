@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..lovasz_loss import lovasz_softmax_loss
+from ..losses.lovasz import lovasz_softmax_loss
 from ._entry import Draw, Layer, bench, kink, real, tiny
 from .classification import ignoring, shares
 

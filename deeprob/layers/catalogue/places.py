@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..class_channels import class_channels
 from ..concat import concat, split
 from ..take_rows import take_rows
 from ._entry import Layer, bench, kink, real, tiny
@@ -10,6 +11,14 @@ from ._entry import Layer, bench, kink, real, tiny
 
 def _concat(*tensors: Tensor, dim: int = 0) -> Tensor:
     return concat(tensors, dim)
+
+
+def _own(x: Tensor, labels: Tensor) -> Tensor:
+    """The class's channels by advanced indexing."""
+    rows = x.movedim(2, -1)  # (N, C, *S, K)
+    at = torch.meshgrid(*(torch.arange(n, device=x.device) for n in (len(x), *x.shape[3:])), indexing="ij")
+    labels = labels.view(len(x), *(labels.shape[1:] or [1] * (x.dim() - 3))).expand_as(at[0])
+    return rows[(at[0], labels, *at[1:])].movedim(-1, 1)
 
 
 LAYERS = [
@@ -83,5 +92,25 @@ LAYERS = [
             (lambda d: [d.classes(2, 3, 4), d.classes(3, 2)], {}),
         ],
         batched=(1, 2),
+    ),
+    Layer(
+        "class_channels",
+        class_channels,
+        _own,
+        samples=[
+            tiny("a class a pixel", lambda d: [d(2, 3, 2, 4, 3), d.classes(3, 2, 4, 3)]),
+            tiny("a class a sample", lambda d: [d(3, 4, 2, 5), d.classes(4, 3)]),
+            tiny("vectors", lambda d: [d(3, 2, 4), d.classes(2, 3)]),
+            real("directions", lambda d: [d(2, 10, 3, 15, 20), d.classes(10, 2, 15, 20)]),
+            bench("8x10x3x60x80", lambda d: [d(8, 10, 3, 60, 80), d.classes(10, 8, 60, 80)]),
+        ],
+        rejects=[
+            (lambda d: [d(2, 3), d.classes(3, 2)], {}),
+            (lambda d: [d(2, 3, 2, 4), d.classes(3, 2, 5)], {}),
+            (lambda d: [d(2, 3, 2, 4), d.classes(3, 2, 4).int()], {}),
+            (lambda d: [d(2, 3, 2), torch.tensor([0, 3], device=d.device)], {}),
+            (lambda d: [d.classes(9, 2, 3, 2), d.classes(3, 2)], {}),
+        ],
+        batched=(0, 1),
     ),
 ]

@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..pose_losses import add_loss, add_s_loss
+from ..losses.chamfer import chamfer_distance
+from ..losses.pose import add_loss, add_s_loss
 from ..rotation import quaternion_to_matrix, rotation_6d_to_matrix
+from ..soft_argmax import soft_argmax2d
 from ._entry import Draw, Inputs, Layer, bench, kink, real, tiny
 
 
@@ -71,6 +73,19 @@ def _poses(count: int, *points: int) -> Inputs:
 def _same_poses(d: Draw) -> list[Tensor]:
     R, t = composed_quaternion(d(3, 4)), d(3, 3)
     return [R, t, R.clone(), t.clone(), d(5, 3)]
+
+
+def composed_soft_argmax(x: Tensor, beta: float = 1.0) -> Tensor:
+    """Softmax over the cells, and the mean of their places by rows and by columns."""
+    p = (beta * x).flatten(2).softmax(-1).view_as(x)
+    u, v = (torch.arange(n, dtype=x.dtype, device=x.device) for n in (x.shape[3], x.shape[2]))
+    return torch.stack([(p.sum(2) * u).sum(-1), (p.sum(3) * v).sum(-1)], -1)
+
+
+def composed_chamfer(a: Tensor, b: Tensor, reduction: str = "mean") -> Tensor:
+    """Every squared distance, and the least both ways."""
+    squares = (a[:, :, None] - b[:, None]).square().sum(-1)
+    return _reduced(squares.amin(2).mean(1) + squares.amin(1).mean(1), reduction)
 
 
 POSE_REJECTS = [
@@ -142,6 +157,47 @@ LAYERS = [
         rejects=POSE_REJECTS,
         constants=(4,),
         batched=(0, 1, 2, 3),
+        autocast=False,
+    ),
+    Layer(
+        "soft_argmax2d",
+        soft_argmax2d,
+        composed_soft_argmax,
+        samples=[
+            tiny("maps", lambda d: [d(2, 3, 4, 5)]),
+            tiny("sharp", lambda d: [d(2, 1, 3, 5)], beta=3.0),
+            tiny("one cell", lambda d: [d(1, 2, 1, 1)]),
+            real("keypoints", lambda d: [d(4, 8, 16, 16)], beta=2.0),
+            bench("32x16x64x64", lambda d: [d(32, 16, 64, 64)]),
+        ],
+        rejects=[
+            (lambda d: [d(2, 3, 4)], {}),
+            (lambda d: [d(2, 3, 0, 4)], {}),
+            (lambda d: [d(2, 3, 4, 4)], {"beta": 0.0}),
+            (lambda d: [d.classes(3, 2, 3, 4, 4)], {}),
+        ],
+        autocast=False,
+    ),
+    Layer(
+        "chamfer_distance",
+        chamfer_distance,
+        composed_chamfer,
+        samples=[
+            tiny("clouds", lambda d: [d(3, 5, 3), d(3, 4, 3)]),
+            tiny("in a plane, none", lambda d: [d(2, 4, 2), d(2, 6, 2)], reduction="none"),
+            tiny("one point, sum", lambda d: [d(2, 1, 3), d(2, 3, 3)], reduction="sum"),
+            kink("the same cloud", lambda d: [d(2, 5, 3)] * 2),
+            real("surfaces", lambda d: [d(4, 128, 3), d(4, 100, 3)]),
+            bench("16 of 512 and 512", lambda d: [d(16, 512, 3), d(16, 512, 3)]),
+        ],
+        rejects=[
+            (lambda d: [d(2, 5, 3), d(2, 5, 2)], {}),
+            (lambda d: [d(2, 5, 3), d(3, 5, 3)], {}),
+            (lambda d: [d(2, 0, 3), d(2, 5, 3)], {}),
+            (lambda d: [d(2, 5, 3), d(2, 5, 3).float()], {}),
+            (lambda d: [d(2, 5, 3), d(2, 5, 3)], {"reduction": "average"}),
+        ],
+        batched=(0, 1),
         autocast=False,
     ),
 ]

@@ -35,8 +35,8 @@ from deeprob.models.detection.contract import Detections, Targets
 from deeprob.models.detection.decode import Decoding, batch_candidates, decode
 from deeprob.models.detection.heads import LevelHead, own_heads, rows
 from deeprob.models.detection.locations import Locations, locations_of
-from deeprob.models.detection.pyramid import Backbone
 from deeprob.models.detection.test_time import Looks
+from deeprob.models.pyramid import Backbone
 
 ASSIGNMENTS = ("centre", "atss", "tal")
 DISTANCES = ("softplus", "relu")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.backend import layers_of
-from deeprob.models.detection.bodies import conv_norm_relu
+from deeprob.models.bodies import conv_norm_relu
 
 PRIOR = (
     0.01  # of a class at a location, before anything is learned: Lin et al., focal loss (2017), section 4.1

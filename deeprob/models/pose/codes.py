@@ -43,3 +43,13 @@ def focal(K: Tensor) -> Tensor:
 def cell_pixels(grid: int, side: int) -> Tensor:
     """Pixels (grid,) of a crop `side` wide where the cells of a map `grid` wide have their centres."""
     return (torch.arange(grid, dtype=torch.float32) + 0.5) * (side / grid) - 0.5
+
+
+def distance_code(z: Tensor, K: Tensor, diameter: Tensor) -> Tensor:
+    """How often an object's image goes into a hundred pixels, as a logarithm: (B,) of depths z (B,)."""
+    return torch.log(100 * z / (focal(K) * diameter))
+
+
+def distance_of(code: Tensor, K: Tensor, diameter: Tensor) -> Tensor:
+    """Depths (B,), metres, of codes: the inverse of `distance_code`."""
+    return torch.exp(code.clamp(-5, 5)) * focal(K) * diameter / 100

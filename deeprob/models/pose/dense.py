@@ -27,16 +27,17 @@ from torch import Tensor, nn
 from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.models.backend import check_least, check_positive, layers_of
-from deeprob.models.detection.bodies import conv_norm_relu
-from deeprob.models.detection.pyramid import Backbone
+from deeprob.models.bodies import conv_norm_relu
 from deeprob.models.initialise import he_normal
 from deeprob.models.pose import codes
 from deeprob.models.pose.by_class import LinearByClass
-from deeprob.models.pose.decode import DECODES, Cells, Floats, solve
-from deeprob.models.pose.icp import Surface
+from deeprob.models.pose.by_render import Drawn, Seen, refined
+from deeprob.models.pose.decode import COMPARED, DECODES, Cells, Floats, solve
 from deeprob.models.pose.objects import Objects, ObjectTable, allocentric, egocentric
 from deeprob.models.pose.targets import DenseTargets, camera_points, dense_targets
+from deeprob.models.pyramid import Backbone
 
+RENDER_STEPS = 40  # of `decode=render`, on the cells alone
 WEIGHTS = {"mask": 1.0, "fragments": 1.0, "points": 3.0, "rotation": 3.0, "translation": 2.0}
 
 
@@ -58,17 +59,17 @@ class PoseDense(nn.Module):
     """Crops float32 (B, 3, S, S) -> features (B, width, S / stride, S / stride); `read` says what they mean.
 
     objects: what is known of the classes; None: spheres, of which no pose can be learnt.
-    backbone, widths, blocks, stem: see models/detection/bodies.py. width: channels of the features. stride:
+    backbone, widths, blocks, stem: see models/bodies.py. width: channels of the features. stride:
         pixels to a cell.
     fragments: parts of a surface; 0 leaves the helper away, and points are the offsets alone.
     head_widths: channels of the head's strided convolutions; hidden: of its linear layer.
-    decode: `direct`, `pnp`, `depth` or `icp`: what becomes the pose (decode.py).
+    decode: `direct`, `pnp`, `depth`, `icp` or `render`: what becomes the pose (decode.py).
     image_size: side of the crops.
     backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
     Raises InputError where an argument is wrong.
     """
 
-    decodes = DECODES
+    decodes = COMPARED
 
     def __init__(
         self,
@@ -224,17 +225,26 @@ class PoseDense(nn.Module):
         outputs = DenseOutputs(*(o.detach().cpu() for o in self.read(features, labels.to(features.device))))
         found, scores = self._direct_poses(outputs, labels, batch.K.cpu()), np.empty(len(labels))
         sure, decoding = _array(outputs.mask.sigmoid()), decode or self.decode
-        surfaces = self._surfaces() if decoding == "icp" else []
+        surfaces = self.table.surfaces() if decoding == "icp" else []
         for i, cells in enumerate(self._cells_of(outputs, labels, batch.K.cpu(), batch.depth.cpu())):
             surface = surfaces[int(labels[i])] if decoding == "icp" else None
             found[i], agree = solve(cells, found[i], decoding, surface)
             scores[i] = agree * (cells.weight.mean() if len(cells.weight) else 0.5 * sure[i].max())
+        if decoding == "render":
+            masks, depth = outputs.mask.sigmoid().view_as(batch.depth), batch.depth.cpu()
+            drawn = {c: self.table.drawn(c) for c in set(labels.tolist())}
+            for i, c in enumerate(labels.tolist()):
+                found[i] = self._drawn_onto(found[i], batch.K[i].cpu(), masks[i], depth[i], drawn[c])
         return found, scores
 
-    def _surfaces(self) -> list[Surface]:
-        """The surface of each class."""
-        pairs = zip(_array(self.table.surface), _array(self.table.diameter), strict=True)
-        return [Surface(points, float(diameter)) for points, diameter in pairs]
+    def _drawn_onto(self, T: Floats, K: Tensor, mask: Tensor, depth: Tensor, drawn: Drawn | None) -> Floats:
+        """The pose (4, 4) refined on what the cells say of mask and depth."""
+        if drawn is None:
+            return T
+        shrink = len(mask) / self.image_size  # from pixels to cells, both at their centres
+        to_cells = torch.tensor([[shrink, 0, shrink / 2 - 0.5], [0, shrink, shrink / 2 - 0.5], [0, 0, 1]])
+        seen = Seen(to_cells @ K, mask, depth if bool((depth > 0).any()) else None)
+        return refined(T, [seen], drawn, steps=(RENDER_STEPS,)).T
 
     def _direct_poses(self, outputs: DenseOutputs, labels: Tensor, K: Tensor) -> Floats:
         """The head's poses (B, 4, 4)."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from deeprob.errors import InputError
 from deeprob.models.backend import check_positive, layers_of
-from deeprob.models.detection.bodies import ResNetBody, body_of
+from deeprob.models.bodies import ResNetBody, body_of
 from deeprob.models.segmentation.segmenter import Segmenter
 
 HEADS = ("fcn", "deeplab", "plus")
@@ -99,10 +99,10 @@ class AtrousSegmenter(Segmenter):
         else:
             seen = self.resized(self.classifier[0](maps[-1]), maps[0].shape[2:])
             y = self.classifier[1:](self.concat([seen, self.low(maps[0])], 1))
-        logits = self.resized(y, size)
+        logits = self.at_image(y, size)
         if self.aux_classifier is None or not self.training:
             return logits
-        return logits, self.resized(self.aux_classifier(maps[-2]), size)
+        return logits, self.at_image(self.aux_classifier(maps[-2]), size)
 
 
 class AtrousPyramid(nn.Module):

@@ -15,8 +15,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from deeprob.models.backend import check_positive, layers_of, operations_of
-from deeprob.models.detection.bodies import conv_norm_relu
-from deeprob.models.detection.pyramid import Backbone
+from deeprob.models.bodies import conv_norm_relu
+from deeprob.models.pyramid import Backbone
 from deeprob.models.segmentation.segmenter import Segmenter
 
 
@@ -73,4 +73,4 @@ class FPNSegmenter(Segmenter):
             for step, conv in enumerate(convs.children()):
                 y = self.resized(conv(y), sizes[max(level - 1 - step, 0)])
             total = y if total is None else self.add(total, y)
-        return self.resized(self.classifier(self.dropout(total)), images.shape[2:])
+        return self.at_image(self.classifier(self.dropout(total)), images.shape[2:])

@@ -74,6 +74,13 @@ class Segmenter(nn.Module):
             return maps
         return self.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
 
+    def at_image(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Logits at the images' height and width, a class's plane after another.
+
+        Whatever the network's layout: a softmax over a few classes is slow where they lie side by side.
+        """
+        return self.resized(logits.contiguous(), size)
+
 
 def starts(length: int, window: int, overlap: float) -> list[int]:
     """Where windows begin on an axis: evenly, the first at its start and the last at its end."""

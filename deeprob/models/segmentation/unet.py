@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from deeprob.errors import InputError
 from deeprob.models.backend import check_least, check_positive, layers_of
-from deeprob.models.detection.bodies import body_of, conv_norm_relu
+from deeprob.models.bodies import body_of, conv_norm_relu
 from deeprob.models.initialise import he_normal
 from deeprob.models.segmentation.segmenter import Segmenter
 
@@ -105,4 +105,4 @@ class UNet(Segmenter):
             y = self.up[i](y) if len(self.up) else y
             y = self.blocks[i](self.concat([self.resized(y, maps[i].shape[2:]), maps[i]], 1))
         logits: Tensor = self.classifier(self.dropout(y))
-        return self.resized(logits, images.shape[2:])
+        return self.at_image(logits, images.shape[2:])

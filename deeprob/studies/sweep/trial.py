@@ -6,7 +6,6 @@ import contextlib
 import shutil
 import traceback
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from deeprob.config import CONFIG_DIR, compose, composed, set_value
+from deeprob.config import CONFIG_DIR, compose, composed_with
 from deeprob.errors import InputError
 from deeprob.overrides import quoted, shell
 from deeprob.runs import Run, write_text
@@ -60,12 +59,7 @@ class Plan:
     def config(self, params: dict[str, Any], fold: int = 0) -> DictConfig:
         """The config of a training for a point of the space."""
         paths = [f"paths.{key}={quoted(value)}" for key, value in self.cfg.paths.items()]
-        # Composing costs as much as a short trial: what all trials share is composed once.
-        shared = (*self.overrides({}, fold), *paths)
-        cfg = deepcopy(composed("train", shared))
-        if all(set_value(cfg, "train", shared, override) for override in overrides_of(params)):
-            return cfg
-        return compose("train", [*self.overrides(params, fold), *paths])
+        return composed_with("train", [*self.overrides({}, fold), *paths], overrides_of(params))
 
     def study(self) -> SharedStudy:
         """Open the study in the folder, or make it."""

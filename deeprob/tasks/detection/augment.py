@@ -97,6 +97,8 @@ def arrange(
     """
     draws = draw(len(layout.owner), generator)
     affine = affine_maps(draws, a, *size)
+    if a.quarter_turns:
+        affine[:, :, :2] = affine[:, :, :2] @ quarter_turns(len(affine), a.quarter_turns, generator)
     if a.scale:
         low, high = a.scale
         affine[:, :, :2] /= (low * (high / low) ** ((draws[3] + 1) / 2)).view(-1, 1, 1)
@@ -109,6 +111,14 @@ def arrange(
         shifts = centres - middle
         affine[:, :, 2] = torch.where(windows[:, None], shifts, affine[:, :, 2])
     return draws, affine
+
+
+def quarter_turns(count: int, probability: float, generator: torch.Generator) -> Tensor:
+    """Draw rotations (count, 2, 2): with a probability by 90, 180 or 270 degrees, else by 0."""
+    u = torch.rand((2, count), generator=generator)
+    number = torch.where(u[0] < probability, 1 + (3 * u[1]).long(), 0)
+    cos, sin = torch.tensor([1.0, 0, -1, 0])[number], torch.tensor([0.0, 1, 0, -1])[number]
+    return torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2)
 
 
 def blank_outside(pixels: Tensor, affine: Tensor, layout: Layout, size: tuple[int, int]) -> None:

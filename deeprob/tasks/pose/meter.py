@@ -20,9 +20,9 @@ from deeprob.metrics.pose_matching import BOUNDED, METRICS, PARTS, Errors, Objec
 from deeprob.metrics.scores import Evaluation, SummedScores, units_of
 from deeprob.metrics.slices import LEAST, quarters
 from deeprob.metrics.statistics import bootstrap, sums_by_unit
-from deeprob.page import figures
 from deeprob.page.overlays import NUM_WORST, outlines, picture
 from deeprob.sim.depth import DepthRenderer
+from deeprob.tasks.pose import analysis
 
 SLICED = "add_or_add_s_recall"
 
@@ -56,11 +56,10 @@ class PoseMeter:
     _beyond: int = 0
     _blind: int = 0
     _shapes: dict[int, ObjectShape] = field(default_factory=dict)
+    _renderers: dict[int, DepthRenderer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._least = self.source.least_visible
-        self._meshes = [self.source.mesh(c) for c in range(len(self.source.classes))]
-        self.renderer = DepthRenderer(self._meshes)
 
     def add(self, index: int, frame: Frame, estimates: Sequence[Pose]) -> None:
         """Add one frame. Raises InputError where it has no poses or no camera."""
@@ -137,9 +136,10 @@ class PoseMeter:
             class_entries(of_classes, classes, METRICS, counts),
             self._slices(rows, units, samples=samples, seed=seed),
             SLICED,
-            {"recall": (self._recall_curves(), "Share of instances whose error is below a threshold.")},
+            analysis.curves(rows),
             self._worst(frames),
             self._notes(),
+            {"errors": self._errors_apart(rows, class_ids)},
         )
 
     def _errors(self, class_id: int, estimates: list[Floats], truths: list[Floats], frame: Frame) -> Errors:
@@ -150,9 +150,9 @@ class PoseMeter:
         vsd = np.ones((len(estimates), len(truths), len(pose.BOP_SHARES))) if has_depth else None
         size = (frame.image.shape[0], frame.image.shape[1])
         pixels = 100 * size[1] / 640
-        drawn = [self.renderer(class_id, T, K, size) for T in truths] if has_depth else []
+        drawn = [self._drawn(class_id, T, K, size) for T in truths] if has_depth else []
         for e, T_est in enumerate(estimates):
-            depth = self.renderer(class_id, T_est, K, size) if has_depth else None
+            depth = self._drawn(class_id, T_est, K, size) if has_depth else None
             for g, T_true in enumerate(truths):
                 mssd[e, g] = pose.mssd(T_est, T_true, shape.hull, shape.symmetries) / shape.diameter
                 mspd[e, g] = pose.mspd(T_est, T_true, shape.points, K, shape.symmetries) / pixels
@@ -160,10 +160,16 @@ class PoseMeter:
                     vsd[e, g] = pose.vsd(depth, drawn[g], frame.depth_m, K, shape.diameter)
         return Errors(mssd, mspd, vsd)
 
+    def _drawn(self, class_id: int, T: Floats, K: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
+        """The depth of an object, whose model is asked for when a frame shows it: a set may lack others."""
+        if class_id not in self._renderers:
+            self._renderers[class_id] = DepthRenderer([self.source.mesh(class_id)])
+        return self._renderers[class_id](0, T, K, size)
+
     def _shape(self, class_id: int) -> ObjectShape:
         if class_id not in self._shapes:
             symmetries = self.source.symmetries(class_id).transforms(pose_matching.AXIS_STEPS)
-            points = self._meshes[class_id].vertices
+            points = self.source.mesh(class_id).vertices
             step = max(1, len(points) // self.most_points) if self.most_points else 1
             self._shapes[class_id] = ObjectShape(points[::step], symmetries)
         return self._shapes[class_id]
@@ -173,14 +179,12 @@ class PoseMeter:
     ) -> dict[str, list[dict[str, Any]]]:
         """The metric SLICED by quarters of visible fraction and distance."""
         column = METRICS.index(SLICED)
-        visible = [np.nan if i.visible is None else i.visible for i in self._instances]
-        distance = [float(np.linalg.norm(i.T_true[:3, 3])) for i in self._instances]
 
         def sliced(total: Floats) -> Floats:
             return pose_matching.metrics_of_sums(total)[..., column : column + 1]
 
         found: dict[str, list[dict[str, Any]]] = {}
-        for kind, values in (("visible_fraction", np.array(visible)), ("distance_m", np.array(distance))):
+        for kind, values in self._circumstances().items():
             for label, inside in quarters(values):
                 if inside.sum() >= LEAST:
                     sums = sums_by_unit(scipy.sparse.csr_array(rows[inside]), units[inside])
@@ -189,20 +193,18 @@ class PoseMeter:
                     found.setdefault(kind, []).append({"label": label, "units": int(sums.shape[0]), **value})
         return {kind: cut for kind, cut in found.items() if len(cut) > 1}
 
-    def _recall_curves(self) -> str:
-        figure, axes = figures.new_figure()
-        thresholds = np.linspace(0, pose.MAX_AUC_M, 101, dtype=np.float64)
-        told = []
-        for i, (part, name) in enumerate((("add_or_add_s", "ADD(-S)"), ("add_s", "ADD-S"))):
-            # a part is 1 - error / MAX_AUC_M, 0 for any error beyond
-            worth = np.array([row.row[PARTS.index(part)] for row in self._instances])
-            errors = np.where(worth > 0, (1 - worth) * pose.MAX_AUC_M, np.inf)
-            recall = pose.recall(errors, thresholds)
-            axes.plot(100 * thresholds, recall, color=figures.SERIES[i], linewidth=1.6, label=name)
-            told.append(f"{name} {recall[20]:.3f} at 2 cm, {recall[-1]:.3f} at 10 cm")
-        axes.set(xlim=(0, 100 * pose.MAX_AUC_M), ylim=(0, 1.02), xlabel="threshold, cm", ylabel="recall")
-        figures.add_legend(axes)
-        return figures.to_svg(figure, "recall", f"Recall over the threshold: {'; '.join(told)}.")
+    def _circumstances(self) -> dict[str, Floats]:
+        """What errors may depend on, (N,) each."""
+        visible = [np.nan if i.visible is None else i.visible for i in self._instances]
+        distance = [float(np.linalg.norm(i.T_true[:3, 3])) for i in self._instances]
+        return {"visible_fraction": np.array(visible), "distance_m": np.array(distance)}
+
+    def _errors_apart(self, rows: Floats, class_ids: NDArray[np.int64]) -> dict[str, Any]:
+        """Quartiles of the rotation and translation errors by object, visible fraction and distance."""
+        names = self.source.classes
+        parts = {"object": [(names[c], class_ids == c) for c in np.unique(class_ids)]}
+        parts |= {kind: list(quarters(values)) for kind, values in self._circumstances().items()}
+        return analysis.errors_apart(rows, parts)
 
     def _worst(self, frames: Any) -> list[dict[str, Any]]:
         """The instances that ADD(-S) finds worst, true outline and estimated, missed ones last."""
@@ -212,7 +214,7 @@ class PoseMeter:
         for i in order[:NUM_WORST]:
             frame, shape = frames[i.frame], self._shape(i.class_id)
             poses = [i.T_true] if i.T_est is None else [i.T_true, i.T_est]
-            silhouettes = [self.renderer(i.class_id, T, frame.K, frame.image.shape[:2]) > 0 for T in poses]
+            silhouettes = [self._drawn(i.class_id, T, frame.K, frame.image.shape[:2]) > 0 for T in poses]
             said = "no estimate"
             if i.T_est is not None:
                 error = (pose.add_s if len(shape.symmetries) > 1 else pose.add)(

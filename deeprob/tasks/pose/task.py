@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import nn
@@ -18,13 +18,13 @@ from deeprob.data.predictions.names import Names, Naming
 from deeprob.data.predictions.outputs import Output, PoseOutput
 from deeprob.errors import InputError
 from deeprob.metrics import pose_matching
-from deeprob.metrics.pose_matching import BOUNDED, METRICS
+from deeprob.metrics.pose_matching import BOUNDED, EARLIER_METRICS, METRICS
 from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
-from deeprob.tasks.base import EvaluationOptions, Loss, Predict, method_of
+from deeprob.tasks.base import Block, EvaluationOptions, Loss, Predict, method_of
 from deeprob.tasks.deployed import Deployed
-from deeprob.tasks.frames import RANDOM, Chance, FramePredictor, FrameTask
+from deeprob.tasks.frames import RANDOM, Chance, Drawing, FramePredictor, FrameTask
 from deeprob.tasks.pose.baselines import BASELINES
 from deeprob.tasks.pose.boxes import TRUE, detected
 from deeprob.tasks.pose.deployed import deployed
@@ -39,13 +39,19 @@ FEW_POINTS = 1000  # of a model, while training: a final evaluation takes all
 
 
 class PoseChance(Chance):
-    """The pose of the same object in another image: a method is told which objects there are."""
+    """The pose of the same object in another image: a method is told which objects there are.
+
+    Of an object that only one of several independent units shows, nothing is known elsewhere: no estimate.
+    Its other images there may be nearly this one.
+    """
 
     def __init__(self, kind: type[FrameTask], unit: str, seed: int) -> None:
         super().__init__(kind, unit, seed)
         self._poses: dict[int, list[tuple[str, int, Estimate]]] = {}
+        self._units: set[str] = set()
 
     def note(self, index: int, frame: Frame) -> None:
+        self._units.add(self.unit_of(frame))
         for estimate in truths_of(frame):
             self._poses.setdefault(estimate.class_id, []).append((self.unit_of(frame), index, estimate))
 
@@ -53,7 +59,9 @@ class PoseChance(Chance):
         unit, found = self.unit_of(frame), []
         for target in truths_of(frame):
             known = self._poses[target.class_id]
-            others = [e for of, _, e in known if of != unit] or [e for _, i, e in known if i != index]
+            others = [e for of, _, e in known if of != unit]
+            if len(self._units) == 1:
+                others = [e for _, i, e in known if i != index]
             if others:
                 found.append(others[int(self.rng.integers(len(others)))])
         return found
@@ -67,9 +75,14 @@ class Pose(FrameTask):
     headline = "add_or_add_s_recall"
     counted = "instances"
     headlines = ("add_or_add_s_recall", "recall_5deg_5cm", "bop_average_recall")
-    per_class = ("add_or_add_s_recall", "bop_average_recall", "rotation_error_deg", "translation_error_cm")
+    per_class = (
+        *("add_or_add_s_recall", "bop_average_recall"),
+        *("median_rotation_error_deg", "median_translation_error_cm"),
+    )
+    counted_cost: ClassVar[str] = "an object"
     legend = "Green: where the object is. Red: where the estimate puts it."
     whole = False
+    own_drawings = ("rotation", "translation")
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """The model's own loss: a pose network has a method `losses(outputs, batch)` of named terms."""
@@ -119,11 +132,7 @@ class Pose(FrameTask):
     ) -> Evaluation:
         """Evaluate beside the other decodes of the same network, and poses taken from training crops."""
         model = predict.model
-        if options.boxes != TRUE:
-            name = split.removeprefix(f"{self.data.source_name}-")
-            keys = {key.rpartition(" object ")[0] for key in samples.keys}
-            found = detected(options.boxes, self.data.source, name, self.data.view, keys)
-            samples, self.box_scores = found
+        samples = self.checked(samples, options, split)
         others = [d for d in getattr(model, "decodes", ()) if d != getattr(model, "decode", None)]
         if not bool((samples.depth > 0).any()):
             others = [d for d in others if d not in ("depth", "icp")]
@@ -134,27 +143,45 @@ class Pose(FrameTask):
             self.compared, self.box_scores = (), {}
         return replace(evaluation, notes=[*evaluation.notes, self._cost(len(samples), model)])
 
+    def checked(self, samples: Any, options: EvaluationOptions, split: str) -> Any:
+        """The samples to evaluate: cut around the boxes that are asked for. Raises InputError."""
+        if options.boxes == TRUE:
+            return samples
+        name = split.removeprefix(f"{self.data.source_name}-")
+        keys = {key.rpartition(" object ")[0] for key in samples.keys}
+        samples, self.box_scores = detected(options.boxes, self.data.source, name, self.data.view, keys)
+        return samples
+
     def _cost(self, count: int, model: Any) -> str:
-        """What an object costs, in words."""
-        names = {"": str(getattr(model, "decode", "decode"))}
-        each = [f"{names.get(w, w)} {1000 * s / count:.1f} ms" for w, s in self.seconds.items()]
-        return f"Time an object on this machine, decodes one after another: {', '.join(each)}."
+        """What an object costs, in words: the network, each decode, and what the refinement adds."""
+        own = str(getattr(model, "decode", "decode"))
+        ms = {what or own: 1000 * seconds / count for what, seconds in self.seconds.items()}
+        each = [f"{what} {time:.1f} ms" for what, time in ms.items()]
+        if {"depth", "icp"} <= ms.keys():
+            each.append(f"of icp the refinement {max(0.0, ms['icp'] - ms['depth']):.1f} ms")
+        return f"Time {self.counted_cost} on this machine, decodes one after another: {', '.join(each)}."
 
     def baselines(
         self, samples: Any, found: Mapping[str, Any], options: EvaluationOptions
     ) -> dict[str, FramePredictor | None]:
         """The labels of another image, the other decodes, and poses of training crops."""
-        answers: dict[str, dict[str, list[Estimate]]] = {}
-        for key, estimates in found.items():
-            for estimate in estimates:
-                for name, other in getattr(estimate, "also", {}).items():
-                    answers.setdefault(name, {}).setdefault(key, []).append(other)
+        answers = self.decoded(found)
         known, objects = self.trained.split("train"), objects_of(self.trained.source)
         for name, baseline in BASELINES.items():
             poses = baseline(known, samples, objects)
             for key, label, T in zip(samples.keys, samples.labels.tolist(), poses, strict=True):
                 self.collect(answers.setdefault(name, {}), key, [Estimate(label, 1.0, T)])
-        return {RANDOM: None, **{name: _predictor(of) for name, of in answers.items()}}
+        return {RANDOM: None, **{name: predictor_of_keys(of) for name, of in answers.items()}}
+
+    @staticmethod
+    def decoded(found: Mapping[str, Any]) -> dict[str, dict[str, list[Estimate]]]:
+        """What each of the decodes `compared` says of each frame, by its key."""
+        answers: dict[str, dict[str, list[Estimate]]] = {}
+        for key, estimates in found.items():
+            for estimate in estimates:
+                for name, other in getattr(estimate, "also", {}).items():
+                    answers.setdefault(name, {}).setdefault(key, []).append(other)
+        return answers
 
     def truths(self, samples: Any, batch: Any) -> list[Frame]:
         return [_frame_of(samples, index) for index in batch.indices.tolist()]
@@ -191,7 +218,7 @@ class Pose(FrameTask):
                 scene = int(str(named.get("scene_id", 0)))
                 lines.append(PoseEstimate(scene, image, obj_id, e.score, e.T_cam_obj))
         write_results(file, lines)
-        return _predictor(found)
+        return predictor_of_keys(found)
 
     def deployed(self, model: nn.Module) -> Deployed:
         method_of(model, "read", "a dense pose network, such as model=pose_dense")
@@ -207,12 +234,22 @@ class Pose(FrameTask):
         return drawn.poses(frame.image, frame.K, found)
 
     @classmethod
+    def own_blocks(cls, results: Mapping[str, Any], drawings: Mapping[str, Drawing]) -> Sequence[Block]:
+        if not results.get("errors"):  # of an earlier version
+            return ()
+        context = {"errors": results["errors"], "drawings": list(drawings.values())}
+        return [Block("errors", "Rotation and translation apart", "pose_errors", context)]
+
+    @classmethod
     def predictions_file(cls, split: str) -> str:
         return f"predictions_{split}.csv"
 
     @classmethod
     def scores_from(cls, arrays: Mapping[str, Any]) -> Scores:
         bounded = np.arange(len(METRICS)) < BOUNDED
+        if len(arrays["counts"]) == EARLIER_METRICS:
+            counts = np.pad(arrays["counts"], (0, len(METRICS) - EARLIER_METRICS), mode="edge")
+            arrays = {"sums": pose_matching.with_bins(arrays["sums"]), "counts": counts}
         return SummedScores.of_arrays(arrays, METRICS, pose_matching.metrics_of_sums, bounded)
 
 
@@ -223,7 +260,8 @@ class Decoded(Estimate):
     also: Mapping[str, Estimate] = field(default_factory=dict)
 
 
-def _predictor(found: Mapping[str, list[Estimate]]) -> FramePredictor:
+def predictor_of_keys(found: Mapping[str, list[Estimate]]) -> FramePredictor:
+    """What is found of each frame, by its key."""
     return lambda _, frame: found.get(frame.key, [])
 
 

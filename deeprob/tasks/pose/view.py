@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -101,9 +101,12 @@ class PoseCollate(ImageCollate):
         K, turns = split_cameras(maps.double() @ split.matrices[indices] @ split.K[indices])
         pose = split.T_cam_obj[indices].clone()
         pose[:, :3] = turns @ pose[:, :3]
-        at = (torch.arange(pixels.shape[-1] // self.cell) + 0.5) * self.cell - 0.5
-        back = torch.linalg.inv(maps)
-        planes = _nearest(split.depth[indices], split.mask[indices], back, at)
+        planes = nearest_cells(
+            (split.depth[indices], split.mask[indices]),
+            torch.linalg.inv(maps),
+            (pixels.shape[2] // self.cell, pixels.shape[3] // self.cell),
+            self.cell,
+        )
         labels = split.labels[indices]
         return PoseBatch(pixels, labels, K.float(), pose.float(), *planes, turns.float(), indices)
 
@@ -119,24 +122,25 @@ def split_cameras(products: Tensor) -> tuple[Tensor, Tensor]:
     return K, turns
 
 
-def _nearest(depth: Tensor, mask: Tensor, back: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth and mask (B, P, P) of crops, in the rows and columns `at` (G,) of new ones.
+def nearest_cells(planes: Sequence[Tensor], back: Tensor, size: tuple[int, int], cell: int) -> list[Tensor]:
+    """Planes (B, P, Q) of readings every STORED pixels, seen in new images: (B, *size), 0 outside.
 
-    back: (B, 3, 3), from new pixels to old.
+    back: (B, 3, 3), from new pixels to old. size: rows and columns of cells that are `cell` new pixels wide.
     """
-    count, stored = len(depth), depth.shape[1]
-    v, u = torch.meshgrid(at, at, indexing="ij")
+    rows, columns = ((torch.arange(n) + 0.5) * cell - 0.5 for n in size)
+    count, height, width = planes[0].shape
+    v, u = torch.meshgrid(rows, columns, indexing="ij")
     pixels = torch.stack([u, v, torch.ones_like(u)], -1).view(-1, 3)
     old = (pixels @ back.mT)[..., :2]
     cells = ((old - FIRST) / STORED).round().long()
-    outside = ((cells < 0) | (cells >= stored)).any(-1)
-    flat = cells.clamp(0, stored - 1)
-    index = flat[..., 1] * stored + flat[..., 0]
-    shape = count, len(at), len(at)
-    found = [
-        plane.view(count, -1).gather(1, index).masked_fill_(outside, 0).view(shape) for plane in (depth, mask)
+    last = torch.tensor([width - 1, height - 1])
+    outside = ((cells < 0) | (cells > last)).any(-1)
+    flat = cells.clamp_min(0).minimum(last)
+    index = flat[..., 1] * width + flat[..., 0]
+    return [
+        plane.reshape(count, -1).gather(1, index).masked_fill_(outside, 0).view(count, *size)
+        for plane in planes
     ]
-    return found[0], found[1]
 
 
 @dataclass(frozen=True)
@@ -247,21 +251,26 @@ class PoseView(ImageView):
         assert frame.K is not None
         assert instance.T_cam_obj is not None
         stored = self.size // STORED
-        shrink = np.array([[1, 0, -FIRST], [0, 1, -FIRST], [0, 0, STORED]]) / STORED
-        to_cells: Matrix = shrink @ matrix
-        mask: NDArray[np.uint8] = np.full((stored, stored), UNKNOWN, np.uint8)
+        to_cells, size = to_stored(matrix), (stored, stored)
+        mask: NDArray[np.uint8] = np.full(size, UNKNOWN, np.uint8)
         if instance.mask is not None:
-            mask = _sampled(instance.mask.view(np.uint8), to_cells, stored)
-        depth: NDArray[np.float32] = np.zeros((stored, stored), np.float32)
+            mask = sampled(instance.mask.view(np.uint8), to_cells, size)
+        depth: NDArray[np.float32] = np.zeros(size, np.float32)
         if frame.depth_m is not None:
-            depth = _sampled(frame.depth_m, to_cells, stored)
+            depth = sampled(frame.depth_m, to_cells, size)
         image = _cut(frame, matrix, self.size)
         return PoseCrop(image, frame.K, instance.T_cam_obj, instance.class_id, depth, mask, matrix, number)
 
 
-def _sampled(plane: NDArray[Any], matrix: Matrix, side: int) -> NDArray[Any]:
-    """A plane seen through a map, by its nearest pixels; 0 outside."""
-    return np.asarray(cv2.warpAffine(plane, matrix[:2], (side, side), flags=cv2.INTER_NEAREST))
+def to_stored(matrix: Matrix) -> Matrix:
+    """The map to an image's pixels, made one to its readings every STORED pixels."""
+    shrink = np.array([[1, 0, -FIRST], [0, 1, -FIRST], [0, 0, STORED]]) / STORED
+    return np.asarray(shrink @ matrix)
+
+
+def sampled(plane: NDArray[Any], matrix: Matrix, size: tuple[int, int]) -> NDArray[Any]:
+    """A plane seen through a map, by its nearest pixels, in so many rows and columns; 0 outside."""
+    return np.asarray(cv2.warpAffine(plane, matrix[:2], size[::-1], flags=cv2.INTER_NEAREST))
 
 
 def _cut(frame: Frame, matrix: Matrix, side: int) -> NDArray[np.uint8]:

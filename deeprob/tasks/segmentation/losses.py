@@ -1,8 +1,8 @@
 """What label maps are trained for: a sum of named terms, over the pixels that have a label.
 
     cross_entropy   mean of - log p of the right class; with class weights, and of hard pixels alone (OHEM)
-    dice            mean over classes of 1 - Dice, the pixels of the batch together: layers/dice_loss.py
-    lovasz          mean over the batch's classes of 1 - IoU, made smooth: layers/lovasz_loss.py
+    dice            mean over classes of 1 - Dice, the pixels of the batch together: layers/losses/dice.py
+    lovasz          mean over the batch's classes of 1 - IoU, made smooth: layers/losses/lovasz.py
     auxiliary       the cross-entropy of an auxiliary head's logits, where the network has one
 
 Source of OHEM: Shrivastava et al., Training region-based object detectors with online hard example mining

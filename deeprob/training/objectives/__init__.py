@@ -5,9 +5,11 @@ views.py          two views of a sample are near, without labels: SimCLR, VICReg
 rotation.py       which way is up, without labels
 mae.py            patches that were left out, without labels
 self_training.py  a model's own predictions as labels: pseudo-labels, FixMatch, mean teacher
+label_spreading.py  labels of neighbours in the space of features
 """
 
 from deeprob.training.objectives.base import Objective as Objective
+from deeprob.training.objectives.label_spreading import LabelSpreading as LabelSpreading
 from deeprob.training.objectives.mae import MaskedAutoencoder as MaskedAutoencoder
 from deeprob.training.objectives.rotation import Rotation as Rotation
 from deeprob.training.objectives.self_training import FixMatch as FixMatch

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from deeprob.data.batches.augment import Layout, _gaussian, stream
 from deeprob.data.batches.kernels import blur, warp_and_recolour
-from deeprob.layers.kernels import run
+from deeprob.layers.kernels.loops import run
 
 LOW, HIGH = torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([1.0, 2.0, 3.0])
 

@@ -14,7 +14,7 @@ from deeprob.data.readers.reading import Frames
 from deeprob.data.settings import Augmentation, DetectionAugmentation
 from deeprob.data.source import Source
 from deeprob.errors import InputError
-from deeprob.tasks.detection.augment import lay_out
+from deeprob.tasks.detection.augment import lay_out, quarter_turns
 from deeprob.tasks.detection.view import DetectionView
 
 HEIGHT, WIDTH = 96, 128
@@ -71,6 +71,7 @@ def area(box) -> float:
 WINDOWS = [
     {"crop": [64, 80]},
     {"crop": [64, 80], "flip": 0.5, "scale": [0.6, 1.6]},
+    {"crop": [72, 80], "flip": 0.5, "quarter_turns": 0.75},
     {"crop": [48, 128], "zoom": 0.5, "aspect": 0.3},
     {"crop": [96, 128], "scale": [0.4, 0.7]},
     {"flip": 0.5, "scale": [0.8, 1.4], "translate": 0.2},
@@ -102,7 +103,7 @@ def test_a_window_at_the_frames_own_scale_copies_its_pixels(split) -> None:
             torch.testing.assert_close(box, extent(image, label), atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("settings", WINDOWS[:3])  # the others repeat the frame's border
+@pytest.mark.parametrize("settings", WINDOWS[:4])  # the others repeat the frame's border
 def test_all_paint_is_in_a_box_or_a_crowd(split, settings) -> None:
     """What is left of an object that is left out is not to be taken for background."""
     ignored = 0
@@ -175,6 +176,14 @@ def test_a_frame_smaller_than_its_window_is_shown_whole(split) -> None:
     seen = batch(split, crop=[96, 128], scale=[0.5, 0.5], min_visible=1.0)
     assert [len(b) for b in seen.boxes] == [3] * 7 + [0]
     assert [len(c) for c in seen.crowds] == [1] * 7 + [0]
+
+
+def test_quarter_turns_are_rotations_and_come_as_often_as_asked() -> None:
+    turns = quarter_turns(4000, 0.6, stream(0))
+    torch.testing.assert_close(torch.linalg.det(turns), torch.ones(4000))
+    number = torch.atan2(turns[:, 1, 0], turns[:, 0, 0]).div(torch.pi / 2).round().long() % 4
+    shares = torch.bincount(number, minlength=4) / 4000
+    torch.testing.assert_close(shares, torch.tensor([0.4, 0.2, 0.2, 0.2]), atol=0.02, rtol=0)
 
 
 def test_beyond_the_edge_of_a_frame_there_is_the_mean_colour(split) -> None:

@@ -49,3 +49,17 @@ def test_sixty_four_crops_of_one_object_are_found_within_5_degrees_and_5_cm(tmp_
         # which sees the surface alone, turns one of the 64 away from where it was right.
         least = {"pnp": 0.85, "icp": 0.95}.get(decode, 1.0)
         assert found["recall_5deg_5cm"] >= least, decode
+    # The same scenes through a camera of twice as many pixels, so of another K: it belongs to the frame.
+    finer = ("data.sim.camera.width=256", "data.sim.camera.height=256")
+    data = make_data(
+        compose("train", ["experiment=turntable_pose", f"paths.cache_dir={tmp_path}", *SMALL, *finer])
+    )
+    there = data.split("train")
+    assert there.K[0, 0, 0] == pytest.approx(2 * float(samples.K[0, 0, 0]), rel=0.01)
+    model.decode = "direct"
+    meter = PoseMeter(data.source, "frame", most_points=500)
+    batch = collate(there, torch.arange(len(there)), generator)
+    with torch.inference_mode():
+        meter.update(task.predict(model, batch), task.truths(there, batch))
+    found = dict(zip(meter.scores().names, meter.scores().value.tolist(), strict=True))
+    assert found["recall_5deg_5cm"] >= 0.9

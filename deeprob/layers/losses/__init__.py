@@ -1,0 +1,1 @@
+"""Losses: one number to descend on, and its gradient."""

@@ -1,0 +1,67 @@
+import importlib.util
+import os
+
+import numba
+import pytest
+
+from deeprob import machine_code
+from deeprob.machine_code import keep
+
+LOOP = "def twice(x):\n    return 2 * x\n"
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """Write a loop and another file into a folder; return the loop, compiled for integers."""
+    monkeypatch.setenv("DEEPROB_CACHE", str(tmp_path / "cache"))
+
+    def make(folder, other="SIZE = 1\n"):
+        (tmp_path / folder).mkdir()
+        own, beside = tmp_path / folder / "loops.py", tmp_path / folder / "sizes.py"
+        own.write_text(LOOP)
+        beside.write_text(other)
+        spec = importlib.util.spec_from_file_location(f"loops_{folder}", own)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        loop = numba.njit(module.twice, cache=True)
+        keep(loop, [own, beside])
+        assert loop(21) == 42
+        return loop
+
+    return make
+
+
+def compilations(loop):
+    return sum(loop.stats.cache_misses.values())
+
+
+def test_the_same_text_elsewhere_is_not_compiled_again(compiled):
+    assert compilations(compiled("one")) == 1
+    assert compilations(compiled("two")) == 0
+
+
+def test_a_change_in_any_of_the_files_compiles_anew(compiled):
+    compiled("one")
+    assert compilations(compiled("two", other="SIZE = 2\n")) == 1
+
+
+def test_a_file_that_was_cut_off_is_compiled_again(compiled, tmp_path):
+    compiled("one")
+    (kept,) = (tmp_path / "cache/machine_code").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert compilations(compiled("two")) == 1
+    assert compilations(compiled("three")) == 0
+
+
+def test_where_nothing_can_be_written_a_loop_still_runs(compiled, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    assert compilations(compiled("one")) == 1
+
+
+def test_what_nobody_has_loaded_for_long_goes(compiled, tmp_path):
+    compiled("one")
+    (kept,) = (tmp_path / "cache/machine_code").iterdir()
+    os.utime(kept, (0, kept.stat().st_mtime - machine_code.UNUSED - 60))
+    compiled("two", other="SIZE = 2\n")
+    assert not kept.exists()
+    assert len(list((tmp_path / "cache/machine_code").iterdir())) == 1
