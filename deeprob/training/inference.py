@@ -18,15 +18,17 @@ from deeprob.training.parts import memory_format_of
 def for_inference(experiment: Experiment) -> Experiment:
     """The same experiment, its predictor the network with its batch norms folded.
 
-    It is left as it is where the view does not describe the network's inputs.
+    It is left as it is where the view does not describe the network's inputs, or the network takes more than
+    is described, such as further channels.
     """
     try:
         example = inputs_like(experiment, 1)
-    except InputError:
+        layout = memory_format_of(experiment.cfg.trainer) if example.dim() == 4 else torch.contiguous_format
+        example = example.to(experiment.device).contiguous(memory_format=layout)
+        folded = fold_norms(experiment.model, example)
+    except (InputError, ValueError, RuntimeError, TypeError):  # as a network refuses inputs
         return experiment
-    layout = memory_format_of(experiment.cfg.trainer) if example.dim() == 4 else torch.contiguous_format
-    example = example.to(experiment.device).contiguous(memory_format=layout)
-    return replace(experiment, predictor=fold_norms(experiment.model, example))
+    return replace(experiment, predictor=folded)
 
 
 def inputs_like(experiment: Experiment, batch: int) -> Tensor:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -261,3 +262,40 @@ def test_what_a_file_cannot_decode_is_refused(option):
     with pytest.raises(InputError, match="looks once"):
         Detection(None).deployed(FCOS(2, **option))
     assert Detection(None).deployed(FCOS(2)).decode["max_detections"] == 100
+
+
+def small_two_stages():
+    from deeprob.data.batches.images import WholeView
+    from deeprob.models.detection.faster_rcnn import FasterRCNN
+    from deeprob.tasks.detection.task import Detection
+
+    small = {"widths": (8, 8, 8, 8), "blocks": (0, 0, 0, 0), "width": 8, "roi_convs": 1}
+    model = FasterRCNN(3, **small, strides=(4, 8), rpn_before=30, rpn_after=20).eval()
+    return Detection(None).deployed(model), WholeView(64, 48)
+
+
+def small_pose():
+    from deeprob.models.pose.dense import PoseDense
+    from deeprob.tasks.pose.deployed import deployed
+    from deeprob.tasks.pose.view import PoseView
+
+    small = {"widths": (8, 8, 8, 8), "blocks": (0, 0, 0, 0), "width": 8, "head_widths": (8,), "hidden": 16}
+    return deployed(PoseDense(3, image_size=32, fragments=8, **small).eval()), PoseView(size=32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [small_pose, small_two_stages])
+def test_poses_and_two_stages_are_graphs_of_any_batch(make):
+    torch.manual_seed(0)
+    deployed, view = make()
+    data = SimpleNamespace(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    experiment, described = SimpleNamespace(data=data, model=deployed.network), view.described()
+    content, error = exporting._graph(deployed, experiment, "onnx", described, None, True, "fp32")
+    assert error <= 1e-4
+    session = session_of(content)
+    assert [i.name for i in session.get_inputs()] == ["input", *deployed.beside]
+    given = {"input": example_of(described, 3).numpy()}
+    given |= {
+        name: b.example.repeat(3, *[1] * (b.example.dim() - 1)).numpy() for name, b in deployed.beside.items()
+    }
+    assert all(len(output) == 3 for output in session.run(None, given))

@@ -159,3 +159,8 @@ def test_an_object_without_a_mask_is_refused():
 def test_mosaics_are_refused(data):
     with pytest.raises(InputError, match=r"augmentation\.mosaic is 0\.5, but masks"):
         batch_of(data, DetectionAugmentation(mosaic=0.5))
+
+
+def test_masks_do_not_leave_as_a_graph():
+    with pytest.raises(InputError, match="masks are made of the boxes that the last suppression keeps"):
+        InstanceSegmentation(None).deployed(None)
