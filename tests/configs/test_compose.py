@@ -2,17 +2,17 @@
 
 import copy
 import dataclasses
+import itertools
 import re
 
 import pytest
 from omegaconf import OmegaConf
 
-from deeprob.config import CONFIG_DIR, build, compose, options, set_value
+from deeprob.config import CONFIG_DIR, build, compose, composed_with, options, set_value
 from deeprob.config_errors import flatten
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
 
-GROUPS = ["data", "data/view", "model", "objective", "optim", "trainer", "logger", "paths", "callbacks"]
 ROOTS = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "local")
 
 
@@ -23,14 +23,23 @@ def test_every_experiment_composes_and_resolves(experiment):
     OmegaConf.resolve(cfg)
 
 
-@pytest.mark.parametrize(
-    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
-)
-def test_every_option_of_every_group_composes(group, option):
-    # an experiment's augmentation is that of its data: of pictures, or of points
-    experiment = "name=any" if group.startswith("data") else "experiment=quickstart"
-    own = [f"{group.replace('/', '.')}._target_=mine.Class"] if option == "own" else []
-    cfg = compose("train", [experiment, f"{group}={option}", *own])
+# An experiment's augmentation is that of its data: of pictures, or of points.
+GROUPS = {
+    "name=any": [["data"], ["data/view"]],
+    "experiment=quickstart": [["model", "objective", "optim", "trainer", "logger", "paths", "callbacks"]],
+}
+CHOICES = [
+    (first, *(f"{group}={option}" for group, option in zip(groups, chosen, strict=True) if option))
+    for first, together in GROUPS.items()
+    for groups in together
+    for chosen in itertools.zip_longest(*map(options, groups))
+]
+
+
+@pytest.mark.parametrize("overrides", CHOICES, ids=" ".join)
+def test_every_option_of_every_group_composes(overrides):
+    own = [f"{o.partition('=')[0]}._target_=mine.Class" for o in overrides if o.endswith("=own")]
+    cfg = compose("train", [*overrides, *(key.replace("/", ".") for key in own)])
     OmegaConf.resolve(cfg)
 
 
@@ -39,7 +48,7 @@ def test_every_variant_of_every_ablation_composes(ablation):
     cfg = compose("ablate", [f"ablation={ablation}"])
     base = [f"experiment={cfg.ablation.experiment}", *cfg.ablation.overrides]
     for overrides in cfg.ablation.variants.values():
-        compose("train", [*base, *overrides])
+        composed_with("train", base, overrides)
 
 
 @pytest.mark.parametrize("sweep", options("sweep"))
@@ -98,7 +107,7 @@ def test_a_mistake_is_one_line_with_the_nearest_name(override, said):
         ("sweep", ["sweep=none"], "no sweep named 'none'; expected quickstart robocup robocup_softmax$"),
         ("sweep", ["jobs=2"], "choose a sweep, .*: sweep=quickstart, sweep=robocup, sweep=robocup_softmax$"),
         ("sweep", ["sweep.trails=2"], "did you mean sweep.trials?"),
-        ("ablate", [], "choose an ablation, .*: ablation=quickstart, ablation=robocup, "),
+        ("ablate", [], "choose an ablation, .* ablation=quickstart, ablation=robocup, "),
         ("ablate", ["ablation.seed=2"], "did you mean ablation.seeds?"),
         ("info", ["data=folders"], "expected .*; did you mean folder?"),
     ],
