@@ -81,10 +81,17 @@ def _parsed(override: str) -> object:
     return "null" if value is None else value
 
 
+_RENAMED = {"experiment=robocup_places": "experiment=robocup_coordinates"}
+"""Choices of earlier versions, and what they are called now."""
+
+
 def check_known(overrides: Sequence[str]) -> None:
-    """Raise InputError for settings of Hydra's that have no effect here."""
+    """Raise InputError for settings of Hydra's without effect here, and for names of earlier versions."""
     for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
+        key, _, value = override.lstrip("+~").partition("=")
+        for choice in (f"{key}={one}" for one in value.split(",")):
+            if choice in _RENAMED:
+                raise InputError(f"{choice} has another name now", fix=_RENAMED[choice])
         if key in ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir"):
             raise InputError(
                 f"{key} has no effect: a run's folder is paths.runs_dir/name/<run id>",

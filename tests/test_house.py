@@ -1,6 +1,7 @@
 """The house itself: imports go one way, names and files are where the map says."""
 
 import ast
+import functools
 import graphlib
 import re
 import subprocess
@@ -45,12 +46,17 @@ HALL = {
 GROUND = {"machine_code"}  # uses nothing of deeprob: open to every room
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def modules():
     return sorted((ROOT / "deeprob").rglob("*.py"))
 
 
 def imported_rooms(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -89,7 +95,7 @@ def test_no_import_goes_in_a_circle():
     imported = {name: set() for name in paths}
     for name, path in paths.items():
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.ImportFrom):
                 above = package.split(".")[: len(package.split(".")) + 1 - node.level]
                 base = ".".join([*(above if node.level else ()), *filter(None, [node.module])])
@@ -122,7 +128,7 @@ def test_no_engine_asks_which_task_it_is():
     """They know the protocol of tasks/base.py; what differs between tasks is a method of theirs."""
     wrong = []
     for path in engine_files(".py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Compare):
                 sides = [ast.unparse(side) for side in (node.left, *node.comparators)]
                 of_task = [bool(re.search(r"""\btask(_name|\.name)?$|\[['"]task['"]\]$""", s)) for s in sides]
@@ -143,7 +149,7 @@ def test_no_engine_names_a_metric():
     for path in engine_files(".py"):
         if path.name.startswith("definitions"):
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             text = node.value if isinstance(node, ast.Constant) and id(node) not in prose else None
@@ -163,7 +169,7 @@ def test_layers_import_torch_only():
     for path in (ROOT / "deeprob" / "layers").rglob("*.py"):
         if path.parent.name in ("kernels", "contract"):
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = tree_of(path)
         for node in tree.body:
             names = []
             if isinstance(node, ast.Import):

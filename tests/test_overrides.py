@@ -4,9 +4,9 @@ import shlex
 
 import pytest
 
-from deeprob.config import compose
+from deeprob.config import compose, composed_with
 from deeprob.errors import InputError
-from deeprob.overrides import plain, quote, shell
+from deeprob.overrides import plain, quote, quoted, shell
 from deeprob.runs import Run
 
 NAMES = [
@@ -41,10 +41,15 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_a_printed_command_gives_the_name_back(name):
     (typed,) = shlex.split(shell("paths.runs_dir", name))
-    assert compose("train", ["name=x", typed]).paths.runs_dir == name
+    assert composed_with("train", ["name=x"], [typed]).paths.runs_dir == name
     (typed,) = shlex.split(shell("run", name))
     assert plain(typed) == name
-    assert compose("evaluate", [typed]).run == name
+    assert composed_with("evaluate", ["run=x"], [typed]).run == name
+
+
+def test_composing_gives_every_name_back():
+    cfg = compose("train", ["name=x", f"model.freeze=[{','.join(quoted(name) for name in NAMES)}]"])
+    assert cfg.model.freeze == NAMES
 
 
 @pytest.mark.parametrize(
@@ -52,9 +57,10 @@ def test_a_printed_command_gives_the_name_back(name):
     [n for n in NAMES if n not in (" a", "a,b", "[a]", "null", "007", "1e3", "{a}")],
 )
 def test_a_name_may_be_typed_as_it_is(name):
-    assert compose("evaluate", [f"run={name}"]).run == name
-    assert compose("train", ["name=x", f"data.root={name}"]).data.root == name
-    assert compose("train", ["name=x", f"model.pretrained={name}"]).model.pretrained == name
+    assert composed_with("evaluate", ["run=x"], [f"run={name}"]).run == name
+    changes = [f"data.root={name}", f"model.pretrained={name}"]
+    cfg = composed_with("train", ["name=x"], changes)
+    assert (cfg.data.root, cfg.model.pretrained) == (name, name)
 
 
 def test_a_list_of_names_may_have_any_letters():
@@ -87,6 +93,12 @@ def test_home_is_expanded_in_paths(monkeypatch):
 def test_a_folder_of_hydras_has_no_effect_and_says_so():
     with pytest.raises(InputError, match=r"hydra\.run\.dir has no effect.*; set paths\.runs_dir"):
         compose("train", ["name=x", "hydra.run.dir=elsewhere"])
+
+
+@pytest.mark.parametrize("override", ["experiment=robocup_places", "experiment=robocup,robocup_places"])
+def test_a_name_of_earlier_versions_leads_to_that_of_today(override):
+    with pytest.raises(InputError, match=r"has another name now; experiment=robocup_coordinates$"):
+        compose("train", [override])
 
 
 def test_a_key_that_is_there_needs_no_plus():

@@ -60,6 +60,8 @@ class Function(torch.autograd.Function):
             return cls.forward(*inputs)
         if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
             return super(Function, cls._forward_mode()).apply(*inputs)  # type: ignore[no-untyped-call]
+        if not torch.is_grad_enabled():
+            return cls.forward(*inputs)  # nobody asks for a gradient, and nothing is kept for one
         # torch.autograd.Function.apply would bind the signature first, which costs 60 microseconds a call
         return super(torch.autograd.Function, cls).apply(*inputs)  # type: ignore[misc]
 

@@ -2,17 +2,17 @@
 
 import copy
 import dataclasses
+import itertools
 import re
 
 import pytest
 from omegaconf import OmegaConf
 
-from deeprob.config import CONFIG_DIR, build, compose, options, set_value
+from deeprob.config import CONFIG_DIR, build, compose, composed_with, options, set_value
 from deeprob.config_errors import flatten
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
 
-GROUPS = ["data", "data/view", "model", "objective", "optim", "trainer", "logger", "paths", "callbacks"]
 ROOTS = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "local")
 
 
@@ -23,14 +23,23 @@ def test_every_experiment_composes_and_resolves(experiment):
     OmegaConf.resolve(cfg)
 
 
-@pytest.mark.parametrize(
-    ("group", "option"), [(group, option) for group in GROUPS for option in options(group)]
-)
-def test_every_option_of_every_group_composes(group, option):
-    # an experiment's augmentation is that of its data: of pictures, or of points
-    experiment = "name=any" if group.startswith("data") else "experiment=quickstart"
-    own = [f"{group.replace('/', '.')}._target_=mine.Class"] if option == "own" else []
-    cfg = compose("train", [experiment, f"{group}={option}", *own])
+# An experiment's augmentation is that of its data: of pictures, or of points.
+GROUPS = {
+    "name=any": [["data"], ["data/view"]],
+    "experiment=quickstart": [["model", "objective", "optim", "trainer", "logger", "paths", "callbacks"]],
+}
+CHOICES = [
+    (first, *(f"{group}={option}" for group, option in zip(groups, chosen, strict=True) if option))
+    for first, together in GROUPS.items()
+    for groups in together
+    for chosen in itertools.zip_longest(*map(options, groups))
+]
+
+
+@pytest.mark.parametrize("overrides", CHOICES, ids=" ".join)
+def test_every_option_of_every_group_composes(overrides):
+    own = [f"{o.partition('=')[0]}._target_=mine.Class" for o in overrides if o.endswith("=own")]
+    cfg = compose("train", [*overrides, *(key.replace("/", ".") for key in own)])
     OmegaConf.resolve(cfg)
 
 
@@ -39,7 +48,7 @@ def test_every_variant_of_every_ablation_composes(ablation):
     cfg = compose("ablate", [f"ablation={ablation}"])
     base = [f"experiment={cfg.ablation.experiment}", *cfg.ablation.overrides]
     for overrides in cfg.ablation.variants.values():
-        compose("train", [*base, *overrides])
+        composed_with("train", base, overrides)
 
 
 @pytest.mark.parametrize("sweep", options("sweep"))
@@ -268,10 +277,13 @@ def test_leaves_agree_with_the_classes_they_configure():
     given_at_run_time = {"num_classes", "params", "network", "objects"}
     for target, schema in LEAVES.items():
         module, _, name = target.rpartition(".")
-        signature = inspect.signature(getattr(importlib.import_module(module), name))
+        configured = getattr(importlib.import_module(module), name)
+        signature = inspect.signature(configured)
         parameters = set(signature.parameters)
         keys = arguments(schema)
         passed_on = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        if passed_on and target.startswith("deeprob."):  # to the class that it derives from
+            parameters = parameters - {"options"} | set(inspect.signature(configured.__base__).parameters)
         assert passed_on or keys <= parameters, target
         if target.startswith("deeprob."):
             assert keys == parameters - given_at_run_time, target
@@ -281,7 +293,16 @@ def test_flatten_puts_dots_between_the_levels():
     assert flatten(OmegaConf.create({"a": {"b": 1}, "c": 2})) == {"a.b": 1, "c": 2}
 
 
-ZERO_IS_OFF = ("head_convs", "bins", "roi_features", "roi_convs", "detail", "mined", "fragments")
+ZERO_IS_OFF = (
+    "head_convs",
+    "mask_convs",
+    "bins",
+    "roi_features",
+    "roi_convs",
+    "detail",
+    "mined",
+    "fragments",
+)
 SIZES = [
     (name, field.name)
     for name, schema in SCHEMA["model"].items()

@@ -13,7 +13,7 @@ Sources: Laine et al. 2020; Tremblay et al., Diff-DOPE (2023); Kingma and Ba, Ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 
 FACES = 1000  # of the mesh that is drawn
 RATE, LAST_RATE = 0.03, 0.002  # of a step, in diameters and radians
+DECAY = (0.8, 0.95)  # of the running means of a slope and of its square
 HIDING = 0.15  # diameters: what is so much nearer than the object lies before it
 BETA_M, BETA_COLOUR = 0.001, 0.05
 WEIGHTS = {"mask": 1.0, "depth": 10.0, "rgb": 1.0}
@@ -78,6 +79,14 @@ class Drawn:
         vertices, index = (triangles.reshape(-1, 3) - middle).unique(dim=0, return_inverse=True)
         return cls(vertices, index.reshape(-1, 3), middle, diameter, closed=False)
 
+    def to_differentiate(self) -> Drawn:
+        """Itself, or a copy where its tensors were made under inference mode."""
+        if not self.vertices.is_inference():
+            return self
+        tensors = ("vertices", "faces", "middle", "colors")
+        copies = {name: x.clone() for name in tensors if (x := getattr(self, name)) is not None}
+        return replace(self, **copies)
+
     @cached_property
     def edges(self) -> Tensor:
         return layers.mesh_edges(self.faces)
@@ -120,44 +129,57 @@ def refined(
     starts: the pose itself, and others about it by some degrees. The pose is kept where the last picture's
     loss does not fall.
     """
-    A, B = torch.eye(4).repeat(starts, 1, 1), torch.eye(4)
+    with torch.inference_mode(False), torch.enable_grad():  # of whoever decodes
+        copied = [Seen(*(None if x is None else x.clone() for x in seen)) for seen in pyramid]
+        return _descended(T, copied, drawn.to_differentiate(), steps, starts, seed)
+
+
+def _descended(
+    T: Floats, pyramid: list[Seen], drawn: Drawn, steps: tuple[int, ...], starts: int, seed: int
+) -> Refined:
     pose = torch.from_numpy(np.asarray(T, np.float64)).float()
-    A[:, :3, 3] = pose[:3, :3] @ drawn.middle + pose[:3, 3]
-    B[:3, :3] = pose[:3, :3]
-    B = B.expand(starts, 4, 4)
-    scale = torch.tensor([drawn.diameter] * 3 + [1.0] * 3)
+    place, turn = torch.eye(4).repeat(starts, 1, 1), torch.eye(4).repeat(starts, 1, 1)
+    place[:, :3, 3] = pose[:3, :3] @ drawn.middle + pose[:3, 3]
+    turn[:, :3, :3] = pose[:3, :3]
     xi = 0.12 * torch.randn(starts, 6, generator=torch.Generator().manual_seed(seed))
     xi[0] = 0
+    scale = torch.tensor([drawn.diameter] * 3 + [1.0] * 3)
+
+    def moved(xi: Tensor) -> Tensor:
+        return layers.matmul(layers.matmul(place, layers.se3_exp(xi * scale)), turn)
+
     with torch.no_grad():
-        before = float(losses(A[:1] @ B[:1], pyramid[-1], drawn)[0])
+        before = float(losses(moved(torch.zeros_like(xi)), pyramid[-1], drawn)[0])
+    if not np.isfinite(before):
+        return Refined(np.asarray(T, np.float64), before, before, [])
     history: list[float] = []
-    total = sum(steps)
-    if not np.isfinite(before) or not total:
-        return Refined(np.asarray(T, np.float64), before, before, history)
     mean, square = torch.zeros_like(xi), torch.zeros_like(xi)
     for seen, count in zip(pyramid, steps, strict=True):
         for _ in range(count):
             xi.requires_grad_()
-            moved = layers.matmul(layers.matmul(A, layers.se3_exp(xi * scale)), B)
-            loss = losses(moved, seen, drawn)
+            loss = losses(moved(xi), seen, drawn)
             (slope,) = torch.autograd.grad(loss.sum(), xi)
             history.append(float(loss.detach().min()))
-            done = len(history)
-            mean = 0.8 * mean + 0.2 * slope
-            square = 0.95 * square + 0.05 * slope.square()
-            step = (mean / (1 - 0.8**done)) / ((square / (1 - 0.95**done)).sqrt() + 1e-6)
-            rate = LAST_RATE + (RATE - LAST_RATE) * 0.5 * (1 + np.cos(np.pi * done / total))
-            xi = (xi.detach() - rate * step).nan_to_num()
+            xi = (xi.detach() - adam_step(slope, mean, square, len(history), sum(steps))).nan_to_num()
     with torch.no_grad():
-        moved = A @ layers.se3_exp(xi * scale) @ B
-        last = losses(moved, pyramid[-1], drawn)
-    best = int(last.nan_to_num(torch.inf).argmin())
+        there = moved(xi)
+        last = losses(there, pyramid[-1], drawn).nan_to_num(torch.inf)
+    best = int(last.argmin())
     if not float(last[best]) < before:
         return Refined(np.asarray(T, np.float64), before, before, history)
-    found = moved[best].double().numpy()
-    R = layers.rotation_9d_to_matrix(moved[best, :3, :3].double()).numpy()
-    found[:3, :3], found[:3, 3] = R, found[:3, 3] - R @ drawn.middle.double().numpy()
+    found = there[best].double().numpy()
+    found[:3, :3] = layers.rotation_9d_to_matrix(there[best, :3, :3].double()).numpy()
+    found[:3, 3] -= found[:3, :3] @ drawn.middle.double().numpy()
     return Refined(found, float(last[best]), before, history)
+
+
+def adam_step(slope: Tensor, mean: Tensor, square: Tensor, done: int, total: int) -> Tensor:
+    """The step after `done` of `total` slopes; their running mean and square are updated."""
+    mean.mul_(DECAY[0]).add_(slope, alpha=1 - DECAY[0])
+    square.mul_(DECAY[1]).addcmul_(slope, slope, value=1 - DECAY[1])
+    rate = LAST_RATE + (RATE - LAST_RATE) * 0.5 * (1 + np.cos(np.pi * done / total))
+    spread = (square / (1 - DECAY[1] ** done)).sqrt() + 1e-6
+    return rate * mean / (1 - DECAY[0] ** done) / spread
 
 
 def losses(T: Tensor, seen: Seen, drawn: Drawn) -> Tensor:

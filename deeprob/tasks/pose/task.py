@@ -23,9 +23,11 @@ from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.tasks.base import Block, EvaluationOptions, Loss, Predict, method_of
+from deeprob.tasks.deployed import Deployed
 from deeprob.tasks.frames import RANDOM, Chance, Drawing, FramePredictor, FrameTask
 from deeprob.tasks.pose.baselines import BASELINES
 from deeprob.tasks.pose.boxes import TRUE, detected
+from deeprob.tasks.pose.deployed import deployed
 from deeprob.tasks.pose.meter import PoseMeter, truths_of
 from deeprob.tasks.pose.objects import objects_of
 
@@ -217,6 +219,10 @@ class Pose(FrameTask):
                 lines.append(PoseEstimate(scene, image, obj_id, e.score, e.T_cam_obj))
         write_results(file, lines)
         return predictor_of_keys(found)
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        method_of(model, "read", "a dense pose network, such as model=pose_dense")
+        return deployed(model)
 
     def output(self, names: Naming) -> Output:
         return PoseOutput(names)
