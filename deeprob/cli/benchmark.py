@@ -3,7 +3,7 @@
 usage: deeprob benchmark layers models [quick=true] [only=conv2d,relu] [rounds=3] [out=runs/benchmark]
        deeprob benchmark layers compiled=true [...]     both sides through torch.compile: layers-compiled.json
        deeprob benchmark models threads=2 [...]         by the clock on the wall: models-threads2.json
-       deeprob benchmark data|sim|training|knn|sweep|gpu|deploy [out=runs/benchmark] [its own key=value]
+       deeprob benchmark data|sim|training|knn|sweep|gpu|deploy|render [out=runs/benchmark] [its own keys]
 
 Each prints a table, and writes JSON and markdown to `out`. Where there is a GPU, layers and models run on it:
 layers-cuda.json.
@@ -37,6 +37,7 @@ ALONE = (
     "sweep",
     "gpu",
     "deploy",
+    "render",
 )  # scripts with rounds and a table of their own
 SLOW_ENOUGH = 100e-6  # seconds of torch.nn below which a ratio says more about Python than about the layer
 

@@ -12,11 +12,15 @@ from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
 from deeprob.geometry.symmetry import Symmetries
 
+REST = "rest"
+"""In a label map: every class that it does not name."""
+
 
 class RelabelledSource(Source):
     """A source seen through a label map.
 
-    label_map: for a class the name it gets, or None to drop its objects; a class not named stays as it is.
+    label_map: for a class the name it gets, or None to drop its objects; a class not named stays as it is,
+    or gets the name that `rest` does where that is no class.
     Classes that get the same name are one. classes: what classes there are and how they are counted; empty:
     those of the source. Raises InputError for a class that the source does not have, one that is not among
     `classes`, and where no class is left.
@@ -25,14 +29,18 @@ class RelabelledSource(Source):
     def __init__(
         self, source: Source, label_map: Mapping[str, str | None], classes: Sequence[str] = ()
     ) -> None:
-        unknown = [name for name in label_map if name not in source.classes]
+        named = dict(label_map)
+        if REST in named and REST not in source.classes:
+            other = named.pop(REST)
+            named = {name: named.get(name, other) for name in source.classes} | named
+        unknown = [name for name in named if name not in source.classes]
         if unknown:
             raise InputError(
                 f"data.label_map names {unknown[0]!r}, no class of {source.name}",
                 expected=", ".join(source.classes),
             )
         self.source = source
-        self.label_map = dict(label_map)
+        self.label_map = named
         self.name, self.real, self.splits = source.name, source.real, source.splits
         self.root, self.box_convention, self.streams = source.root, source.box_convention, source.streams
         self.on_bad_sample, self.skipped = source.on_bad_sample, source.skipped

@@ -18,7 +18,8 @@ class Source(ABC):
 
     name: of the data set. real: whether a camera took the pictures. root: the folder it is read from, if any.
     class_numbers: the data set's own number of each class, such as BOP's obj_id; empty where names serve.
-    box_convention: whether a box is around what is `visible`, or `amodal`, what others hide as well.
+    box_convention: whether a box is around what is `visible`, or `amodal`, what others hide too; empty: not
+        known.
     streams: the splits whose frames look different at every visit. on_bad_sample: `error`, or `skip`, where
     `skipped` gets a line for each bad sample. passed_over: lines about files of kinds that are not read.
     has_clouds: whether it holds point clouds in the place of frames. part_names: of the parts of its clouds.
@@ -32,7 +33,7 @@ class Source(ABC):
     splits: tuple[str, ...]
     root: Path | None = None
     class_numbers: tuple[int, ...] = ()
-    box_convention: str = "visible"
+    box_convention: str = ""
     streams: Collection[str] = ()
     on_bad_sample: str = "error"
     skipped: Sequence[str] = ()

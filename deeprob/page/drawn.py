@@ -64,6 +64,18 @@ def label_map(image: Image, labels: NDArray[np.integer], classes: Sequence[str])
     return canvas
 
 
+def masks(image: Image, found: Sequence[tuple[NDArray[np.bool_], int]]) -> Image:
+    """Tint an image (H, W, 3) by masks bool (H, W) with their class, the first on top, and outline them."""
+    canvas = np.array(image)
+    for mask, class_id in reversed(found):
+        colour = colour_of(class_id)
+        mixed = (1 - STRENGTH) * canvas[mask] + STRENGTH * np.array(colour, np.float32)
+        canvas[mask] = np.round(mixed).astype(np.uint8)
+        outline, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(canvas, outline, -1, colour, 1)
+    return canvas
+
+
 def poses(image: Image, K: NDArray[np.float64], found: Sequence[tuple[NDArray[np.float64], str]]) -> Image:
     """Draw the axes of poses (4, 4), x red, y green, z blue, and their text at the origin."""
     scale = max(1.0, SMALLEST / max(image.shape[:2]))

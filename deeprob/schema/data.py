@@ -44,6 +44,13 @@ class DetectionViewSettings:
 
 
 @dataclass
+class InstanceViewSettings(DetectionViewSettings):
+    """See deeprob.tasks.instance_segmentation.view.InstanceView."""
+
+    _target_: str = "deeprob.tasks.instance_segmentation.view.InstanceView"
+
+
+@dataclass
 class SegmentationViewSettings:
     """See deeprob.tasks.segmentation.view.SegmentationView."""
 

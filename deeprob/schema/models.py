@@ -191,6 +191,7 @@ class FasterRCNNSettings(NetworkSettings):
     roi_samples: int = 64
     roi_share: float = 0.25
     roi_iou: float = 0.5
+    cascade: list[float] = field(default_factory=list)
     corners: bool = False
     score_threshold: float = 0.05
     candidates: int = 1000
@@ -202,6 +203,16 @@ class FasterRCNNSettings(NetworkSettings):
     fused: bool = False
     in_channels: int = IN_CHANNELS
     backend: str = "deeprob"
+
+
+@dataclass
+class MaskRCNNSettings(FasterRCNNSettings):
+    """See deeprob.models.detection.mask_rcnn.MaskRCNN."""
+
+    _target_: str = "deeprob.models.detection.mask_rcnn.MaskRCNN"
+    mask_width: int = 64
+    mask_convs: int = 4
+    mask_norm: bool = True
 
 
 @dataclass

@@ -53,6 +53,7 @@ class SiameseSettings:
     hidden: int = 128
     out: int = 64
     depth: int = 2
+    pairs: str = "image"
 
 
 @dataclass

@@ -195,7 +195,9 @@ class FrameTask(Task):
         """What a report shows. shown: drawings, and pictures of the worst."""
         drawings = shown["drawings"]
         beside = [drawing for name, drawing in drawings.items() if name not in cls.own_drawings]
-        classes = {"drawings": beside, "per_class": cls.per_class}
+        of_classes = results["per_class"].values()  # of an earlier version: it may lack a metric
+        columns = [name for name in cls.per_class if all(name in entry for entry in of_classes)]
+        classes = {"drawings": beside, "per_class": columns}
         worst = {"worst": shown["worst"], "legend": cls.legend, "frames": cls.whole}
         blocks = [Block("classes", "By class", "classes", classes)]
         if results.get("slices"):
@@ -212,7 +214,7 @@ class FrameTask(Task):
             blocks=blocks,
             drawings={name: drawing for name, (drawing, _) in drawings.items()},
             failures=shown["worst"],
-            terms=[*cls.per_class, *(term for block in blocks for term in block.terms)],
+            terms=[*columns, *(term for block in blocks for term in block.terms)],
         )
 
     @classmethod

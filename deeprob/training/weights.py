@@ -23,6 +23,7 @@ WITHIN = ("", "backbone.body.", "body.", "encoder.")  # where a larger network h
 RENAMED = (
     (re.compile(r"(fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
     (re.compile(r"(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
+    *((re.compile(rf"mask_head\.mask_fcn{i + 1}\.(weight|bias)$"), rf"mask_head.{i}.0.\1") for i in range(4)),
 )
 """How torchvision 0.13 renamed modules of detectors; the files that it offers have the names from before."""
 

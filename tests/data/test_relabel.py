@@ -66,3 +66,9 @@ def test_source_without_a_fingerprint_has_none_here(array_source) -> None:
 def test_map_that_cannot_be_is_refused(darknet_root: Path, label_map: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         RelabelledSource(DarknetSource(darknet_root, SPLITS), label_map)
+
+
+def test_the_rest_gets_one_name(darknet_root: Path) -> None:
+    source = DarknetSource(darknet_root, SPLITS)
+    assert RelabelledSource(source, {"rest": "object"}).classes == ("object",)
+    assert RelabelledSource(source, {"robot": "robot", "rest": None}).classes == ("robot",)

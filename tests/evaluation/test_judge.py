@@ -203,6 +203,7 @@ def test_what_is_left_out_is_missing_from_the_recall(tmp_path, coco_set):
         recalls.append(np.mean([n % 2 for n in numbers]))
     assert results["metrics"]["average_recall"]["value"] == pytest.approx(np.mean(recalls))
     assert re.search(r"\d of \d missed, 0 wrong", page.read_text())
+    assert not any("BOP" in note for note in results["notes"])
 
 
 def test_boxes_of_a_bop_set_go_by_scene_and_image(tmp_path, bop):

@@ -1,5 +1,6 @@
 from deeprob.tasks.classification.task import Classification
-from deeprob.tasks.detection.task import Detection, InstanceSegmentation
+from deeprob.tasks.detection.task import Detection
+from deeprob.tasks.instance_segmentation.task import InstanceSegmentation
 from deeprob.tasks.known import known_tasks
 
 

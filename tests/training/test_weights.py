@@ -8,7 +8,7 @@ from torch import nn
 
 from deeprob.errors import InputError
 from deeprob.models.bodies import ResNetBody
-from deeprob.models.detection.faster_rcnn import FasterRCNN
+from deeprob.models.detection.mask_rcnn import MaskRCNN
 from deeprob.models.resnet import ResNet
 from deeprob.schema.models import NetworkSettings
 from deeprob.training.experiment import load
@@ -73,11 +73,17 @@ def test_other_programs_nesting_and_prefixes_are_seen_through(file, prefix, nest
 
 
 def test_names_from_before_torchvision_renamed_its_detectors_are_known(file):
-    ours = FasterRCNN(3, widths=(8, 8, 8), blocks=(0, 0, 0), width=8, neck_norm=False)
+    sizes = {"widths": (8, 8, 8), "blocks": (0, 0, 0), "width": 8, "neck_norm": False}
+    ours = MaskRCNN(3, **sizes, mask_width=8, mask_norm=False)
     given = {
         re.sub(r"(_blocks\.\d|rpn\.head\.conv)(\.0)+\.", r"\1.", name): torch.full_like(value, 2)
         for name, value in ours.state_dict().items()
     }
+    for i in range(4):
+        for name in ("weight", "bias"):
+            given[f"roi_heads.mask_head.mask_fcn{i + 1}.{name}"] = given.pop(
+                f"roi_heads.mask_head.{i}.0.{name}"
+            )
     assert {"backbone.fpn.inner_blocks.0.weight", "rpn.head.conv.bias"} < given.keys()
     load_pretrained(ours, file(given))
     assert all((value == 2).all() for value in ours.state_dict().values())

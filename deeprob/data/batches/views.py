@@ -23,13 +23,40 @@ class TwoViews(NamedTuple):
 
 @dataclass(frozen=True)
 class TwoViewsCollate:
-    """Shows each sample twice. collate: makes a batch of one view."""
+    """Shows each sample twice. collate: makes a batch of one view.
+
+    of_object: the second view is of another sample that shows the same object, where there is one.
+    """
 
     collate: Collate
+    of_object: bool = False
 
     def __call__(self, split: Any, indices: Tensor, generator: torch.Generator) -> TwoViews:
-        first, second = (self.collate(split, indices, generator) for _ in range(2))
+        others = same_object(split, indices, generator) if self.of_object else indices
+        first, second = (self.collate(split, chosen, generator) for chosen in (indices, others))
         return TwoViews(first[0], second[0], indices)
+
+
+def same_object(split: Any, indices: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw for samples int64 (B,) another one each of the same class and unit, such as a scene; else itself.
+
+    Raises InputError where a sample has no class of its own.
+    """
+    labels = getattr(split, "labels", None)
+    if not isinstance(labels, Tensor) or labels.dim() != 1:
+        raise InputError(
+            "these samples do not say which object they show",
+            where="objective.pairs",
+            fix="set objective.pairs=image",
+        )
+    key = split.units * (int(labels.max()) + 1) + labels
+    order = key.argsort(stable=True)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    asked, listed = key[indices], key[order]
+    first, last = torch.searchsorted(listed, asked), torch.searchsorted(listed, asked, right=True)
+    count = last - first
+    step = 1 + (torch.rand(len(indices), generator=generator) * (count - 1)).long()
+    return order[first + (rank[indices] - first + step) % count]
 
 
 class WithUnlabelled(NamedTuple):

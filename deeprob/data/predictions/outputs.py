@@ -57,13 +57,14 @@ class BoxOutput:
         return [self.entry(frame.key, box) for box in predictions]
 
     def entry(self, key: str, box: Box) -> dict[str, Entry]:
-        """One box of the frame that `key` names."""
-        return {
+        """One box of the frame that `key` names, with its mask where it has one."""
+        entry = {
             **self.names.of_key(key),
             "category_id": self.names.of_class(box.class_id),
             "bbox": to_coco(box.box_xyxy).tolist(),
             "score": box.score,
         }
+        return entry if box.segmentation is None else {**entry, "segmentation": box.segmentation}
 
     def finish(self, folder: Path, entries: Iterable[Entry]) -> None:
         with atomic_file(folder / self.name) as file:

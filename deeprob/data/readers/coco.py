@@ -173,6 +173,14 @@ def decode_mask(
         raise InputError(f"segmentation cannot be decoded ({error})", where=where) from None
 
 
+def encode_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Run lengths of a mask bool (H, W) as COCO's files of results have them, compressed to a text."""
+    from pycocotools import mask as coco
+
+    runs = coco.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")}
+
+
 def _run_lengths(runs: dict[str, Any], size: tuple[int, int], where: object) -> Any:
     from pycocotools import mask as coco
 

@@ -34,8 +34,8 @@ class SE3ExpFunction(Function):
     @staticmethod
     def forward(xi: Tensor) -> Tensor:
         v, w = halves(widened(xi))
-        _, _, c2, c3 = stumpff(dot(w, w), 4)
-        return narrowed(joined(exp(w), bent(w, v, c2, c3), 1), xi)
+        c = stumpff(dot(w, w), 4)
+        return narrowed(joined(exp(w, c), bent(w, v, c[2], c[3]), 1), xi)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -48,7 +48,7 @@ class SE3ExpFunction(Function):
         v, w = halves(widened(xi))
         G, g = parts(widened(dT))
         c = stumpff(dot(w, w), 6)
-        dw = exp_backward(w, parts(widened(T))[0], G)
+        dw = exp_backward(w, parts(widened(T))[0], G, c)
         dw = dw + bent_slope(w, v, g, c[2], c[3], slope(c, 2), slope(c, 3))
         return narrowed(torch.cat([bent(w, g, -c[2], c[3]), dw], -1), xi)
 
@@ -58,7 +58,7 @@ class SE3ExpFunction(Function):
         (v, w), (v_dot, w_dot) = halves(xi), halves(xi_dot)
         c = stumpff(dot(w, w), 6)
         t_dot = bent_dot(w, v, w_dot, v_dot, c[2], c[3], slope(c, 2), slope(c, 3))
-        return joined(exp_dot(w, parts(T)[0], w_dot), t_dot, 0)
+        return joined(exp_dot(w, parts(T)[0], w_dot, c), t_dot, 0)
 
 
 class SE3LogFunction(Function):

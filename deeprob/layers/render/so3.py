@@ -40,7 +40,8 @@ class SO3ExpFunction(Function):
 
     @staticmethod
     def forward(w: Tensor) -> Tensor:
-        return narrowed(exp(widened(w)), w)
+        w_wide = widened(w)
+        return narrowed(exp(w_wide, stumpff(dot(w_wide, w_wide), 3)), w)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -50,32 +51,31 @@ class SO3ExpFunction(Function):
     @staticmethod
     def backward(ctx: Any, dR: Tensor) -> Any:
         w, R = ctx.saved_tensors
-        return narrowed(exp_backward(widened(w), widened(R), widened(dR)), w)
+        w_wide = widened(w)
+        c = stumpff(dot(w_wide, w_wide), 4)
+        return narrowed(exp_backward(w_wide, widened(R), widened(dR), c), w)
 
     @staticmethod
     def tangent(ctx: Any, w_dot: Tensor) -> Any:
         w, R = ctx.saved_tensors
-        return exp_dot(w, R, w_dot)
+        return exp_dot(w, R, w_dot, stumpff(dot(w, w), 4))
 
 
-def exp(w: Tensor) -> Tensor:
-    """Return R (..., 3, 3)."""
-    x = dot(w, w)
-    _, c1, c2 = (c[..., None] for c in stumpff(x, 3))
+def exp(w: Tensor, c: list[Tensor]) -> Tensor:
+    """Return R (..., 3, 3), of c_0, c_1, c_2, ..."""
+    c0, c1, c2 = (function[..., None] for function in c[:3])
     eye = torch.eye(3, dtype=w.dtype, device=w.device)
-    return (1 - c2 * x[..., None]) * eye + c1 * skew(w) + c2 * w[..., :, None] * w[..., None, :]
+    return c0 * eye + c1 * skew(w) + c2 * w[..., :, None] * w[..., None, :]
 
 
-def exp_backward(w: Tensor, R: Tensor, dR: Tensor) -> Tensor:
+def exp_backward(w: Tensor, R: Tensor, dR: Tensor, c: list[Tensor]) -> Tensor:
     """Return dw (..., 3)."""
-    _, _, c2, c3 = stumpff(dot(w, w), 4)
-    return bent(w, axial(dR @ R.mT), -c2, c3)
+    return bent(w, axial(dR @ R.mT), -c[2], c[3])
 
 
-def exp_dot(w: Tensor, R: Tensor, w_dot: Tensor) -> Tensor:
+def exp_dot(w: Tensor, R: Tensor, w_dot: Tensor, c: list[Tensor]) -> Tensor:
     """Return R_dot (..., 3, 3)."""
-    _, _, c2, c3 = stumpff(dot(w, w), 4)
-    return skew(bent(w, w_dot, c2, c3)) @ R
+    return skew(bent(w, w_dot, c[2], c[3])) @ R
 
 
 class SO3LogFunction(Function):

@@ -35,6 +35,19 @@ class Verdicts(NamedTuple):
     deltas: Tensor
 
 
+class Drawn(NamedTuple):
+    """K proposals that a step looks at.
+
+    rois: (K, 5), image and box. labels: int64 (K,), a class from 1, or 0. wanted: (K, 4), the box of what it
+    holds, and winner: int64 (K,), that box's number in its image; anything where it holds nothing.
+    """
+
+    rois: Tensor
+    labels: Tensor
+    wanted: Tensor
+    winner: Tensor
+
+
 class LinearBoxHead(nn.Module):
     """Features of RoIs (K, width, 7, 7) -> (K, out), by two linear layers."""
 
@@ -73,7 +86,7 @@ class BoxPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> Verdicts:
         deltas = self.bbox_pred(x)
-        said = self.cls_score(x), deltas.reshape(len(x), deltas.shape[1] // 4, 4)
+        said = self.cls_score(x), deltas.reshape(x.shape[0], deltas.shape[1] // 4, 4)
         return Verdicts(*(t if t.dtype is torch.float64 else t.float() for t in said))
 
 
@@ -84,7 +97,11 @@ class RoIHeads(nn.Module):
     features: of the two linear layers; 0: `convs` convolutions in their place.
     samples: proposals an image that a step looks at, of them at most `share` objects; iou: from where a
     proposal is one. corners: maps are read as torchvision's weights expect, half a cell further.
+    mask_head, mask_predictor: of a detector that gives masks, see mask_rcnn.py.
     """
+
+    mask_head: nn.Module
+    mask_predictor: nn.Module
 
     def __init__(
         self,
@@ -112,8 +129,8 @@ class RoIHeads(nn.Module):
         verdicts: Verdicts = self.box_predictor(self.box_head(self.align(levels, rois)))
         return verdicts
 
-    def align(self, levels: Sequence[Tensor], rois: Tensor) -> Tensor:
-        """Features (K, width, 7, 7) of each, from the level where it is `cells` / 2 to `cells` cells long."""
+    def align(self, levels: Sequence[Tensor], rois: Tensor, bins: int = BINS) -> Tensor:
+        """Features (K, width, bins, bins) of each, from the level where it is `cells` / 2 to `cells` long."""
         side = area(rois[:, 1:]).sqrt() / (self.cells * self.strides[0])
         level = (side.log2() + 1e-6).floor_().clamp_(-1, len(levels) - 2) + 1
         edges = torch.cat([rois[:, :1], rois[:, 1:] + 0.5], 1)
@@ -121,12 +138,12 @@ class RoIHeads(nn.Module):
         for i, (x, stride) in enumerate(zip(levels, self.strides, strict=True)):
             index = (level == i).nonzero().squeeze(1)
             boxes = edges[index].to(x)
-            parts.append(layers.roi_align(x, boxes, BINS, 1 / stride, READS, aligned=not self.corners))
+            parts.append(layers.roi_align(x, boxes, bins, 1 / stride, READS, aligned=not self.corners))
             order.append(index)
         return layers.take_rows(layers.concat(parts), torch.cat(order).argsort())
 
-    def draw(self, rois: Tensor, truth: Truth, crowds: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Some proposals, and what they hold: rois (K, 5), labels (K,) from 1 or 0, boxes (K, 4) wanted.
+    def draw(self, rois: Tensor, truth: Truth, crowds: list[Tensor]) -> Drawn:
+        """Some proposals, and what they hold.
 
         The true boxes are proposals, too: else a first stage that finds nothing would teach nothing.
         """
@@ -142,7 +159,8 @@ class RoIHeads(nn.Module):
         drawn = matching.sample(matched, self.samples, self.share)
         winner = matched[drawn.image, drawn.row].clamp_min(0)
         labels = (truth.labels[drawn.image, winner] + 1) * drawn.is_positive
-        return rois[table[drawn.image, drawn.row]], labels, truth.boxes[drawn.image, winner]
+        chosen = rois[table[drawn.image, drawn.row]]
+        return Drawn(chosen, labels, truth.boxes[drawn.image, winner], winner)
 
     def losses(self, verdicts: Verdicts, rois: Tensor, labels: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         """Cross-entropy of the classes, and smooth L1 of the deltas of what is an object's class."""

@@ -31,11 +31,13 @@ from deeprob.models.bodies import conv_norm_relu
 from deeprob.models.initialise import he_normal
 from deeprob.models.pose import codes
 from deeprob.models.pose.by_class import LinearByClass
-from deeprob.models.pose.decode import DECODES, Cells, Floats, solve
+from deeprob.models.pose.by_render import Drawn, Seen, refined
+from deeprob.models.pose.decode import COMPARED, DECODES, Cells, Floats, solve
 from deeprob.models.pose.objects import Objects, ObjectTable, allocentric, egocentric
 from deeprob.models.pose.targets import DenseTargets, camera_points, dense_targets
 from deeprob.models.pyramid import Backbone
 
+RENDER_STEPS = 40  # of `decode=render`, on the cells alone
 WEIGHTS = {"mask": 1.0, "fragments": 1.0, "points": 3.0, "rotation": 3.0, "translation": 2.0}
 
 
@@ -61,13 +63,13 @@ class PoseDense(nn.Module):
         pixels to a cell.
     fragments: parts of a surface; 0 leaves the helper away, and points are the offsets alone.
     head_widths: channels of the head's strided convolutions; hidden: of its linear layer.
-    decode: `direct`, `pnp`, `depth` or `icp`: what becomes the pose (decode.py).
+    decode: `direct`, `pnp`, `depth`, `icp` or `render`: what becomes the pose (decode.py).
     image_size: side of the crops.
     backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
     Raises InputError where an argument is wrong.
     """
 
-    decodes = DECODES
+    decodes = COMPARED
 
     def __init__(
         self,
@@ -228,7 +230,21 @@ class PoseDense(nn.Module):
             surface = surfaces[int(labels[i])] if decoding == "icp" else None
             found[i], agree = solve(cells, found[i], decoding, surface)
             scores[i] = agree * (cells.weight.mean() if len(cells.weight) else 0.5 * sure[i].max())
+        if decoding == "render":
+            masks, depth = outputs.mask.sigmoid().view_as(batch.depth), batch.depth.cpu()
+            drawn = {c: self.table.drawn(c) for c in set(labels.tolist())}
+            for i, c in enumerate(labels.tolist()):
+                found[i] = self._drawn_onto(found[i], batch.K[i].cpu(), masks[i], depth[i], drawn[c])
         return found, scores
+
+    def _drawn_onto(self, T: Floats, K: Tensor, mask: Tensor, depth: Tensor, drawn: Drawn | None) -> Floats:
+        """The pose (4, 4) refined on what the cells say of mask and depth."""
+        if drawn is None:
+            return T
+        shrink = len(mask) / self.image_size  # from pixels to cells, both at their centres
+        to_cells = torch.tensor([[shrink, 0, shrink / 2 - 0.5], [0, shrink, shrink / 2 - 0.5], [0, 0, 1]])
+        seen = Seen(to_cells @ K, mask, depth if bool((depth > 0).any()) else None)
+        return refined(T, [seen], drawn, steps=(RENDER_STEPS,)).T
 
     def _direct_poses(self, outputs: DenseOutputs, labels: Tensor, K: Tensor) -> Floats:
         """The head's poses (B, 4, 4)."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deeprob.models.pose.by_render import Drawn
 from deeprob.models.pose.icp import Surface
 
 NUM_POINTS = 512
@@ -24,6 +25,7 @@ class Objects:
     distance of two points. surface: (C, P, 3), points in an order in which any first ones are spread out
     evenly. discrete: (C, S, 4, 4), symmetries, the identity first; an object with fewer has it more than
     once. axis, point: (C, 3), of the continuous symmetry about a line; axis of length 1, or 0 for none.
+    triangles: (C, F, 3, 3), corners of a mesh that is quickly drawn; what an object has fewer of is 0.
     """
 
     middle: Tensor
@@ -33,6 +35,7 @@ class Objects:
     discrete: Tensor
     axis: Tensor
     point: Tensor
+    triangles: Tensor
 
     @classmethod
     def spheres(cls, count: int) -> Objects:
@@ -49,6 +52,7 @@ class Objects:
             torch.eye(4).repeat(count, 1, 1, 1),
             zeros,
             zeros,
+            torch.zeros(count, 0, 3, 3),
         )
 
 
@@ -62,6 +66,7 @@ class ObjectTable(nn.Module):
     discrete: Tensor
     axis: Tensor
     point: Tensor
+    triangles: Tensor
 
     def __init__(self, objects: Objects) -> None:
         super().__init__()
@@ -69,10 +74,12 @@ class ObjectTable(nn.Module):
             self.register_buffer(field.name, getattr(objects, field.name).float().clone())
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """Take the objects of a checkpoint, however many symmetries they have."""
+        """Take a checkpoint's objects, however many symmetries they have; older ones lack triangles."""
         for field in fields(Objects):
             found = state_dict.get(prefix + field.name)
             own = getattr(self, field.name)
+            if found is None and field.name == "triangles":
+                state_dict[prefix + field.name] = own
             if isinstance(found, Tensor) and len(found) == len(own):
                 setattr(self, field.name, own.new_empty(found.shape))
         super()._load_from_state_dict(state_dict, prefix, *others)
@@ -88,6 +95,14 @@ class ObjectTable(nn.Module):
         """The surface of each class, for ICP."""
         pairs = zip(self.surface.double().cpu().numpy(), self.diameter.tolist(), strict=True)
         return [Surface(points, diameter) for points, diameter in pairs]
+
+    def drawn(self, label: int) -> Drawn | None:
+        """The mesh of a class, for a pose to be refined on its picture; None where there is none."""
+        triangles = self.triangles[label].cpu()
+        triangles = triangles[triangles.flatten(1).any(1)]
+        if not len(triangles):
+            return None
+        return Drawn.of_triangles(triangles, self.middle[label].cpu(), float(self.diameter[label]))
 
     def scaled(self, points: Tensor, labels: Tensor) -> Tensor:
         """Object points (B, ..., 3) in diameters from the middle: about -0.5 to 0.5."""
@@ -127,7 +142,7 @@ class ObjectTable(nn.Module):
         return same
 
     def _of(self, labels: Tensor, axes: int) -> tuple[Tensor, Tensor]:
-        shape = (len(labels), *([1] * (axes - 2)))
+        shape = (labels.shape[0], *([1] * (axes - 2)))  # not len: an export would fix the number
         return self.middle[labels].view(*shape, 3), self.diameter[labels].view(*shape, 1)
 
 

@@ -122,13 +122,13 @@ class RankedScores:
 class BoxMeter:
     """Collects the predictions for frames. masks: compare masks in place of boxes.
 
-    convention: whether the true boxes are around what is `visible`, or `amodal`.
+    convention: whether the true boxes are around what is `visible`, or `amodal`; empty: not known.
     """
 
     classes: Sequence[str]
     unit: str
     masks: bool = False
-    convention: str = "visible"
+    convention: str = ""
 
     def __post_init__(self) -> None:
         self._stream = Detection(self.classes, self.masks)
@@ -248,7 +248,8 @@ class BoxMeter:
 
     def _notes(self) -> list[str]:
         """What is counted, and how."""
-        boxes = [] if self.masks else [f"Boxes are {BOXES[self.convention]}."]
+        known = bool(self.convention) and not self.masks
+        boxes = [f"Boxes are {BOXES[self.convention]}."] if known else []
         return [*([CROWDS] if self._crowds else []), *boxes]
 
     def _per_class(self, scores: RankedScores, *, samples: int, seed: int) -> dict[str, dict[str, Any]]:

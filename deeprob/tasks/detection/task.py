@@ -63,7 +63,7 @@ class Detection(FrameTask):
         method_of(model, "detect", EXPECTED)
         found = detect(model, batch.images)
         return [
-            _boxes(of_image, matrix)
+            boxes_of(of_image, matrix)
             for of_image, matrix in zip(found, batch.matrices.double().cpu(), strict=True)
         ]
 
@@ -82,7 +82,7 @@ class Detection(FrameTask):
         return label_by_boxes(detect(model, weak.images), strong, threshold)
 
     def truths(self, samples: Any, batch: Any) -> list[Frame]:
-        return [_frame_of(samples, index) for index in batch.indices.tolist()]
+        return [frame_of(samples, index) for index in batch.indices.tolist()]
 
     def meter(self, samples: Any) -> BoxMeter:
         return BoxMeter(self.data.classes, self.data.unit)
@@ -103,12 +103,7 @@ class Detection(FrameTask):
         return lambda _, frame: found.get(frame.key, [])
 
     def deployed(self, model: nn.Module) -> Deployed:
-        if not hasattr(model, "candidates"):
-            raise InputError(
-                f"{type(model).__name__} chooses its boxes in between, which no fixed graph can",
-                expected="a detector of one stage, such as model=fcos",
-                fix="format=safetensors keeps the weights",
-            )
+        method_of(model, "fixed_candidates", EXPECTED)
         detector: Any = model
         settings: Decoding = detector.decoding
         if settings.soft_nms or getattr(detector, "looks", Looks()) != Looks():
@@ -164,21 +159,6 @@ class Detection(FrameTask):
         return RankedScores.of_arrays(arrays)
 
 
-class InstanceSegmentation(Detection):
-    """A mask, a class and a score for every object: of a file of predictions."""
-
-    name = "instance_segmentation"
-    title = "Instance segmentation"
-
-    @classmethod
-    def frame_meter(cls, source: Any, unit: str) -> BoxMeter:
-        return BoxMeter(source.classes, unit, masks=True)
-
-    @classmethod
-    def truth_of(cls, frame: Frame) -> list[Box]:
-        return list(truths_of(frame, masks=True))
-
-
 def label_by_boxes(found: Sequence[Any], batch: Any, threshold: float) -> PseudoLabelled:
     """Label a batch by detections of each image; images in which nothing is confident are left out."""
     kept = [(of.boxes[of.scores >= threshold], of.labels[of.scores >= threshold]) for of in found]
@@ -202,7 +182,7 @@ def label_by_boxes(found: Sequence[Any], batch: Any, threshold: float) -> Pseudo
     return PseudoLabelled(labelled, share, share * (sum(right) / max(1, len(right))))
 
 
-def _boxes(found: Any, matrix: torch.Tensor) -> list[Box]:
+def boxes_of(found: Any, matrix: torch.Tensor) -> list[Box]:
     """Detections of an image as boxes of its frame. matrix: (3, 3), from the frame to the image."""
     back = torch.linalg.inv(matrix)
     corners = found.boxes.double().cpu().view(-1, 2, 2) @ back[:2, :2].T + back[:2, 2]
@@ -213,7 +193,7 @@ def _boxes(found: Any, matrix: torch.Tensor) -> list[Box]:
     ]
 
 
-def _frame_of(samples: Any, index: int) -> Frame:
+def frame_of(samples: Any, index: int) -> Frame:
     """The frame that a sample was made of, as far as its boxes go."""
     height, width = samples.sizes[index].tolist()
     back = torch.linalg.inv(samples.matrices[index])

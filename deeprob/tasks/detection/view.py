@@ -128,16 +128,20 @@ class DetectionView(WholeView):
     task: ClassVar[str] = "deeprob.tasks.detection.task.Detection"
 
     def __call__(self, frame: Frame) -> Detection:
+        return _seen(*self.fitted(frame))
+
+    def fitted(self, frame: Frame) -> tuple[Frame, Matrix]:
+        """The frame at the view's size, and the map (3, 3) from its own pixels."""
         matrix = fit_matrix(frame.image.shape[1], frame.image.shape[0], self.width, self.height)
-        fitted = warp_frame(frame, matrix, self.width, self.height)
-        scale = float(np.linalg.det(matrix[:2, :2]))
-        boxes, labels, areas = _rows(fitted.instances, scale)
-        crowds, crowd_labels, crowd_areas = _rows(fitted.crowds, scale)
-        return Detection(fitted.image, boxes, labels, crowds, crowd_labels, areas, crowd_areas, matrix)
+        return warp_frame(frame, matrix, self.width, self.height), matrix
 
     def rows(self, frame: Frame, split: str) -> Rows:
         """See the frame as one sample."""
-        seen = self(frame)
+        return self.rows_of(frame, *self.fitted(frame))
+
+    def rows_of(self, frame: Frame, fitted: Frame, matrix: Matrix) -> Rows:
+        """The sample of a frame that was `fitted` already."""
+        seen = _seen(fitted, matrix)
         size = np.array([frame.image.shape[:2]], np.int64)
         columns: dict[str, NDArray[Any]] = {
             "images": seen.image[None],
@@ -156,6 +160,14 @@ class DetectionView(WholeView):
         settings = DetectionAugmentation(**vars(augmentation))
         check_crop(settings.crop, self)
         return DetectionCollate(mean, std, settings, num_classes)
+
+
+def _seen(fitted: Frame, matrix: Matrix) -> Detection:
+    """What a detector is to see of a frame that was fitted by a map."""
+    scale = float(np.linalg.det(matrix[:2, :2]))
+    boxes, labels, areas = _rows(fitted.instances, scale)
+    crowds, crowd_labels, crowd_areas = _rows(fitted.crowds, scale)
+    return Detection(fitted.image, boxes, labels, crowds, crowd_labels, areas, crowd_areas, matrix)
 
 
 def _rows(

@@ -14,13 +14,14 @@ from deeprob.metrics.pose import Floats
 from deeprob.metrics.pose_matching import PARTS
 from deeprob.page import figures
 
-LARGEST_DEG, LARGEST_CM = 60.0, 10.0  # of the curves
+LARGEST_DEG = 60.0  # of the curves
 QUARTILES = (0.25, 0.5, 0.75)
 
 
 def curves(rows: Floats) -> dict[str, tuple[str, str]]:
     """Recall over thresholds of N instances, as (SVG, caption). rows: (N, len(PARTS)), what each adds."""
     thresholds = np.linspace(0, pose.MAX_AUC_M, 101, dtype=np.float64)
+    degrees = np.linspace(0, LARGEST_DEG, 121, dtype=np.float64)
     add = {"ADD(-S)": _add_errors(rows, "add_or_add_s"), "ADD-S": _add_errors(rows, "add_s")}
     angle, distance = errors_of(rows)
     return {
@@ -29,7 +30,7 @@ def curves(rows: Floats) -> dict[str, tuple[str, str]]:
             "Share of instances whose ADD(-S) is below a threshold.",
         ),
         "rotation": (
-            _curves("rotation", {"rotation": angle}, np.linspace(0, LARGEST_DEG, 121), "threshold, degrees"),
+            _curves("rotation", {"rotation": angle}, degrees, "threshold, degrees"),
             "Share of instances whose rotation error is below a threshold.",
         ),
         "translation": (

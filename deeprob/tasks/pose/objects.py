@@ -8,8 +8,11 @@ from numpy.typing import NDArray
 
 from deeprob.data.source import Source
 from deeprob.errors import InputError
+from deeprob.geometry.mesh import Mesh
 from deeprob.geometry.symmetry import Symmetries
+from deeprob.geometry.thinning import thinned
 from deeprob.metrics import pose
+from deeprob.models.pose.by_render import FACES
 from deeprob.models.pose.objects import NUM_POINTS, Objects
 from deeprob.sim.symmetry import surface_points
 
@@ -44,8 +47,18 @@ def objects_of(source: Source) -> Objects:
         [np.concatenate([d, np.tile(np.eye(4), (most - len(d), 1, 1))]) for d in discrete],
         [axis / (np.linalg.norm(axis) or 1.0) for axis, _ in lines],
         [point for _, point in lines],
+        _triangles(meshes),
     )
     return Objects(*(torch.from_numpy(np.asarray(a, np.float32)) for a in arrays))
+
+
+def _triangles(meshes: list[Mesh]) -> Floats:
+    """Corners (C, F, 3, 3) of meshes that are quickly drawn, each filled up with zeros."""
+    small = [thinned(mesh, FACES) for mesh in meshes]
+    corners = np.zeros((len(small), max(len(mesh.faces) for mesh in small), 3, 3))
+    for row, mesh in zip(corners, small, strict=True):
+        row[: len(mesh.faces)] = mesh.vertices[mesh.faces]
+    return corners
 
 
 def _discrete(symmetries: Symmetries) -> Floats:

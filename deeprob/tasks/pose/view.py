@@ -182,6 +182,18 @@ class PoseView(ImageView):
             turn=(0 <= self.turn <= 3.15, "0 to 3.15 radians"),
         )
 
+    def described(self) -> dict[str, Any]:
+        return {
+            "height": self.size,
+            "width": self.size,
+            "resize": "crop",
+            "margin": self.margin,
+            "how": "a square around each box's middle (x, y), side = longer side (1 + 2 margin), s = size / "
+            "side; M = [[s, 0, (size - 1) / 2 - s x], [0, s, (size - 1) / 2 - s y], [0, 0, 1]] takes the "
+            "frame's pixels to the crop's; where s < 1, blur before with a Gaussian of sigma "
+            "sqrt(1 / s^2 - 1) / 2 pixels; bilinear, black outside",
+        }
+
     @property
     def lacking(self) -> str:
         return f"objects of at least {self.min_pixels} pixels"

@@ -4,8 +4,9 @@
     SimCLR   loss = NT-Xent(z1, z2)                                                (layers/losses/nt_xent.py)
     VICReg   loss = a mean (z1 - z2)^2 + b (V(z1) + V(z2)) + c (C(z1) + C(z2))     (layers/losses/vicreg.py)
 
-The views are two draws of data.augmentation. Sources: Chen et al. 2020, A simple framework for contrastive
-learning; Bardes et al. 2022, VICReg.
+The views are two draws of data.augmentation: of one image, or of two images of one object in one scene, which
+a simulator knows to be the same. Sources: Chen et al. 2020, A simple framework for contrastive learning;
+Bardes et al. 2022, VICReg.
 """
 
 from __future__ import annotations
@@ -25,28 +26,35 @@ from deeprob.tasks.base import Loss, Task
 from deeprob.training.objectives.base import Objective
 from deeprob.training.objectives.encoder import encoder_of, projector, spread
 
+IMAGE, OBJECT = PAIRS = ("image", "object")
 COLLAPSED = 0.1
 """Below this feature_std, or an effective_rank of 2, it is said."""
 
 
 class Siamese(Objective):
-    """What both have in common. hidden, out: widths of the projector; depth: its linear layers."""
+    """What both have in common.
+
+    hidden, out: widths of the projector; depth: its linear layers. pairs: what two views are of, an `image`,
+    or an `object`: images of the same class in the same unit of the data set, such as a scene.
+    """
 
     needs_labels: ClassVar[bool] = False
 
-    def __init__(self, hidden: int, out: int, depth: int) -> None:
+    def __init__(self, hidden: int, out: int, depth: int, pairs: str) -> None:
         super().__init__()
+        if pairs not in PAIRS:
+            raise InputError(f"objective.pairs is {pairs!r}", expected=" or ".join(PAIRS))
         if min(hidden, out, depth) < 1:
             raise InputError(
                 f"objective hidden={hidden}, out={out}, depth={depth}", expected="each at least 1"
             )
-        self.hidden, self.out, self.depth = hidden, out, depth
+        self.hidden, self.out, self.depth, self.pairs = hidden, out, depth, pairs
 
     def attach(self, task: Task, model: nn.Module) -> None:
         self.projector = projector(encoder_of(model).num_features, self.hidden, self.out, self.depth)
 
     def collate(self, task: Task, labelled: Collate) -> Collate:
-        return TwoViewsCollate(labelled)
+        return TwoViewsCollate(labelled, of_object=self.pairs == OBJECT)
 
     def validation(self, task: Task, model: nn.Module, batch: Any) -> Loss | None:
         return None  # one view of each sample: what it is worth, the task measures
@@ -79,8 +87,10 @@ class SimCLR(Siamese):
 
     strategy = "Self-supervised: SimCLR, two augmented views of an image have near embeddings, without labels"
 
-    def __init__(self, temperature: float = 0.2, hidden: int = 128, out: int = 64, depth: int = 2) -> None:
-        super().__init__(hidden, out, depth)
+    def __init__(
+        self, temperature: float = 0.2, hidden: int = 128, out: int = 64, depth: int = 2, pairs: str = IMAGE
+    ) -> None:
+        super().__init__(hidden, out, depth, pairs)
         if not temperature > 0:
             raise InputError(f"objective.temperature is {temperature:g}", expected="more than 0")
         self.temperature = temperature
@@ -105,8 +115,9 @@ class VICReg(Siamese):
         hidden: int = 256,
         out: int = 256,
         depth: int = 3,
+        pairs: str = IMAGE,
     ) -> None:
-        super().__init__(hidden, out, depth)
+        super().__init__(hidden, out, depth, pairs)
         self.weights = invariance, variance, covariance
 
     def compare(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from deeprob.data.batches.views import (
     WithUnlabelledCollate,
     expect_unlabelled,
     inputs_of,
+    same_object,
 )
 from deeprob.errors import InputError
 from deeprob.tasks.classification.view import CropBatch
@@ -59,3 +62,21 @@ def test_a_batch_of_batches_is_changed_as_one():
 def test_nothing_unlabelled_is_one_line():
     with pytest.raises(InputError, match="every training sample has its label"):
         expect_unlabelled(Unlabelled(None, torch.tensor([], dtype=torch.int64)))
+
+
+def test_the_other_view_shows_the_same_object_of_the_same_scene():
+    units = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    labels = torch.tensor([2, 0, 2, 0, 2, 0, 0])
+    split = SimpleNamespace(units=units, labels=labels)
+    indices = torch.tensor([6, 1, 0, 4, 3]).repeat(50)
+    others = same_object(split, indices, generator())
+    assert torch.equal(units[others], units[indices])
+    assert torch.equal(labels[others], labels[indices])
+    alone = (indices == 1) | (indices == 4)
+    assert torch.equal(others == indices, alone)  # another one wherever there is one
+    assert set(others[indices == 6].tolist()) == {3, 5}
+
+
+def test_samples_without_a_class_have_no_objects():
+    with pytest.raises(InputError, match="which object"):
+        same_object(SimpleNamespace(), torch.tensor([0]), generator())

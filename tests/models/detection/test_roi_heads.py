@@ -47,21 +47,24 @@ def test_a_box_is_read_where_it_lies(heads):
 def test_true_boxes_and_what_overlaps_them_are_objects(heads, targets):
     near = torch.cat([torch.zeros(7, 1), targets.boxes[0] * 1.02], 1)
     far = torch.tensor([[1.0, 0, 0, 9, 9], [2.0, 70, 60, 75, 63]])
-    rois, labels, wanted = heads.draw(torch.cat([near, far]), truth_of(targets), [torch.zeros(0, 4)] * 4)
+    drawn = heads.draw(torch.cat([near, far]), truth_of(targets), [torch.zeros(0, 4)] * 4)
+    rois, labels, wanted, winner = drawn
     assert len(rois) == 7 + 2 + 11
     overlap = [iou(targets.boxes[int(roi[0])], roi[1:]) for roi in rois]
-    for roi_overlap, label, box, image in zip(overlap, labels, wanted, rois[:, 0].long(), strict=True):
+    rows = zip(overlap, labels, wanted, winner, rois[:, 0].long(), strict=True)
+    for roi_overlap, label, box, number, image in rows:
         best = roi_overlap.max() if len(roi_overlap) else 0
         assert (label > 0) == (best >= 0.5)
         if label:
             assert targets.labels[image][roi_overlap.argmax()] == label - 1
-            assert torch.equal(box, targets.boxes[image][roi_overlap.argmax()])
+            assert number == roi_overlap.argmax()
+            assert torch.equal(box, targets.boxes[image][number])
 
 
 def test_proposals_in_a_crowd_are_not_drawn(heads):
     crowd = nothing(1)._replace(crowds=[torch.tensor([[0.0, 0, 30, 30]])])
     rois = torch.tensor([[0.0, 5, 5, 20, 20], [0.0, 40, 40, 60, 60]])
-    drawn, labels, _ = heads.draw(rois, truth_of(crowd), crowd.crowds)
+    drawn, labels, *_ = heads.draw(rois, truth_of(crowd), crowd.crowds)
     assert drawn.tolist() == [[0, 40, 40, 60, 60]]
     assert labels.tolist() == [0]
 

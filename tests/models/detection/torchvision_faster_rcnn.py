@@ -24,10 +24,10 @@ def apply_deltas(deltas, boxes, weights):
     return torch.cat([middle - size / 2, middle + size / 2], 1)
 
 
-def align(x, box, scale):
-    """RoIAlign of one box, 7 x 7 bins of 2 x 2 reads, not aligned: (C, 7, 7)."""
+def align(x, box, scale, bins=7):
+    """RoIAlign of one box, bins of 2 x 2 reads, not aligned: (C, bins, bins)."""
     x1, y1, x2, y2 = (box * scale).tolist()
-    steps = (torch.arange(14, dtype=x.dtype) + 0.5) / 14
+    steps = (torch.arange(2 * bins, dtype=x.dtype) + 0.5) / (2 * bins)
     columns, rows = x1 + steps * max(x2 - x1, 1.0), y1 + steps * max(y2 - y1, 1.0)
     grid_y, grid_x = torch.meshgrid(rows, columns, indexing="ij")
     height, width = x.shape[1:]

@@ -100,9 +100,12 @@ def test_a_symmetric_object_costs_nothing_in_a_pose_that_looks_the_same():
 
 
 def test_every_decode_gives_finite_poses_and_scores():
-    model, of = make().eval(), batch()
+    corners = torch.tensor([[0.04, 0, 0], [0, 0.04, 0], [0, 0, 0.04], [0, 0, 0.0]])
+    tetrahedron = corners[torch.tensor([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]])]
+    known = vars(Objects.spheres(2)) | {"triangles": torch.stack([tetrahedron, 0 * tetrahedron])}
+    model, of = make(objects=Objects(**known)).eval(), batch()
     with torch.inference_mode():
-        for decode in model.decodes:
+        for decode in (*model.decodes, "render"):
             poses, scores = model.poses(model(of.images), of, decode)
             assert poses.shape == (4, 4, 4)
             assert (poses[:, 2, 3] > 0).all()

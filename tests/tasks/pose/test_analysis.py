@@ -5,6 +5,7 @@ import pytest
 
 from deeprob.metrics.pose_matching import PARTS
 from deeprob.tasks.pose.analysis import curves, errors_apart, errors_of
+from deeprob.tasks.pose.task import Pose
 
 
 @pytest.fixture
@@ -39,3 +40,17 @@ def test_curves_tell_rotation_and_translation_apart(rows):
     assert drawn.keys() == {"recall", "rotation", "translation"}
     assert "0.250 at 12" in drawn["rotation"][0]  # one of four is turned by less than 12 degrees
     assert "0.750 at 60" in drawn["rotation"][0]
+
+
+def test_a_report_of_an_earlier_version_shows_what_it_knows():
+    known = {"value": 0.5, "ci95": None, "n": 3}
+    results = {
+        "split": "test",
+        "data": {"test": 3, "source": "cups"},
+        "metrics": {name: known for name in Pose.headlines},
+        "baselines": {},
+        "per_class": {"cup": {"n": 3, "add_or_add_s_recall": known, "rotation_error_deg": known}},
+    }
+    page = Pose.frame_page(results, {"drawings": {}, "worst": []})
+    assert page.blocks[0].context["per_class"] == ["add_or_add_s_recall"]
+    assert [block.id for block in page.blocks] == ["classes"]
