@@ -48,6 +48,11 @@ class PoseSamples(ImageSamples):
     sizes: Tensor
     visible: Tensor
 
+    @property
+    def class_ids(self) -> Tensor:
+        """The class of each crop."""
+        return self.labels
+
 
 class PoseBatch(NamedTuple):
     """Crops of one object each.
