@@ -21,7 +21,8 @@ def composed_skew(v: Tensor) -> Tensor:
 
 def composed_so3_exp(w: Tensor) -> Tensor:
     """Torch's matrix exponential."""
-    return torch.linalg.matrix_exp(composed_skew(w))
+    R: Tensor = torch.linalg.matrix_exp(composed_skew(w))
+    return R
 
 
 def composed_so3_log(R: Tensor) -> Tensor:
@@ -44,7 +45,8 @@ def composed_so3_log(R: Tensor) -> Tensor:
 def composed_se3_exp(xi: Tensor) -> Tensor:
     """Torch's matrix exponential of the twist as a matrix."""
     top = torch.cat([composed_skew(xi[..., 3:]), xi[..., :3, None]], -1)
-    return torch.linalg.matrix_exp(torch.cat([top, torch.zeros_like(top[..., :1, :])], -2))
+    T: Tensor = torch.linalg.matrix_exp(torch.cat([top, torch.zeros_like(top[..., :1, :])], -2))
+    return T
 
 
 def composed_se3_log(T: Tensor) -> Tensor:
@@ -61,7 +63,8 @@ def composed_rotation_9d(M: Tensor) -> Tensor:
     U, _, Vt = torch.linalg.svd(M.reshape(*M.shape[:-1], 3, 3) if M.shape[-1] == 9 else M)
     flip = torch.ones_like(U[..., 0])
     flip = torch.cat([flip[..., :2], torch.linalg.det(U @ Vt).sign()[..., None].detach()], -1)
-    return (U * flip[..., None, :]) @ Vt
+    R: Tensor = (U * flip[..., None, :]) @ Vt
+    return R
 
 
 def composed_project(X: Tensor, T: Tensor, K: Tensor) -> Tensor:

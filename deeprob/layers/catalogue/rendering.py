@@ -40,7 +40,7 @@ def solved_barycentrics(points: Tensor, faces: Tensor, visible: Tensor) -> Tenso
     H = torch.where(shown[..., None], H, torch.eye(3).to(H))
     y, x = torch.meshgrid(*(torch.arange(n).to(points) for n in visible.shape[1:]), indexing="ij")
     rays = torch.stack([x, y, torch.ones_like(x)], -1).expand(*H.shape[:-1])
-    shares = torch.linalg.solve(H, rays)
+    shares: Tensor = torch.linalg.solve(H, rays)
     return shares / torch.where(shown, shares.sum(-1, keepdim=True), 1) * shown
 
 

@@ -121,13 +121,13 @@ def interpolated_adjoint(
                 db[n, y, x, 0], db[n, y, x, 1], db[n, y, x, 2] = d0, d1, d2
 
 
-def _across(points: Any, n: int, i: int, j: int, k: int) -> float:
+def _across(points: Any, n: int, i: int, j: int, k: int) -> Any:
     """Twice the area of a triangle on the picture, signed: on which side of the edge i j vertex k lies."""
     p, q, r = points[n, i], points[n, j], points[n, k]
     return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
 
 
-def _inverse_depth(points: Any, faces: Any, visible: Any, n: int, y: int, x: int) -> float:
+def _inverse_depth(points: Any, faces: Any, visible: Any, n: int, y: int, x: int) -> Any:
     """1 / z of what a pixel shows, 0 where that is nothing: sum_i s_i / z_i over sum_i s_i."""
     f = visible[n, y, x]
     if f < 0:

@@ -31,7 +31,8 @@ def axial(M: Tensor) -> Tensor:
 
 def cross(u: Tensor, v: Tensor) -> Tensor:
     """The product u x v (..., 3)."""
-    return torch.linalg.cross(u, v)
+    product: Tensor = torch.linalg.cross(u, v)
+    return product
 
 
 def dot(u: Tensor, v: Tensor) -> Tensor:

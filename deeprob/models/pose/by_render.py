@@ -13,6 +13,7 @@ Sources: Laine et al. 2020; Tremblay et al., Diff-DOPE (2023); Kingma and Ba, Ad
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -130,7 +131,9 @@ def refined(
     loss does not fall.
     """
     with torch.inference_mode(False), torch.enable_grad():  # of whoever decodes
-        copied = [Seen(*(None if x is None else x.clone() for x in seen)) for seen in pyramid]
+        copied = [
+            Seen(seen.K.clone(), *(None if x is None else x.clone() for x in seen[1:])) for seen in pyramid
+        ]
         return _descended(T, copied, drawn.to_differentiate(), steps, starts, seed)
 
 
@@ -177,7 +180,7 @@ def adam_step(slope: Tensor, mean: Tensor, square: Tensor, done: int, total: int
     """The step after `done` of `total` slopes; their running mean and square are updated."""
     mean.mul_(DECAY[0]).add_(slope, alpha=1 - DECAY[0])
     square.mul_(DECAY[1]).addcmul_(slope, slope, value=1 - DECAY[1])
-    rate = LAST_RATE + (RATE - LAST_RATE) * 0.5 * (1 + np.cos(np.pi * done / total))
+    rate = LAST_RATE + (RATE - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done / total))
     spread = (square / (1 - DECAY[1] ** done)).sqrt() + 1e-6
     return rate * mean / (1 - DECAY[0] ** done) / spread
 

@@ -52,6 +52,10 @@ def seen_on(
 def _cut(plane: NDArray[Any] | None, matrix: Floats, side: int, how: int, outside: float) -> Tensor | None:
     if plane is None:
         return None
-    border = {"borderMode": cv2.BORDER_CONSTANT, "borderValue": (outside,) * 4}
-    cut = cv2.warpAffine(plane.astype(np.float32), matrix[:2], (side, side), flags=how, **border)
+    cut = cv2.warpAffine(
+        *(plane.astype(np.float32), matrix[:2], (side, side)),
+        flags=how,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(outside,) * 4,
+    )
     return torch.from_numpy(cut)
