@@ -18,6 +18,7 @@ from deeprob.models.detection.test_time import Looks, detect
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.tasks.base import PseudoLabelled, Task, method_of
+from deeprob.tasks.deployed import Deployed
 from deeprob.tasks.detection.meter import BoxMeter, truths_of
 from deeprob.tasks.detection.task import Detection, boxes_of, frame_of
 from deeprob.tasks.instance_segmentation.masks import move, paste
@@ -76,6 +77,10 @@ class InstanceSegmentation(Detection):
     @classmethod
     def truth_of(cls, frame: Frame) -> list[Box]:
         return list(truths_of(frame, masks=True))
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        """Raises InputError: a detector's graph would leave the masks out."""
+        return Task.deployed(self, model)
 
     def draw(self, frame: Frame, predicted: Sequence[Box]) -> Image:
         size = (frame.image.shape[0], frame.image.shape[1])
