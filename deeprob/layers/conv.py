@@ -12,10 +12,10 @@ Cost: forward 2 N O H' W' (C/G) KH KW FLOPs, backward twice that; saves x (W is 
 Faster forms: kernels/conv.py. Source: Dumoulin and Visin, A guide to convolution arithmetic, section 4.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d as convolve
 from torch.nn.functional import conv_transpose2d as convolve_transposed
@@ -82,9 +82,9 @@ def input_gradient(dy: Tensor, weight: Tensor, shape: Sequence[int], geometry: G
 def weight_gradient(dy: Tensor, x: Tensor, shape: Sequence[int], geometry: Geometry) -> Tensor:
     """Return dW (O, C/G, KH, KW): dy times the L = H' W' windows of x, a product a sample and group."""
     stride, padding, dilation, groups = geometry
-    windows = unfold(x, *map(tuple, (shape[2:], dilation, padding, stride)))  # (N, C KH KW, L)
-    windows = windows.reshape(len(x), groups, math.prod(shape[1:]), windows.shape[2])  # of a group's channels
-    upstream = dy.reshape(len(x), groups, shape[0] // groups, windows.shape[3])  # (N, G, O/G, L)
+    windows = unfold(x, tuple(shape[2:]), dilation, padding, stride)  # (N, C KH KW, L)
+    windows = torch.unflatten(windows, 1, (groups, -1))  # (N, G, C/G KH KW, L)
+    upstream = torch.unflatten(dy.flatten(2), 1, (groups, -1))  # (N, G, O/G, L)
     return (upstream @ windows.mT).sum(0).reshape(shape)
 
 

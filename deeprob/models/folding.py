@@ -84,8 +84,8 @@ class BareConv2d(nn.Conv2d):
     """A convolution whose input is known to fit, without a gradient."""
 
     def forward(self, x: Tensor) -> Tensor:
-        geometry = Geometry(self.stride, self.padding, self.dilation, self.groups)  # type: ignore[arg-type]
-        return convolution(x, self.weight, self.bias, geometry)
+        geometry: Any = (self.stride, self.padding, self.dilation, self.groups)
+        return convolution(x, self.weight, self.bias, Geometry(*geometry))
 
 
 def _bare(module: nn.Module) -> nn.Module:
@@ -95,7 +95,7 @@ def _bare(module: nn.Module) -> nn.Module:
     if type(module) is layers.ReLU:
         return nn.ReLU()
     if type(module) is layers.Conv2d and not isinstance(module.padding, str):
-        module.__class__ = BareConv2d  # the same parameters and geometry
+        module.__class__ = BareConv2d  # type: ignore[assignment]  # the same parameters and geometry
     return module
 
 

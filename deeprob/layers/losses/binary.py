@@ -52,8 +52,9 @@ class BinaryCrossEntropyFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target, weight, pos_weight = ctx.saved_tensors
-        given = (weight, pos_weight, ctx.reduction, ctx.needs_input_grad[:2])
-        return *binary_cross_entropy_backward(dy, x, target, *given), None, None, None
+        needs = ctx.needs_input_grad[:2]
+        found = binary_cross_entropy_backward(dy, x, target, weight, pos_weight, ctx.reduction, needs)
+        return *found, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, target_dot: Tensor, *_: Any) -> Any:
