@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils import _pytree as pytree
 
 from deeprob import layers
+from deeprob.layers._window import Geometry
 from deeprob.layers.conv import convolution
 
 LINEAR = (nn.Conv2d, nn.Conv1d, nn.Linear)
@@ -88,15 +89,8 @@ class BareConv2d(nn.Conv2d):
     """A convolution whose input is known to fit, without a gradient."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolution(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,  # type: ignore[arg-type]
-        )
+        geometry: Any = (self.stride, self.padding, self.dilation, self.groups)
+        return convolution(x, self.weight, self.bias, Geometry(*geometry))
 
 
 def _bare(module: nn.Module) -> nn.Module:

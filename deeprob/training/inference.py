@@ -28,7 +28,7 @@ def for_inference(experiment: Experiment) -> Experiment:
         layout = memory_format_of(experiment.cfg.trainer) if example.dim() == 4 else torch.contiguous_format
         example = example.to(experiment.device).contiguous(memory_format=layout)
         folded = fold_norms(experiment.model, example)
-    except (InputError, ValueError, RuntimeError, TypeError):  # as a network refuses inputs
+    except (InputError, ValueError, RuntimeError):  # as a network refuses inputs
         return experiment
     return replace(experiment, predictor=folded)
 
