@@ -65,7 +65,8 @@ def max_pool(
     ceil_mode: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return maxima, and winners: as places in the map, or (the faster form) as taps of the window."""
-    y, places = nn.functional.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, True)
+    window: Any = (kernel, stride, padding, dilation, ceil_mode)
+    y, places = nn.functional.max_pool2d(x, *window, return_indices=True)
     return y, places
 
 

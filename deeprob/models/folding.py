@@ -100,7 +100,7 @@ def _bare(module: nn.Module) -> nn.Module:
     if type(module) is layers.ReLU:
         return nn.ReLU()
     if type(module) is layers.Conv2d and not isinstance(module.padding, str):
-        module.__class__ = BareConv2d  # the same parameters and geometry
+        module.__class__ = BareConv2d  # type: ignore[assignment]  # the same parameters and geometry
     return module
 
 

@@ -51,8 +51,10 @@ class BinaryCrossEntropyFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        options = (ctx.reduction, ctx.needs_input_grad[:2])
-        return *binary_cross_entropy_backward(dy, *ctx.saved_tensors, *options), None, None, None
+        x, target, weight, pos_weight = ctx.saved_tensors
+        needs = ctx.needs_input_grad[:2]
+        found = binary_cross_entropy_backward(dy, x, target, weight, pos_weight, ctx.reduction, needs)
+        return *found, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, target_dot: Tensor, *_: Any) -> Any:

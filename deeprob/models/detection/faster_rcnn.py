@@ -162,8 +162,8 @@ class FasterRCNN(nn.Module):
         """Return the terms: rpn_objectness, rpn_boxes, classes, boxes; of a cascade classes_2, boxes_2 ..."""
         truth = truth_of(targets)
         terms = self.rpn.losses(outputs.proposals, truth, targets.crowds)
-        rois, head = outputs.proposals.rois, self.roi_heads
-        drawn, verdicts, own = self._learned(head, outputs.levels, rois, truth, targets.crowds)
+        rois = outputs.proposals.rois
+        drawn, verdicts, own = self._learned(self.roi_heads, outputs.levels, rois, truth, targets.crowds)
         terms |= own | self.further_losses(outputs, drawn, targets)
         for number, head in enumerate(self.cascade, 2):
             rois = refined(drawn.rois, verdicts)

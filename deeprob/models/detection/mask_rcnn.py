@@ -86,4 +86,4 @@ class MaskRCNN(FasterRCNN):
         logits = self.mask_logits(outputs.levels, torch.cat([image[:, None].to(boxes), boxes], 1))
         labels = torch.cat([of_image.labels for of_image in found]) + 1
         own = layers.take_rows(logits, torch.arange(len(labels), device=labels.device), labels)
-        return list(own.sigmoid().split(counts))
+        return list(torch.split(own.sigmoid(), counts))

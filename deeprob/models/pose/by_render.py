@@ -77,7 +77,7 @@ class Drawn:
     @classmethod
     def of_triangles(cls, triangles: Tensor, middle: Tensor, diameter: float) -> Drawn:
         """From corners (F, 3, 3) alone, metres; both sides of each are seen."""
-        vertices, index = (triangles.reshape(-1, 3) - middle).unique(dim=0, return_inverse=True)
+        vertices, index = torch.unique(triangles.reshape(-1, 3) - middle, dim=0, return_inverse=True)
         return cls(vertices, index.reshape(-1, 3), middle, diameter, closed=False)
 
     def to_differentiate(self) -> Drawn:

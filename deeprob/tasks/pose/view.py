@@ -48,6 +48,11 @@ class PoseSamples(ImageSamples):
     sizes: Tensor
     visible: Tensor
 
+    @property
+    def class_ids(self) -> Tensor:
+        """The class of each crop."""
+        return self.labels
+
 
 class PoseBatch(NamedTuple):
     """Crops of one object each.
@@ -101,14 +106,14 @@ class PoseCollate(ImageCollate):
         K, turns = split_cameras(maps.double() @ split.matrices[indices] @ split.K[indices])
         pose = split.T_cam_obj[indices].clone()
         pose[:, :3] = turns @ pose[:, :3]
-        planes = nearest_cells(
+        depth, mask = nearest_cells(
             (split.depth[indices], split.mask[indices]),
             torch.linalg.inv(maps),
             (pixels.shape[2] // self.cell, pixels.shape[3] // self.cell),
             self.cell,
         )
         labels = split.labels[indices]
-        return PoseBatch(pixels, labels, K.float(), pose.float(), *planes, turns.float(), indices)
+        return PoseBatch(pixels, labels, K.float(), pose.float(), depth, mask, turns.float(), indices)
 
 
 def split_cameras(products: Tensor) -> tuple[Tensor, Tensor]:

@@ -148,6 +148,15 @@ def test_a_detector_without_masks_is_refused(data):
         InstanceSegmentation(data).predict(SimpleNamespace(), batch_of(data)[1])
 
 
+def test_what_masks_cannot_yet_is_refused_by_one_line(data):
+    task = InstanceSegmentation(data)
+    with pytest.raises(InputError, match="instance segmentation cannot be exported"):
+        task.deployed(Perfect())
+    batch = batch_of(data)[1]
+    with pytest.raises(InputError, match="cannot be labels yet"):
+        task.pseudo_labelled(Perfect(), batch, batch, 0.5)
+
+
 def test_an_object_without_a_mask_is_refused():
     class Boxes(Discs):
         masks = False
