@@ -31,7 +31,7 @@ def fold_norms(model: nn.Module, example: Tensor) -> nn.Module:
     example: inputs of any batch. The network itself is left as it is; it is returned where nothing can be
     folded, or where its outputs for the example would change by more than rounding.
     """
-    if not any(isinstance(m, (_BatchNorm, layers.Conv2d)) for m in model.modules()):
+    if not is_foldable(model):
         return model
     with torch.no_grad():
         expected = model(example)
@@ -42,6 +42,11 @@ def fold_norms(model: nn.Module, example: Tensor) -> nn.Module:
             for name, child in parent.named_children():
                 setattr(parent, name, _bare(child))
         return folded if _alike(folded(example), expected) else model
+
+
+def is_foldable(model: nn.Module) -> bool:
+    """Whether a network has batch norms, or convolutions with checks."""
+    return any(isinstance(m, (_BatchNorm, layers.Conv2d)) for m in model.modules())
 
 
 def _unfused(model: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deeprob.data.batches.augment import normalise
 from deeprob.errors import InputError
-from deeprob.models.folding import fold_norms
+from deeprob.models.folding import fold_norms, is_foldable
 from deeprob.training.experiment import Experiment
 from deeprob.training.parts import memory_format_of
 
@@ -21,12 +21,14 @@ def for_inference(experiment: Experiment) -> Experiment:
     It is left as it is where the view does not describe the network's inputs, or the network takes more than
     is described, such as further channels.
     """
+    if not is_foldable(experiment.model):
+        return experiment
     try:
         example = inputs_like(experiment, 1)
         layout = memory_format_of(experiment.cfg.trainer) if example.dim() == 4 else torch.contiguous_format
         example = example.to(experiment.device).contiguous(memory_format=layout)
         folded = fold_norms(experiment.model, example)
-    except (InputError, ValueError, RuntimeError, TypeError):  # as a network refuses inputs
+    except (InputError, ValueError, RuntimeError):  # as a network refuses inputs
         return experiment
     return replace(experiment, predictor=folded)
 
