@@ -212,7 +212,8 @@ class Pose(FrameTask):
         lines = []
         for number, (key, estimates) in enumerate(sorted(found.items())):
             named = names.of_key(key)
-            image = int(str(named["image_id"])) if names.of_frames else number
+            known = str(named["image_id"])  # a frame that has no number of its own is told by its key
+            image = int(known) if names.of_frames and known.isdecimal() else number
             for e in estimates:
                 obj_id = names.numbers[e.class_id] if names.numbers else e.class_id + 1
                 scene = int(str(named.get("scene_id", 0)))
