@@ -2,11 +2,14 @@
 
     python benchmarks/deploy.py [out=runs/benchmark] [frames=60] [compiled=true]
 
-Batch 1, float32, no gradient. Each contestant runs in a fresh process, in turn; on one thread by the
-process's own clock, on all cores by the clock on the wall. Weights are random: they do not change a network's
-time, and make a detector find as many candidates as it may, the most that its decoding can cost.
+Batch 1, float32, no gradient. Each contestant has a process of its own, which has run nothing else; they take
+turns, BLOCK frames at a time. One thread is timed by the process's own clock, all cores by the clock on the
+wall. "deeprob" is what predict and evaluate run: batch norms folded, no checks, no Function. Weights are
+random: they do not change a network's time, and make a detector find as many candidates as it may, the most
+that its decoding can cost.
 """
 
+import math
 import multiprocessing
 import os
 import resource
@@ -22,12 +25,18 @@ from measure import parse
 from deeprob.config import compose
 from deeprob.deploy.engine import RuntimeModel
 from deeprob.environment import cpu_name
+from deeprob.models.folding import fold_norms
 from deeprob.runs import write_json, write_text
 from deeprob.training.experiment import make_model
 
-NETWORKS = {"resnet_small": (32, 32), "resnet18": (224, 224), "fcos": (400, 304)}  # height, width
+NETWORKS: dict[str, tuple[tuple[int, int], list[str]]] = {  # height, width; overrides
+    "resnet_small": ((32, 32), []),
+    "resnet18": ((224, 224), ["model.stem=imagenet"]),
+    "fcos": ((400, 304), []),
+}
 CONTESTANTS = ("torch", "deeprob", "compiled", "onnxruntime")
 WARM = 4
+BLOCK = 10
 GOAL_DECODE = 0.15  # of a frame by onnxruntime
 
 
@@ -39,7 +48,7 @@ def main() -> None:
     rows = []
     for network in NETWORKS:
         for threads in sorted({1, os.cpu_count() or 1}):
-            measured = {name: in_fresh_process(measure, network, name, threads, frames) for name in names}
+            measured = in_turns(network, names, threads, frames)
             rows.append({"network": network, "threads": threads, **measured})
             print(line(rows[-1]), flush=True)
     head = "| network | threads | " + " | ".join(f"{n} ms p50 (p95), MiB" for n in names)
@@ -68,59 +77,80 @@ def line(row: dict[str, Any]) -> str:
     return f"| {row['network']} | {row['threads']} | " + " | ".join(cells) + f" | {decode} |"
 
 
-def measure(network: str, contestant: str, threads: int, frames: int) -> dict[str, float | None]:
-    """Milliseconds a frame, their 95th percentile, those of decoding, and the process's peak memory."""
+def in_turns(network: str, names: list[str], threads: int, frames: int) -> dict[str, dict[str, float | None]]:
+    """Of each contestant: milliseconds a frame, their 95th percentile, those of decoding, peak memory."""
+    context = multiprocessing.get_context("fork")
+    contestants = {}
+    for name in names:
+        here, there = context.Pipe()
+        process = context.Process(target=contend, args=(there, network, name, threads), daemon=True)
+        process.start()
+        there.close()
+        here.recv()  # warm
+        contestants[name] = (process, here)
+    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
+    for _ in range(math.ceil(frames / BLOCK)):
+        for name, (_, pipe) in contestants.items():
+            pipe.send(BLOCK)
+            for kept, seconds in zip(times[name], pipe.recv(), strict=True):
+                kept.extend(seconds)
+    found = {}
+    for name, (process, pipe) in contestants.items():
+        pipe.send(0)
+        memory = pipe.recv()
+        process.join()
+        seconds, decoding = times[name]
+        found[name] = {
+            "p50": 1e3 * statistics.median(seconds),
+            "p95": 1e3 * statistics.quantiles(seconds, n=20)[-1],
+            "decode": 1e3 * statistics.median(decoding) if decoding else None,
+            "mib": memory,
+        }
+    return found
+
+
+def contend(pipe: Any, network: str, contestant: str, threads: int) -> None:
+    """Time as many frames as the pipe asks for, again and again; at 0 tell the peak memory, MiB, and end."""
     torch.set_num_threads(threads)
-    backend = "torch" if contestant == "torch" else "deeprob"
-    overrides = ["experiment=quickstart", f"model={network}", "objective=supervised"]
-    cfg = compose("train", [*overrides, f"model.backend={backend}"])
-    torch.manual_seed(0)
-    model: Any = make_model(cfg, None, {"num_classes": 10}).eval()  # type: ignore[arg-type]
-    image = torch.randn(1, 3, *NETWORKS[network])
-    run: Any = model
-    if contestant == "compiled":
-        run = torch.compile(model)
-    elif contestant == "onnxruntime":
-        run = RuntimeModel(model, image)
-    elif backend == "deeprob":  # as a run has it by default
-        model.to(memory_format=torch.channels_last)
-        image = image.contiguous(memory_format=torch.channels_last)
+    model, run, image = made(network, contestant)
     clock = time.process_time if threads == 1 else time.perf_counter
     with torch.inference_mode():
-        seconds = timed(lambda: run(image), clock, frames)
+        timed(lambda: run(image), clock, WARM)
         outputs = run(image)
-        decode = hasattr(model, "detect")
-        decoding = timed(lambda: model.detect(outputs), clock, frames) if decode else None
-    return {
-        "p50": 1e3 * statistics.median(seconds),
-        "p95": 1e3 * statistics.quantiles(seconds, n=20)[-1],
-        "decode": None if decoding is None else 1e3 * statistics.median(decoding),
-        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
+        decodes = hasattr(model, "detect")
+        pipe.send("warm")
+        while count := pipe.recv():
+            seconds = timed(lambda: run(image), clock, count)
+            pipe.send((seconds, timed(lambda: model.detect(outputs), clock, count) if decodes else []))
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def made(network: str, contestant: str) -> tuple[Any, Any, torch.Tensor]:
+    """The network, what runs it, and an image for that."""
+    size, overrides = NETWORKS[network]
+    backend = "torch" if contestant == "torch" else "deeprob"
+    chosen = ["experiment=quickstart", f"model={network}", "objective=supervised", *overrides]
+    cfg = compose("train", [*chosen, f"model.backend={backend}"])
+    torch.manual_seed(0)
+    model: Any = make_model(cfg, None, {"num_classes": 10}).eval()  # type: ignore[arg-type]
+    image = torch.randn(1, 3, *size)
+    if contestant == "onnxruntime":
+        return model, RuntimeModel(model, image), image
+    if contestant == "torch":
+        return model, model, image
+    model.to(memory_format=torch.channels_last)  # as a run has it by default
+    image = image.contiguous(memory_format=torch.channels_last)
+    return model, torch.compile(model) if contestant == "compiled" else fold_norms(model, image), image
 
 
 def timed(call: Callable[[], Any], clock: Callable[[], float], frames: int) -> list[float]:
     """Seconds of each call."""
-    for _ in range(WARM):
-        call()
     seconds = []
     for _ in range(frames):
         start = clock()
         call()
         seconds.append(clock() - start)
     return seconds
-
-
-def in_fresh_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What the work returns, done in a process that has run nothing else."""
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=lambda: sender.send(work(*arguments)))
-    process.start()
-    sender.close()
-    found = receiver.recv()
-    process.join()
-    return found
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def _made(values: Any, path: Path) -> DictConfig | ListConfig:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"not a readable config ({error or type(error).__name__})", where=path)
+    why = str(error) or type(error).__name__
+    return InputError(f"not a readable config ({why:.300})", where=path)
 
 
 def _is_shallow(text: str) -> bool:

@@ -183,6 +183,26 @@ def test_layers_import_torch_only():
     assert not wrong, "\n".join(wrong)
 
 
+ASKS_ITSELF = {"render/antialias.py": 5, "render/interpolate.py": 4, "render/rasterize.py": 4}
+
+
+def test_formulas_hold_no_dispatch():
+    """What may take a formula's place is asked for in layers/_fast.py alone; the machine is in kernels/.
+
+    Those who still ask themselves are listed with how often: the list can only shrink.
+    """
+    asks = re.compile(r"\b(is_plain|is_traced|may_multiply|suits\w*|can_loop|run)\(")
+    layers = ROOT / "deeprob" / "layers"
+    found = {}
+    for path in sorted(layers.rglob("*.py")):
+        place = path.relative_to(layers)
+        if place.parts[0] in ("kernels", "contract", "catalogue", "_fast.py", "_function.py"):
+            continue
+        if count := len(asks.findall(path.read_text(encoding="utf-8"))):
+            found[str(place)] = count
+    assert found == ASKS_ITSELF
+
+
 def test_every_room_in_the_house_is_on_the_map():
     rooms = {p.name for p in (ROOT / "deeprob").iterdir() if p.is_dir() and (p / "__init__.py").is_file()}
     assert rooms <= set(RANK) | HALL | GROUND

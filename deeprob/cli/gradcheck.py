@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,21 @@ from deeprob.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-OPTIONS = ("layers", "checks", "target", "inputs", "device")
+OPTIONS = ("layers", "checks", "fast", "target", "inputs", "device")
 
 
 def main(args: list[str]) -> int:
     """Run `layers=conv2d,relu checks=gradcheck,compile`, or `target=module.Function inputs='[[4,5],[5,3]]'`.
 
-    `device=cuda` verifies them on a GPU: the samples are drawn there.
+    `device=cuda` verifies them on a GPU: the samples are drawn there. `fast=false` verifies the formulas
+    alone; `fast=true` holds the faster forms against them, in one dtype.
 
     Returns 0 when every check holds and 1 when one does not. Raises InputError for arguments it cannot use.
     """
     options = parse_options(args, OPTIONS, "gradcheck")
     device = usable_device(options.get("device", "cpu"))
     if "target" in options:
-        for name in ("layers", "checks"):
+        for name in ("layers", "checks", "fast"):
             if name in options:
                 raise InputError(f"{name}= does not go with target=", where="gradcheck")
         return verify_target(options["target"], options.get("inputs"), device)
@@ -38,7 +40,12 @@ def main(args: list[str]) -> int:
         raise InputError(
             "inputs= goes with target=", where="gradcheck", expected="target=my_package.MyFunction"
         )
-    return verify_catalogue(options.get("layers"), options.get("checks"), device)
+    if options.get("fast", "true") not in ("true", "false"):
+        raise InputError(f"fast={options['fast']}", where="gradcheck", expected="fast=true or fast=false")
+    if options.get("fast") == "true":
+        options.setdefault("checks", "fast_path")
+    alone = options.get("fast") == "false"
+    return verify_catalogue(options.get("layers"), options.get("checks"), device, alone)
 
 
 def parse_options(args: Sequence[str], known: Sequence[str], where: str) -> dict[str, str]:
@@ -76,18 +83,18 @@ def pick(wanted: str | None, names: Sequence[str], what: str) -> list[str]:
     return chosen
 
 
-def verify_catalogue(layers: str | None, checks: str | None, device: str) -> int:
-    """Print one row a layer and check."""
+def verify_catalogue(layers: str | None, checks: str | None, device: str, alone: bool = False) -> int:
+    """Print one row a layer and check; alone: of the formulas, without their faster forms."""
     import torch
 
-    from deeprob.layers import contract
+    from deeprob.layers import contract, formulas
     from deeprob.layers.catalogue import LAYERS, drawn_on
 
     layer_names = pick(layers, list(dict.fromkeys(layer.name for layer in LAYERS)), "layer")
     check_names = pick(checks, [check.name for check in contract.CHECKS] + ["bad_input", "module"], "check")
     torch.set_num_threads(1)
     rows = Rows("layer")
-    with rows, drawn_on(device):
+    with rows, drawn_on(device), formulas() if alone else nullcontext():
         for layer in LAYERS:
             if layer.name not in layer_names:
                 continue

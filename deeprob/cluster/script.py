@@ -73,10 +73,12 @@ def check(cluster: DictConfig) -> None:
 
 
 _SECRET_WORDS = re.compile(
-    r"(.*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PWD)|PASS|PASSPHRASE|PAT|CREDS?|COOKIE)S?\d*|CREDENTIALS?"
+    r"(.*(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PWD)|(SSH|DB|SMTP|FTP|USER)?PASS|PASSPHRASE|PAT|CREDS?|COOKIE"
+    r"|AUTH|DSN|WEBHOOK)S?\d*|CREDENTIALS?"
 )
 _SECRET_VALUES = re.compile(  # as those who give them out begin them
-    r"gh[opsu]_|github_pat_|glpat-|sk-|hf_|AKIA|ASIA|xox[abp]-|eyJ|\w+://[^/@:]+:[^/@]+@"
+    r"gh[opsu]_|github_pat_|glpat-|sk-|hf_|AKIA|ASIA|xox[abp]-|eyJ|Bearer\b"
+    r"|\w+://[^/@:]+:[^/@]+@|https://hooks\.slack\.com/|https://\w{16,}@"
 )
 
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from deeprob.data.batches.augment import normalise
-from deeprob.deploy.export import example_of, quiet, session_of, to_onnx
+from deeprob.deploy.export import quiet, session_of, to_onnx
 from deeprob.errors import InputError
 from deeprob.runs import atomic_file
 from deeprob.training.experiment import Experiment
+from deeprob.training.inference import for_inference, inputs_like
 
 ENGINES = ("torch", "onnxruntime")
 
@@ -23,9 +23,11 @@ ENGINES = ("torch", "onnxruntime")
 class RuntimeModel:
     """A network whose forward pass is onnxruntime's. Everything else, such as `detect`, is the network's own.
 
-    example: inputs of any batch. cache: the file to keep the graph in; None keeps none. Raises InputError
-    where the network cannot be exported.
+    memory_format: of the images it takes. example: inputs of any batch. cache: the file to keep the graph in;
+    None keeps none. Raises InputError where the network cannot be exported.
     """
+
+    memory_format = torch.contiguous_format
 
     def __init__(self, model: nn.Module, example: Tensor, cache: Path | None = None) -> None:
         self.model = model
@@ -94,15 +96,10 @@ def with_engine(experiment: Experiment, engine: str, folder: Path) -> Experiment
     if engine not in ENGINES:
         raise InputError(f"engine={engine}", expected=" or ".join(ENGINES))
     if engine == "torch":
-        return experiment
+        return for_inference(experiment)
     model = experiment.model.cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    view = experiment.data.view
-    example = example_of(view.described(), 2)
-    data = experiment.data
-    if data.mean:
-        example = normalise(example, data.mean, data.std)
-    runs: Any = RuntimeModel(model, example, folder / cache_name(model))
-    return replace(experiment, model=runs, device=torch.device("cpu"))
+    runs: Any = RuntimeModel(model, inputs_like(experiment, 2), folder / cache_name(model))
+    return replace(experiment, model=model, predictor=runs, device=torch.device("cpu"))
 
 
 def cache_name(model: nn.Module) -> str:

@@ -26,6 +26,7 @@ from deeprob.errors import InputError
 from deeprob.runs import Run, atomic_file, write_json
 from deeprob.tasks.deployed import Deployed
 from deeprob.training.experiment import Experiment
+from deeprob.training.inference import example_of
 from deeprob.version import __version__
 
 SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "safetensors": ".safetensors"}
@@ -56,12 +57,12 @@ class Graph(nn.Module):
         shifts = [m / s for m, s in zip(mean, std, strict=True)]
         self.register_buffer("shifts", torch.tensor(shifts).view(1, -1, 1, 1))
 
-    def forward(self, inputs: Tensor) -> Any:
+    def forward(self, inputs: Tensor, *beside: Tensor) -> Any:
         if self.images:
             x = inputs.permute(0, 3, 1, 2).float() * self.factors - self.shifts
         else:
             x = inputs / self.scale
-        found = self.network(x.to(self.dtype))
+        found = self.network(x.to(self.dtype), *beside)
         several = found if isinstance(found, tuple) else (found,)
         given = tuple(t.float() if t.is_floating_point() else t for t in several)
         return given if isinstance(found, tuple) else given[0]
@@ -97,6 +98,8 @@ def export(
     else:
         deployed = task.deployed(model)
         facts = {"outputs": dict(deployed.outputs), "decode": dict(deployed.decode)}
+        if deployed.beside:
+            facts["further_inputs"] = {name: b.meaning for name, b in deployed.beside.items()}
         content, error = _graph(deployed, experiment, kind, described, opset, dynamic, precision)
         facts["largest_difference"] = error
     with atomic_file(path, "wb") as file:
@@ -116,22 +119,24 @@ def _graph(
     precision: str,
 ) -> tuple[bytes, float | None]:
     """The file of a graph, and how far its outputs are from the model's."""
-    data = experiment.data
+    data, beside = experiment.data, deployed.beside.values()
     scale = float(described.get("scale", 1.0))
-    example = example_of(described, 2 if dynamic else 1)
+    batch = 2 if dynamic else 1
+    given = (example_of(described, batch), *(b.example.expand(batch, *b.example.shape[1:]) for b in beside))
     with torch.no_grad():
-        expected = Graph(deployed.network, data.mean, data.std, scale, torch.float32)(example)
+        expected = Graph(deployed.network, data.mean, data.std, scale, torch.float32)(*given)
     graph = Graph(deployed.network, data.mean, data.std, scale, PRECISIONS[precision]).eval()
-    shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic else None
+    each = {0: torch.export.Dim("batch", min=1)}
+    shapes = ((each, tuple(each for _ in beside)) if beside else (each,)) if dynamic else None
     with quiet(), torch.no_grad():
         try:
-            program = torch.export.export(graph, (example,), dynamic_shapes=shapes, strict=False)
+            program = torch.export.export(graph, given, dynamic_shapes=shapes, strict=False)
             if kind == "pt2":
                 buffer = io.BytesIO()
                 torch.export.save(program, buffer)
-                found = program.module()(example)
+                found = program.module()(*given)
                 return buffer.getvalue(), _difference(found, expected, precision, deployed.ranked)
-            content = to_onnx(program, list(deployed.outputs), opset)
+            content = to_onnx(program, list(deployed.outputs), opset, tuple(deployed.beside))
         except InputError:
             raise
         except Exception as error:  # the exporter has errors of its own for each thing it cannot
@@ -140,37 +145,33 @@ def _graph(
                 f"{type(experiment.model).__name__} cannot be exported ({type(error).__name__}: {why:.200})",
                 fix="format=safetensors keeps the weights",
             ) from error
-    return content, _check_onnx(content, example, expected, precision, deployed.ranked)
+    return content, _check_onnx(content, given, expected, precision, deployed.ranked)
 
 
-def example_of(described: dict[str, Any], batch: int) -> Tensor:
-    """Random inputs of the graph."""
-    generator = torch.Generator().manual_seed(0)
-    if "points" in described:
-        return 0.05 * torch.randn(batch, described["points"], 3, generator=generator)
-    shape = batch, described["height"], described["width"], 3
-    return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-
-
-def to_onnx(program: Any, outputs: list[str] | None, opset: int | None) -> bytes:
-    """A program of torch.export as ONNX. Raises InputError where a package is missing."""
+def to_onnx(
+    program: Any, outputs: list[str] | None, opset: int | None, beside: tuple[str, ...] = ()
+) -> bytes:
+    """A program of torch.export as ONNX. beside: names of further inputs. Raises InputError without onnx."""
     for package in ("onnx", "onnxscript"):
         _needed(package)
     options: dict[str, Any] = {} if opset is None else {"opset_version": opset}
     made = torch.onnx.export(
-        program, input_names=["input"], output_names=outputs, dynamo=True, verbose=False, **options
+        program, input_names=["input", *beside], output_names=outputs, dynamo=True, verbose=False, **options
     )
     assert made is not None
     proto: bytes = made.model_proto.SerializeToString()
     return proto
 
 
-def _check_onnx(content: bytes, example: Tensor, expected: Any, precision: str, ranked: bool) -> float | None:
+def _check_onnx(
+    content: bytes, given: tuple[Tensor, ...], expected: Any, precision: str, ranked: bool
+) -> float | None:
     """Run the file where onnxruntime is installed, and compare. Raises InputError where it differs."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     session = session_of(content)
-    found = session.run(None, {session.get_inputs()[0].name: example.numpy()})
+    names = [i.name for i in session.get_inputs()]
+    found = session.run(None, {name: t.numpy() for name, t in zip(names, given, strict=True)})
     return _difference([torch.from_numpy(np.asarray(t)) for t in found], expected, precision, ranked)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +24,7 @@ from deeprob.runs import Run
 from deeprob.tasks.base import Task
 from deeprob.tasks.frames import FrameTask
 from deeprob.training.experiment import Experiment, load, make_data
+from deeprob.training.inference import for_inference
 
 Boxes: TypeAlias = Sequence[Box] | NDArray[np.floating[Any]]
 """What a detector predicted, or an array (n, 4): left, top, right, bottom; 0 is the first pixel's centre."""
@@ -38,6 +39,7 @@ class TrainedRun:
 
     run: Run
     experiment: Experiment
+    _made: dict[int, Predictor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def load(cls, run: Run, checkpoint: str = "best", allowed: list[str] | None = None) -> TrainedRun:
@@ -64,9 +66,14 @@ class TrainedRun:
         """The data set it was trained on, opened when first asked for. Raises InputError without it."""
         return make_data(self.experiment.cfg)
 
-    @functools.cached_property
+    @property
     def _predictor(self) -> Predictor:
-        return Predictor(self.experiment)
+        """Made when first asked for, and again once somebody has changed the weights."""
+        version = sum(t._version for t in self.model.state_dict().values())
+        if version not in self._made:
+            self._made.clear()
+            self._made[version] = Predictor(for_inference(self.experiment))
+        return self._made[version]
 
     def predict(
         self,

@@ -16,6 +16,7 @@ from deeprob.progress import Advance, steps
 from deeprob.runs import Run
 from deeprob.tasks.base import Task
 from deeprob.training.experiment import Experiment, load, make_data, make_task
+from deeprob.training.inference import for_inference
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def open_run(
     other: a data config to evaluate it on in place of its own. Raises InputError where the folder, the split
     or the checkpoint is not there, or the split is empty.
     """
-    experiment = load(run, checkpoint, allowed)
+    experiment = for_inference(load(run, checkpoint, allowed))
     data, options = experiment.data, experiment.cfg.evaluation
     split, checkpoint = split or str(options.split), checkpoint or str(options.checkpoint)
     if other is not None:

@@ -45,7 +45,7 @@ def evaluate_robustness(
     """
     opened = open_run(run, split, checkpoint, allowed, progress=False)
     here, options, metric = opened.samples, opened.options, opened.task.headline
-    if not hasattr(here, "images"):
+    if here.pixels is None:
         raise InputError("corruptions are of images, and these samples have none", where=run.path)
     samples, seed = int(options.bootstrap_samples), int(options.seed)
 
@@ -58,7 +58,7 @@ def evaluate_robustness(
     with steps("corruptions", len(CORRUPTIONS) * NUM_SEVERITIES, progress) as advance:
         for name, of_name in cells.items():
             for severity in range(1, NUM_SEVERITIES + 1):
-                images = corrupt(here.images.cpu().numpy(), name, severity, seed)
+                images = corrupt(here.pixels.cpu().numpy(), name, severity, seed)
                 of_name.append(_scores(opened, replace(here, images=torch.from_numpy(images))))
                 advance()
     results = {

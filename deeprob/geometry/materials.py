@@ -16,6 +16,7 @@ from deeprob.errors import InputError
 _OPTIONS = {"-blendu": 1, "-blendv": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-texres": 1, "-boost": 1}
 _OPTIONS |= {"-bm": 1, "-type": 1, "-mm": 2, "-o": 3, "-s": 3, "-t": 3}
 _VECTORS = ("-o", "-s", "-t")
+LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes; a file system has no longer ones, and raises
 _PLACES = (
     "",
     "textures",
@@ -85,9 +86,9 @@ def find_file(folder: Path, name: str) -> Path | None:
     part is looked for. Capitals do not matter where only they differ.
     """
     name = name.strip().strip('"').replace("\\", "/")
-    if not name or "\0" in name:
-        return None
     last = name.rpartition("/")[2]
+    if not name or "\0" in name or _is_too_long(name):
+        return None
     for candidate in (folder / name, *(folder / place / last for place in _PLACES)):
         if candidate.is_file():
             return candidate
@@ -99,10 +100,15 @@ def find_file(folder: Path, name: str) -> Path | None:
     return None
 
 
+def _is_too_long(name: str) -> bool:
+    whole = name.encode("utf-8", "replace")
+    return len(whole) > LONGEST_PATH or max(map(len, whole.split(b"/"))) > LONGEST_NAME
+
+
 def missing_texture(name: str, where: object) -> InputError:
     """The line of a picture that is not there."""
     return InputError(
-        f"the texture {name} does not exist",
+        f"the texture {name:.80} does not exist",
         where=where,
         fix="put the picture beside the mesh, or delete that line",
     )
@@ -124,13 +130,13 @@ def _texture(arguments: str, library: Path) -> Texture:
         values = []
         for _ in range(_OPTIONS[option.lower()]):
             word, *after = rest.split(None, 1)
-            if not after or (option in _VECTORS and not _is_number(word)):
+            if not after or (option.lower() in _VECTORS and not _is_number(word)):
                 break
             values.append(word)
             rest = after[0]
-        if option in vectors:
+        if option.lower() in vectors:
             numbers = [float(value) for value in values[:2]]
-            vectors[option][: len(numbers)] = numbers
+            vectors[option.lower()][: len(numbers)] = numbers
     path = find_file(library.parent, rest)
     if path is None:
         raise missing_texture(rest, f"{library}: map_Kd")

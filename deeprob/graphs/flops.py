@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from deeprob.layers._function import multiplied_out
+from deeprob.layers import formulas
 
 
 class FlopCounter(FlopCounterMode):
@@ -17,7 +17,7 @@ class FlopCounter(FlopCounterMode):
         self._stack = ExitStack()
 
     def __enter__(self) -> "FlopCounter":
-        self._stack.enter_context(multiplied_out())
+        self._stack.enter_context(formulas(products_only=True))
         super().__enter__()  # type: ignore[no-untyped-call]
         self.mode.passes_over_loops = True  # type: ignore[union-attr]  # what is left to them has no products
         return self

@@ -12,6 +12,7 @@ from torch.nn import ModuleList as ModuleList
 from torch.nn import Sequential as Sequential
 from torch.nn import Unflatten as Unflatten
 
+from ._fast import formulas as formulas
 from .attention import scaled_dot_product_attention as scaled_dot_product_attention
 from .avg_pool import AdaptiveAvgPool2d as AdaptiveAvgPool2d
 from .avg_pool import AvgPool2d as AvgPool2d

@@ -5,15 +5,25 @@ fit the cache and are forgotten after use: memory grows with L + S, not with L S
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ._function import may_overwrite
+
 BLOCK = 1 << 18  # entries of P in a block: 1 MB in float32
 BLOCK_ON_GPU = 1 << 26  # there a block is a launch or ten, and wants to fill the device: 256 MB
+
+
+class Options(NamedTuple):
+    """scale: c; causal: query i reads the keys j <= i only; dropout: the share p of weights dropped."""
+
+    scale: float
+    causal: bool
+    dropout: float
 
 
 @dataclass(frozen=True)
@@ -83,3 +93,63 @@ class Block:
         _, num_heads, num_queries, num_keys = self.shape
         head = samples[:, None, None, None] * num_heads + heads[:, None, None]
         return (head * num_queries + i) * num_keys + j
+
+
+def forward_by_blocks(
+    attend: Callable[..., Tensor],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    seed: Tensor | None,
+    options: Options,
+) -> Tensor:
+    """Return Y as (N, L, H, D); attend(q, k, v, mask, seed, options, block) gives a block's rows of it."""
+    whole = Block.whole(q, k)
+    if not may_overwrite(q):
+        return attend(q, k, v, mask, seed, options, whole).transpose(1, 2).contiguous()
+    y = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
+    for block in whole.split(options.causal):
+        q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
+        y.transpose(1, 2)[block.queries] = attend(q_, k_, v_, mask_, seed, options, block)
+    return y
+
+
+def backward_by_blocks(
+    attend_backward: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor]],
+    dy: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    seed: Tensor | None,
+    options: Options,
+    need_mask: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return dQ, dK, dV and, if needed, dM, of dY (N, H, L, D): dK, dV and dM add up over the blocks.
+
+    attend_backward(dy, q, k, v, mask, seed, options, block) gives a block's part of them, of dM as dS.
+    """
+    whole = Block.whole(q, k)
+    if not may_overwrite(dy):
+        dq, dk, dv, ds = attend_backward(dy, q, k, v, mask, seed, options, whole)
+        return dq, dk, dv, ds.sum_to_size(mask.shape) if need_mask and mask is not None else None
+    blocks = list(whole.split(options.causal))
+    fresh = bool(blocks) and blocks[0].num_keys == k.shape[2]  # a head's first block writes all its keys
+    make = torch.empty_like if fresh else torch.zeros_like
+    dq, dk, dv = torch.empty_like(q), make(k), make(v)
+    dmask = torch.zeros_like(mask) if need_mask and mask is not None else None
+    for block in blocks:
+        q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
+        dy_ = dy[block.queries]
+        dq_, dk_, dv_, ds = attend_backward(dy_, q_, k_, v_, mask_, seed, options, block)
+        dq[block.queries] = dq_
+        if fresh and block.queries[2].start == 0:
+            dk[block.keys], dv[block.keys] = dk_, dv_
+        else:
+            dk[block.keys] += dk_
+            dv[block.keys] += dv_
+        if dmask is not None:
+            dmask_ = block.of_mask(dmask)
+            dmask_ += ds.sum_to_size(dmask_.shape)
+    return dq, dk, dv, dmask

@@ -1,13 +1,14 @@
 """The base of every hand-written layer, and the words in which layers refuse what does not fit."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+from ._fast import are_off
 
 
 class Function(torch.autograd.Function):
@@ -60,6 +61,8 @@ class Function(torch.autograd.Function):
             return cls.forward(*inputs)
         if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
             return super(Function, cls._forward_mode()).apply(*inputs)  # type: ignore[no-untyped-call]
+        if not torch.is_grad_enabled():
+            return cls.forward(*inputs)  # nobody asks for a gradient, and nothing is kept for one
         # torch.autograd.Function.apply would bind the signature first, which costs 60 microseconds a call
         return super(torch.autograd.Function, cls).apply(*inputs)  # type: ignore[misc]
 
@@ -118,7 +121,7 @@ def is_plain(*tensors: Tensor | None, bfloat16: bool = False) -> bool:
     That is when a fast CPU path may run. The tape is off inside a Function's forward, and inside its backward
     unless the gradient itself is differentiated.
     """
-    if torch.compiler.is_compiling() or torch.is_grad_enabled():
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or are_off():
         return False
     if torch._C._are_functorch_transforms_active() or is_watched():
         return False
@@ -138,28 +141,6 @@ def is_narrow(x: Tensor) -> bool:
     return x.is_cpu and x.dtype in (torch.bfloat16, torch.float16) and may_overwrite(x)
 
 
-def may_multiply(*tensors: Tensor | None) -> bool:
-    """Whether loops of ours may make the products of these, which torch then does not see."""
-    return not _multiplied_out and is_plain(*tensors)
-
-
-@contextmanager
-def multiplied_out() -> Iterator[None]:
-    """Make every product by torch's operations, inside: to count FLOPs, or where the last bits matter."""
-    global _multiplied_out
-    before, _multiplied_out = _multiplied_out, True
-    try:
-        yield
-    finally:
-        _multiplied_out = before
-
-
-def is_multiplied_out() -> bool:
-    """Whether this is inside of `multiplied_out`."""
-    return _multiplied_out
-
-
-_multiplied_out = False
 PLAIN = (Tensor, torch.nn.Parameter)
 Given = TypeVar("Given", Tensor, Tensor | None)
 

@@ -1,12 +1,9 @@
-"""What pools share: their windows, and the layouts that their loops run over."""
+"""What pools share: their windows."""
 
-import torch
 from torch import Tensor
 
-from ._function import expect, expect_alike, is_plain
+from ._function import expect, expect_alike
 from ._window import Pair, pair
-
-LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 
 
 def windows(
@@ -31,20 +28,3 @@ def num_windows(size: int, kernel: int, stride: int, padding: int, dilation: int
     span = size + 2 * padding - dilation * (kernel - 1) - 1
     count = (span + (stride - 1 if ceil_mode else 0)) // stride + 1
     return count - 1 if ceil_mode and (count - 1) * stride >= size + padding else count
-
-
-def layout_of(x: Tensor) -> torch.memory_format | None:
-    """Return how a map is stored, if without gaps."""
-    if x.is_contiguous():
-        return torch.contiguous_format
-    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else None
-
-
-def loop_layout(x: Tensor) -> torch.memory_format | None:
-    """Return how a map is stored if the CPU's loops can and should run over it."""
-    return layout_of(x) if is_plain(x) and x.dim() == 4 and x.numel() >= LOOP_FROM else None
-
-
-def as_loop(x: Tensor, layout: torch.memory_format) -> Tensor:
-    """View a map as planes (N C, H, W), or with its channels innermost (N, H, W, C)."""
-    return x.flatten(0, 1) if layout == torch.contiguous_format else x.permute(0, 2, 3, 1)

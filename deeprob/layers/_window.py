@@ -1,10 +1,23 @@
-"""Sliding windows: their sizes, given as one number or two."""
+"""Sliding windows: their sizes, given as one number or two, and how they slide."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from ._function import expect
 
 Pair = int | Sequence[int]
+
+
+class Geometry(NamedTuple):
+    """How a convolution's window slides: s, a and d of conv.py, along both axes, and G.
+
+    In this order torch's own convolution takes them, after the bias.
+    """
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
 
 
 def pair(value: Pair) -> tuple[int, int]:

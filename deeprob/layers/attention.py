@@ -14,31 +14,23 @@ P has L S entries a head and is never stored: backward computes it again from Q 
 time (_attention_blocks.py), and K' too, which is a hash of a seed and the position.
 On the CPU half precision is widened inside: the loops are float32's, and S rounded would be off by more
 than P may be.
-Fast path, without dropout: kernels/attention.py.
+Faster forms, without dropout: kernels/heads.py.
 Cost: forward 2 L S (E + D) FLOPs a head, backward 2 L S (3 E + 2 D); saves Q, K, V (and M).
 Source: Vaswani et al. 2017, equation 1; Dao et al. 2022, FlashAttention, appendix B.2 (backward).
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._attention_blocks import Block
-from ._function import Function, expect, expect_alike, may_multiply, may_overwrite, narrowed
+from ._attention_blocks import Block, Options, backward_by_blocks, forward_by_blocks
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike, narrowed
 from ._function import wide_on_cpu as wide
-from .kernels import attention as fast
-from .kernels.opaque import Result, is_traced, opaque
+from .kernels import heads as fast
 from .softmax import through_softmax
-
-
-class Options(NamedTuple):
-    """scale: c; causal: query i reads the keys j <= i only; dropout: the share p of weights dropped."""
-
-    scale: float
-    causal: bool
-    dropout: float
 
 
 class AttentionFunction(Function):
@@ -62,10 +54,13 @@ class AttentionFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         q, k, v, mask, seed = ctx.saved_tensors
-        dy = wide(dy.transpose(1, 2))
-        tensors = (wide(q), wide(k), wide(v), wide(mask), seed)
-        gradients = attention_backward(dy, *tensors, ctx.options, ctx.needs_input_grad[3])
-        return *(None if g is None else narrowed(g, q) for g in gradients), None, None
+        given = (wide(dy.transpose(1, 2)), wide(q), wide(k), wide(v), wide(mask), seed, ctx.options)
+        dmask = None
+        if ctx.needs_input_grad[3]:
+            dq, dk, dv, dmask = attention_and_mask_backward(*given)
+        else:
+            dq, dk, dv = attention_backward(*given)
+        return *(None if g is None else narrowed(g, q) for g in (dq, dk, dv, dmask)), None, None
 
     @staticmethod
     def tangent(
@@ -82,82 +77,6 @@ class AttentionFunction(Function):
         kept = keep(seed, p, ctx.options, whole)
         y_dot = ((p_dot * kept) @ v + (p * kept) @ v_dot).transpose(1, 2).contiguous()
         return narrowed(y_dot, tensors[0])
-
-
-def attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, options: Options
-) -> Tensor:
-    """Return Y as (N, L, H, D)."""
-    whole = Block.whole(q, k)
-    if seed is None and is_traced(q, k, v, mask):
-        return traced_attention(q, k, v, mask, options.scale, options.causal)
-    if seed is None and may_multiply(q, k, v, mask):
-        return fast.forward(q, k, v, mask, options.scale, options.causal)
-    if not may_overwrite(q):
-        return attend(q, k, v, mask, seed, options, whole).transpose(1, 2).contiguous()
-    y = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
-    for block in whole.split(options.causal):
-        q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
-        y.transpose(1, 2)[block.queries] = attend(q_, k_, v_, mask_, seed, options, block)
-    return y
-
-
-def attention_backward(
-    dy: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None,
-    seed: Tensor | None,
-    options: Options,
-    need_mask: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Return dQ, dK, dV and, if needed, dM, of dY (N, H, L, D)."""
-    whole = Block.whole(q, k)
-    if seed is None and not need_mask and is_traced(q, k, v, mask):
-        gradients = traced_attention_backward(dy, q, k, v, mask, options.scale, options.causal)
-        return *gradients, None
-    if seed is None and not need_mask and may_multiply(dy, q, k, v, mask):
-        gradients = fast.backward(dy, q, k, v, mask, options.scale, options.causal)
-        return *gradients, None
-    if not may_overwrite(dy):
-        dq, dk, dv, ds = attend_backward(dy, q, k, v, mask, seed, options, whole)
-        return dq, dk, dv, ds.sum_to_size(mask.shape) if need_mask and mask is not None else None
-    blocks = list(whole.split(options.causal))
-    fresh = bool(blocks) and blocks[0].num_keys == k.shape[2]  # a head's first block writes all its keys
-    make = torch.empty_like if fresh else torch.zeros_like
-    dq, dk, dv = torch.empty_like(q), make(k), make(v)
-    dmask = torch.zeros_like(mask) if need_mask and mask is not None else None
-    for block in blocks:
-        q_, k_, v_, mask_ = q[block.queries], k[block.keys], v[block.keys], block.of_mask(mask)
-        dy_ = dy[block.queries]
-        dq_, dk_, dv_, ds = attend_backward(dy_, q_, k_, v_, mask_, seed, options, block)
-        dq[block.queries] = dq_
-        if fresh and block.queries[2].start == 0:
-            dk[block.keys], dv[block.keys] = dk_, dv_
-        else:
-            dk[block.keys] += dk_
-            dv[block.keys] += dv_
-        if dmask is not None:
-            dmask_ = block.of_mask(dmask)
-            dmask_ += ds.sum_to_size(dmask_.shape)
-    return dq, dk, dv, dmask
-
-
-@opaque("attention", lambda q, k, v, *_: [Result([q.shape[0], q.shape[2], q.shape[1], v.shape[3]])])
-def traced_attention(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
-) -> Tensor:
-    """The fast path as one operation of a compiled graph."""
-    return fast.forward(q, k, v, mask, scale, causal)
-
-
-@opaque("attention_backward", lambda dy, q, k, v, *_: [Result(q.shape), Result(k.shape), Result(v.shape)])
-def traced_attention_backward(
-    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float, causal: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Its gradients."""
-    return fast.backward(dy, q, k, v, mask, scale, causal)
 
 
 def attend(
@@ -193,10 +112,8 @@ def attend_backward(
         kept = keep(seed, p, options, block)
         dv, dp = (p * kept).mT @ dy, dp * kept
     ds = through_softmax(p, dp, -1)
-    dq, dk = ds @ k, ds.mT @ q
-    if may_overwrite(dy):
-        return dq.mul_(options.scale), dk.mul_(options.scale), dv, ds
-    return options.scale * dq, options.scale * dk, dv, ds
+    dq, dk = options.scale * (ds @ k), options.scale * (ds.mT @ q)
+    return dq, dk, dv, ds
 
 
 def weights(q: Tensor, k: Tensor, mask: Tensor | None, options: Options, block: Block) -> Tensor:
@@ -220,6 +137,30 @@ def keep(seed: Tensor | None, p: Tensor, options: Options, block: Block) -> Tens
     z = (z ^ (z >> 27 & 0x1FFFFFFFFF)) * -0x6B2FB644ECCEEE15
     draw = (z >> 40 & 0xFFFFFF).to(torch.float32) / (1 << 24)  # uniform in [0, 1)
     return (draw >= options.dropout).to(p.dtype) / max(1 - options.dropout, 1e-9)
+
+
+@or_faster(fast.attention, fast.ATTENTION, products=True)
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, options: Options
+) -> Tensor:
+    """Return Y as (N, L, H, D)."""
+    return forward_by_blocks(attend, q, k, v, mask, seed, options)
+
+
+@or_faster(fast.attention_backward, fast.BACKWARD, products=True)
+def attention_backward(
+    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, options: Options
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return dQ, dK and dV of dY (N, H, L, D)."""
+    dq, dk, dv, _ = backward_by_blocks(attend_backward, dy, q, k, v, mask, seed, options, False)
+    return dq, dk, dv
+
+
+def attention_and_mask_backward(
+    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, seed: Tensor | None, options: Options
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return dQ, dK, dV and dM."""
+    return backward_by_blocks(attend_backward, dy, q, k, v, mask, seed, options, True)
 
 
 def scaled_dot_product_attention(

@@ -15,15 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._fast import or_faster
 from ._function import Function, expect, expect_alike
 from ._module import takes_only
-from ._pooling import as_loop, layout_of, loop_layout, num_windows, windows
+from ._pooling import num_windows, windows
 from ._window import Pair
-from .kernels import pool as loops
-from .kernels.loops import run
-from .kernels.opaque import Result, is_traced, opaque
+from .kernels import pooling as fast
 
-GRAIN = 16  # planes a thread
 FEW = 16  # taps up to which a compiled graph adds them up one by one
 
 
@@ -53,32 +51,10 @@ class SeparableFunction(Function):
         return between(x_dot, rows, columns)
 
 
+@or_faster(fast.averages, fast.AVERAGES)
 def between(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return R x C^T; on the CPU by a loop that skips the zeros of R and C."""
-    if x.dim() == 4 and is_traced(x):
-        return traced_between(x, rows, columns)
-    if (layout := loop_layout(x)) is not None:
-        y = torch.empty(*x.shape[:2], len(rows), len(columns), memory_format=layout)
-        matrices, source, target = (
-            (rows.contiguous(), columns.contiguous()),
-            *(as_loop(t, layout) for t in (x, y)),
-        )
-        if layout == torch.channels_last:
-            pixels = (source.flatten(2), *matrices, x.shape[1], target.flatten(2))
-            run(loops.average_pixels, len(x), *pixels)
-        else:
-            run(loops.average_planes, len(source), source, *matrices, target.flatten(1), grain=GRAIN)
-        return y
-    product: Tensor = rows @ x @ columns.t()
-    return product
-
-
-def averages(x: Tensor, rows: Tensor, columns: Tensor) -> list[Result]:
-    """Describe y (N, C, H', W'), which lies as x does."""
-    return [Result([*x.shape[:2], len(rows), len(columns)], x)]
-
-
-traced_between = opaque("average", averages)(between)
+    """Return R x C^T."""
+    return rows @ x @ columns.t()
 
 
 class TilesFunction(Function):
@@ -162,7 +138,7 @@ def avg_pool2d(
     whole = not ceil_mode or all(n % k == 0 for n, k in zip(x.shape[-2:], kernel, strict=True))
     side_by_side = kernel == stride and max(padding) == 0 and whole
     if torch.compiler.is_compiling() and side_by_side and kernel[0] * kernel[1] <= FEW:
-        as_pixels = x.dim() == 4 and layout_of(x) == torch.channels_last
+        as_pixels = x.dim() == 4 and fast.layout_of(x) == torch.channels_last
         tiled: Tensor = TilesFunction.apply(x, kernel, as_pixels)
         return tiled
     rows, columns = (

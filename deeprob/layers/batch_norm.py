@@ -9,7 +9,7 @@
     dx = w r (dy - mean(dy) - h mean(dy h))     mu and var depend on every x: what they return is taken out
     dx = w r dy                                 in evaluation, where they are constants
 
-Cost: forward two passes over x, backward two over x and dy; saves x, mu and r. Fast path: channels.py.
+Cost: forward two passes over x, backward two over x and dy; saves x, mu and var. Faster: kernels/channels.py.
 Source: Ioffe and Szegedy, Batch normalization (2015), section 3.
 """
 
@@ -19,8 +19,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, may_overwrite
-from .channels import gradient, moments, normalise, over_batch, per_channel
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike, may_overwrite, widened
+from .kernels import channels as fast
 
 
 class BatchNormFunction(Function):
@@ -66,18 +67,33 @@ class BatchNormFunction(Function):
         return batch_norm_tangent(dots, x, weight, mean, var, ctx.eps, ctx.training)
 
 
+@or_faster(fast.moments)
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mu and var (C), biased, of x (N, C, ...)."""
+    var, mean = torch.var_mean(over_batch(x), 1, correction=0)
+    return mean, var
+
+
+@or_faster(fast.normalise)
+def normalise(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, var: Tensor, eps: float
+) -> Tensor:
+    """Return w h + b = (w r) x + (b - w r mu), one product and one sum an entry."""
+    scale = (var + eps).rsqrt() if weight is None else (var + eps).rsqrt() * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return (widened(x) * per_channel(scale, x) + per_channel(shift, x)).to(x.dtype)
+
+
+@or_faster(fast.batch_norm_backward)
 def batch_norm_backward(
     dy: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor, var: Tensor, eps: float, training: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dx, dw and db, as above."""
-    if (fast := gradient(dy, x, weight, mean, var, eps, training)) is not None:
-        return fast
+    """Return dx, dw and db."""
     if training and not may_overwrite(dy):
         mean, var = moments(x)  # as functions of x, so that the second derivative sees them
     rstd = (var + eps).rsqrt()
-    rows = over_batch(dy)
-    dbias = rows.sum(1)
-    dweight = (rows * (over_batch(x) - mean[:, None])).sum(1) * rstd
+    dbias = over_batch(dy).sum(1)
+    dweight = (over_batch(dy) * (over_batch(x) - mean[:, None])).sum(1) * rstd
     a = rstd if weight is None else rstd * weight
     if not training:
         return (dy * per_channel(a, x)).to(x.dtype), dweight, dbias
@@ -87,6 +103,17 @@ def batch_norm_backward(
     c = -a * dbias / m - b * mean
     dx = dy * per_channel(a, x) + x * per_channel(b, x) + per_channel(c, x)
     return dx.to(x.dtype), dweight, dbias
+
+
+def per_channel(v: Tensor, x: Tensor) -> Tensor:
+    """Shape v (C) to broadcast over x (N, C, ...)."""
+    return v.reshape(-1, *[1] * (x.dim() - 2))
+
+
+def over_batch(x: Tensor) -> Tensor:
+    """View x (N, C, ...) as (C, m), in float32 at least."""
+    x = widened(x)
+    return x.transpose(0, 1).reshape(x.shape[1], -1)
 
 
 def batch_norm_tangent(

@@ -18,7 +18,7 @@ from torch.nn.functional import conv2d as convolve
 from torch.nn.functional import conv_transpose2d as convolve_transposed
 
 from ._function import Function, expect, expect_alike
-from ._window import Pair, pair
+from ._window import Geometry, Pair, pair
 from .conv import weight_gradient
 
 
@@ -57,7 +57,7 @@ class ConvTranspose2dFunction(Function):
             dx = dx[..., : x.shape[2], : x.shape[3]] if any(beyond) else dx
         if need_weight:
             x = nn.functional.pad(x, (0, beyond[1], 0, beyond[0])) if any(beyond) else x
-            dweight = weight_gradient(x, dy, weight.shape, stride, padding, dilation, groups)
+            dweight = weight_gradient(x, dy, weight.shape, Geometry(stride, padding, dilation, groups))
         dbias = dy.sum((0, 2, 3)) if need_bias else None
         return dx, dweight, dbias, None, None, None, None, None
 

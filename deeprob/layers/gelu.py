@@ -11,19 +11,17 @@ Source: Hendrycks and Gimpel, Gaussian error linear units (2016).
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, is_plain
-from .kernels import gelu as loops
-from .kernels.loops import is_dense, run
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike
+from .kernels import elementwise as fast
 
 K = math.sqrt(2 / math.pi)
 C = 0.044715
-LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 
 
 class GELUFunction(Function):
@@ -43,7 +41,7 @@ class GELUFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        return scaled(dy, gelu_slope, loops.gelu_gradient, x)
+        return gelu_backward(x, dy)
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor) -> Any:
@@ -56,16 +54,12 @@ class TanhGELUFunction(GELUFunction):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        if x.numel() >= LOOP_FROM and is_plain(x) and is_dense(x):
-            y = torch.empty_like(x)
-            run(loops.tanh_gelu, x.numel(), x, y, grain=LOOP_FROM, flat=True)
-            return y
-        return nn.functional.gelu(x, approximate="tanh")
+        return tanh_gelu(x)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        return scaled(dy, tanh_gelu_slope, loops.tanh_gelu_gradient, x)
+        return tanh_gelu_backward(x, dy)
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor) -> Any:
@@ -83,7 +77,7 @@ class SiLUFunction(GELUFunction):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        return scaled(dy, silu_slope, loops.silu_gradient, x)
+        return silu_backward(x, dy)
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor) -> Any:
@@ -91,13 +85,28 @@ class SiLUFunction(GELUFunction):
         return x_dot * silu_slope(x)
 
 
-def scaled(dy: Tensor, slope: Callable[[Tensor], Tensor], loop: Callable[..., None], x: Tensor) -> Tensor:
-    """Return dy slope(x), by the loop that makes it in one pass where it can run."""
-    if x.numel() >= LOOP_FROM and is_plain(x, dy) and x.stride() == dy.stride() and is_dense(x):
-        dx = torch.empty_like(x)
-        run(loop, x.numel(), x, dy, dx, grain=LOOP_FROM, flat=True)
-        return dx
-    return dy * slope(x)
+@or_faster(fast.tanh_gelu)
+def tanh_gelu(x: Tensor) -> Tensor:
+    """Return x (1 + t) / 2."""
+    return nn.functional.gelu(x, approximate="tanh")
+
+
+@or_faster(fast.gelu_backward)
+def gelu_backward(x: Tensor, dy: Tensor) -> Tensor:
+    """Return dy (Phi(x) + x phi(x))."""
+    return dy * gelu_slope(x)
+
+
+@or_faster(fast.tanh_gelu_backward)
+def tanh_gelu_backward(x: Tensor, dy: Tensor) -> Tensor:
+    """Return dy ((1 + t) + x (1 - t^2) u') / 2."""
+    return dy * tanh_gelu_slope(x)
+
+
+@or_faster(fast.silu_backward)
+def silu_backward(x: Tensor, dy: Tensor) -> Tensor:
+    """Return dy s (1 + x (1 - s))."""
+    return dy * silu_slope(x)
 
 
 def gelu_slope(x: Tensor) -> Tensor:

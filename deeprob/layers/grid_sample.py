@@ -14,27 +14,20 @@
 Pixels outside are 0 ("zeros"), or positions are clipped to the image and get no gradient there ("border").
 "nearest" reads one pixel, with no gradient in the grid. On whole positions, where w has a corner, the
 derivative is the one from the right, as in torch.
-Cost: 8 C FLOPs a position forward, 16 C backward; saves x and grid. Fast path: kernels/grid.py.
+Cost: 8 C FLOPs a position forward, 16 C backward; saves x and grid. Faster: kernels/grid_sample.py.
 Source: Jaderberg et al. 2015, Spatial transformer networks, equations 5 to 7.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ._function import Function, expect, expect_alike, is_plain
-from .kernels.grid import sample, sample_adjoint
-from .kernels.opaque import Result, is_traced, opaque
-
-
-class Options(NamedTuple):
-    """How positions are read."""
-
-    nearest: bool
-    border: bool
-    align_corners: bool
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike
+from .kernels import grid_sample as fast
+from .kernels.grid_sample import Options
 
 
 class GridSampleFunction(Function):
@@ -44,13 +37,7 @@ class GridSampleFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, grid: Tensor, options: Options) -> Tensor:
-        if is_traced(x, grid):
-            return traced_sample(x, grid, *options)
-        if is_plain(x, grid):
-            return sample(x, grid, options)
-        px, py, _ = positions(grid, x.shape, options)
-        parts = [w[:, None] * take(x, index) for index, w, *_ in corners(px, py, x.shape, options)]
-        return sum(parts[1:], parts[0])
+        return sampled(x, grid, options)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -61,13 +48,7 @@ class GridSampleFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, grid = ctx.saved_tensors
-        if is_traced(dy, x, grid):
-            return *traced_sample_adjoint(dy, x, grid, *ctx.options), None
-        if is_plain(dy, x, grid):
-            return *sample_adjoint(dy, x, grid, ctx.options), None
-        px, py, slope = positions(grid, x.shape, ctx.options)
-        dx, dpx, dpy = sample_slopes(dy, x, px, py, ctx.options)
-        return dx, torch.stack([dpx, dpy], -1) * slope, None
+        return *sampled_backward(dy, x, grid, ctx.options), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, grid_dot: Tensor, _: None) -> Any:
@@ -81,18 +62,20 @@ class GridSampleFunction(Function):
         return sum(parts[1:], parts[0])
 
 
-@opaque("grid_sample", lambda x, grid, *_: [Result([*x.shape[:2], grid.shape[1]], x)])
-def traced_sample(x: Tensor, grid: Tensor, nearest: bool, border: bool, align_corners: bool) -> Tensor:
-    """The fast path as one operation of a compiled graph."""
-    return sample(x, grid, Options(nearest, border, align_corners))
+@or_faster(fast.sampled, fast.SAMPLED)
+def sampled(x: Tensor, grid: Tensor, options: Options) -> Tensor:
+    """Return x (N, C, H, W) at grid (N, P, 2): (N, C, P)."""
+    px, py, _ = positions(grid, x.shape, options)
+    parts = [w[:, None] * take(x, index) for index, w, *_ in corners(px, py, x.shape, options)]
+    return sum(parts[1:], parts[0])
 
 
-@opaque("grid_sample_backward", lambda dy, x, grid, *_: [Result(x.shape, x), Result(grid.shape)])
-def traced_sample_adjoint(
-    dy: Tensor, x: Tensor, grid: Tensor, nearest: bool, border: bool, align_corners: bool
-) -> tuple[Tensor, Tensor]:
-    """Its adjoint."""
-    return sample_adjoint(dy, x, grid, Options(nearest, border, align_corners))
+@or_faster(fast.sampled_backward, fast.SAMPLED_BACKWARD)
+def sampled_backward(dy: Tensor, x: Tensor, grid: Tensor, options: Options) -> tuple[Tensor, Tensor]:
+    """Return dx and dgrid of dy (N, C, P)."""
+    px, py, slope = positions(grid, x.shape, options)
+    dx, dpx, dpy = sample_slopes(dy, x, px, py, options)
+    return dx, torch.stack([dpx, dpy], -1) * slope
 
 
 def sample_slopes(

@@ -7,9 +7,8 @@
     dx = r (k - mean(k) - h mean(k h))
     dw = sum over samples and positions of dy h,  db = that of dy
 
-Fast path: kernels/norm.py; of a compiled graph only for pixels, as the compiler makes good loops over planes.
-
-Cost: as layer norm's; saves x. Source: Wu and He, Group normalization (2018).
+Cost: as layer norm's; saves x. Faster forms: kernels/group_norm.py.
+Source: Wu and He, Group normalization (2018).
 """
 
 from typing import Any
@@ -17,11 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, is_plain
-from .kernels import norm as loops
-from .kernels.loops import run
-from .kernels.opaque import Result, is_traced, laid_out, opaque
-from .layer_norm import ones, zeros
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike
+from .kernels import group_norm as fast
 
 
 class GroupNormFunction(Function):
@@ -31,20 +28,12 @@ class GroupNormFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-        layout = layout_of(x)
-        if layout == "pixels" and is_traced(x, weight, bias):
-            return traced_group_norm(x, groups, weight, bias, eps)
-        if layout and is_plain(x, weight, bias):
-            return group_norm_by_loop(x, groups, weight, bias, eps)
-        mean, rstd = moments(grouped(x, groups), eps)
-        slope = rstd if weight is None else rstd * grouped_channels(weight, groups)
-        start = -mean * slope if bias is None else grouped_channels(bias, groups) - mean * slope
-        return (slope * grouped(x, groups) + start).reshape(x.shape)
+        return normalise_groups(x, groups, weight, bias, eps)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, ctx.groups, weight, _, ctx.eps = inputs
-        ctx.layout = layout_of(x)  # asked for here: for a backward that asks, the compiler makes planes of dy
+        ctx.layout = fast.layout_of(x)  # a backward that asks makes the compiler lay dy out in planes
         ctx.save_for_backward(x, weight)
         ctx.save_for_forward(x, weight)
 
@@ -52,12 +41,7 @@ class GroupNormFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         need_x, _, need_weight, need_bias, _ = ctx.needs_input_grad
-        if ctx.layout == "pixels" and is_traced(dy, x, weight):
-            dx, (dweight, dbias) = traced_group_norm_backward(dy, x, ctx.groups, weight, ctx.eps)
-        elif ctx.layout and is_plain(dy, x, weight):
-            dx, (dweight, dbias) = group_norm_backward_by_loop(dy, x, ctx.groups, weight, ctx.eps)
-        else:
-            dx, dweight, dbias = gradients(dy, x, ctx.groups, weight, ctx.eps)
+        dx, (dweight, dbias) = group_norm_backward(dy, x, ctx.groups, weight, ctx.eps, ctx.layout)
         return (
             dx if need_x else None,
             None,
@@ -82,19 +66,34 @@ class GroupNormFunction(Function):
         return y_dot.reshape(x.shape)
 
 
-def gradients(
-    upstream: Tensor, x: Tensor, groups: int, weight: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dx, dw and db: two sums a channel, over positions, are all that they need of x and dy."""
-    dy, rows = grouped(upstream, groups), grouped(x, groups)
+@or_faster(fast.normalise_groups, fast.NORMALISE)
+def normalise_groups(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """Return w h + b = (w r) x + (b - w r mu)."""
+    mean, rstd = moments(grouped(x, groups), eps)
+    slope = rstd if weight is None else rstd * grouped_channels(weight, groups)
+    start = -mean * slope if bias is None else grouped_channels(bias, groups) - mean * slope
+    return (slope * grouped(x, groups) + start).reshape(x.shape)
+
+
+@or_faster(fast.group_norm_backward, fast.BACKWARD)
+def group_norm_backward(
+    dy: Tensor, x: Tensor, groups: int, weight: Tensor | None, eps: float, layout: str | None
+) -> tuple[Tensor, Tensor]:
+    """Return dx, and dw and db side by side (2, C): two sums a channel are all that they need of x and dy.
+
+    layout: x's, for the faster form.
+    """
+    upstream, rows = grouped(dy, groups), grouped(x, groups)
     mean, rstd = moments(rows, eps)
     w = 1 if weight is None else grouped_channels(weight, groups)
-    sum_dy, sum_dy_x = (t.sum(3, keepdim=True) for t in (dy, dy * rows))
+    sum_dy, sum_dy_x = (t.sum(3, keepdim=True) for t in (upstream, upstream * rows))
     sum_dy_h = rstd * (sum_dy_x - mean * sum_dy)
     size = rows[0, 0].numel()
     mean_k, mean_k_h = ((w * t).sum(2, keepdim=True) / size for t in (sum_dy, sum_dy_h))
-    dx = rstd * (w * dy - mean_k - (rows - mean) * (rstd * mean_k_h))
-    return dx.reshape(x.shape), sum_dy_h.sum(0).flatten(), sum_dy.sum(0).flatten()
+    dx = rstd * (w * upstream - mean_k - (rows - mean) * (rstd * mean_k_h))
+    return dx.reshape(x.shape), torch.stack([sum_dy_h.sum(0).flatten(), sum_dy.sum(0).flatten()])
 
 
 def moments(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -111,44 +110,6 @@ def grouped(x: Tensor, groups: int) -> Tensor:
 def grouped_channels(weight: Tensor, groups: int) -> Tensor:
     """View weight (C) to broadcast over (N, G, C/G, M)."""
     return weight.reshape(groups, -1, 1)
-
-
-def layout_of(x: Tensor) -> str | None:
-    """Say whether x (N, C, ...) lies in "planes" or in "pixels", which the CPU's loops can run over."""
-    if x.is_contiguous():
-        return "planes"
-    return "pixels" if x.movedim(1, -1).is_contiguous() else None
-
-
-def group_norm_by_loop(
-    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> Tensor:
-    """Return y, in the layout of x."""
-    y, loop = torch.empty_like(x), loops.group_norm if x.is_contiguous() else loops.group_norm_rows
-    run(loop, len(x), samples(x), groups, ones(weight, x, 1), zeros(bias, x, 1), eps, samples(y))
-    return y
-
-
-def group_norm_backward_by_loop(
-    dy: Tensor, x: Tensor, groups: int, weight: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Return dx, in the layout of x, and dw and db side by side (2, C)."""
-    dx, parts = torch.empty_like(x), x.new_empty(2, *x.shape[:2])
-    loop = loops.group_norm_gradient if x.is_contiguous() else loops.group_norm_rows_gradient
-    arrays = (samples(laid_out(dy, x)), samples(x), groups, ones(weight, x, 1), eps, samples(dx), parts)
-    run(loop, len(x), *arrays)
-    return dx, parts.sum(1)
-
-
-def samples(x: Tensor) -> Tensor:
-    """View planes as (N, C, M), pixels as (N, M, C)."""
-    return x.view(*x.shape[:2], -1) if x.is_contiguous() else x.movedim(1, -1).flatten(1, -2)
-
-
-traced_group_norm = opaque("group_norm", lambda x, *_: [Result(x.shape, x)])(group_norm_by_loop)
-traced_group_norm_backward = opaque(
-    "group_norm_backward", lambda dy, x, *_: [Result(x.shape, x), Result([2, x.shape[1]])]
-)(group_norm_backward_by_loop)
 
 
 def group_norm(

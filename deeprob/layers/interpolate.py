@@ -10,7 +10,7 @@
         else             p = (o + 1/2) size / size' - 1/2, clipped    corner pixels keep their outer edges
         nearest          i = floor(o size / size'),  f = 0
 
-The formula multiplies with A and B; the fast path (kernels/sampling.py) goes through their two entries a row.
+The formula multiplies with A and B; the faster form (kernels/resize.py) goes through their two entries a row.
 Cost: 6 C H' W' FLOPs each way; saves i and f of each axis, no image.
 Source: Jaderberg et al. 2015, Spatial transformer networks, equation 5, on a regular grid.
 """
@@ -21,10 +21,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, is_plain
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike
 from ._module import takes_only
-from .kernels.opaque import Result, is_traced, opaque
-from .kernels.sampling import resize, resize_adjoint
+from .kernels import resize as fast
 
 Mode = Literal["nearest", "bilinear"]
 
@@ -36,11 +36,7 @@ class InterpolateFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor) -> Tensor:
-        if is_traced(x):
-            return traced_resize(x, rows, f, columns, g)
-        if is_plain(x):
-            return resize(x, rows, f, columns, g)
-        return matrix(rows, f, x.shape[2]) @ x @ matrix(columns, g, x.shape[3]).T
+        return resized(x, rows, f, columns, g)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -52,13 +48,7 @@ class InterpolateFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         rows, f, columns, g = ctx.saved_tensors
-        height, width = ctx.size
-        if is_traced(dy):
-            return traced_resize_adjoint(dy, rows, f, columns, g, height, width), None, None, None, None
-        if is_plain(dy):
-            return resize_adjoint(dy, rows, f, columns, g, height, width), None, None, None, None
-        dx = matrix(rows, f, height).T @ dy @ matrix(columns, g, width)
-        return dx, None, None, None, None
+        return resized_backward(dy, rows, f, columns, g, *ctx.size), None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, *_: None) -> Any:
@@ -67,20 +57,18 @@ class InterpolateFunction(Function):
         return matrix(rows, f, height) @ x_dot @ matrix(columns, g, width).T
 
 
-def resized(x: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor) -> list[Result]:
-    """Describe Y, which lies as X does."""
-    return [Result([*x.shape[:2], len(rows), len(columns)], x)]
+@or_faster(fast.resized, fast.RESIZED)
+def resized(x: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor) -> Tensor:
+    """Return Y = A X B^T."""
+    return matrix(rows, f, x.shape[2]) @ x @ matrix(columns, g, x.shape[3]).T
 
 
-def source(
+@or_faster(fast.resized_backward, fast.RESIZED_BACKWARD)
+def resized_backward(
     dy: Tensor, rows: Tensor, f: Tensor, columns: Tensor, g: Tensor, height: int, width: int
-) -> list[Result]:
-    """Describe dX, which lies as dY does."""
-    return [Result([*dy.shape[:2], height, width], dy)]
-
-
-traced_resize = opaque("resize", resized)(resize)
-traced_resize_adjoint = opaque("resize_adjoint", source)(resize_adjoint)
+) -> Tensor:
+    """Return dX = A^T dY B."""
+    return matrix(rows, f, height).T @ dy @ matrix(columns, g, width)
 
 
 def matrix(pixel: Tensor, fraction: Tensor, size: int) -> Tensor:

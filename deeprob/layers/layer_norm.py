@@ -9,7 +9,7 @@
     x (..., D), a row is its last axes of shape w; means run over the row
 
 Half precision is widened to float32 inside, as by torch: a mean of bfloat16 would be off by 1 in 256.
-Cost: two passes over x forward, two over x and dy backward; saves x.
+Cost: two passes over x forward, two over x and dy backward; saves x. Faster forms: kernels/layer_norm.py.
 Source: Ba, Kiros and Hinton, Layer normalization (2016); Zhang and Sennrich, RMSNorm (2019).
 """
 
@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, is_plain, narrowed, widened
-from .kernels import norm as loops
-from .kernels.loops import run, shares
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike, narrowed, widened
+from .kernels import layer_norm as fast
 
 
 class LayerNormFunction(Function):
@@ -59,35 +59,35 @@ class LayerNormFunction(Function):
         return (y_dot if bias_dot is None else y_dot + bias_dot).to(x.dtype)
 
 
+@or_faster(fast.normalise_rows)
 def normalise_rows(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     """Return w h + b for x (..., D)."""
-    if suits_loop(x, weight, bias):
-        rows = as_rows(x.contiguous())
-        y = torch.empty_like(rows)
-        run(loops.layer_norm, len(rows), rows, ones(weight, x), zeros(bias, x), eps, y)
-        return y.view(x.shape)
     h, _ = standardise(x, eps)
     h = h if weight is None else h * weight
     return h if bias is None else h + bias
 
 
+@or_faster(fast.layer_norm_backward)
 def layer_norm_backward(
     dy: Tensor, x: Tensor, weight: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return dx, dw and db, as above, for x (..., D)."""
-    if suits_loop(x, weight, dy):
-        rows = as_rows(x.contiguous())
-        dx = torch.empty_like(rows)
-        num_shares, size = shares(len(rows), loops.PART)
-        sums = torch.zeros(num_shares, 2, x.shape[-1])
-        arrays = (as_rows(dy.contiguous()), rows, ones(weight, x), eps, dx, sums, size)
-        run(loops.layer_norm_gradient, len(rows), *arrays, grain=loops.PART)
-        dweight, dbias = total(sums).unbind()
-        return dx.view(x.shape), dweight, dbias
+    """Return dx, dw and db for x (..., D)."""
     h, rstd = standardise(x, eps)
     k = dy if weight is None else dy * weight
     dx = rstd * (k - k.mean(-1, keepdim=True) - h * (k * h).mean(-1, keepdim=True))
     return dx, as_rows(dy * h).sum(0), as_rows(dy).sum(0)
+
+
+def standardise(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return h = (x - mu) r and r (..., 1) of x (..., D)."""
+    centred = x - x.mean(-1, keepdim=True)
+    rstd = ((centred * centred).mean(-1, keepdim=True) + eps).rsqrt()
+    return centred * rstd, rstd
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """View x (..., D) as (R, D)."""
+    return x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
 
 
 class RMSNormFunction(Function):
@@ -97,14 +97,7 @@ class RMSNormFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
-        given, x, weight = x, widened(x), widened(weight)
-        if suits_loop(x, weight):
-            rows = as_rows(x.contiguous())
-            y = torch.empty_like(rows)
-            run(loops.rms_norm, len(rows), rows, ones(weight, x), eps, y)
-            return narrowed(y.view(x.shape), given)
-        h = x * inverse_rms(x, eps)
-        return narrowed(h if weight is None else h * weight, given)
+        return narrowed(scale_rows(widened(x), widened(weight), eps), x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -114,24 +107,10 @@ class RMSNormFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        saved, weight = ctx.saved_tensors
+        x, weight = ctx.saved_tensors
+        gradients = rms_norm_backward(widened(dy), widened(x), widened(weight), ctx.eps)
+        dx, dweight = (narrowed(g, x) for g in gradients)
         need_x, need_weight, _ = ctx.needs_input_grad
-        dy, x, weight = widened(dy), widened(saved), widened(weight)
-        if suits_loop(x, weight, dy):
-            rows = as_rows(x.contiguous())
-            dx = torch.empty_like(rows)
-            num_shares, size = shares(len(rows), loops.PART)
-            sums = torch.zeros(num_shares, x.shape[-1])
-            arrays = (as_rows(dy.contiguous()), rows, ones(weight, x), ctx.eps, dx, sums, size)
-            run(loops.rms_norm_gradient, len(rows), *arrays, grain=loops.PART)
-            dx, dweight = dx.view(x.shape), total(sums)
-        else:
-            rstd = inverse_rms(x, ctx.eps)
-            h = x * rstd
-            k = dy if weight is None else dy * weight
-            dx = rstd * (k - h * (k * h).mean(-1, keepdim=True))
-            dweight = as_rows(dy * h).sum(0)
-        dx, dweight = narrowed(dx, saved), narrowed(dweight, saved)
         return dx if need_x else None, dweight if need_weight else None, None
 
     @staticmethod
@@ -147,31 +126,26 @@ class RMSNormFunction(Function):
         return (y_dot if weight_dot is None else y_dot + h * weight_dot).to(saved.dtype)
 
 
-def standardise(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Return h = (x - mu) r and r (..., 1) of x (..., D)."""
-    centred = x - x.mean(-1, keepdim=True)
-    rstd = ((centred * centred).mean(-1, keepdim=True) + eps).rsqrt()
-    return centred * rstd, rstd
+@or_faster(fast.scale_rows)
+def scale_rows(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """Return w h for x (..., D)."""
+    h = x * inverse_rms(x, eps)
+    return h if weight is None else h * weight
+
+
+@or_faster(fast.rms_norm_backward)
+def rms_norm_backward(dy: Tensor, x: Tensor, weight: Tensor | None, eps: float) -> tuple[Tensor, Tensor]:
+    """Return dx and dw for x (..., D)."""
+    rstd = inverse_rms(x, eps)
+    h = x * rstd
+    k = dy if weight is None else dy * weight
+    dx = rstd * (k - h * (k * h).mean(-1, keepdim=True))
+    return dx, as_rows(dy * h).sum(0)
 
 
 def inverse_rms(x: Tensor, eps: float) -> Tensor:
     """Return r = 1 / sqrt(mean(x^2) + eps), (..., 1), of x (..., D)."""
     return ((x * x).mean(-1, keepdim=True) + eps).rsqrt()
-
-
-def suits_loop(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether the CPU's loops can run on these; what is not contiguous is copied for them."""
-    return is_plain(x, *others) and x.numel() > 0
-
-
-def ones(weight: Tensor | None, x: Tensor, axis: int = -1) -> Tensor:
-    """Return the weight, or ones in its place, one for each entry along the axis of x."""
-    return x.new_ones(x.shape[axis]) if weight is None else weight
-
-
-def zeros(bias: Tensor | None, x: Tensor, axis: int = -1) -> Tensor:
-    """Return the bias, or zeros in its place, one for each entry along the axis of x."""
-    return x.new_zeros(x.shape[axis]) if bias is None else bias
 
 
 def layer_norm(
@@ -221,16 +195,6 @@ def last_axes(
     expect(bias is None or bias.shape == shape, name, f"bias {shape}", bias)
     expect_alike(name, x=x, weight=weight, bias=bias)
     return len(shape)
-
-
-def total(sums: Tensor) -> Tensor:
-    """Add the sums that threads made."""
-    return sums[0] if len(sums) == 1 else sums.sum(0)
-
-
-def as_rows(x: Tensor) -> Tensor:
-    """View x (..., D) as (R, D)."""
-    return x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
 
 
 class LayerNorm(nn.LayerNorm):

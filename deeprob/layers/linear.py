@@ -13,10 +13,11 @@ Source: Johnson, backpropagation lecture, matrix multiply.
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, is_plain
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike
+from .kernels import linear as fast
 
 
 class LinearFunction(Function):
@@ -50,14 +51,9 @@ class LinearFunction(Function):
         return y_dot if bias_dot is None else y_dot + bias_dot
 
 
+@or_faster(fast.matmul_transposed)
 def matmul_transposed(x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False) -> Tensor:
-    """Return x W^T + b, then max(0, .) if `relu`: by oneDNN on processors where it beats torch's BLAS.
-
-    The op is private to torch, float32 on CPU only; without it the plain product takes its place.
-    """
-    if ONEDNN is not None and is_plain(x, weight, bias) and x.numel() * weight.shape[0] >= ONEDNN_FROM:
-        fused: Tensor = ONEDNN(x, weight, bias, "relu" if relu else "none", [], "")
-        return fused
+    """Return x W^T + b, then max(0, .) if `relu`."""
     y = nn.functional.linear(x, weight, bias)
     return y.relu_() if relu else y
 
@@ -67,12 +63,6 @@ def outer_sum(dy: Tensor, x: Tensor) -> Tensor:
     if len(x) > max(x.shape[1], dy.shape[1]):  # many rows: torch's BLAS splits them better
         return dy.t() @ x
     return matmul_transposed(dy.t(), x.t())
-
-
-# With 256-bit vectors torch's own BLAS is as fast, and twice as fast where an input has to be turned around.
-WIDE = torch.backends.cpu.get_cpu_capability() == "AVX512"
-ONEDNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if WIDE else None
-ONEDNN_FROM = 1 << 20  # multiplications from which its set-up pays
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

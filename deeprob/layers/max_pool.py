@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, is_plain
+from ._fast import or_faster
+from ._function import Function
 from ._module import takes_only
-from ._pooling import LOOP_FROM, as_loop, layout_of, num_windows, windows
+from ._pooling import windows
 from ._window import Pair
-from .kernels import pool as loops
-from .kernels.loops import run
-from .kernels.opaque import Result, is_traced, laid_out, opaque
+from .kernels import pooling as fast
 
 
 class MaxPool2dFunction(Function):
@@ -32,14 +31,7 @@ class MaxPool2dFunction(Function):
     def forward(
         x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
     ) -> tuple[Tensor, Tensor]:
-        """Return maxima, and winners as places in the map or (from the loops) as taps of the window."""
-        if kernel[0] * kernel[1] < loops.NONE and x.numel() >= LOOP_FROM and layout_of(x) is not None:
-            if is_traced(x):
-                return traced_max_pool(x, kernel, stride, padding, dilation, ceil_mode)
-            if is_plain(x):
-                return max_pool_by_loop(x, kernel, stride, padding, dilation, ceil_mode)
-        y, places = nn.functional.max_pool2d(x, kernel, stride, padding, dilation, ceil_mode, True)
-        return y, places
+        return max_pool(x, kernel, stride, padding, dilation, ceil_mode)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -49,20 +41,12 @@ class MaxPool2dFunction(Function):
         ctx.save_for_backward(winners)
         ctx.save_for_forward(winners)
         ctx.map = x.shape[-2:]
-        ctx.loops = winners.dtype == torch.uint8
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor, _: Any) -> Any:
         (winners,) = ctx.saved_tensors
-        maps = dy.shape[:2]
-        if ctx.loops and is_traced(dy):
-            return traced_max_pool_backward(dy, winners, list(ctx.map), *ctx.window), *[None] * 5
-        if ctx.loops and is_plain(dy):
-            return max_pool_backward_by_loop(dy, winners, ctx.map, *ctx.window), *[None] * 5
-        places = places_of(winners, ctx.map, *ctx.window)
-        dx = dy.new_zeros(*maps, ctx.map.numel())
-        dx = dx.scatter_add(2, places.flatten(2), dy.flatten(2))  # windows may overlap
-        return dx.reshape(*maps, *ctx.map), None, None, None, None, None
+        dx = max_pool_backward(dy, winners, ctx.map, *ctx.window)
+        return dx, None, None, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
@@ -71,7 +55,8 @@ class MaxPool2dFunction(Function):
         return x_dot.flatten(2).gather(2, places.flatten(2)).view(places.shape), None
 
 
-def max_pool_by_loop(
+@or_faster(fast.max_pool, fast.MAX_POOL)
+def max_pool(
     x: Tensor,
     kernel: Sequence[int],
     stride: Sequence[int],
@@ -79,56 +64,27 @@ def max_pool_by_loop(
     dilation: Sequence[int],
     ceil_mode: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Return maxima, in the layout of x, and the number of each one's tap."""
-    layout = layout_of(x) or torch.contiguous_format
-    y = torch.empty(pooled_shape(x, kernel, stride, padding, dilation, ceil_mode), memory_format=layout)
-    taps = torch.empty_like(y, dtype=torch.uint8)
-    loop = loops.max_planes if layout == torch.contiguous_format else loops.max_rows
-    source, target, numbers = (as_loop(t, layout) for t in (x, y, taps))
-    run(loop, len(source), source, kernel, stride, padding, dilation, target, numbers)
-    return y, taps
+    """Return maxima, and winners: as places in the map, or (the faster form) as taps of the window."""
+    window: Any = (kernel, stride, padding, dilation, ceil_mode)
+    y, places = nn.functional.max_pool2d(x, *window, return_indices=True)
+    return y, places
 
 
-def max_pool_backward_by_loop(
+@or_faster(fast.max_pool_backward, fast.MAX_POOL_BACKWARD)
+def max_pool_backward(
     dy: Tensor,
-    taps: Tensor,
+    winners: Tensor,
     size: Sequence[int],
     kernel: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    """Return dx (N, C, H, W) of the size (H, W), in the layout of the taps."""
-    layout = layout_of(taps) or torch.contiguous_format
-    dx = torch.empty(*dy.shape[:2], *size, memory_format=layout)
-    planes = layout == torch.contiguous_format
-    loop = loops.max_planes_gradient if planes else loops.max_rows_gradient
-    upstream, numbers, target = (as_loop(t, layout) for t in (laid_out(dy, taps), taps, dx))
-    run(loop, len(target), upstream, numbers, kernel, stride, padding, dilation, target)
-    return dx
-
-
-def pooled_shape(
-    x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
-) -> list[int]:
-    """Return (N, C, H', W')."""
-    sizes = zip(x.shape[2:], kernel, stride, padding, dilation, strict=True)
-    return [*x.shape[:2], *(num_windows(*window, ceil_mode) for window in sizes)]
-
-
-def pooled(x: Tensor, *window: Any) -> list[Result]:
-    """Describe maxima and taps."""
-    shape = pooled_shape(x, *window)
-    return [Result(shape, x), Result(shape, x, torch.uint8)]
-
-
-def unpooled(dy: Tensor, taps: Tensor, size: Sequence[int], *_: Any) -> list[Result]:
-    """Describe dx."""
-    return [Result([*dy.shape[:2], *size], taps)]
-
-
-traced_max_pool = opaque("max_pool2d", pooled)(max_pool_by_loop)
-traced_max_pool_backward = opaque("max_pool2d_backward", unpooled)(max_pool_backward_by_loop)
+    """Return dx (N, C, H, W) of the size (H, W): zeros, and dy at the winners."""
+    places = places_of(winners, size, kernel, stride, padding, dilation)
+    dx = dy.new_zeros(*dy.shape[:2], size[0] * size[1])
+    dx = dx.scatter_add(2, places.flatten(2), dy.flatten(2))  # windows may overlap
+    return dx.reshape(*dy.shape[:2], *size)
 
 
 def places_of(winners: Tensor, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Tensor:

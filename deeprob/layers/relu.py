@@ -11,12 +11,11 @@ keeps anyway.
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect_alike, is_plain
-from .kernels import relu as loops
-from .kernels.loops import is_dense, run
+from ._fast import or_faster
+from ._function import Function, expect_alike
+from .kernels import elementwise as fast
 
 
 class ReLUFunction(Function):
@@ -44,23 +43,10 @@ class ReLUFunction(Function):
         return y.sign() * x_dot
 
 
+@or_faster(fast.relu_backward)
 def relu_backward(y: Tensor, dy: Tensor) -> Tensor:
     """Return dy where y > 0, else 0."""
-    if can_loop(y, dy):
-        dx = torch.empty_like(y)
-        run(loops.relu_gradient, y.numel(), y, dy, dx, grain=LOOP_FROM, flat=True)
-        return dx
     return y.sign() * dy  # 1 where y > 0, else 0: faster than a comparison
-
-
-def can_loop(x: Tensor, dy: Tensor) -> bool:
-    """Whether the CPU's loops can and should run over both."""
-    if x.numel() < LOOP_FROM or x.dtype != dy.dtype or not is_plain(x, dy, bfloat16=True):
-        return False
-    return x.stride() == dy.stride() and is_dense(x)
-
-
-LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 
 
 class LeakyReLUFunction(Function):
@@ -81,18 +67,19 @@ class LeakyReLUFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (x,) = ctx.saved_tensors
-        if can_loop(x, dy):
-            dx = torch.empty_like(x)
-            arrays = (x, dy, ctx.slope, dx)
-            run(loops.leaky_relu_gradient, x.numel(), *arrays, grain=LOOP_FROM, flat=True)
-            return dx, None
-        gate = x.sign().clamp_min(0)  # at x = 0 the leak wins, as in torch
-        return (gate * (1 - ctx.slope) + ctx.slope) * dy, None
+        return leaky_relu_backward(x, dy, ctx.slope), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, _: Any) -> Any:
         (x,) = ctx.saved_tensors
         return (x.sign().clamp_min(0) * (1 - ctx.slope) + ctx.slope) * x_dot
+
+
+@or_faster(fast.leaky_relu_backward)
+def leaky_relu_backward(x: Tensor, dy: Tensor, slope: float) -> Tensor:
+    """Return dy where x > 0, else a dy."""
+    gate = x.sign().clamp_min(0)  # at x = 0 the leak wins, as in torch
+    return (gate * (1 - slope) + slope) * dy
 
 
 def relu(x: Tensor) -> Tensor:

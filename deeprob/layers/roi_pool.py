@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, is_plain, may_overwrite
-from .kernels.sampling import pool_winners
+from ._fast import or_faster
+from ._function import Function, may_overwrite
+from .kernels import resize as fast
 from .roi_align import expect_boxes
 
 
@@ -69,6 +70,7 @@ def bin_edges(low: Tensor, high: Tensor, size: int, num_bins: int) -> tuple[Tens
     return first.clamp(0, size), after.clamp(0, size)
 
 
+@or_faster(fast.find_winners)
 def find_winners(
     x: Tensor, sample: Tensor, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]
 ) -> Tensor:
@@ -104,10 +106,7 @@ def roi_pool(
         sample, pixels = boxes[:, 0].long(), round_half_away(boxes[:, 1:].detach() * spatial_scale)
         rows = bin_edges(pixels[:, 1], pixels[:, 3], x.shape[2], num_rows)
         columns = bin_edges(pixels[:, 0], pixels[:, 2], x.shape[3], num_columns)
-        if is_plain(x):
-            winners = pool_winners(x, sample, rows, columns)
-        else:
-            winners = find_winners(x.detach(), sample, rows, columns)
+        winners = find_winners(x.detach(), sample, rows, columns)
     y: Tensor = RoIPoolFunction.apply(x, winners)
     return y
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._function import Function, expect, expect_alike, is_plain
-from .kernels import rows as loops
-from .kernels.loops import run
+from ._fast import or_faster
+from ._function import Function, expect, expect_alike
+from .kernels import softmax as fast
 
 
 class SoftmaxFunction(Function):
@@ -62,11 +62,7 @@ class LogSoftmaxFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        if can_loop(y, dy, ctx.dim):
-            dx = torch.empty_like(y)
-            run(loops.log_softmax_gradient, y.numel() // y.shape[-1], *rows(y, dy, dx), grain=GRAIN)
-            return dx, None
-        return dy - y.exp() * dy.sum(ctx.dim, keepdim=True), None
+        return through_log_softmax(y, dy, ctx.dim), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, _: Any) -> Any:
@@ -74,34 +70,17 @@ class LogSoftmaxFunction(Function):
         return x_dot - (y.exp() * x_dot).sum(ctx.dim, keepdim=True)
 
 
+@or_faster(fast.through_softmax)
 def through_softmax(y: Tensor, dy: Tensor, dim: int) -> Tensor:
     """Return y (dy - sum_j y_j dy_j)."""
-    if can_loop(y, dy, dim):
-        dx = torch.empty_like(y)
-        run(loops.softmax_gradient, y.numel() // y.shape[-1], *rows(y, dy, dx), grain=GRAIN)
-        return dx
     product = y * dy
     return product - y * product.sum(dim, keepdim=True)
 
 
-def can_loop(y: Tensor, dy: Tensor, dim: int) -> bool:
-    """Whether the axis is innermost and the CPU's loops can and should run along it."""
-    return (
-        y.numel() >= LOOP_FROM
-        and dim in (-1, y.dim() - 1)
-        and is_plain(y, dy)
-        and y.is_contiguous()
-        and dy.is_contiguous()
-    )
-
-
-def rows(*tensors: Tensor) -> list[Tensor]:
-    """View each as rows along its last axis."""
-    return [t.view(-1, t.shape[-1]) for t in tensors]
-
-
-LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
-GRAIN = 16  # rows a thread
+@or_faster(fast.through_log_softmax)
+def through_log_softmax(y: Tensor, dy: Tensor, dim: int) -> Tensor:
+    """Return dy - exp(y) sum_j dy_j."""
+    return dy - y.exp() * dy.sum(dim, keepdim=True)
 
 
 def softmax(x: Tensor, dim: int) -> Tensor:

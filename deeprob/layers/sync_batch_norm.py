@@ -20,9 +20,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ._fast import or_faster
 from ._function import Function, expect, may_overwrite
-from .batch_norm import BatchNorm, batch_norm, check_batch_norm
-from .channels import combine, moments, normalise, over_batch, per_channel, sum_and_dot
+from .batch_norm import (
+    BatchNorm,
+    batch_norm,
+    check_batch_norm,
+    moments,
+    normalise,
+    over_batch,
+    per_channel,
+)
+from .kernels import channels as fast
 
 
 class SyncBatchNormFunction(Function):
@@ -89,6 +98,19 @@ def sync_batch_norm_backward(
     a = rstd if weight is None else rstd * weight
     b = -a * rstd * rstd * dot_of_all
     return combine(dy, x, a, b, -a * dbias_of_all - b * mean), dot * rstd, dbias
+
+
+@or_faster(fast.sum_and_dot)
+def sum_and_dot(dy: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sum(dy) and sum(dy (x - mu)), each (C)."""
+    rows = over_batch(dy)
+    return rows.sum(1), (rows * (over_batch(x) - mean[:, None])).sum(1)
+
+
+@or_faster(fast.combine)
+def combine(dy: Tensor, x: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Return a dy + b x + c, one number a channel each, in x's dtype."""
+    return (dy * per_channel(a, x) + x * per_channel(b, x) + per_channel(c, x)).to(x.dtype)
 
 
 class SumOverProcesses(Function):

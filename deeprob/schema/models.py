@@ -191,6 +191,7 @@ class FasterRCNNSettings(NetworkSettings):
     roi_samples: int = 64
     roi_share: float = 0.25
     roi_iou: float = 0.5
+    cascade: list[float] = field(default_factory=list)
     corners: bool = False
     score_threshold: float = 0.05
     candidates: int = 1000

@@ -13,13 +13,13 @@ from deeprob.schema import LEAVES, SCHEMA
 from deeprob.schema.moved import current_target
 
 
-def typed(values: Mapping[str, Any]) -> DictConfig:
+def typed(written: Mapping[str, Any]) -> DictConfig:
     """Plain values in the dataclasses that Hydra fills; no key can be added.
 
     What has no schema, and a part with keys that the schema of today lacks, stays as it is. Raises
     OmegaConfBaseException where a value is of another type.
     """
-    values = dict(values)
+    values = dict(written)
     data, optim = _part(values, "data"), _part(values, "optim")
     parts = {name: values.pop(name) for name in ("model", "objective", "logger") if name in values}
     callbacks = _part(values, "callbacks")

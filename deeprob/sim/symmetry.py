@@ -39,7 +39,8 @@ def propose(mesh: Mesh, tolerance: float = TOLERANCE, seed: int = 0) -> Proposal
     """Compare a mesh with itself under turns about the axes of its frame, of its box and of its inertia."""
     dense = surface_points(mesh, DENSE, seed)
     across, tree = diameter(mesh.vertices), cKDTree(dense)
-    middle, rng = dense.mean(0), np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
+    middle, moment = _moments(mesh)
     tried = dense[rng.choice(len(dense), TRIED, replace=False)]
 
     def deviation(R: Floats) -> float:
@@ -49,7 +50,7 @@ def propose(mesh: Mesh, tolerance: float = TOLERANCE, seed: int = 0) -> Proposal
     continuous: list[tuple[Floats, Floats]] = []
     turns: list[Floats] = []
     told: list[str] = []
-    for axis in _axes(dense - middle):
+    for axis in _axes(moment):
         worst = max(deviation(axis_angle_to_matrix(axis, angle)) for angle in ODD_ANGLES)
         named = " ".join(f"{a:.2f}" for a in axis)
         if worst < tolerance:
@@ -101,12 +102,28 @@ def _row(values: Floats) -> str:
     return f"[{', '.join(f'{v:.6g}' for v in np.where(np.abs(values) < 1e-9, 0.0, values))}]"
 
 
-def _axes(points: Floats) -> list[Floats]:
-    """Axes to turn about: of the frame, and of inertia where those are others."""
+def _moments(mesh: Mesh) -> tuple[Floats, Floats]:
+    """The middle (3,) of a mesh's surface, and the second moment (3, 3) of its points about it."""
+    corners = mesh.vertices[mesh.faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    share, centres = area / area.sum(), corners.mean(1)
+    middle = share @ centres
+    corners, centres = corners - middle, centres - middle
+    # of a triangle: (v1 v1^T + v2 v2^T + v3 v3^T + 9 c c^T) / 12
+    moment = np.einsum("f,fki,fkj->ij", share, corners, corners)
+    return middle, (moment + 9 * np.einsum("f,fi,fj->ij", share, centres, centres)) / 12
+
+
+def _axes(moment: Floats) -> list[Floats]:
+    """Axes to turn about: of the frame, and of the second moment where those are others.
+
+    Where two of its values are the same, any axis across the third is one of its axes, and says nothing.
+    """
     found = list(np.eye(3))
-    _, directions = np.linalg.eigh(points.T @ points)
-    for axis in directions.T:
-        if max(abs(float(axis @ known)) for known in found) < np.cos(np.radians(3)):
+    values, directions = np.linalg.eigh(moment)
+    for k, axis in enumerate(directions.T):
+        alone = np.delete(np.abs(values - values[k]), k).min() > 0.02 * values[-1]
+        if alone and max(abs(float(axis @ known)) for known in found) < np.cos(np.radians(3)):
             found.append(axis)
     return found
 
@@ -117,7 +134,7 @@ def _closed(turns: list[Floats]) -> list[Floats]:
     waiting = list(turns)
     while waiting and len(found) < MOST:
         R = waiting.pop(0)
-        if np.trace(R) > 3 - 1e-3 or any(np.abs(R - known).max() < 1e-2 for known in found):
+        if np.trace(R) > 3 - 1e-3 or any(np.abs(R - known).max() < 0.1 for known in found):
             continue
         found.append(R)
         waiting += [R @ other for other in turns]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deeprob.errors import InputError
 from deeprob.evaluation.report import task_of_results
@@ -46,6 +47,22 @@ class Row:
         return float(np.std(list(self.values.values()), ddof=1)) if len(self.values) > 1 else None
 
 
+class OneMetric:
+    """One metric of some scores: value float64 (1,). Its resamples are made once."""
+
+    def __init__(self, scores: Scores, metric: str) -> None:
+        self._scores, self._column = scores, scores.names.index(metric)
+        self.value, self.num_units = scores.value[[self._column]], scores.num_units
+        self._made: dict[tuple[int, int], NDArray[np.float64]] = {}
+
+    def resampled(self, samples: int, seed: int) -> NDArray[np.float64]:
+        """The metric in resamples of the units, (samples, 1)."""
+        key = samples, seed
+        if key not in self._made:
+            self._made[key] = self._scores.resampled(samples, seed)[:, [self._column]]
+        return self._made[key]
+
+
 class Comparison:
     """Evaluated runs, name -> seed -> run, compared by one metric: None takes the headline of their task.
 
@@ -64,7 +81,7 @@ class Comparison:
         everything = [of_seed for found in self.results.values() for of_seed in found.values()]
         self.metric = metric or (task_of_results(everything[0], allowed).headline if everything else "")
         self._check(everything)
-        self._tested: dict[tuple[str, int], tuple[Scores, str]] = {}
+        self._tested: dict[tuple[str, int], tuple[OneMetric, str]] = {}
 
     def rows(self, base: str, errors: Mapping[str, Sequence[str]] | None = None) -> list[Row]:
         """One row a group, each against the group `base`. errors: lines about runs that failed, by group."""
@@ -105,7 +122,7 @@ class Comparison:
         return contrast_over_seeds(
             runs,
             list(weights.values()),
-            runs[0][0].names.index(self.metric),
+            0,
             same_units=len(set(samples)) == 1,
         )
 
@@ -116,13 +133,14 @@ class Comparison:
             and self.results[name][seed]["metrics"][self.metric]["value"] is not None
         )
 
-    def _load(self, name: str, seed: int) -> tuple[Scores, str]:
-        """The scores of a run, and a digest of the samples that they are of."""
+    def _load(self, name: str, seed: int) -> tuple[OneMetric, str]:
+        """The metric of a run, and a digest of the samples that it is of."""
         if (name, seed) not in self._tested:
             run, results = self.groups[name][seed], self.results[name][seed]
             kind = task_of_results(results, self.allowed)
             file = run.path / kind.predictions_file(results["split"])
-            self._tested[name, seed] = kind.read_scores(file)
+            scores, digest = kind.read_scores(file)
+            self._tested[name, seed] = OneMetric(scores, self.metric), digest
         return self._tested[name, seed]
 
     def _check(self, everything: Sequence[Mapping[str, Any]]) -> None:

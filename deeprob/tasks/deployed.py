@@ -10,17 +10,27 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A further input of a graph. meaning: type, shape, unit. example: of one sample, (1, ...)."""
+
+    meaning: str
+    example: Tensor
+
+
+@dataclass(frozen=True)
 class Deployed:
     """What `deeprob export` writes.
 
-    network: normalised inputs -> a tensor, or a tuple of them; tensor operations only. outputs: their names,
-    in order, each with its type, shape and meaning. decode: what is left to the user, with its settings.
+    network: normalised inputs, and those `beside` them by name, -> a tensor, or a tuple of them; tensor
+    operations only. outputs: their names, in order, each with its type, shape and meaning. decode: what is
+    left to the user, with its settings. ranked: whether the outputs are a list of the best ones.
     """
 
     network: nn.Module
     outputs: Mapping[str, str]
     decode: Mapping[str, Any] = field(default_factory=dict)
     ranked: bool = False
+    beside: Mapping[str, Beside] = field(default_factory=dict)
 
 
 class Softmax(nn.Module):
@@ -48,12 +58,12 @@ class Argmax(nn.Module):
 
 
 class Candidates(nn.Module):
-    """The best boxes of a detector (`candidates(outputs)`), before those that overlap are dropped."""
+    """The best boxes of a detector (`fixed_candidates(images)`), before those that overlap are dropped."""
 
     def __init__(self, detector: Any) -> None:
         super().__init__()
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = self.detector.candidates(self.detector(images), (images.shape[2], images.shape[3]))
+        found = self.detector.fixed_candidates(images)
         return found.boxes, found.scores, found.labels

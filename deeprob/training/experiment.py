@@ -40,13 +40,17 @@ from deeprob.training.weights import read_tensors
 
 @dataclass(frozen=True)
 class Experiment:
-    """A trained model with the data it was trained on, as a run folder describes them."""
+    """A trained model with the data it was trained on, as a run folder describes them.
+
+    predictor: what predicts in the model's place, to rounding the same; None: the model itself.
+    """
 
     cfg: DictConfig
     data: PerceptionData
     task: Task
     model: nn.Module
     device: torch.device
+    predictor: Any = None
 
     def predict(
         self, samples: Samples, heading: str = "", progress: bool = True
@@ -61,9 +65,10 @@ class Experiment:
         """What the model, which must be in eval mode, predicts for a batch: `Task.predict` of it."""
         inputs = batch[0].to(self.device)
         if inputs.dim() == 4:  # images
-            inputs = inputs.contiguous(memory_format=memory_format_of(self.cfg.trainer))
+            layout = getattr(self.predictor, "memory_format", None) or memory_format_of(self.cfg.trainer)
+            inputs = inputs.contiguous(memory_format=layout)
         with torch.inference_mode():
-            return self.task.predict(self.model, with_inputs(batch, inputs))
+            return self.task.predict(self.predictor or self.model, with_inputs(batch, inputs))
 
 
 def assemble(cfg: DictConfig, alone: AbstractContextManager[Any] | None = None) -> Parts:
@@ -303,7 +308,7 @@ def on_device(experiment: Experiment, name: str | None) -> Experiment:
     except (RuntimeError, AssertionError) as error:
         why = str(error).partition("\n")[0]
         raise InputError(f"device={name} cannot be used ({why})", expected="cpu, cuda or cuda:0") from None
-    return replace(experiment, model=model, device=device)
+    return replace(experiment, model=model, device=device, predictor=None)
 
 
 def read_config(run: Run) -> DictConfig:

@@ -82,6 +82,7 @@ def step_options(trainer: TrainerSettings) -> dict[str, Any]:
     """What Lightning's Trainer knows of a step: where it runs, and how. Raises InputError for nonsense."""
     for key, sensible, expected in (
         ("accumulate", trainer.accumulate >= 1, "1 or more"),
+        ("max_epochs", trainer.max_epochs >= 1, "1 or more"),
         ("val_every", trainer.val_every >= 1, "1 or more"),
         ("ema", 0 <= trainer.ema < 1, "from 0 to below 1"),
         ("precision", trainer.precision in PRECISIONS, " ".join(PRECISIONS)),

@@ -2,6 +2,8 @@ import pytest
 
 from deeprob.cli.gradcheck import main
 from deeprob.errors import InputError
+from deeprob.layers import contract
+from deeprob.layers._fast import are_off
 
 MODULE = """
 import torch
@@ -35,6 +37,18 @@ def test_chosen_layers_and_checks_are_proved_and_listed(capsys):
     assert "2 of 2 checks hold" in printed
 
 
+@pytest.mark.parametrize(("fast", "alone"), [("false", True), ("true", False)])
+def test_fast_chooses_what_is_verified(fast, alone, capsys, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr(
+        contract, "verify", lambda layer, check: looked_at.append((check.name, are_off())) or 0.0
+    )
+    checks = ["checks=gradcheck"] if alone else []
+    assert main(["layers=relu", f"fast={fast}", *checks]) == 0
+    assert looked_at == [("gradcheck" if alone else "fast_path", alone)]
+    assert not are_off()
+
+
 def test_a_users_right_function_passes(own_module, capsys):
     own_module("right_product", 1)
     assert main(["target=right_product.Product", "inputs=[[4,5],[5,3]]"]) == 0
@@ -54,6 +68,7 @@ def test_a_users_wrong_function_fails_with_the_entry_and_both_values(own_module,
     [
         (["layers=convolution"], "no layer 'convolution'"),
         (["checks=speed"], "no check 'speed'"),
+        (["fast=yes"], "fast=yes; expected fast=true or fast=false"),
         (["quickly"], "cannot use 'quickly'"),
         (["target=os.path.nothing", "inputs=[[2]]"], "cannot import os.path.nothing"),
         (["target=math.pi", "inputs=[[2]]"], "cannot be called"),

@@ -234,7 +234,7 @@ def test_a_time_limit_must_leave_time_before_the_warning():
 @pytest.mark.parametrize(
     "name",
     "AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY GH_PAT OPENAI_API_KEY_2 MYSQL_PWD PGPASSWORD apikey DB_PASS "
-    "KEY2 SESSION_COOKIE AZURE_CREDENTIALS SLACK_TOKENS".split(),
+    "KEY2 SESSION_COOKIE AZURE_CREDENTIALS SLACK_TOKENS SSHPASS SENTRY_DSN NPM_AUTH SLACK_WEBHOOK".split(),
 )
 def test_the_name_of_a_secret_is_known(name):
     assert secret(name, "something")
@@ -242,7 +242,8 @@ def test_the_name_of_a_secret_is_known(name):
 
 @pytest.mark.parametrize(
     "name",
-    "PATH PWD KEYBOARD PATTERN TOKENIZERS_PARALLELISM COMPASS OMP_NUM_THREADS SECRETARY PASSES".split(),
+    "PATH PWD KEYBOARD PATTERN TOKENIZERS_PARALLELISM COMPASS OMP_NUM_THREADS SECRETARY PASSES "
+    "XAUTHORITY BYPASS".split(),
 )
 def test_what_only_sounds_like_a_secret_is_none(name):
     assert not secret(name, "something")
@@ -255,6 +256,8 @@ def test_what_only_sounds_like_a_secret_is_none(name):
         ("AKIAABCDEF", True),
         ("postgres://me:word@host/db", True),
         ("http://host:80/path", False),
+        ("Bearer abc.def", True),
+        ("https://0123456789abcdef@o1.ingest.sentry.io/2", True),
         ("hello", False),
     ],
 )

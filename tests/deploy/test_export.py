@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from deeprob.deploy import export as exporting
 from deeprob.deploy.export import Graph, example_of, export, session_of
 from deeprob.deploy.predict import opened
 from deeprob.errors import InputError
+from deeprob.tasks.deployed import Candidates
 from deeprob.training.experiment import make_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,8 +228,8 @@ def test_every_model_of_the_catalogue_is_one_clean_graph(name, squares):
     data = ["data=points"] if points else ["data=darknet", view]
     cfg = compose("train", ["name=x", *data, f"data.root={squares}", f"model={name}", "objective=supervised"])
     model = make_model(cfg, None, {"num_classes": 4}).eval()
-    if not hasattr(model, "candidates") and hasattr(model, "detect"):
-        pytest.skip("a detector of two stages chooses its boxes in between")
+    if hasattr(model, "fixed_candidates"):  # two stages choose their boxes in between: as it is deployed
+        model = Candidates(model)
     size = 224 if name == "alexnet" else 64 if view.startswith("data/") else 32
     example = torch.randn(2, 64, 3) if points else torch.randn(2, 3, size, size)
     program = torch.export.export(model, (example,), strict=False)
@@ -260,3 +262,40 @@ def test_what_a_file_cannot_decode_is_refused(option):
     with pytest.raises(InputError, match="looks once"):
         Detection(None).deployed(FCOS(2, **option))
     assert Detection(None).deployed(FCOS(2)).decode["max_detections"] == 100
+
+
+def small_two_stages():
+    from deeprob.data.batches.images import WholeView
+    from deeprob.models.detection.faster_rcnn import FasterRCNN
+    from deeprob.tasks.detection.task import Detection
+
+    small = {"widths": (8, 8, 8, 8), "blocks": (0, 0, 0, 0), "width": 8, "roi_convs": 1}
+    model = FasterRCNN(3, **small, strides=(4, 8), rpn_before=30, rpn_after=20).eval()
+    return Detection(None).deployed(model), WholeView(64, 48)
+
+
+def small_pose():
+    from deeprob.models.pose.dense import PoseDense
+    from deeprob.tasks.pose.deployed import deployed
+    from deeprob.tasks.pose.view import PoseView
+
+    small = {"widths": (8, 8, 8, 8), "blocks": (0, 0, 0, 0), "width": 8, "head_widths": (8,), "hidden": 16}
+    return deployed(PoseDense(3, image_size=32, fragments=8, **small).eval()), PoseView(size=32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [small_pose, small_two_stages])
+def test_poses_and_two_stages_are_graphs_of_any_batch(make):
+    torch.manual_seed(0)
+    deployed, view = make()
+    data = SimpleNamespace(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    experiment, described = SimpleNamespace(data=data, model=deployed.network), view.described()
+    content, error = exporting._graph(deployed, experiment, "onnx", described, None, True, "fp32")
+    assert error <= 1e-4
+    session = session_of(content)
+    assert [i.name for i in session.get_inputs()] == ["input", *deployed.beside]
+    given = {"input": example_of(described, 3).numpy()}
+    given |= {
+        name: b.example.repeat(3, *[1] * (b.example.dim() - 1)).numpy() for name, b in deployed.beside.items()
+    }
+    assert all(len(output) == 3 for output in session.run(None, given))

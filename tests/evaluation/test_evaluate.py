@@ -94,7 +94,6 @@ def run(tmp_path, monkeypatch) -> Run:
 
     experiment = Experiment(OmegaConf.load(run.config), data, Task(data), AlmostRight(), torch.device("cpu"))
     monkeypatch.setattr("deeprob.evaluation.opened.load", lambda run, checkpoint, allowed: experiment)
-    monkeypatch.setattr("deeprob.evaluation.opened.read_config", lambda run: experiment.cfg)
     return run
 
 

@@ -49,6 +49,13 @@ def test_a_library_may_begin_with_a_mark_of_its_encoding(folder: Path) -> None:
 def test_the_options_of_a_texture_scale_and_shift_it(folder: Path) -> None:
     texture = material(folder, "map_Kd -s 2 3 1 -o 0.5 0.25 stone.png").texture
     assert (texture.scale, texture.offset) == ((2, 3), (0.5, 0.25))
+    assert material(folder, "map_Kd -S 2 3 1 stone.png").texture.scale == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "é" * 200, "a/" * 3000])
+def test_a_texture_whose_name_is_too_long_for_a_file_is_not_there(folder: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"the texture .{80} does not exist"):
+        material(folder, f"map_Kd {name}.png")
 
 
 def test_a_texture_that_is_not_there_is_named_whole(folder: Path) -> None:

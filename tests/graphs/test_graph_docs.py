@@ -1,4 +1,4 @@
-"""The pictures of docs/graphs.md are what the commands above them draw."""
+"""The pictures of docs/graphs.md and docs/gradients.md are what the commands above them draw."""
 
 import re
 import shlex
@@ -9,9 +9,10 @@ import pytest
 from deeprob.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
+TEXT = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("graphs", "gradients"))
 DRAWN = [
     line.strip()
-    for line in (ROOT / "docs" / "graphs.md").read_text(encoding="utf-8").splitlines()
+    for line in TEXT.splitlines()
     if re.match(r"\s+deeprob graph (expression|jacobian)=.*out=docs/images/", line)
 ]
 
@@ -26,8 +27,7 @@ def test_a_picture_is_what_its_command_draws(command, tmp_path):
 
 
 def test_every_picture_of_the_document_has_its_command():
-    text = (ROOT / "docs" / "graphs.md").read_text(encoding="utf-8")
-    shown = set(re.findall(r"\]\((images/[\w-]+\.svg)\)", text))
+    shown = set(re.findall(r"\]\((images/[\w-]+\.svg)\)", TEXT))
     drawn = {f"images/{command.rpartition('/')[2]}" for command in DRAWN}
     assert shown - drawn == {
         "images/graph-resnet18.svg",

@@ -5,8 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from deeprob.layers import contract
-from deeprob.layers._function import multiplied_out
+from deeprob.layers import contract, formulas
 from deeprob.layers.catalogue import LAYERS, Draw
 from deeprob.layers.contract import _checks as checks
 from deeprob.layers.contract import _measure as measure
@@ -91,7 +90,7 @@ def test_layers_compile_with_inductor(first):
 def test_layer_agrees_with_torch_on_the_shapes_of_real_models(layer):
     # a gate within rounding of zero turns with the last bits of the convolution before it, and its whole
     # gradient with it: a chain of both is compared where the convolution is torch's to the bit
-    gated = multiplied_out() if layer.name == "residual_join" else contextlib.nullcontext()
+    gated = formulas() if layer.name == "residual_join" else contextlib.nullcontext()
     with gated:
         for sample in layer.samples:
             if sample.size == "bench":
@@ -105,6 +104,6 @@ def test_a_chain_of_gates_gives_torchs_outputs_by_tiles_too():
     inputs = sample.inputs(Draw(dtype=torch.float32))
     exact = layer.reference(*(x if x is None else x.double() for x in inputs), **sample.options)
     ours = layer.call(*inputs, **sample.options)
-    with multiplied_out():
+    with formulas():
         assert not torch.equal(ours, layer.call(*inputs, **sample.options))  # tiles were taken
     assert (ours - exact).abs().max() < 2e-5 * exact.abs().max()

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from deeprob.layers import conv
+from deeprob.layers import formulas
+from deeprob.layers._window import Geometry
+from deeprob.layers.conv import weight_gradient
+from deeprob.layers.kernels import conv as fast
 
 GEOMETRIES = {
     "3x3": ((3, 4, 9, 8), (6, 4, 3, 3), (1, 1), (1, 1), (1, 1), 1),
@@ -16,14 +19,17 @@ GEOMETRIES = {
 
 @pytest.mark.parametrize("windows_at_a_time", [1, 1 << 26])
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
-def test_the_product_that_a_gpu_takes_is_the_weight_gradient(monkeypatch, geometry, windows_at_a_time):
+def test_the_other_forms_of_the_weight_gradient_are_the_formula(monkeypatch, geometry, windows_at_a_time):
     x_shape, w_shape, *options = geometry
-    monkeypatch.setattr(conv, "WINDOWS", windows_at_a_time)
+    monkeypatch.setattr(fast, "WINDOWS", windows_at_a_time)
     torch.manual_seed(0)
     x, weight = torch.randn(x_shape).double(), torch.randn(w_shape).double()
     dy = torch.randn_like(torch.conv2d(x, weight, None, *options))
-    product = conv.product_with_windows(dy, x, w_shape, *options)
-    assert torch.allclose(product, conv.weight_gradient(dy, x, w_shape, *options), rtol=1e-12, atol=1e-12)
+    given = (dy, x, w_shape, Geometry(*options))
+    with formulas():
+        expected = weight_gradient(*given)
+    for form in (fast.product_with_windows, fast.swapped_convolution):
+        assert torch.allclose(form(*given), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("geometry", ["a stem", "depthwise"])
@@ -33,6 +39,6 @@ def test_the_weight_gradient_of_half_precision_is_summed_in_float32_and_rounded_
     x, weight = torch.randn(x_shape).bfloat16(), torch.randn(w_shape).bfloat16()
     dy = torch.randn_like(torch.conv2d(x, weight, None, *options))
     with torch.no_grad():
-        got = conv.weight_gradient(dy, x, w_shape, *options)
-        expected = conv.weight_gradient(dy.float(), x.float(), w_shape, *options)
+        got = weight_gradient(dy, x, w_shape, Geometry(*options))
+        expected = weight_gradient(dy.float(), x.float(), w_shape, Geometry(*options))
     assert torch.equal(got, expected.bfloat16())

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from deeprob.layers import _pooling, adaptive_avg_pool2d, avg_pool2d, max_pool2d
+from deeprob.layers import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from deeprob.layers.avg_pool import TilesFunction
+from deeprob.layers.kernels import pooling
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -28,7 +29,7 @@ def test_the_loops_choose_the_same_winners_as_torch(window, values, layout):
         x[torch.rand(x.shape, generator=generator) < 0.3] = float("-inf" if values == "infinite" else "nan")
         x[:, 3] = float("-inf")
     x = x.contiguous(memory_format=layout).requires_grad_()
-    assert x.numel() >= _pooling.LOOP_FROM
+    assert x.numel() >= pooling.LOOP_FROM
     y, expected = max_pool2d(x, **window), functional.max_pool2d(x, **window)
     torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True)
     dy = torch.rand(y.shape, generator=generator).contiguous(memory_format=layout)
@@ -53,8 +54,8 @@ def test_the_loops_of_averages_agree_with_torch(layout, value, ours, theirs, win
     x = torch.randn(40, 12, 13, 15)
     x[0, 0, 4, 5] = value
     x = x.contiguous(memory_format=layout).requires_grad_()
-    with torch.no_grad():
-        assert _pooling.loop_layout(x) == layout
+    assert x.numel() >= pooling.LOOP_FROM
+    assert pooling.layout_of(x) == layout
     y, expected = ours(x, **window), theirs(x, **window)
     dy = torch.randn_like(expected)
     got, wanted = (torch.autograd.grad(out, x, dy)[0] for out in (y, expected))

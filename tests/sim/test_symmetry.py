@@ -14,6 +14,7 @@ from deeprob.sim.symmetry import propose, yaml_lines
 SHAPES = {
     "box": lambda: trimesh.creation.box((0.1, 0.06, 0.03)),
     "cube": lambda: trimesh.creation.box((0.1, 0.1, 0.1)),
+    "tile": lambda: trimesh.creation.box((0.08, 0.08, 0.02)),
     "can": lambda: trimesh.creation.cylinder(0.03, 0.1, sections=64),
     "cone": lambda: trimesh.creation.cone(0.03, 0.1, sections=64),
     "wedge": lambda: trimesh.convex.convex_hull(
@@ -33,13 +34,19 @@ def mesh_of(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "discrete", "continuous"),
-    [("box", 3, 0), ("cube", 23, 0), ("can", 1, 1), ("cone", 0, 1), ("wedge", 0, 0)],
+    [("box", 3, 0), ("cube", 23, 0), ("tile", 7, 0), ("can", 1, 1), ("cone", 0, 1), ("wedge", 0, 0)],
 )
 def test_a_shape_has_the_symmetries_that_it_has(mesh_of, name, discrete, continuous):
     found = propose(mesh_of(name)).symmetries
     assert (len(found.discrete), len(found.continuous)) == (discrete, continuous)
     for axis, _ in found.continuous:
         assert abs(axis[2]) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_turns_of_a_box_are_exact(mesh_of):
+    """Axes come from the mesh itself, not from points drawn on it, and are told where they lie."""
+    for T in propose(mesh_of("tile")).symmetries.discrete:
+        np.testing.assert_allclose(T, np.round(T), atol=1e-6)
 
 
 def test_the_lines_are_read_as_they_are_meant(mesh_of, tmp_path):

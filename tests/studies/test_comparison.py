@@ -132,3 +132,18 @@ def test_a_long_name_is_broken_and_leaves_room_for_its_interval():
     assert "short" in lines
     assert "".join(lines).replace(" ", "").find(name.replace(" ", "")) >= 0  # all of it is there
     assert all(len(line) <= LONGEST_NAME for line in lines)
+
+
+def test_the_scores_of_a_run_are_resampled_once(write_run, make_predictions, tmp_path, monkeypatch):
+    """However many groups are compared with it."""
+    from deeprob.metrics.scores import SummedScores
+
+    calls = []
+    monkeypatch.setattr(
+        SummedScores,
+        "resampled",
+        lambda self, samples, seed, own=SummedScores.resampled: calls.append(1) or own(self, samples, seed),
+    )
+    groups = {n: {0: write_run(tmp_path / n, make_predictions(i), 0)} for i, n in enumerate("abcd")}
+    Comparison(groups).rows("a")
+    assert len(calls) == len(groups)

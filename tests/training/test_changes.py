@@ -152,9 +152,8 @@ def test_what_follows_another_value_follows_it_again():
 
 def test_a_config_of_another_version_keeps_what_is_unknown_today():
     composed = compose("train", ["experiment=quickstart"])
-    written = OmegaConf.create(OmegaConf.to_container(composed, resolve=True))
-    OmegaConf.set_struct(written, False)
-    written.model.once = 3
+    written = OmegaConf.to_container(composed, resolve=True)
+    written["model"]["once"] = 3
     again = typed(written)
     assert again.model.once == 3
-    assert again.trainer == written.trainer
+    assert again.trainer == OmegaConf.create(written["trainer"])

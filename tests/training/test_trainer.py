@@ -61,6 +61,8 @@ def test_a_compiled_model_trains_alike_under_the_same_names(trained, weights, lo
     ("override", "said"),
     [
         ("trainer.accumulate=0", "trainer.accumulate is 0; expected 1 or more"),
+        ("trainer.max_epochs=0", "trainer.max_epochs is 0; expected 1 or more"),
+        ("trainer.max_epochs=-1", "trainer.max_epochs is -1; expected 1 or more"),
         ("trainer.val_every=0", "trainer.val_every is 0; expected 1 or more"),
         ("trainer.precision=bf8", "trainer.precision is bf8; expected 32-true bf16-mixed"),
         ("optim.body_lr_factor=0", "optim.body_lr_factor is 0.0; expected more than 0"),

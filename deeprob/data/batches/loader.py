@@ -29,7 +29,7 @@ def balance_name(value: str | bool) -> str:
     return name
 
 
-def repeat_factors(labels: Any) -> torch.Tensor:
+def repeat_factors(labels: torch.Tensor | Ragged | None) -> torch.Tensor:
     """Weigh frames by their rarest class, float64 (N,): the largest sqrt(f / f_c) of a frame's classes c.
 
     f_c: share of the frames with an object of class c; f: that of the most frequent class; a frame without
@@ -115,7 +115,7 @@ class Batches:
         """Weigh how often each of the samples that are taken is to come, float64 (N,)."""
         taken = slice(None) if self.chosen is None else self.chosen
         if self.balanced == "repeat":
-            return repeat_factors(getattr(self.split, "labels", None))[taken]
+            return repeat_factors(self.split.class_ids)[taken]
         members = self._members()[taken]
         return 1 / torch.bincount(members)[members].double()
 
@@ -125,13 +125,13 @@ class Batches:
             return self.split.units
         if self.balanced == "group":
             return self.split.groups
-        labels = getattr(self.split, "labels", None)
-        if not isinstance(labels, torch.Tensor) or labels.dim() != 1:
+        class_ids = self.split.class_ids
+        if not isinstance(class_ids, torch.Tensor):
             raise InputError(
                 "data.balanced is 'class', but a sample here has no class of its own",
                 expected="none, frame or group",
             )
-        return labels
+        return class_ids
 
 
 class BatchLoader:

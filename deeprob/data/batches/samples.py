@@ -63,6 +63,16 @@ class Samples:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def pixels(self) -> Tensor | None:
+        """The samples as images, uint8 (N, H, W, 3), RGB; None where they are none."""
+        return None
+
+    @property
+    def class_ids(self) -> Tensor | Ragged | None:
+        """The class of each sample, int64 (N,), or of each object in it; None where there is neither."""
+        return None
+
     def take(self: S, index: Tensor) -> S:
         """Select the samples that int64 `index` (n,) names, in its order."""
         changed: dict[str, Any] = {"keys": tuple(self.keys[i] for i in index.tolist())}
@@ -80,6 +90,11 @@ class ImageSamples(Samples):
     """N images of one size, and what a task adds. images: uint8 (N, H, W, 3), RGB."""
 
     images: Tensor
+
+    @property
+    def pixels(self) -> Tensor:
+        """The images."""
+        return self.images
 
     def pictures(self, index: Tensor) -> NDArray[np.uint8]:
         """Show the samples that int64 `index` (n,) names: uint8 (n, H, W, 3)."""

@@ -56,7 +56,8 @@ def same_object(split: Any, indices: Tensor, generator: torch.Generator) -> Tens
     first, last = torch.searchsorted(listed, asked), torch.searchsorted(listed, asked, right=True)
     count = last - first
     step = 1 + (torch.rand(len(indices), generator=generator) * (count - 1)).long()
-    return order[first + (rank[indices] - first + step) % count]
+    other: Tensor = order[first + (rank[indices] - first + step) % count]
+    return other
 
 
 class WithUnlabelled(NamedTuple):

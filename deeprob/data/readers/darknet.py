@@ -100,13 +100,17 @@ class DarknetSource(FileSource[Path]):
 
 
 def label_path(image: Path) -> Path:
-    """Find the label file of an image: beside it, or under `labels` where the image lies under `images`."""
-    beside = image.with_suffix(".txt")
+    """Find the label file of an image: beside it, or under `labels` where the image lies under `images`.
+
+    .TXT is one, too: taken for none, its objects would be background to `missing_labels=empty`.
+    """
+    places = [image]
     parts = image.parts
-    if not beside.exists() and "images" in parts:
+    if "images" in parts:
         last = len(parts) - 1 - parts[::-1].index("images")
-        return Path(*parts[:last], "labels", *parts[last + 1 :]).with_suffix(".txt")
-    return beside
+        places.append(Path(*parts[:last], "labels", *parts[last + 1 :]))
+    found = (place.with_suffix(suffix) for place in places for suffix in (".txt", ".TXT"))
+    return next((path for path in found if path.exists()), places[-1].with_suffix(".txt"))
 
 
 def _by_folder(root: Path, unread: list[Path]) -> dict[str, list[Path]]:
@@ -215,6 +219,10 @@ def _fields(
         if keypoints:
             more = f"these and {keypoints[0]} keypoints of {keypoints[1]} values, as kpt_shape says"
         fix = None if keypoints else _KEYPOINTS_FIX
+        if "," in line or ";" in line:
+            fix = "separate the values by spaces"
+        elif count == 5:
+            fix = "a sixth field is the score of a prediction: leave it out of labels"
         raise InputError(
             f"{len(fields)} fields", where=where, expected=f"class cx cy w h, or {more}", fix=fix
         )

@@ -39,7 +39,8 @@ def composed_so3_log(R: Tensor) -> Tensor:
     q = Q.gather(-2, largest).squeeze(-2)
     a, u = q[..., :1], q[..., 1:]
     length = torch.linalg.vector_norm(u, dim=-1, keepdim=True)
-    return 2 * torch.atan2(length * a.sign(), a.abs()) / length * u
+    w: Tensor = 2 * torch.atan2(length * a.sign(), a.abs()) / length * u
+    return w
 
 
 def composed_se3_exp(xi: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ def _own(x: Tensor, labels: Tensor) -> Tensor:
     rows = x.movedim(2, -1)  # (N, C, *S, K)
     at = torch.meshgrid(*(torch.arange(n, device=x.device) for n in (len(x), *x.shape[3:])), indexing="ij")
     labels = labels.view(len(x), *(labels.shape[1:] or [1] * (x.dim() - 3))).expand_as(at[0])
-    return rows[(at[0], labels, *at[1:])].movedim(-1, 1)
+    index = (at[0], labels, *at[1:])
+    return rows[index].movedim(-1, 1)
 
 
 LAYERS = [

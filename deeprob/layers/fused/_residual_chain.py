@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from .._function import expect, may_overwrite
-from ..channels import moments
+from .._window import Geometry
+from ..batch_norm import moments
 from ..conv import convolution
 from ._rectified_norm import coefficients, rectified
 
@@ -80,8 +81,7 @@ def make(links: tuple[Link, ...], tensors: Any, given: Tensor | None = None) -> 
 
 def convolve(x: Tensor, weight: Tensor, geometry: Any) -> Tensor:
     """Return W * x, geometry being stride and padding."""
-    stride, padding = geometry
-    return convolution(x, weight, None, stride, padding, (1, 1), 1)
+    return convolution(x, weight, None, Geometry(*geometry))
 
 
 def norm_map(norm: Sequence[Tensor], link: Link, i: int, again: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -21,20 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._attention_blocks import Block
-from .._function import Function, expect, expect_alike, is_autocast_on, may_multiply, narrowed
+from .._attention_blocks import Block, Options
+from .._fast import or_faster
+from .._function import Function, expect, expect_alike, is_autocast_on, narrowed
 from .._function import wide_on_cpu as wide
-from ..attention import (
-    Options,
-    attend,
-    attend_backward,
-    scaled_dot_product_attention,
-    traced_attention,
-    weights,
-)
+from ..attention import attend, attend_backward, attention, scaled_dot_product_attention, weights
 from ..gates import add
-from ..kernels import attention as fast
-from ..kernels.opaque import Result, is_traced, opaque
+from ..kernels import heads as fast
 from ..layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
 from ..linear import linear, matmul_transposed, outer_sum
 from ..softmax import through_softmax
@@ -125,50 +118,28 @@ def options_of(q: Tensor) -> Options:
 
 def attend_heads(qkv: Tensor) -> Tensor:
     """Return A (N L, D) of Q, K, V (3, N, H, L, E)."""
-    if (wider := wide(qkv)) is not qkv:
-        return narrowed(attend_heads(wider), qkv)
-    q, k, v = qkv.unbind()
-    options = options_of(q)
-    if is_traced(qkv):
-        a = traced_attention(q, k, v, None, options.scale, False)
-    elif may_multiply(qkv):
-        a = fast.forward(q, k, v, None, options.scale, False)
-    else:
-        a = attend(q, k, v, None, None, options, Block.whole(q, k)).transpose(1, 2)
-    return a.reshape(-1, q.shape[1] * q.shape[3])
+    q, k, v = wide(qkv).unbind()
+    a = attention(q, k, v, None, None, options_of(q))
+    return narrowed(a.reshape(-1, q.shape[1] * q.shape[3]), qkv)
 
 
 def attend_heads_backward(da: Tensor, qkv: Tensor) -> tuple[Tensor, Tensor]:
     """Return A and dQ, dK, dV, (N L, D) and (N L, 3 D), of dA (N L, D) and Q, K, V (3, N, H, L, E)."""
-    if (wider := wide(qkv)) is not qkv:
-        a, dqkv = attend_heads_backward(wide(da), wider)
-        return narrowed(a, qkv), narrowed(dqkv, qkv)
+    _, num_samples, heads, length, size = qkv.shape
+    upstream = wide(da).reshape(num_samples, length, heads, size).transpose(1, 2)
+    a, dqkv = self_attention_backward(upstream, wide(qkv), options_of(qkv))
+    dqkv = dqkv.reshape(num_samples * length, 3 * heads * size)
+    return narrowed(a.reshape(da.shape), qkv), narrowed(dqkv, qkv)
+
+
+@or_faster(fast.self_attention_backward, fast.SELF_BACKWARD, products=True)
+def self_attention_backward(da: Tensor, qkv: Tensor, options: Options) -> tuple[Tensor, Tensor]:
+    """Return A (N, L, H, E) again, and dQ, dK, dV (N, L, 3, H, E), of dA (N, H, L, E)."""
     q, k, v = qkv.unbind()
-    num_samples, heads, length, size = q.shape
-    upstream = da.reshape(num_samples, length, heads, size).transpose(1, 2)
-    options = options_of(q)
-    if is_traced(da, qkv):
-        a, dqkv = traced_self_attention_backward(upstream, qkv, options.scale)
-    elif may_multiply(da, qkv):
-        a, dqkv = fast.backward_of_self_attention(upstream, qkv, options.scale)
-    else:
-        whole = Block.whole(q, k)
-        a = attend(q, k, v, None, None, options, whole).transpose(1, 2)
-        gradients = torch.stack(attend_backward(upstream, q, k, v, None, None, options, whole)[:3])
-        dqkv = gradients.permute(1, 3, 0, 2, 4)
-    return a.reshape(da.shape), dqkv.reshape(num_samples * length, 3 * heads * size)
-
-
-def shapes_backward(dy: Tensor, qkv: Tensor, scale: float) -> list[Result]:
-    """Describe A and dQ, dK, dV."""
-    num_samples, heads, length, size = dy.shape
-    return [Result([num_samples, length, heads, size]), Result([num_samples, length, 3, heads, size])]
-
-
-@opaque("self_attention_backward", shapes_backward)
-def traced_self_attention_backward(dy: Tensor, qkv: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """The fast path as one operation of a compiled graph."""
-    return fast.backward_of_self_attention(dy, qkv, scale)
+    whole = Block.whole(q, k)
+    a = attend(q, k, v, None, None, options, whole).transpose(1, 2)
+    dq, dk, dv, _ = attend_backward(da, q, k, v, None, None, options, whole)
+    return a, torch.stack([dq, dk, dv]).permute(1, 3, 0, 2, 4)
 
 
 def attention_block(

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d as convolve
 
 from .._function import Function, expect, expect_alike, may_overwrite
-from .._window import Pair, pair
-from ..batch_norm import batch_norm_tangent, check_batch_norm, statistics
-from ..channels import moments
+from .._window import Geometry, Pair, pair
+from ..batch_norm import batch_norm_tangent, check_batch_norm, moments, statistics
 from ..conv import convolution, input_gradient, weight_gradient
 from ._rectified_norm import coefficients, rectified, rectified_backward
 
@@ -38,7 +37,7 @@ class BatchNormReLUConv2dFunction(Function):
         padding: Any,
     ) -> Tensor:
         activation = rectified(z, *coefficients(scale, shift, mean, var, eps))
-        return convolution(activation, weight, None, stride, padding, (1, 1), 1)
+        return convolution(activation, weight, None, Geometry(stride, padding))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -52,12 +51,12 @@ class BatchNormReLUConv2dFunction(Function):
         if ctx.training and not may_overwrite(dy):
             mean, var = moments(z)
         need_z, need_scale, need_shift, need_weight, *_ = ctx.needs_input_grad
-        geometry = (ctx.stride, ctx.padding, (1, 1), 1)
+        geometry = Geometry(ctx.stride, ctx.padding)
         activation = rectified(z, *coefficients(scale, shift, mean, var, ctx.eps))
-        dweight = weight_gradient(dy, activation, weight.shape, *geometry) if need_weight else None
+        dweight = weight_gradient(dy, activation, weight.shape, geometry) if need_weight else None
         dz = dscale = dshift = None
         if need_z or need_scale or need_shift:
-            da = input_gradient(dy, weight, z.shape, *geometry)
+            da = input_gradient(dy, weight, z.shape, geometry)
             norm = (scale, shift, mean, var, ctx.eps, ctx.training)
             dz, dscale, dshift = rectified_backward(da, activation, z, *norm)
         return (

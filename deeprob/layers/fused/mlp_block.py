@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._fast import or_faster
 from .._function import Function, expect, expect_alike, is_autocast_on
 from ..gates import add
 from ..gelu import gelu, gelu_slope
-from ..kernels.blocks import gelu_and_gradient
-from ..kernels.loops import run
-from ..kernels.norm import PART
-from ..layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise, suits_loop
+from ..kernels import mlp_block as fast
+from ..layer_norm import layer_norm, layer_norm_backward, normalise_rows, standardise
 from ..linear import linear, matmul_transposed, outer_sum
 
 
@@ -86,18 +85,18 @@ def num_kept(x: Tensor) -> int:
 def mlp_backward(
     dy: Tensor, u: Tensor, h: Tensor, w1: Tensor, w2: Tensor, du_outside: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return dh, dW1, db1 and dW2 of some rows; where it can, from one pass over u."""
-    dg = matmul_transposed(dy, w2.t())
-    if du_outside is None and suits_loop(u, dg):
-        du, g = dg, torch.empty_like(u)
-        parts = u.new_zeros(-(-len(u) // PART), u.shape[1])
-        run(gelu_and_gradient, len(u), u, du, g, parts, PART, grain=PART)
-        db1 = parts.sum(0)
-    else:
-        g, du = torch.nn.functional.gelu(u), dg * gelu_slope(u)
-        du = du if du_outside is None else du + du_outside
-        db1 = du.sum(0)
+    """Return dh, dW1, db1 and dW2 of some rows."""
+    g, du, db1 = gelu_both_ways(matmul_transposed(dy, w2.t()), u)
+    if du_outside is not None:
+        du, db1 = du + du_outside, db1 + du_outside.sum(0)
     return matmul_transposed(du, w1.t()), outer_sum(du, h), db1, outer_sum(dy, g)
+
+
+@or_faster(fast.gelu_both_ways)
+def gelu_both_ways(dg: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return g = gelu(u), du, and the sum of du over rows. Nobody may read dg afterwards."""
+    du = dg * gelu_slope(u)
+    return torch.nn.functional.gelu(u), du, du.sum(0)
 
 
 def mlp_block(

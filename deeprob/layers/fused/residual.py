@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from .._function import Function, expect, expect_alike, is_autocast_on, may_overwrite
-from .._window import Pair, pair
+from .._window import Geometry, Pair, pair
 from ..batch_norm import (
     BatchNorm2d,
     BatchNormFunction,
@@ -77,13 +77,11 @@ class ResidualJoinFunction(Function):
         x = make(form.links, chain)
         dweights: list[Tensor | None] = []
         parts = [] if dx is None else [dx]
-        for dy, weight, (stride, padding), need in zip(
-            dys, weights, form.geometries, need_weights, strict=True
-        ):
-            whole = (stride, padding, (1, 1), 1)
-            dweights.append(weight_gradient(dy, x, weight.shape, *whole) if dy is not None and need else None)
+        for dy, weight, geometry, need in zip(dys, weights, form.geometries, need_weights, strict=True):
+            whole = Geometry(*geometry)
+            dweights.append(weight_gradient(dy, x, weight.shape, whole) if dy is not None and need else None)
             if dy is not None and any(need_chain):
-                parts.append(input_gradient(dy, weight, x.shape, *whole))
+                parts.append(input_gradient(dy, weight, x.shape, whole))
         if not parts or not any(need_chain):
             return None, None, *[None] * len(chain), *dweights
         ds, gradients = through(link, relu_backward(x, total(parts)), chain, ctx.needs_input_grad[2])
@@ -113,9 +111,9 @@ def through(
         image, kernel, scale, _, mean, var = chain[:6]
         z = convolve(image, kernel, link.geometry)
         dz, dscale, dshift = batch_norm_backward(dn, z, scale, mean, var, link.eps[0], link.training[0])
-        whole = (*link.geometry, (1, 1), 1)
-        dimage = input_gradient(dz, kernel, image.shape, *whole) if need_first else None
-        return None, [dimage, weight_gradient(dz, image, kernel.shape, *whole), dscale, dshift, *nothing]
+        whole = Geometry(*link.geometry)
+        dimage = input_gradient(dz, kernel, image.shape, whole) if need_first else None
+        return None, [dimage, weight_gradient(dz, image, kernel.shape, whole), dscale, dshift, *nothing]
     gradients: list[Tensor | None] = []
     for i in range(len(link.eps)):
         z, scale, _, mean, var = chain[5 * i : 5 * i + 5]

@@ -32,31 +32,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._function import may_multiply
+from .._function import is_plain
+from .._window import Geometry
 from .loops import run
 from .winograd_tiles import APART, P, Q, outputs_of_tiles, tiles_of_inputs, tiles_of_outputs
 
 
-def suits(x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:
+def suits(x: Tensor, shape: Sequence[int], geometry: Geometry) -> bool:
     """Whether convolving a plain array x (or dy) by weights of this shape (O, C, 3, 3) is faster by tiles."""
-    return may_multiply(x) and _pays(x, shape, CHANNELS, FEWEST, *geometry)
+    return is_plain(x) and _pays(x, shape, CHANNELS, FEWEST, geometry)
 
 
-def suits_weight(dy: Tensor, x: Tensor, shape: Sequence[int], *geometry: Any) -> bool:
+def suits_weight(dy: Tensor, x: Tensor, shape: Sequence[int], geometry: Geometry) -> bool:
     """Whether dW is."""
-    return may_multiply(dy, x) and _pays(x, shape, CHANNELS_WEIGHT, FEWEST_WEIGHT, *geometry)
+    return is_plain(dy, x) and _pays(x, shape, CHANNELS_WEIGHT, FEWEST_WEIGHT, geometry)
 
 
-def _pays(
-    x: Tensor,
-    shape: Sequence[int],
-    channels: int,
-    tiles: float,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: int,
-) -> bool:
+def _pays(x: Tensor, shape: Sequence[int], channels: int, tiles: float, geometry: Geometry) -> bool:
+    stride, padding, dilation, groups = geometry
     return (
         tuple(shape[2:]) == (3, 3)
         and (*stride, *dilation, groups) == (1, 1, 1, 1, 1)

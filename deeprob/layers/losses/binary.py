@@ -15,7 +15,7 @@
     dx = dy dl/dx                         a mean over N elements gives each dy / N
 
 Cost: one exponential and one logarithm an element each way; saves x and t.
-Fast path, for the unweighted mean or sum and g = 2: kernels/binary.py.
+Faster forms, for the unweighted mean or sum and g = 2: kernels/element_losses.py.
 Source: Lin et al. 2017, Focal loss for dense object detection, equation 5 and appendix B.
 """
 
@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from .._fast import or_faster
 from .._function import Function, expect, expect_alike, may_overwrite
 from .._values import may_read
-from ..kernels import binary as loops
+from ..kernels import element_losses as fast
 from ._reduction import Reduction, expect_reduction, expect_weight, per_element, reduce
-from .regression import can_loop, loop_over_blocks, loop_over_entries
 
 
 class BinaryCrossEntropyFunction(Function):
@@ -41,13 +41,7 @@ class BinaryCrossEntropyFunction(Function):
     def forward(
         x: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: Reduction
     ) -> Tensor:
-        if weight is None and pos_weight is None and can_loop(x, target, reduction):
-            return loop_over_blocks(loops.cross_entropies, x, target, reduction)
-        log_p = logsigmoid(x)  # -softplus(-x)
-        if pos_weight is not None:
-            log_p = log_p * (1 + (pos_weight - 1) * target)
-        loss = (1 - target).mul_(x).sub_(log_p)
-        return reduce(loss if weight is None else loss * weight, reduction)
+        return binary_cross_entropy(x, target, weight, pos_weight, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -58,25 +52,49 @@ class BinaryCrossEntropyFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target, weight, pos_weight = ctx.saved_tensors
-        need_x, need_target, *_ = ctx.needs_input_grad
-        if weight is None and pos_weight is None and can_loop(x, target, ctx.reduction, dy):
-            arrays = (x, target, ctx.reduction, dy, need_target)
-            return *loop_over_entries(loops.cross_entropy_gradient, *arrays), None, None, None
-        scale = per_element(dy, ctx.reduction, x.numel())
-        scale = scale if weight is None else scale * weight
-        dx = dtarget = None
-        if need_x:
-            slope = slope_in_logit(x, target, pos_weight)
-            dx = slope.mul_(scale) if may_overwrite(dy) else slope * scale
-        if need_target:
-            dtarget = slope_in_target(x, pos_weight) * scale
-        return dx, dtarget, None, None, None
+        needs = ctx.needs_input_grad[:2]
+        found = binary_cross_entropy_backward(dy, x, target, weight, pos_weight, ctx.reduction, needs)
+        return *found, None, None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, target_dot: Tensor, *_: Any) -> Any:
         x, target, weight, pos_weight = ctx.saved_tensors
         loss_dot = slope_in_logit(x, target, pos_weight) * x_dot + slope_in_target(x, pos_weight) * target_dot
         return reduce(loss_dot if weight is None else loss_dot * weight, ctx.reduction)
+
+
+@or_faster(fast.binary_cross_entropy)
+def binary_cross_entropy(
+    x: Tensor, target: Tensor, weight: Tensor | None, pos_weight: Tensor | None, reduction: Reduction
+) -> Tensor:
+    """Return ((1 - t) x + s softplus(-x)) weight, reduced."""
+    log_p = logsigmoid(x)  # -softplus(-x)
+    if pos_weight is not None:
+        log_p = log_p * (1 + (pos_weight - 1) * target)
+    loss = (1 - target).mul_(x).sub_(log_p)
+    return reduce(loss if weight is None else loss * weight, reduction)
+
+
+@or_faster(fast.binary_cross_entropy_backward)
+def binary_cross_entropy_backward(
+    dy: Tensor,
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    pos_weight: Tensor | None,
+    reduction: Reduction,
+    needs: tuple[bool, bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return dx and dt, where needed."""
+    scale = per_element(dy, reduction, x.numel())
+    scale = scale if weight is None else scale * weight
+    dx = dtarget = None
+    if needs[0]:
+        slope = slope_in_logit(x, target, pos_weight)
+        dx = slope.mul_(scale) if may_overwrite(dy) else slope * scale
+    if needs[1]:
+        dtarget = slope_in_target(x, pos_weight) * scale
+    return dx, dtarget
 
 
 def slope_in_logit(x: Tensor, target: Tensor, pos_weight: Tensor | None) -> Tensor:
@@ -106,12 +124,7 @@ class FocalFunction(Function):
         gamma: float,
         reduction: Reduction,
     ) -> Tensor:
-        if weight is None and gamma == 2 and can_loop(x, target, reduction):
-            return loop_over_blocks(loops.focal_losses, x, target, reduction, *balance(alpha))
-        u = (2 * target).sub_(1).mul_(x)
-        loss = u.neg().sigmoid_().pow_(gamma).mul_(logsigmoid(u))
-        loss = loss.neg_() if alpha is None else loss.mul_((1 - 2 * alpha) * target - (1 - alpha))
-        return reduce(loss if weight is None else loss * weight, reduction)
+        return focal_loss(x, target, weight, alpha, gamma, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -122,13 +135,8 @@ class FocalFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target, weight = ctx.saved_tensors
-        alpha, gamma, reduction = ctx.alpha, ctx.gamma, ctx.reduction
-        if weight is None and gamma == 2 and can_loop(x, target, reduction, dy):
-            arrays = (x, target, reduction, dy, False, *balance(alpha))
-            return loop_over_entries(loops.focal_gradient, *arrays)[0], *[None] * 5
-        scale = per_element(dy, reduction, x.numel())
-        scale = scale if weight is None else scale * weight
-        return focal_slope(x, target, alpha, gamma) * scale, *[None] * 5
+        dx = focal_loss_backward(dy, x, target, weight, ctx.alpha, ctx.gamma, ctx.reduction)
+        return dx, *[None] * 5
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, *_: Any) -> Any:
@@ -137,9 +145,31 @@ class FocalFunction(Function):
         return reduce(loss_dot if weight is None else loss_dot * weight, ctx.reduction)
 
 
-def balance(alpha: float | None) -> tuple[float, float]:
-    """Return a of the positives and of the negatives."""
-    return (1.0, 1.0) if alpha is None else (float(alpha), 1.0 - alpha)
+@or_faster(fast.focal_loss)
+def focal_loss(
+    x: Tensor, target: Tensor, weight: Tensor | None, alpha: float | None, gamma: float, reduction: Reduction
+) -> Tensor:
+    """Return a q^g softplus(-u) weight, reduced."""
+    u = (2 * target).sub_(1).mul_(x)
+    loss = u.neg().sigmoid_().pow_(gamma).mul_(logsigmoid(u))
+    loss = loss.neg_() if alpha is None else loss.mul_((1 - 2 * alpha) * target - (1 - alpha))
+    return reduce(loss if weight is None else loss * weight, reduction)
+
+
+@or_faster(fast.focal_loss_backward)
+def focal_loss_backward(
+    dy: Tensor,
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    alpha: float | None,
+    gamma: float,
+    reduction: Reduction,
+) -> Tensor:
+    """Return dx."""
+    scale = per_element(dy, reduction, x.numel())
+    scale = scale if weight is None else scale * weight
+    return focal_slope(x, target, alpha, gamma) * scale
 
 
 def focal_slope(x: Tensor, target: Tensor, alpha: float | None, gamma: float) -> Tensor:

@@ -15,7 +15,7 @@
     mean: sum_n loss_n / N                  over all rows, whatever their weights, as in torch
 
 Cost: one exponential an entry; saves p and t; with probabilities x and s, and one more exponential backward.
-Fast path: kernels/losses.py, for maps in planes and for rows; with probabilities for rows.
+Faster forms: kernels/cross_entropy.py.
 p leaves the Function as a second output, so that the second derivative reaches it: the derivative
 of softmax is dx_c = p_c (dp_c - sum_j p_j dp_j).
 Source: Goodfellow, Bengio, Courville, Deep Learning (2016), 6.2.2.3; Szegedy et al. (2016), section 7.
@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._function import Function, expect, expect_alike, is_plain, is_watched, may_overwrite
-from ..kernels import losses as loops
-from ..kernels.loops import run
+from .._fast import or_faster
+from .._function import Function, expect, expect_alike, is_watched, may_overwrite
+from ..kernels import cross_entropy as fast
 from ..softmax import log_softmax
 from ._reduction import Reduction, expect_reduction, mean_of, per_element, reduce
 
@@ -86,145 +86,30 @@ class CrossEntropyFunction(Function):
         return loss_dot, softmax_gradient(x_dot, p)
 
 
-class SoftCrossEntropyFunction(Function):
-    """Losses a sample, for probabilities s of the classes, reduced; and log sum_c exp(x_c), for the loops."""
-
-    autocast_dtype = torch.float32
-
-    @staticmethod
-    def forward(
-        x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, reduction: Reduction
-    ) -> tuple[Tensor, Tensor]:
-        if soft_loop(x, s, weight):
-            loss = x.new_empty(x.shape[0], *x.shape[2:])
-            log_sum = torch.empty_like(loss)
-            rows = (as_loop(x, "rows"), as_loop(s, "rows"))
-            run(loops.soft_rows, loss.numel(), *rows, weight, smoothing, loss.view(-1), log_sum.view(-1))
-        else:
-            log_sum = x.logsumexp(1)
-            loss = (masses(s, weight, smoothing) * (log_sum[:, None] - x)).sum(1)
-        return reduce(loss, reduction), log_sum
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        x, s, weight, ctx.smoothing, ctx.reduction = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(x, s, weight, output[1])
-        ctx.save_for_forward(x, s, weight)
-
-    @staticmethod
-    def backward(ctx: Any, dloss: Tensor, _: Any) -> Any:
-        x, s, weight, log_sum = ctx.saved_tensors
-        need_x, need_s, *_ = ctx.needs_input_grad
-        dloss = per_element(dloss, ctx.reduction, log_sum.numel()).expand(log_sum.shape)
-        if soft_loop(x, s, weight, dloss, log_sum):
-            dx, ds = (torch.empty_like(x) if need else None for need in (need_x, need_s))
-            rows = (None if t is None else as_loop(t, "rows") for t in (x, s, dx, ds))
-            per_row = (log_sum.view(-1), dloss.reshape(-1))
-            run(loops.soft_rows_gradient, log_sum.numel(), *rows, weight, ctx.smoothing, *per_row)
-            return dx, ds, None, None, None
-        traced = torch.compiler.is_compiling()  # nobody differentiates what is compiled once more
-        log_p = x - log_sum[:, None] if traced else log_softmax(x, 1)
-        slopes = soft_slopes(log_p, s, weight, ctx.smoothing, need_x, need_s)
-        dx, ds = (None if slope is None else slope * dloss[:, None] for slope in slopes)
-        return dx, ds, None, None, None
-
-    @staticmethod
-    def tangent(ctx: Any, x_dot: Any, s_dot: Any, *_: Any) -> Any:
-        x, s, weight = ctx.saved_tensors
-        dots = (x_dot, s_dot)
-        needs = (x_dot is not None, s_dot is not None)
-        slopes = soft_slopes(log_softmax(x, 1), s, weight, ctx.smoothing, *needs)
-        parts = [(slope * dot).sum(1) for slope, dot in zip(slopes, dots, strict=True) if dot is not None]
-        return reduce(torch.stack(parts).sum(0), ctx.reduction), None
-
-
-def soft_loop(x: Tensor, s: Tensor, weight: Tensor | None, *others: Tensor) -> bool:
-    """Whether x and s lie in rows of classes, and the CPU's loops should run over them."""
-    return loop_shape(x) == "rows" and s.stride() == x.stride() and is_plain(s, weight, *others)
-
-
+@or_faster(fast.probabilities)
 def probabilities(x: Tensor) -> tuple[Tensor, Tensor]:
     """Return p (N, C, ...) and log sum_c exp(x_c) (N, ...)."""
-    if (shape := loop_shape(x)) is not None:
-        p, log_sum = torch.empty_like(x), x.new_empty(x.shape[0], *x.shape[2:])
-        source, target = as_loop(x, shape), as_loop(p, shape)
-        if shape == "rows":
-            run(loops.probability_rows, len(source), source, target, log_sum.view(-1))
-        else:
-            run(loops.probability_planes, loops.count_chunks(source), source, target, log_sum.flatten(1))
-        return p, log_sum
-    if torch.compiler.is_compiling():  # one pass for the sum; p is made where it is read
-        log_sum = x.logsumexp(1)
-        return (x - log_sum[:, None]).exp(), log_sum
     p = x.softmax(1)
     # log of the normaliser, read off at the largest entry, where the probability cannot underflow
     return p, x.amax(1) - p.amax(1).log()
 
 
-def loop_shape(x: Tensor) -> str | None:
-    """Say whether x (N, C, ...) lies in "rows" of classes or in "planes", if the CPU's loops should run."""
-    if x.numel() < LOOP_FROM or not is_plain(x):
-        return None
-    if x.movedim(1, -1).is_contiguous():
-        return "rows"
-    return "planes" if x.is_contiguous() else None
-
-
-def as_loop(x: Tensor, shape: str) -> Tensor:
-    """View x (N, C, ...) as rows (R, C) or planes (N, C, M)."""
-    return x.movedim(1, -1).flatten(0, -2) if shape == "rows" else x.flatten(2)
-
-
-LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
-
-
-def masses(s: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
-    """Return q = w ((1 - e) s + e / C), (N, C, ...)."""
-    if smoothing:
-        s = (1 - smoothing) * s + smoothing / s.shape[1]
-    return s if weight is None else s * per_class(weight, s)
-
-
-def soft_slopes(
-    log_p: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, need_x: bool, need_s: bool
-) -> tuple[Tensor | None, Tensor | None]:
-    """Return the derivatives Q p - q of x, and - w (1 - e) log p of s, (N, C, ...), where needed."""
-    dx = ds = None
-    if need_x:
-        q = masses(s, weight, smoothing)
-        dx = log_p.exp() * q.sum(1, keepdim=True) - q
-    if need_s:
-        ds = (smoothing - 1) * log_p
-        ds = ds if weight is None else ds * per_class(weight, ds)
-    return dx, ds
-
-
+@or_faster(fast.loss_gradient)
 def loss_gradient(
     dloss: Tensor, target: Tensor, weight: Tensor | None, p: Tensor, smoothing: float
 ) -> Tensor:
     """Return dloss (Q p - q), dloss (N, 1, ...)."""
-    if smoothing == 0 and is_plain(dloss) and (shape := loop_shape(p)) is not None:
-        scale = (dloss if weight is None else dloss * weight[target][:, None]).contiguous()
-        dx = torch.empty_like(p)
-        source, out = as_loop(p, shape), as_loop(dx, shape)
-        if shape == "rows":
-            arrays = (source, target.reshape(-1), scale.view(-1), out)
-            run(loops.cross_entropy_rows_gradient, len(source), *arrays)
-        else:
-            arrays = (source, target.flatten(1), scale.flatten(1), out)
-            run(loops.cross_entropy_planes_gradient, source.shape[0] * source.shape[1], *arrays)
-        return dx
-    hard = (
-        torch.full_like(dloss, 1 - smoothing) if weight is None else (1 - smoothing) * weight[target][:, None]
-    )
-    mass = hard
-    if smoothing:
+    # what q has at the target alone
+    if weight is None:
+        hard = torch.full_like(dloss, 1 - smoothing)
+    else:
+        hard = (1 - smoothing) * weight[target][:, None]
+    if smoothing:  # and at every class, w e / C
         mass = hard + (smoothing if weight is None else smoothing * weight.mean())
-    dx = p * (dloss * mass)
-    if smoothing:
         share = dloss * (smoothing / p.shape[1])
-        dx = dx - (share if weight is None else share * per_class(weight, p))
+        dx = p * (dloss * mass) - (share if weight is None else share * per_class(weight, p))
+    else:
+        dx = p * (dloss * hard)
     if may_overwrite(dloss):
         return dx.scatter_add_(1, target[:, None], -dloss * hard)
     return dx.scatter_add(1, target[:, None], -dloss * hard)
@@ -238,6 +123,88 @@ def softmax_gradient(dp: Tensor, p: Tensor) -> Tensor:
 def per_class(weight: Tensor, x: Tensor) -> Tensor:
     """Shape weight (C) to broadcast over x (N, C, ...)."""
     return weight.reshape(1, -1, *[1] * (x.dim() - 2))
+
+
+class SoftCrossEntropyFunction(Function):
+    """Losses a sample, for probabilities s of the classes, reduced; and log sum_c exp(x_c), for the loops."""
+
+    autocast_dtype = torch.float32
+
+    @staticmethod
+    def forward(
+        x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, reduction: Reduction
+    ) -> tuple[Tensor, Tensor]:
+        loss, log_sum = soft_losses(x, s, weight, smoothing)
+        return reduce(loss, reduction), log_sum
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, s, weight, ctx.smoothing, ctx.reduction = inputs
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(x, s, weight, output[1])
+        ctx.save_for_forward(x, s, weight)
+
+    @staticmethod
+    def backward(ctx: Any, dloss: Tensor, _: Any) -> Any:
+        x, s, weight, log_sum = ctx.saved_tensors
+        needs = ctx.needs_input_grad[:2]
+        dloss = per_element(dloss, ctx.reduction, log_sum.numel()).expand(log_sum.shape)
+        dx, ds = soft_gradients(dloss, x, s, weight, ctx.smoothing, log_sum, needs)
+        return dx, ds, None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, x_dot: Any, s_dot: Any, *_: Any) -> Any:
+        x, s, weight = ctx.saved_tensors
+        dots = (x_dot, s_dot)
+        needs = (x_dot is not None, s_dot is not None)
+        slopes = soft_slopes(log_softmax(x, 1), s, weight, ctx.smoothing, needs)
+        parts = [(slope * dot).sum(1) for slope, dot in zip(slopes, dots, strict=True) if dot is not None]
+        return reduce(torch.stack(parts).sum(0), ctx.reduction), None
+
+
+@or_faster(fast.soft_losses)
+def soft_losses(x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return - sum_c q_c log p_c and log sum_c exp(x_c), both (N, ...)."""
+    log_sum = x.logsumexp(1)
+    return (masses(s, weight, smoothing) * (log_sum[:, None] - x)).sum(1), log_sum
+
+
+@or_faster(fast.soft_gradients)
+def soft_gradients(
+    dloss: Tensor,
+    x: Tensor,
+    s: Tensor,
+    weight: Tensor | None,
+    smoothing: float,
+    log_sum: Tensor,
+    needs: tuple[bool, bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return dx and ds, where needed, of dloss (N, ...)."""
+    traced = torch.compiler.is_compiling()  # nobody differentiates what is compiled once more
+    log_p = x - log_sum[:, None] if traced else log_softmax(x, 1)
+    dx, ds = soft_slopes(log_p, s, weight, smoothing, needs)
+    return None if dx is None else dx * dloss[:, None], None if ds is None else ds * dloss[:, None]
+
+
+def soft_slopes(
+    log_p: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, needs: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the derivatives Q p - q of x, and - w (1 - e) log p of s, (N, C, ...), where needed."""
+    dx = ds = None
+    if needs[0]:
+        q = masses(s, weight, smoothing)
+        dx = log_p.exp() * q.sum(1, keepdim=True) - q
+    if needs[1]:
+        ds = (smoothing - 1) * log_p
+        ds = ds if weight is None else ds * per_class(weight, ds)
+    return dx, ds
+
+
+def masses(s: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
+    """Return q = w ((1 - e) s + e / C), (N, C, ...)."""
+    if smoothing:
+        s = (1 - smoothing) * s + smoothing / s.shape[1]
+    return s if weight is None else s * per_class(weight, s)
 
 
 def cross_entropy(

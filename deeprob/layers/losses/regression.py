@@ -15,15 +15,14 @@ Cost: one pass over the elements each way; saves x and t, which their makers kee
 Source: Girshick 2015, Fast R-CNN, equation 3.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .._function import Function, expect, expect_alike, is_plain, may_overwrite
-from ..kernels import losses as loops
-from ..kernels.loops import is_dense, run
+from .._fast import or_faster
+from .._function import Function, expect, expect_alike, may_overwrite
+from ..kernels import element_losses as fast
 from ._reduction import Reduction, expect_reduction, per_element, reduce
 
 
@@ -34,10 +33,7 @@ class MSEFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
-        if can_loop(x, target, reduction):
-            return loop_over_blocks(loops.squared_errors, x, target, reduction)
-        difference = x - target
-        return reduce(difference.mul_(difference), reduction)
+        return squared_error(x, target, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -48,19 +44,30 @@ class MSEFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target = ctx.saved_tensors
-        need_target = ctx.needs_input_grad[1]
-        if can_loop(x, target, ctx.reduction, dy):
-            arrays = (x, target, ctx.reduction, dy, need_target)
-            return *loop_over_entries(loops.squared_error_gradient, *arrays), None
-        scale = 2 * per_element(dy, ctx.reduction, x.numel())
-        difference = x - target
-        dx = difference.mul_(scale) if may_overwrite(dy) else difference * scale
-        return dx, -dx if need_target else None, None
+        return *squared_error_backward(dy, x, target, ctx.reduction, ctx.needs_input_grad[1]), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, target_dot: Tensor, _: None) -> Any:
         x, target = ctx.saved_tensors
         return reduce(2 * (x - target) * (x_dot - target_dot), ctx.reduction)
+
+
+@or_faster(fast.squared_error)
+def squared_error(x: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+    """Return (x - t)^2, reduced."""
+    difference = x - target
+    return reduce(difference.mul_(difference), reduction)
+
+
+@or_faster(fast.squared_error_backward)
+def squared_error_backward(
+    dy: Tensor, x: Tensor, target: Tensor, reduction: Reduction, need_target: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return dx = 2 (x - t) dy and, if needed, dt = -dx."""
+    scale = 2 * per_element(dy, reduction, x.numel())
+    difference = x - target
+    dx = difference.mul_(scale) if may_overwrite(dy) else difference * scale
+    return dx, -dx if need_target else None
 
 
 class SmoothL1Function(Function):
@@ -70,13 +77,7 @@ class SmoothL1Function(Function):
 
     @staticmethod
     def forward(x: Tensor, target: Tensor, reduction: Reduction, beta: float) -> Tensor:
-        if beta > 0 and can_loop(x, target, reduction):
-            return loop_over_blocks(loops.smooth_errors, x, target, reduction, beta)
-        difference = x - target
-        if beta == 0:
-            return reduce(difference.abs_(), reduction)
-        c = difference.clamp(-beta, beta)
-        return reduce(difference.sub_(c, alpha=0.5).mul_(c), reduction) / beta
+        return smooth_error(x, target, reduction, beta)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -87,17 +88,32 @@ class SmoothL1Function(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, target = ctx.saved_tensors
-        need_target = ctx.needs_input_grad[1]
-        if ctx.beta > 0 and can_loop(x, target, ctx.reduction, dy):
-            arrays = (x, target, ctx.reduction, dy, need_target, ctx.beta)
-            return *loop_over_entries(loops.smooth_error_gradient, *arrays), None, None
-        dx = smooth_l1_slope(x, target, ctx.beta, per_element(dy, ctx.reduction, x.numel()))
-        return dx, -dx if need_target else None, None, None
+        options = (ctx.reduction, ctx.beta, ctx.needs_input_grad[1])
+        return *smooth_error_backward(dy, x, target, *options), None, None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, target_dot: Tensor, *_: None) -> Any:
         x, target = ctx.saved_tensors
         return reduce(smooth_l1_slope(x, target, ctx.beta, x_dot - target_dot), ctx.reduction)
+
+
+@or_faster(fast.smooth_error)
+def smooth_error(x: Tensor, target: Tensor, reduction: Reduction, beta: float) -> Tensor:
+    """Return c (d - c / 2) / beta, or |d| where beta = 0, reduced."""
+    difference = x - target
+    if beta == 0:
+        return reduce(difference.abs_(), reduction)
+    c = difference.clamp(-beta, beta)
+    return reduce(difference.sub_(c, alpha=0.5).mul_(c), reduction) / beta
+
+
+@or_faster(fast.smooth_error_backward)
+def smooth_error_backward(
+    dy: Tensor, x: Tensor, target: Tensor, reduction: Reduction, beta: float, need_target: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Return dx and, if needed, dt = -dx."""
+    dx = smooth_l1_slope(x, target, beta, per_element(dy, reduction, x.numel()))
+    return dx, -dx if need_target else None
 
 
 def smooth_l1_slope(x: Tensor, target: Tensor, beta: float, dy: Tensor) -> Tensor:
@@ -107,48 +123,6 @@ def smooth_l1_slope(x: Tensor, target: Tensor, beta: float, dy: Tensor) -> Tenso
     if may_overwrite(dy):
         return (difference.clamp_(-beta, beta) if beta > 0 else difference.sign_()).mul_(dy)
     return (difference.clamp(-beta, beta) if beta > 0 else difference.sign()) * dy
-
-
-def can_loop(x: Tensor, target: Tensor, reduction: Reduction, dy: Tensor | None = None) -> bool:
-    """Whether the loss is one number and the CPU's loops can and should run over the entries."""
-    return (
-        reduction != "none"
-        and x.numel() >= LOOP_FROM
-        and is_plain(x, target, dy)
-        and x.stride() == target.stride()
-        and is_dense(x)
-    )
-
-
-def loop_over_blocks(
-    loop: Callable[..., None], x: Tensor, target: Tensor, reduction: Reduction, *options: float
-) -> Tensor:
-    """Return the mean or the sum of the losses that `loop` sums a block."""
-    count = x.numel()
-    blocks = loops.count_blocks(count)
-    sums = torch.empty(blocks)
-    run(loop, blocks, x, target, *options, 1 / count if reduction == "mean" else 1.0, sums, flat=True)
-    return sums.sum()
-
-
-def loop_over_entries(
-    loop: Callable[..., None],
-    x: Tensor,
-    target: Tensor,
-    reduction: Reduction,
-    dy: Tensor,
-    need_target: bool,
-    *options: float,
-) -> tuple[Tensor, Tensor | None]:
-    """Return dx and, if needed, dt = -dx, which `loop` writes in one pass."""
-    count, dx = x.numel(), torch.empty_like(x)
-    dtarget = torch.empty_like(x) if need_target else None
-    share = 1 / count if reduction == "mean" else 1.0
-    run(loop, count, x, target, *options, dy, share, dx, dtarget, grain=LOOP_FROM, flat=True)
-    return dx, dtarget
-
-
-LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
 
 
 def mse_loss(x: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:

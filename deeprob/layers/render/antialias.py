@@ -98,7 +98,7 @@ class AntialiasFunction(Function):
         d, sign, r, m, side_by_side = reach(points, crossings, image.shape)
         moves = []
         for vertex, share in ((i, 1 - r), (j, r)):
-            u_dot, v_dot = points_dot.flatten(0, 1)[vertex].unbind(1)[:2]
+            u_dot, v_dot = points_dot.flatten(0, 1)[vertex, :2].unbind(1)
             moves.append(share * torch.where(side_by_side, u_dot - m * v_dot, v_dot - m * u_dot))
         d_dot = sign * (moves[0] + moves[1])
         change = (d - 0.5)[:, None] * (pixels_dot[a] - pixels_dot[b])
@@ -134,8 +134,7 @@ def mesh_edges(faces: Tensor) -> Tensor:
     a, b, c = faces.unbind(1)
     ends = torch.stack([torch.cat([a, b, c]), torch.cat([b, c, a])], 1).sort(1).values
     across = torch.cat([c, a, b])
-    rows: Any = ends  # whose method has no types
-    _, group, count = rows.unique(dim=0, return_inverse=True, return_counts=True)
+    _, group, count = torch.unique(ends, dim=0, return_inverse=True, return_counts=True)
     order = group.argsort(stable=True)
     group, count = group[order], count[group[order]]
     first = torch.ones_like(group, dtype=torch.bool)

@@ -89,16 +89,16 @@ def nms(found: Detections, iou_threshold: float) -> Tensor:
 
 
 def nms_matrix(found: Detections, iou_threshold: float, rounds: int | None = None) -> Tensor:
-    """Whether each of `found`, best first, is kept: bool (n,).
+    """Whether each of `found`, best first, is kept: bool (..., n).
 
     rounds: how often to repeat, for a graph whose length is fixed; None: until nothing changes.
     """
-    same = found.labels[:, None] == found.labels
-    overlaps = (iou(found.boxes[:, None], found.boxes) > iou_threshold) & same
+    same = found.labels[..., :, None] == found.labels[..., None, :]
+    overlaps = (iou(found.boxes[..., :, None, :], found.boxes[..., None, :, :]) > iou_threshold) & same
     beats = overlaps.float().triu(1)  # beats[j, i]: j comes before i and overlaps it
     kept = torch.ones_like(found.scores, dtype=torch.bool)
-    for _ in range(len(kept) if rounds is None else rounds):
-        before, kept = kept, kept.to(beats) @ beats == 0
+    for _ in range(kept.shape[-1] if rounds is None else rounds):
+        before, kept = kept, (kept.to(beats)[..., None, :] @ beats).squeeze(-2) == 0
         if rounds is None and bool((before == kept).all()):
             break
     return kept

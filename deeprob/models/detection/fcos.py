@@ -218,9 +218,9 @@ class FCOS(nn.Module):
             decode(s, b, (height, width), self.decoding) for s, b in zip(scores, outputs.boxes, strict=True)
         ]
 
-    def candidates(self, outputs: DenseOutputs, image: tuple[int, int] | None = None) -> Detections:
-        """What `detect` starts from, `candidates` of each image of `image` (height, width) pixels."""
-        size = outputs.size.tolist() if image is None else image
+    def fixed_candidates(self, images: Tensor) -> Detections:
+        """What `detect` starts from, `candidates` of each image, for an exported graph."""
+        outputs, size = self(images), (images.shape[2], images.shape[3])
         return batch_candidates(self.scores(outputs), outputs.boxes, size, self.decoding.candidates)
 
     def scores(self, outputs: DenseOutputs) -> Tensor:

@@ -55,6 +55,9 @@ class MaskRCNN(FasterRCNN):
         logits: Tensor = self.roi_heads.mask_predictor(self.roi_heads.mask_head(features))
         return logits
 
+    def fixed_candidates(self, images: Tensor) -> Detections:
+        raise InputError("masks cannot be exported yet", where="model", fix="export a faster_rcnn for boxes")
+
     def further_losses(self, outputs: TwoStageOutputs, drawn: Drawn, targets: Any) -> dict[str, Tensor]:
         """The term of the masks. Raises InputError for targets without any."""
         if not hasattr(targets, "masks"):
@@ -83,4 +86,4 @@ class MaskRCNN(FasterRCNN):
         logits = self.mask_logits(outputs.levels, torch.cat([image[:, None].to(boxes), boxes], 1))
         labels = torch.cat([of_image.labels for of_image in found]) + 1
         own = layers.take_rows(logits, torch.arange(len(labels), device=labels.device), labels)
-        return list(own.sigmoid().split(counts))
+        return list(torch.split(own.sigmoid(), counts))

@@ -86,7 +86,7 @@ class BoxPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> Verdicts:
         deltas = self.bbox_pred(x)
-        said = self.cls_score(x), deltas.reshape(len(x), deltas.shape[1] // 4, 4)
+        said = self.cls_score(x), deltas.reshape(x.shape[0], deltas.shape[1] // 4, 4)
         return Verdicts(*(t if t.dtype is torch.float64 else t.float() for t in said))
 
 

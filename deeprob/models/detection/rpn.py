@@ -59,7 +59,9 @@ class RPNHead(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.conv(x)
         logits = self.cls_logits(features).flatten(2).mT.flatten(1)
-        deltas = self.bbox_pred(features).flatten(2).mT.reshape(len(x), -1, 4)
+        deltas = (
+            self.bbox_pred(features).flatten(2).mT.reshape(x.shape[0], -1, 4)
+        )  # not len: an export would fix it
         return logits, deltas
 
 
@@ -96,33 +98,29 @@ class RegionProposalNetwork(nn.Module):
         self.before, self.after, self.nms_iou = before, after, nms_iou
 
     def forward(self, levels: Sequence[Tensor], image: tuple[int, int]) -> Proposals:
+        objectness, moved, every, counts = self.said(levels, image)
+        with torch.no_grad():
+            rois = self.propose(objectness, moved, every, counts, image)
+        return Proposals(objectness, moved, every, rois)
+
+    def said(
+        self, levels: Sequence[Tensor], image: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+        """Logits and deltas of all anchors, the anchors, and how many each level has."""
         sizes = [(x.shape[2], x.shape[3]) for x in levels]
         logits, deltas = zip(*(self.head(x) for x in levels), strict=True)
         anchors = anchors_of(
             sizes, self.strides, image, levels[0].float(), self.sides, self.ratios, self.corners
         )
-        said = layers.concat(logits, 1), layers.concat(deltas, 1)
-        objectness, moved = (x if x.dtype is torch.float64 else x.float() for x in said)
-        every = torch.cat(anchors).to(objectness)
-        with torch.no_grad():
-            rois = self.propose(objectness, moved, every, [len(a) for a in anchors], image)
-        return Proposals(objectness, moved, every, rois)
+        joined = layers.concat(logits, 1), layers.concat(deltas, 1)
+        objectness, moved = (x if x.dtype is torch.float64 else x.float() for x in joined)
+        return objectness, moved, torch.cat(anchors).to(objectness), [len(a) for a in anchors]
 
     def propose(
         self, objectness: Tensor, deltas: Tensor, anchors: Tensor, counts: list[int], image: tuple[int, int]
     ) -> Tensor:
         """The best boxes of each image as (K, 5). Levels do not suppress each other's boxes."""
-        best, levels, start = [], [], 0
-        for n, count in enumerate(counts):
-            top = objectness[:, start : start + count].topk(min(self.before, count)).indices
-            best.append(top + start)
-            levels.append(torch.full_like(top, n))
-            start += count
-        index = torch.cat(best, 1)
-        scores, order = objectness.gather(1, index).sort(dim=1, descending=True, stable=True)
-        index, level = index.gather(1, order), torch.cat(levels, 1).gather(1, order)
-        said = deltas.gather(1, index[..., None].expand(-1, -1, 4))
-        boxes = clip(layers.deltas_to_boxes(anchors[index], said, WEIGHTS), *image)
+        boxes, scores, level = self.best(objectness, deltas, anchors, counts, image)
         rois = []
         for i in range(len(boxes)):
             seen = (boxes[i, :, 2:] - boxes[i, :, :2] >= SMALLEST).all(1)
@@ -130,6 +128,29 @@ class RegionProposalNetwork(nn.Module):
             kept = found.boxes[nms(found, self.nms_iou)[: self.after]]
             rois.append(torch.cat([kept.new_full((len(kept), 1), i), kept], 1))
         return torch.cat(rois)
+
+    def best(
+        self, objectness: Tensor, deltas: Tensor, anchors: Tensor, counts: list[int], image: tuple[int, int]
+    ) -> Detections:
+        """The `before` best boxes of each level, best first: boxes (B, n, 4), logits, levels as labels."""
+        best, levels, start = [], [], 0
+        for n, count in enumerate(counts):
+            top = objectness[:, start : start + count].topk(min(self.before, count)).indices
+            best.append(top + start)
+            levels.append(torch.full_like(top, n))
+            start += count
+        index = torch.cat(best, 1)
+        scores = objectness.gather(1, index)
+        if (
+            torch.compiler.is_exporting()
+        ):  # ONNX has no stable sort; only the order of equal scores is another
+            scores, order = scores.topk(scores.shape[1], 1)
+        else:
+            scores, order = scores.sort(dim=1, descending=True, stable=True)
+        index, level = index.gather(1, order), torch.cat(levels, 1).gather(1, order)
+        said = deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        boxes = clip(layers.deltas_to_boxes(anchors[index], said, WEIGHTS), *image)
+        return Detections(boxes, scores, level)
 
     def losses(self, said: Proposals, truth: Truth, crowds: list[Tensor]) -> dict[str, Tensor]:
         """Cross-entropy of objectness and smooth L1 of the deltas, both over the anchors that are drawn."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -77,8 +77,7 @@ class Drawn:
     @classmethod
     def of_triangles(cls, triangles: Tensor, middle: Tensor, diameter: float) -> Drawn:
         """From corners (F, 3, 3) alone, metres; both sides of each are seen."""
-        corners: Any = triangles.reshape(-1, 3) - middle  # whose method has no types
-        vertices, index = corners.unique(dim=0, return_inverse=True)
+        vertices, index = torch.unique(triangles.reshape(-1, 3) - middle, dim=0, return_inverse=True)
         return cls(vertices, index.reshape(-1, 3), middle, diameter, closed=False)
 
     def to_differentiate(self) -> Drawn:

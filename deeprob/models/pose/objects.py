@@ -142,7 +142,7 @@ class ObjectTable(nn.Module):
         return same
 
     def _of(self, labels: Tensor, axes: int) -> tuple[Tensor, Tensor]:
-        shape = (len(labels), *([1] * (axes - 2)))
+        shape = (labels.shape[0], *([1] * (axes - 2)))  # not len: an export would fix the number
         return self.middle[labels].view(*shape, 3), self.diameter[labels].view(*shape, 1)
 
 

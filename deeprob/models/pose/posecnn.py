@@ -127,6 +127,7 @@ class PoseCNN(nn.Module):
         super().__init__()
         sizes = {"num_classes": num_classes, "hidden": hidden, "pool": pool}
         check_positive("posecnn", **sizes, min_cells=min_cells, cell=cell)
+        check_positive("posecnn", class_width=class_width, centre_width=centre_width, pool_width=pool_width)
         if decode not in DECODES:
             raise InputError(f"decode={decode!r}", where="model", expected=" or ".join(DECODES))
         body: dict[str, Any] = {"stem": stem, "fused": fused, "in_channels": in_channels, "backend": backend}
@@ -144,7 +145,7 @@ class PoseCNN(nn.Module):
         self.num_classes, self.strides, self.cell, self.pool = num_classes, tuple(strides), cell, pool
         self.min_cells, self.decode = min_cells, decode
         self.maps = [offered.index(s) for s in strides]
-        channels = [self.body.channels[i] for i in self.maps]  # type: ignore[index]
+        channels = [int(self.body.channels[i]) for i in self.maps]  # type: ignore[index]
         self.table = ObjectTable(objects or Objects.spheres(num_classes))
         L = layers_of(backend)
         self.class_branch = Branch(channels, class_width, backend)

@@ -120,8 +120,8 @@ def compute_facts(
         if isinstance(value, torch.Tensor)
     )
     weights = 4 * network.parameters
-    images = getattr(data.split("train"), "images", None)
-    in_memory = images.numel() * images.element_size() if isinstance(images, torch.Tensor) else 0
+    pixels = data.split("train").pixels
+    in_memory = 0 if pixels is None else pixels.nbytes
     return ComputeFacts(
         device=str(trainer.strategy.root_device),
         timed_steps=clock.steps,

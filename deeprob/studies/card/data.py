@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from deeprob.data.batches.datamodule import PerceptionData
+from deeprob.data.batches.samples import Samples
 from deeprob.data.inspect import contact_sheet
 from deeprob.errors import InputError
 from deeprob.runs import atomic_file
@@ -111,11 +112,11 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _facts(split: Any, classes: tuple[str, ...]) -> SplitFacts:
-    labels = getattr(split, "labels", None)
+def _facts(split: Samples, classes: tuple[str, ...]) -> SplitFacts:
+    class_ids = split.class_ids
     counts = {}
-    if isinstance(labels, torch.Tensor) and labels.dim() == 1 and len(labels) == len(split):
-        counts = dict(zip(classes, torch.bincount(labels, minlength=len(classes)).tolist(), strict=False))
+    if isinstance(class_ids, torch.Tensor):
+        counts = dict(zip(classes, torch.bincount(class_ids, minlength=len(classes)).tolist(), strict=False))
     return SplitFacts(
         samples=len(split),
         units=len(torch.unique(split.units)),

@@ -40,6 +40,11 @@ class CropSamples(ImageSamples):
     attributes: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(ATTRIBUTES)))
     windows: torch.Tensor = field(default_factory=lambda: torch.empty(0, len(WHOLE)))
 
+    @property
+    def class_ids(self) -> Tensor:
+        """The class of each crop."""
+        return self.labels
+
     def __post_init__(self) -> None:
         if len(self.attributes) == 0:  # nothing is known
             object.__setattr__(self, "attributes", torch.full((len(self.keys), len(ATTRIBUTES)), torch.nan))

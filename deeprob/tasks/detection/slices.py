@@ -34,15 +34,15 @@ def recall_slices(
 ) -> dict[str, list[dict[str, Any]]]:
     """Recall of detections with at least a score: kind -> slices, {label, n, units, value, ci95}.
 
-    sizes: int64 (I, 2), height and width; groups, units: (I,), of each
-    image. Slices of fewer than LEAST objects are left out, kinds with fewer than two slices too, and
-    recordings of one image; recordings are listed from the worst.
+    sizes: int64 (I, 2), height and width; groups, units: (I,), of each image. Slices of fewer than LEAST
+    objects are left out, kinds with fewer than two slices too, and recordings of one image; recordings are
+    listed from the worst, MOST_GROUPS at most.
     """
     of_image = matches.object_images
     found = (matches.object_scores >= threshold).astype(np.float64)
     rows = np.stack([found, np.ones(len(found))], axis=1)
     slices: dict[str, list[dict[str, Any]]] = {}
-    for kind, label, inside in _members(matches, sizes, np.asarray(groups)):
+    for kind, label, inside in _members(matches, sizes, np.asarray(groups), found):
         if inside.sum() < LEAST:
             continue
         sums = sums_by_unit(scipy.sparse.csr_array(rows[inside]), units[of_image[inside]])
@@ -50,7 +50,7 @@ def recall_slices(
         value = entry(float(of.value[0]), float(of.low[0]), float(of.high[0]), int(inside.sum()))
         slices.setdefault(kind, []).append({"label": label, "units": int(sums.shape[0]), **value})
     if "group" in slices:
-        slices["group"] = sorted(slices["group"], key=lambda of: of["value"])[:MOST_GROUPS]
+        slices["group"] = sorted(slices["group"], key=lambda of: of["value"])
     return {kind: cut for kind, cut in slices.items() if len(cut) > 1}
 
 
@@ -60,7 +60,7 @@ def _share(sums: Floats) -> Floats:
 
 
 def _members(
-    matches: Matches, sizes: NDArray[np.int64], groups: NDArray[np.str_]
+    matches: Matches, sizes: NDArray[np.int64], groups: NDArray[np.str_], found: Floats
 ) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     """Every slice: its kind, its name, which objects are in it."""
     of_image = matches.object_images
@@ -73,10 +73,21 @@ def _members(
     for kind, values in quantities.items():
         for label, inside in quarters(values):
             yield kind, label, inside
-    images = dict(zip(*np.unique(groups, return_counts=True), strict=True))
-    for group in np.unique(groups[of_image]):
-        if images[group] > 1:
-            yield "group", str(group), groups[of_image] == group
+    names, group = np.unique(groups, return_inverse=True)
+    of_object = group[of_image]
+    for i in _worst_groups(group, of_object, found):
+        yield "group", str(names[i]), of_object == i
+
+
+def _worst_groups(group: NDArray[np.int64], of_object: NDArray[np.int64], found: Floats) -> list[int]:
+    """The recordings of the lowest recall, of several images and objects enough; group: of each image."""
+    images = np.bincount(group)
+    objects = np.bincount(of_object, minlength=len(images))
+    hits = np.bincount(of_object, weights=found, minlength=len(images))
+    enough = np.flatnonzero((images > 1) & (objects >= LEAST))
+    order = np.argsort(hits[enough] / objects[enough], kind="stable")
+    chosen: list[int] = enough[order][:MOST_GROUPS].tolist()
+    return chosen
 
 
 def border_distance(boxes: Floats, sizes: NDArray[np.int64]) -> Floats:
@@ -89,8 +100,9 @@ def border_distance(boxes: Floats, sizes: NDArray[np.int64]) -> Floats:
 def neighbour_iou(matches: Matches) -> Floats:
     """The largest IoU of each object's box with another's in its image, of any class, (G,)."""
     found = np.zeros(len(matches.object_images))
-    for image in np.unique(matches.object_images):
-        rows = np.flatnonzero(matches.object_images == image)
+    order = np.argsort(matches.object_images, kind="stable")
+    starts = np.flatnonzero(np.diff(matches.object_images[order], prepend=-1))
+    for rows in np.split(order, starts[1:]) if len(order) else ():
         boxes = matches.object_boxes[rows]
         low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
         high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])

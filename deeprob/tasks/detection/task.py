@@ -103,12 +103,7 @@ class Detection(FrameTask):
         return lambda _, frame: found.get(frame.key, [])
 
     def deployed(self, model: nn.Module) -> Deployed:
-        if not hasattr(model, "candidates"):
-            raise InputError(
-                f"{type(model).__name__} chooses its boxes in between, which no fixed graph can",
-                expected="a detector of one stage, such as model=fcos",
-                fix="format=safetensors keeps the weights",
-            )
+        method_of(model, "fixed_candidates", EXPECTED)
         detector: Any = model
         settings: Decoding = detector.decoding
         if settings.soft_nms or getattr(detector, "looks", Looks()) != Looks():

@@ -48,6 +48,11 @@ class DetectionSamples(ImageSamples):
     matrices: Tensor
     sizes: Tensor
 
+    @property
+    def class_ids(self) -> Ragged:
+        """The class of each object."""
+        return self.labels
+
 
 class DetectionBatch(NamedTuple):
     """Images with boxes.

@@ -14,10 +14,12 @@ from torch import nn
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.predictions.files import Box
 from deeprob.data.readers.coco import decode_mask, encode_mask
+from deeprob.errors import InputError
 from deeprob.models.detection.test_time import Looks, detect
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.tasks.base import PseudoLabelled, Task, method_of
+from deeprob.tasks.deployed import Deployed
 from deeprob.tasks.detection.meter import BoxMeter, truths_of
 from deeprob.tasks.detection.task import Detection, boxes_of, frame_of
 from deeprob.tasks.instance_segmentation.masks import move, paste
@@ -35,6 +37,12 @@ class InstanceSegmentation(Detection):
 
     name = "instance_segmentation"
     title = "Instance segmentation"
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        raise InputError(
+            "masks are made of the boxes that the last suppression keeps, which is outside of a graph",
+            fix="format=safetensors keeps the weights",
+        )
 
     def predict(self, model: nn.Module, batch: Any) -> list[list[Box]]:
         """The boxes in each frame with their masks, in the frame's own pixels, the best score first."""
@@ -76,6 +84,10 @@ class InstanceSegmentation(Detection):
     @classmethod
     def truth_of(cls, frame: Frame) -> list[Box]:
         return list(truths_of(frame, masks=True))
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        """Raises InputError: a detector's graph would leave the masks out."""
+        return Task.deployed(self, model)
 
     def draw(self, frame: Frame, predicted: Sequence[Box]) -> Image:
         size = (frame.image.shape[0], frame.image.shape[1])

@@ -32,6 +32,11 @@ class PointSamples(Samples):
     points: Ragged
     labels: Tensor
 
+    @property
+    def class_ids(self) -> Tensor:
+        """The class of each cloud."""
+        return self.labels
+
     def pictures(self, index: Tensor) -> NDArray[np.uint8]:
         """Draw the clouds that int64 `index` (n,) names as the camera sees them: uint8 (n, 96, 96, 3)."""
         return draw_clouds([self.points[i].numpy() for i in index.tolist()])

@@ -40,6 +40,11 @@ class PoseFrameSamples(ImageSamples):
     T_cam_obj: Ragged
     visible: Ragged
 
+    @property
+    def class_ids(self) -> Ragged:
+        """The class of each object."""
+        return self.labels
+
 
 class PoseFrameBatch(NamedTuple):
     """Images with the poses of their objects.

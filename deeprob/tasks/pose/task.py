@@ -23,9 +23,11 @@ from deeprob.metrics.scores import Evaluation, Scores, SummedScores
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.tasks.base import Block, EvaluationOptions, Loss, Predict, method_of
+from deeprob.tasks.deployed import Deployed
 from deeprob.tasks.frames import RANDOM, Chance, Drawing, FramePredictor, FrameTask
 from deeprob.tasks.pose.baselines import BASELINES
 from deeprob.tasks.pose.boxes import TRUE, detected
+from deeprob.tasks.pose.deployed import deployed
 from deeprob.tasks.pose.meter import PoseMeter, truths_of
 from deeprob.tasks.pose.objects import objects_of
 
@@ -37,13 +39,19 @@ FEW_POINTS = 1000  # of a model, while training: a final evaluation takes all
 
 
 class PoseChance(Chance):
-    """The pose of the same object in another image: a method is told which objects there are."""
+    """The pose of the same object in another image: a method is told which objects there are.
+
+    Of an object that only one of several independent units shows, nothing is known elsewhere: no estimate.
+    Its other images there may be nearly this one.
+    """
 
     def __init__(self, kind: type[FrameTask], unit: str, seed: int) -> None:
         super().__init__(kind, unit, seed)
         self._poses: dict[int, list[tuple[str, int, Estimate]]] = {}
+        self._units: set[str] = set()
 
     def note(self, index: int, frame: Frame) -> None:
+        self._units.add(self.unit_of(frame))
         for estimate in truths_of(frame):
             self._poses.setdefault(estimate.class_id, []).append((self.unit_of(frame), index, estimate))
 
@@ -51,7 +59,9 @@ class PoseChance(Chance):
         unit, found = self.unit_of(frame), []
         for target in truths_of(frame):
             known = self._poses[target.class_id]
-            others = [e for of, _, e in known if of != unit] or [e for _, i, e in known if i != index]
+            others = [e for of, _, e in known if of != unit]
+            if len(self._units) == 1:
+                others = [e for _, i, e in known if i != index]
             if others:
                 found.append(others[int(self.rng.integers(len(others)))])
         return found
@@ -209,6 +219,10 @@ class Pose(FrameTask):
                 lines.append(PoseEstimate(scene, image, obj_id, e.score, e.T_cam_obj))
         write_results(file, lines)
         return predictor_of_keys(found)
+
+    def deployed(self, model: nn.Module) -> Deployed:
+        method_of(model, "read", "a dense pose network, such as model=pose_dense")
+        return deployed(model)
 
     def output(self, names: Naming) -> Output:
         return PoseOutput(names)

@@ -48,6 +48,11 @@ class PoseSamples(ImageSamples):
     sizes: Tensor
     visible: Tensor
 
+    @property
+    def class_ids(self) -> Tensor:
+        """The class of each crop."""
+        return self.labels
+
 
 class PoseBatch(NamedTuple):
     """Crops of one object each.
@@ -101,14 +106,14 @@ class PoseCollate(ImageCollate):
         K, turns = split_cameras(maps.double() @ split.matrices[indices] @ split.K[indices])
         pose = split.T_cam_obj[indices].clone()
         pose[:, :3] = turns @ pose[:, :3]
-        planes = nearest_cells(
+        depth, mask = nearest_cells(
             (split.depth[indices], split.mask[indices]),
             torch.linalg.inv(maps),
             (pixels.shape[2] // self.cell, pixels.shape[3] // self.cell),
             self.cell,
         )
         labels = split.labels[indices]
-        return PoseBatch(pixels, labels, K.float(), pose.float(), *planes, turns.float(), indices)
+        return PoseBatch(pixels, labels, K.float(), pose.float(), depth, mask, turns.float(), indices)
 
 
 def split_cameras(products: Tensor) -> tuple[Tensor, Tensor]:
@@ -176,6 +181,18 @@ class PoseView(ImageView):
             jitter=(0 <= self.jitter < 0.5, "a share from 0 to under 0.5"),
             turn=(0 <= self.turn <= 3.15, "0 to 3.15 radians"),
         )
+
+    def described(self) -> dict[str, Any]:
+        return {
+            "height": self.size,
+            "width": self.size,
+            "resize": "crop",
+            "margin": self.margin,
+            "how": "a square around each box's middle (x, y), side = longer side (1 + 2 margin), s = size / "
+            "side; M = [[s, 0, (size - 1) / 2 - s x], [0, s, (size - 1) / 2 - s y], [0, 0, 1]] takes the "
+            "frame's pixels to the crop's; where s < 1, blur before with a Gaussian of sigma "
+            "sqrt(1 / s^2 - 1) / 2 pixels; bilinear, black outside",
+        }
 
     @property
     def lacking(self) -> str:

@@ -8,7 +8,7 @@ import torch
 
 from deeprob.data.batches.augment import Augmentation, normalise
 from deeprob.data.batches.loader import BatchLoader, repeat_factors
-from deeprob.data.batches.samples import Ragged
+from deeprob.data.batches.samples import ImageSamples, Ragged
 from deeprob.errors import InputError
 from deeprob.tasks.classification.view import CropBatch, CropCollate, CropSamples
 
@@ -206,7 +206,9 @@ def test_unknown_balance_is_refused() -> None:
 
 
 def test_balance_by_class_needs_samples_of_one_class() -> None:
-    data = replace(split(), labels=torch.zeros(23, 4, dtype=torch.int64))
+    crops = split()
+    shared = {name: getattr(crops, name) for name in ("images", "units", "groups", "group_names", "keys")}
+    data = ImageSamples(**shared)
     loader = BatchLoader(data, 5, CropCollate(MEAN, STD), shuffle=True, balanced="class")
     with pytest.raises(InputError, match="no class of its own; expected none, frame or group"):
         list(loader)

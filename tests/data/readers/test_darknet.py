@@ -177,6 +177,25 @@ def test_keypoints_are_no_polygon(darknet_root: Path, names_file: str, count: in
     np.testing.assert_allclose(plain.box_xyxy, [-0.5, -0.5, 19.5, 29.5])
 
 
+@pytest.mark.parametrize(
+    ("line", "fix"),
+    [
+        ("0 0.5 0.5 0.5 0.5 0.91", "a sixth field is the score of a prediction: leave it out of labels"),
+        ("0,0.5,0.5,0.5,0.5", "separate the values by spaces"),
+    ],
+)
+def test_what_a_tool_wrote_otherwise_has_a_way_out(darknet_root: Path, line: str, fix: str) -> None:
+    label(darknet_root).write_text(line)
+    with pytest.raises(InputError, match=fix):
+        DarknetSource(darknet_root, SPLITS).frames("train")[0]
+
+
+def test_a_label_file_in_capitals_is_no_missing_one(darknet_root: Path) -> None:
+    label(darknet_root).rename(label(darknet_root).with_suffix(".TXT"))
+    source = DarknetSource(darknet_root, SPLITS, missing_labels="empty")
+    assert len(source.frames("train")[0].instances) == 2
+
+
 @pytest.mark.parametrize("fields", [6, 9, 12, 14])
 def test_a_line_that_is_not_as_kpt_shape_says_is_refused(darknet_root: Path, fields: int) -> None:
     (darknet_root / "data.yaml").write_text(POSE_YAML.format(4, 2))

@@ -19,15 +19,6 @@ from deeprob.layers import (
     scaled_dot_product_attention,
 )
 from deeprob.layers._window import pair
-from deeprob.layers.attention import traced_attention, traced_attention_backward
-from deeprob.layers.avg_pool import traced_between
-from deeprob.layers.conv import traced_convolution, traced_input_gradient, traced_weight_gradient
-from deeprob.layers.fused.attention_block import traced_self_attention_backward
-from deeprob.layers.fused.linear_cross_entropy import traced_loss_and_gradients
-from deeprob.layers.grid_sample import traced_sample, traced_sample_adjoint
-from deeprob.layers.group_norm import traced_group_norm, traced_group_norm_backward
-from deeprob.layers.interpolate import traced_resize, traced_resize_adjoint
-from deeprob.layers.max_pool import traced_max_pool, traced_max_pool_backward
 
 LAYOUTS = {"planes": torch.contiguous_format, "pixels": torch.channels_last}
 
@@ -61,32 +52,37 @@ def ours(called: list[str]) -> set[str]:
     return {name.split(".")[1] for name in called if name.startswith("deeprob")}
 
 
+OURS = torch.ops.deeprob
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_torch_finds_each_operation_described_as_it_is(layout):
     x, weight, dy = arrays(layout)
     geometry = ([1, 1], [1, 1], [1, 1], 1)
-    torch.library.opcheck(traced_convolution, (x, weight, torch.randn(48), *geometry))
-    torch.library.opcheck(traced_input_gradient, (dy, weight, [16, 48, 16, 16], *geometry))
-    torch.library.opcheck(traced_weight_gradient, (dy, x, [48, 48, 3, 3], *geometry))
-    torch.library.opcheck(traced_between, (x, torch.rand(8, 16), torch.rand(5, 16)))
+    torch.library.opcheck(OURS.convolution.default, (x, weight, torch.randn(48), *geometry))
+    torch.library.opcheck(OURS.input_gradient.default, (dy, weight, [16, 48, 16, 16], *geometry))
+    torch.library.opcheck(OURS.weight_gradient.default, (dy, x, [48, 48, 3, 3], *geometry))
+    torch.library.opcheck(OURS.average.default, (x, torch.rand(8, 16), torch.rand(5, 16)))
     grid = torch.rand(16, 9, 2)
-    torch.library.opcheck(traced_sample, (x, grid, False, False, True))
-    torch.library.opcheck(traced_sample_adjoint, (torch.randn(16, 48, 9), x, grid, False, False, True))
-    torch.library.opcheck(traced_group_norm, (x, 6, torch.rand(48), None, 1e-5))
-    torch.library.opcheck(traced_group_norm_backward, (dy, x, 6, torch.rand(48), 1e-5))
+    torch.library.opcheck(OURS.grid_sample.default, (x, grid, False, False, True))
+    torch.library.opcheck(
+        OURS.grid_sample_backward.default, (torch.randn(16, 48, 9), x, grid, False, False, True)
+    )
+    torch.library.opcheck(OURS.group_norm.default, (x, 6, torch.rand(48), None, 1e-5))
+    torch.library.opcheck(OURS.group_norm_backward.default, (dy, x, 6, torch.rand(48), 1e-5, layout))
     window = ([3, 2], [2, 2], [1, 0], [1, 1])
-    y, taps = traced_max_pool(x, *window, False)
-    torch.library.opcheck(traced_max_pool, (x, *window, False))
-    torch.library.opcheck(traced_max_pool_backward, (torch.randn_like(y), taps, [16, 16], *window))
+    y, taps = OURS.max_pool2d(x, *window, False)
+    torch.library.opcheck(OURS.max_pool2d.default, (x, *window, False))
+    torch.library.opcheck(OURS.max_pool2d_backward.default, (torch.randn_like(y), taps, [16, 16], *window))
     axes = (torch.tensor([0, 3, 7]), torch.rand(3), torch.tensor([2, 15]), torch.tensor([0.5, 0]))
-    torch.library.opcheck(traced_resize, (x, *axes))
-    torch.library.opcheck(traced_resize_adjoint, (dy[:, :, :3, :2].contiguous(), *axes, 16, 16))
+    torch.library.opcheck(OURS.resize.default, (x, *axes))
+    torch.library.opcheck(OURS.resize_adjoint.default, (dy[:, :, :3, :2].contiguous(), *axes, 16, 16))
 
 
 def test_torch_finds_a_loss_with_its_gradients_described_as_it_is():
     target, valid = torch.randint(9, (20,)), torch.rand(20) > 0.2
     torch.library.opcheck(
-        traced_loss_and_gradients, (torch.randn(20, 5), torch.randn(9, 5), target, valid, 8)
+        OURS.linear_cross_entropy.default, (torch.randn(20, 5), torch.randn(9, 5), target, valid, 8)
     )
 
 
@@ -95,14 +91,14 @@ def test_torch_finds_attention_described_as_it_is(masked):
     q, k, v = heads()
     mask = torch.randn(1, 3, 250, 270) if masked else None
     dy = torch.randn(2, 250, 3, 24).transpose(1, 2)
-    torch.library.opcheck(traced_attention, (q, k, v, mask, 0.25, not masked))
-    torch.library.opcheck(traced_attention_backward, (dy, q, k, v, mask, 0.25, not masked))
+    torch.library.opcheck(OURS.attention.default, (q, k, v, mask, None, 0.25, not masked, 0.0))
+    torch.library.opcheck(OURS.attention_backward.default, (dy, q, k, v, mask, None, 0.25, not masked, 0.0))
 
 
 @pytest.mark.parametrize("size", [16, 24])
 def test_torch_finds_the_gradients_of_self_attention_described_as_they_are(size):
     qkv, dy = torch.randn(2, 9, 3, 4, size).permute(2, 0, 3, 1, 4), torch.randn(2, 9, 4, size)
-    torch.library.opcheck(traced_self_attention_backward, (dy.transpose(1, 2), qkv, 0.25))
+    torch.library.opcheck(OURS.self_attention_backward.default, (dy.transpose(1, 2), qkv, 0.25, False, 0.0))
 
 
 def test_a_compiled_attention_block_calls_the_loops():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deeprob import layers
-from deeprob.layers._function import multiplied_out
+from deeprob.layers import formulas
 from deeprob.layers.kernels import winograd
 from deeprob.layers.kernels.loops import run
 from deeprob.layers.kernels.winograd import kernel_values
@@ -72,7 +72,7 @@ def test_it_loses_two_bits_at_most_against_the_vendors_sum(channels):
     bias = torch.zeros(channels)
     exact = results(x.double(), weight.double(), bias.double(), 1)
     ours = results(x, weight, bias, 1)
-    with multiplied_out():
+    with formulas():
         plain = results(x, weight, bias, 1)
     assert largest(ours[0], exact[0]) < max(4 * largest(plain[0], exact[0]), 4e-6)
     assert not torch.equal(ours[0], plain[0])  # the switch switches

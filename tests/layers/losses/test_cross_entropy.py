@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deeprob import layers
-from deeprob.layers.losses.cross_entropy import LOOP_FROM
+from deeprob.layers.kernels.cross_entropy import LOOP_FROM
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

@@ -4,7 +4,7 @@ from torch import nn
 
 from deeprob.errors import InputError
 from deeprob.models.detection.boxes import iou
-from deeprob.models.detection.faster_rcnn import FasterRCNN
+from deeprob.models.detection.faster_rcnn import FasterRCNN, refined
 
 from . import torchvision_faster_rcnn
 from .conftest import nothing
@@ -153,3 +153,36 @@ def test_four_images_are_learned_by_heart(squares):
         assert found.labels[0] == targets.labels[i][0]
         assert found.scores[0] > 0.5
         assert iou(found.boxes[0], targets.boxes[i][0]) > 0.7
+
+
+def test_each_head_of_a_cascade_learns_from_the_boxes_of_the_one_before(targets):
+    torch.manual_seed(0)
+    model = FasterRCNN(**TINY, cascade=(0.6, 0.7))
+    terms = model.losses(model(images()), targets)
+    assert [name for name in terms if name.startswith("boxes")] == ["boxes", "boxes_2", "boxes_3"]
+    terms["classes_3"].backward()
+    last = [head.box_predictor.cls_score.weight.grad for head in model.cascade]
+    assert last[0] is None
+    assert last[1].abs().sum() > 0
+    assert next(model.backbone.parameters()).grad.abs().sum() > 0
+
+
+def test_a_cascade_says_the_mean_of_its_heads_about_the_last_boxes():
+    torch.manual_seed(0)
+    model = FasterRCNN(**TINY, cascade=(0.6,)).eval()
+    one = FasterRCNN(**TINY).eval()
+    one.load_state_dict(model.state_dict(), strict=False)
+    x = images(1)
+    first, both = one(x), model(x)
+    rois = refined(first.proposals.rois, first.verdicts)
+    torch.testing.assert_close(both.proposals.rois, rois)
+    assert not torch.equal(rois, first.proposals.rois)
+    second = model.cascade[0](first.levels, rois)
+    mean = (first.verdicts.logits.softmax(1) + second.logits.softmax(1)) / 2
+    torch.testing.assert_close(both.verdicts.logits.softmax(1), mean)
+    torch.testing.assert_close(both.verdicts.deltas, second.deltas)
+
+
+def test_a_cascade_that_asks_for_more_than_all_overlap_is_refused():
+    with pytest.raises(InputError, match=r"cascade=\[1.2\]"):
+        FasterRCNN(**TINY, cascade=(1.2,))

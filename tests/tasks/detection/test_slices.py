@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deeprob.metrics.detection import Detection
-from deeprob.tasks.detection.slices import border_distance, neighbour_iou, recall_slices
+from deeprob.tasks.detection.slices import MOST_GROUPS, border_distance, neighbour_iou, recall_slices
 
 
 def stream_of(found_of, count=12):
@@ -66,3 +66,14 @@ def test_the_neighbour_is_the_one_that_overlaps_most_in_the_same_image():
 @pytest.mark.parametrize("kind", ["objects_in_image", "neighbour_iou"])
 def test_a_quantity_that_does_not_vary_is_no_slice(kind):
     assert kind not in sliced(stream_of(lambda _: [0, 1]))
+
+
+def test_of_thousands_of_recordings_the_worst_are_listed():
+    """Without a pass over all objects for each."""
+    matches = stream_of(lambda image: [0] if image % 20 == 0 else [0, 1], count=2000)
+    sizes = np.tile([100, 120], (2000, 1))
+    groups = tuple(f"{image // 10:03d}" for image in range(2000))
+    found = recall_slices(matches, 0.5, sizes, groups, np.arange(2000), samples=20, seed=0)["group"]
+    assert len(found) == MOST_GROUPS
+    assert {entry["value"] for entry in found} == {0.95}
+    assert [entry["label"] for entry in found[:2]] == ["000", "002"]
