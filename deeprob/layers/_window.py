@@ -14,9 +14,9 @@ class Geometry(NamedTuple):
     In this order torch's own convolution takes them, after the bias.
     """
 
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    dilation: tuple[int, int] = (1, 1)
+    stride: Sequence[int] = (1, 1)
+    padding: Sequence[int] = (0, 0)
+    dilation: Sequence[int] = (1, 1)
     groups: int = 1
 
 

@@ -82,7 +82,8 @@ def input_gradient(dy: Tensor, weight: Tensor, shape: Sequence[int], geometry: G
 def weight_gradient(dy: Tensor, x: Tensor, shape: Sequence[int], geometry: Geometry) -> Tensor:
     """Return dW (O, C/G, KH, KW): dy times the L = H' W' windows of x, a product a sample and group."""
     stride, padding, dilation, groups = geometry
-    windows = unfold(x, tuple(shape[2:]), dilation, padding, stride)  # (N, C KH KW, L)
+    slid = tuple(dilation), tuple(padding), tuple(stride)
+    windows = unfold(x, tuple(shape[2:]), *slid)  # (N, C KH KW, L)
     windows = torch.unflatten(windows, 1, (groups, -1))  # (N, G, C/G KH KW, L)
     upstream = torch.unflatten(dy.flatten(2), 1, (groups, -1))  # (N, G, O/G, L)
     return (upstream @ windows.mT).sum(0).reshape(shape)

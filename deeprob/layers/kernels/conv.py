@@ -98,7 +98,8 @@ def product_with_windows(dy: Tensor, x: Tensor, shape: Sequence[int], geometry: 
         if itself:
             windows = some_x[:, :, :: stride[0], :: stride[1]].flatten(2)
         else:
-            windows = unfold(some_x, tuple(shape[2:]), dilation, padding, stride)
+            slid = tuple(dilation), tuple(padding), tuple(stride)
+            windows = unfold(some_x, tuple(shape[2:]), *slid)
         windows = windows.reshape(len(windows), groups, -1, windows.shape[2])
         upstream = some_dy.reshape(len(windows), groups, -1, windows.shape[3])
         dweight = dweight + (upstream @ windows.mT).sum(0)

@@ -85,10 +85,6 @@ class InstanceSegmentation(Detection):
     def truth_of(cls, frame: Frame) -> list[Box]:
         return list(truths_of(frame, masks=True))
 
-    def deployed(self, model: nn.Module) -> Deployed:
-        """Raises InputError: a detector's graph would leave the masks out."""
-        return Task.deployed(self, model)
-
     def draw(self, frame: Frame, predicted: Sequence[Box]) -> Image:
         size = (frame.image.shape[0], frame.image.shape[1])
         masks = [(decode_mask(box.segmentation, size, box.where), box.class_id) for box in predicted]
