@@ -18,7 +18,8 @@ def matmul_transposed(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, relu: bool = False
 ) -> Tensor | None:
     """Return x W^T + b, then max(0, .) if `relu`."""
-    if ONEDNN is None or x.numel() * weight.shape[0] < ONEDNN_FROM or not is_plain(x, weight, bias):
+    # plain first: an export would take the comparison of a size for a limit on the batch
+    if ONEDNN is None or not is_plain(x, weight, bias) or x.numel() * weight.shape[0] < ONEDNN_FROM:
         return None
     y: Tensor = ONEDNN(x, weight, bias, "relu" if relu else "none", [], "")
     return y
