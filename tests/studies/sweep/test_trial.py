@@ -113,13 +113,13 @@ def test_a_hopeless_trial_is_ended_early(sweep_config, monkeypatch):
     assert training["epochs"] == 1
 
 
-def test_folds_are_averaged(sweep_config, tmp_path):
+def test_folds_are_averaged(squares, sweep_config):
     folded = ["~data.source.splits.val", "data.num_folds=0", "evaluation.split=train"]
     for class_id in range(3):  # every class in each of two recording sessions
         for session in ("a", "b"):
-            folder = tmp_path / "squares" / f"train-{session}"
+            folder = squares / f"train-{session}"
             folder.mkdir(exist_ok=True)
-            for path in sorted((tmp_path / "squares" / "train").glob(f"{class_id}-*")):
+            for path in sorted((squares / "train").glob(f"{class_id}-*")):
                 number = int(path.stem.partition("-")[2])
                 if (number % 2 == 0) == (session == "a"):
                     path.rename(folder / path.name)

@@ -150,7 +150,7 @@ def test_a_detector_without_masks_is_refused(data):
 
 def test_what_masks_cannot_yet_is_refused_by_one_line(data):
     task = InstanceSegmentation(data)
-    with pytest.raises(InputError, match="instance segmentation cannot be exported"):
+    with pytest.raises(InputError, match="masks are made of the boxes that the last suppression keeps"):
         task.deployed(Perfect())
     batch = batch_of(data)[1]
     with pytest.raises(InputError, match="cannot be labels yet"):
@@ -168,8 +168,3 @@ def test_an_object_without_a_mask_is_refused():
 def test_mosaics_are_refused(data):
     with pytest.raises(InputError, match=r"augmentation\.mosaic is 0\.5, but masks"):
         batch_of(data, DetectionAugmentation(mosaic=0.5))
-
-
-def test_masks_do_not_leave_as_a_graph():
-    with pytest.raises(InputError, match="masks are made of the boxes that the last suppression keeps"):
-        InstanceSegmentation(None).deployed(None)
