@@ -250,7 +250,11 @@ def log_x(axes: Axes) -> None:
 
 
 def add_legend(axes: Axes, columns: int = 3) -> None:
-    """A legend above the drawing."""
+    """A legend above the drawing, in at most so many columns; fewer where its names are long."""
+    longest = max((len(name) for name in axes.get_legend_handles_labels()[1]), default=0)
+    # Inches: of the line before a name, and of a letter.
+    fit = int(axes.get_figure(root=True).get_figwidth() / (0.45 + 0.07 * longest))
+    columns = max(1, min(columns, fit))
     axes.legend(  # above the drawing, where it hides nothing
         loc="lower left",
         bbox_to_anchor=(0, 1),
