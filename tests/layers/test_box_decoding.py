@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from deeprob.layers import concat, deltas_to_boxes, distances_to_boxes, split, take_rows
-from deeprob.layers.losses import dice as dice_loss
+from deeprob.layers import concat, deltas_to_boxes, dice_loss, distances_to_boxes, split, take_rows
 
 
 def test_a_box_lies_around_its_point():

@@ -6,11 +6,11 @@ import pytest
 import trimesh
 
 from deeprob.errors import InputError
+from deeprob.geometry import raster
 from deeprob.geometry.camera import look_at, make_intrinsics
 from deeprob.geometry.mesh import load_mesh, make_mesh
 from deeprob.geometry.rotation import quaternion_to_matrix
 from deeprob.geometry.transform import invert_transform, make_transform
-from deeprob.sim import raster
 from deeprob.sim.bullet import projection, view_matrix
 from deeprob.sim.capture import captured, import_pybullet
 from deeprob.sim.library import Library

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from deeprob.errors import InputError
-from deeprob.layers.losses import dice as dice_loss
+from deeprob.layers import dice_loss
 from deeprob.tasks.segmentation.labels import IGNORED
 from deeprob.tasks.segmentation.losses import LabelMapLoss, dice, hard_pixels
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from deeprob.data.batches.views import Unlabelled, WithUnlabelled
 from deeprob.errors import InputError
-from deeprob.layers.losses import cross_entropy
+from deeprob.layers import cross_entropy
 from deeprob.tasks.classification.task import Classification
 from deeprob.tasks.classification.view import CropBatch
 from deeprob.training.objectives import FixMatch, MeanTeacher, PseudoLabel
