@@ -44,7 +44,7 @@ def test_sixteen_frames_are_found_again(tmp_path):
             meter.update(task.predict(model, batch), task.truths(samples, batch))
         scores = meter.scores()
         found = dict(zip(scores.names, scores.value.tolist(), strict=True))
-        assert found["detected"] >= 0.95, decode  # one of 24 may be too little visible
+        assert found["detected"] >= 0.94, decode  # one of them may be too little visible
         assert found["add_or_add_s_recall"] >= 0.8, decode
         # ICP knows the surface alone, and turns some of what was right: it is judged by the distance
         assert found["recall_5deg_5cm"] >= (0.9 if decode == "hough" else 0.6), decode

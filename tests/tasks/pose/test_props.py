@@ -25,6 +25,6 @@ def test_posecnn_is_trained_and_judged_on_props(tmp_path):
     run = finished(overrides, "one")
     results = json.loads((run.path / "results.json").read_text())
     assert results["metrics"]["add_or_add_s_recall"]["value"] is not None
-    assert {"random", "hough", "icp"} <= results["baselines"].keys()
+    assert {"random", "hough", "depth"} <= results["baselines"].keys()  # beside the run's own, icp
     assert (run.path / "predictions_val.csv").is_file()
     assert "Rotation and translation apart" in (run.path / "report.html").read_text()
