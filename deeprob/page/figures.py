@@ -253,7 +253,8 @@ def add_legend(axes: Axes, columns: int = 3) -> None:
     """A legend above the drawing, in at most so many columns; fewer where its names are long."""
     longest = max((len(name) for name in axes.get_legend_handles_labels()[1]), default=0)
     # Inches: of the line before a name, and of a letter.
-    fit = int(axes.get_figure(root=True).get_figwidth() / (0.45 + 0.07 * longest))
+    figure: Any = axes.get_figure(root=True)
+    fit = int(figure.get_figwidth() / (0.45 + 0.07 * longest))
     columns = max(1, min(columns, fit))
     axes.legend(  # above the drawing, where it hides nothing
         loc="lower left",
