@@ -96,18 +96,24 @@ class MaskedAutoencoderSettings:
 
 
 @dataclass
-class SelfTrainingSettings:
-    """What objectives on a model's own predictions take: see deeprob.training.objectives.self_training."""
+class SemiSupervisedSettings:
+    """What objectives that label samples take: see deeprob.training.objectives.self_training."""
 
     threshold: float = 0.95
     ratio: int = 3
     weight: float = 1.0
     ramp: int = 0
-    decay: float = 0.0
     soft: bool = False
-    align: bool = False
     weak: dict[str, Any] = field(default_factory=dict)
     strong: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class SelfTrainingSettings(SemiSupervisedSettings):
+    """What those on a model's own predictions take beside it."""
+
+    decay: float = 0.0
+    align: bool = False
 
 
 @dataclass
@@ -132,7 +138,7 @@ class MeanTeacherSettings(SelfTrainingSettings):
 
 
 @dataclass
-class LabelSpreadingSettings:
+class LabelSpreadingSettings(SemiSupervisedSettings):
     """See deeprob.training.objectives.LabelSpreading."""
 
     _target_: str = "deeprob.training.objectives.LabelSpreading"
@@ -141,12 +147,6 @@ class LabelSpreadingSettings:
     temperature: float = 0.05
     alpha: float = 0.99
     refresh: int = 0
-    ratio: int = 3
-    weight: float = 1.0
-    ramp: int = 0
-    soft: bool = False
-    weak: dict[str, Any] = field(default_factory=dict)
-    strong: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -220,7 +220,6 @@ WITHOUT_GRAPH = {
     "knn",  # the training samples themselves
     "own",  # a template for one's own
     "hog_svm",  # windows that are chosen one after another
-    *("mask_rcnn", "mask_rcnn_resnet50"),  # masks of boxes that suppression keeps: refused in one line
 }
 
 

@@ -42,8 +42,8 @@ def same_object(split: Any, indices: Tensor, generator: torch.Generator) -> Tens
 
     Raises InputError where a sample has no class of its own.
     """
-    labels = getattr(split, "labels", None)
-    if not isinstance(labels, Tensor) or labels.dim() != 1:
+    labels = split.class_ids
+    if not isinstance(labels, Tensor):
         raise InputError(
             "these samples do not say which object they show",
             where="objective.pairs",

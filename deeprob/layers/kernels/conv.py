@@ -93,13 +93,11 @@ def product_with_windows(dy: Tensor, x: Tensor, shape: Sequence[int], geometry: 
     itself = math.prod(shape[2:]) == 1 and max(padding) == 0  # a window of one pixel is the pixel
     dweight = dy.new_zeros(())
     step = max(1, WINDOWS // entries)
+    slid = tuple(shape[2:]), tuple(dilation), tuple(padding), tuple(stride)
     for n in range(0, len(x), step):
         some_dy, some_x = dy[n : n + step], x[n : n + step]
-        if itself:
-            windows = some_x[:, :, :: stride[0], :: stride[1]].flatten(2)
-        else:
-            slid = tuple(dilation), tuple(padding), tuple(stride)
-            windows = unfold(some_x, tuple(shape[2:]), *slid)
+        pixels = some_x[:, :, :: stride[0], :: stride[1]]
+        windows = pixels.flatten(2) if itself else unfold(some_x, *slid)
         windows = windows.reshape(len(windows), groups, -1, windows.shape[2])
         upstream = some_dy.reshape(len(windows), groups, -1, windows.shape[3])
         dweight = dweight + (upstream @ windows.mT).sum(0)

@@ -55,9 +55,6 @@ class MaskRCNN(FasterRCNN):
         logits: Tensor = self.roi_heads.mask_predictor(self.roi_heads.mask_head(features))
         return logits
 
-    def fixed_candidates(self, images: Tensor) -> Detections:
-        raise InputError("masks cannot be exported yet", where="model", fix="export a faster_rcnn for boxes")
-
     def further_losses(self, outputs: TwoStageOutputs, drawn: Drawn, targets: Any) -> dict[str, Tensor]:
         """The term of the masks. Raises InputError for targets without any."""
         if not hasattr(targets, "masks"):

@@ -67,7 +67,7 @@ def test_nothing_unlabelled_is_one_line():
 def test_the_other_view_shows_the_same_object_of_the_same_scene():
     units = torch.tensor([0, 0, 0, 1, 1, 1, 1])
     labels = torch.tensor([2, 0, 2, 0, 2, 0, 0])
-    split = SimpleNamespace(units=units, labels=labels)
+    split = SimpleNamespace(units=units, class_ids=labels)
     indices = torch.tensor([6, 1, 0, 4, 3]).repeat(50)
     others = same_object(split, indices, generator())
     assert torch.equal(units[others], units[indices])
@@ -79,4 +79,4 @@ def test_the_other_view_shows_the_same_object_of_the_same_scene():
 
 def test_samples_without_a_class_have_no_objects():
     with pytest.raises(InputError, match="which object"):
-        same_object(SimpleNamespace(), torch.tensor([0]), generator())
+        same_object(SimpleNamespace(class_ids=None), torch.tensor([0]), generator())
