@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Sequence
 
 from deeprob.errors import InputError
+from deeprob.schema.moved import KEYS
 
 _PLAIN = re.compile(r"[\w./:+\-]*", re.ASCII)  # always read, and read as it stands
 _SURE = re.compile(r"[A-Za-z_/.][\w./+-]*", re.ASCII)
@@ -89,6 +90,8 @@ def check_known(overrides: Sequence[str]) -> None:
     """Raise InputError for settings of Hydra's without effect here, and for names of earlier versions."""
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
+        if key in KEYS:
+            raise InputError(f"{key} has another name now", fix=f"{KEYS[key]}={value}")
         for choice in (f"{key}={one}" for one in value.split(",")):
             if choice in _RENAMED:
                 raise InputError(f"{choice} has another name now", fix=_RENAMED[choice])

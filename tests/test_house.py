@@ -35,6 +35,7 @@ HALL = {
     "version",
     "runs",
     "config",
+    "targets",
     "config_errors",
     "config_files",
     "environment",

@@ -101,6 +101,11 @@ def test_a_name_of_earlier_versions_leads_to_that_of_today(override):
         compose("train", [override])
 
 
+def test_a_key_of_earlier_versions_leads_to_that_of_today():
+    with pytest.raises(InputError, match=r"another name now; optim\.backbone_lr_factor=0\.1$"):
+        compose("train", ["experiment=quickstart", "optim.body_lr_factor=0.1"])
+
+
 def test_a_key_that_is_there_needs_no_plus():
     with pytest.raises(InputError, match=r"model\.width is there already; leave out the \+: model\.width="):
         compose("train", ["experiment=quickstart", "+model.width=9"])

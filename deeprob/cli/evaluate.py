@@ -65,10 +65,10 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
-    from deeprob.config import build
     from deeprob.errors import InputError
     from deeprob.evaluation.evaluate import print_table
     from deeprob.evaluation.judge import judge
+    from deeprob.targets import build
 
     if cfg.data is None:
         raise InputError(

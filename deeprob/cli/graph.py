@@ -79,8 +79,8 @@ def show_model(cfg: DictConfig) -> None:
     """A network of the model group, at its random start, on random inputs and classes."""
     import torch
 
-    from deeprob.config import build
     from deeprob.graphs.trace import trace
+    from deeprob.targets import build
 
     form = _form(cfg, ("table", "picture", "page"))
     if cfg.batch < 1 or cfg.num_classes < 1 or min(cfg.input, default=1) < 1:
@@ -102,9 +102,9 @@ def show_run(cfg: DictConfig) -> None:
     run = Run.find(cfg.run)
     import torch
 
-    from deeprob.config import build
     from deeprob.data.batches.batch import map_tensors
     from deeprob.graphs.trace import trace
+    from deeprob.targets import build
     from deeprob.tasks.base import OncePerInput
     from deeprob.training.experiment import load
 

@@ -79,8 +79,8 @@ def show_data(cfg: DictConfig) -> int:
     """Print what a data set holds, and write its contact sheet where asked. Returns 1 where files are bad."""
     from rich.console import Console
 
-    from deeprob.config import build
     from deeprob.data.inspect import describe
+    from deeprob.targets import build
 
     if cfg.data.on_bad_sample == "error":
         cfg.data.on_bad_sample = "skip"  # all that is bad is listed, not the first alone
@@ -141,8 +141,8 @@ def show_model(cfg: DictConfig) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from deeprob.config import build
     from deeprob.graphs.cost import HEADER, predict, rows, state_copies, summary
+    from deeprob.targets import build
     from deeprob.training.weights import freeze
 
     if min(cfg.batch_size, cfg.num_classes, cfg.depth, *cfg.input) < 1:

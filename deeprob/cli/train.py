@@ -87,9 +87,9 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
     console.print(f"run folder  {run.path}", highlight=False, soft_wrap=True)
     started = time.monotonic()
     try:
-        from deeprob.config import admitted
         from deeprob.evaluation.evaluate import evaluate_run, print_results
         from deeprob.evaluation.report import write_report
+        from deeprob.targets import admitted
         from deeprob.training.run import train_run
 
         train_run(cfg, run, overrides)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deeprob.config import locate
 from deeprob.errors import InputError
 from deeprob.evaluation.robustness import read_robustness
 from deeprob.page import figures, pages
@@ -15,6 +14,7 @@ from deeprob.page.pictures import png
 from deeprob.page.run_facts import commands, cost_rows, curve_caption, machine, split_name, text_of
 from deeprob.page.tracking import track
 from deeprob.runs import Run, atomic_file, write_text
+from deeprob.targets import locate
 from deeprob.tasks.base import Page, Task
 from deeprob.tasks.frames import FrameTask
 from deeprob.tasks.known import known_tasks

@@ -200,13 +200,13 @@ class OneCycleSettings:
 class OptimSettings:
     """An optimiser, its schedule, and whether weight decay pulls on biases and norms too.
 
-    body_lr_factor: on the learning rate of all but the last layer, such as 0.1 with pretrained weights.
+    backbone_lr_factor: on the learning rate of all but the last layer, such as 0.1 with pretrained weights.
     """
 
     optimizer: Any = MISSING
     schedule: Any = MISSING
     decay_norm_and_bias: bool = False
-    body_lr_factor: float = 1.0
+    backbone_lr_factor: float = 1.0
 
 
 @dataclass

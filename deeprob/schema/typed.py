@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, ValidationError
 
 from deeprob.schema import LEAVES, SCHEMA
-from deeprob.schema.moved import current_target
+from deeprob.schema.moved import current_keys, current_target
 
 
 def typed(written: Mapping[str, Any]) -> DictConfig:
@@ -19,7 +19,7 @@ def typed(written: Mapping[str, Any]) -> DictConfig:
     What has no schema, and a part with keys that the schema of today lacks, stays as it is. Raises
     OmegaConfBaseException where a value is of another type.
     """
-    values = dict(written)
+    values = current_keys(written)
     data, optim = _part(values, "data"), _part(values, "optim")
     parts = {name: values.pop(name) for name in ("model", "objective", "logger") if name in values}
     callbacks = _part(values, "callbacks")

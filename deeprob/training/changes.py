@@ -96,7 +96,7 @@ def check_fits(module: PerceptionModule, checkpoint: Checkpoint) -> None:
             f"its weights do not fit this model ({_first(error)})", where=checkpoint.path, fix=NEW_RUN
         ) from error
     check_record(content, _RESUMED, checkpoint.path, NEW_RUN)
-    groups = parameter_groups(module, module.model, module.decay_norm_and_bias, module.body_lr_factor)
+    groups = parameter_groups(module, module.model, module.decay_norm_and_bias, module.backbone_lr_factor)
     optimizer = module.make_optimizer(groups)
     now = [_settings(group) for group in optimizer.state_dict()["param_groups"]]
     try:
@@ -108,7 +108,7 @@ def check_fits(module: PerceptionModule, checkpoint: Checkpoint) -> None:
         raise InputError(
             "its optimiser has other groups of parameters",
             where=checkpoint.path,
-            expected="model.freeze, optim.body_lr_factor and optim.decay_norm_and_bias as they were",
+            expected="model.freeze, optim.backbone_lr_factor and optim.decay_norm_and_bias as they were",
             fix=NEW_RUN,
         )
     for group, old in zip(now, then, strict=True):

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from deeprob.config import admitted
 from deeprob.errors import InputError
 from deeprob.overrides import quoted
 from deeprob.runs import Run
 from deeprob.schema.training import TrainerSettings
+from deeprob.targets import admitted
 from deeprob.tasks.base import Meter
 from deeprob.training import signals
 

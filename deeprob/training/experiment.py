@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from deeprob.config import SCHEMA_ONLY, admitted, build, compose, locate
+from deeprob.config import compose
 from deeprob.config_errors import flatten
 from deeprob.config_files import read_values
 from deeprob.data.batches.batch import AnyBatch, with_inputs
@@ -33,6 +33,7 @@ from deeprob.runs import Run
 from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
 from deeprob.schema.training import TrainerSettings
 from deeprob.schema.typed import typed
+from deeprob.targets import SCHEMA_ONLY, admitted, build, locate
 from deeprob.tasks.base import Task
 from deeprob.training.parts import Parts, arrange, device_of, memory_format_of
 from deeprob.training.weights import read_tensors
@@ -101,7 +102,7 @@ def parts_on(cfg: DictConfig, data: PerceptionData) -> Parts:
         optimizer=lambda groups: make(cfg.optim.optimizer, params=groups),
         schedule=make(cfg.optim.schedule),
         decay_norm_and_bias=cfg.optim.decay_norm_and_bias,
-        body_lr_factor=cfg.optim.body_lr_factor,
+        backbone_lr_factor=cfg.optim.backbone_lr_factor,
         trainer=TrainerSettings(**OmegaConf.to_container(cfg.trainer)),  # type: ignore[arg-type]
         network=NetworkSettings(**{key: cfg.model[key] for key in NETWORK_OPTIONS & cfg.model.keys()}),
         callbacks=[make(leaf) for leaf in (cfg.get("callbacks") or {}).values()],

@@ -10,20 +10,20 @@ from deeprob.training.weights import head_of
 
 
 def parameter_groups(
-    module: nn.Module, model: nn.Module, decay_norm_and_bias: bool, body_lr_factor: float
+    module: nn.Module, model: nn.Module, decay_norm_and_bias: bool, backbone_lr_factor: float
 ) -> list[dict[str, Any]]:
     """Divide what `module` trains into groups for an optimiser.
 
-    Vectors (biases, norm parameters) get no weight decay unless decay_norm_and_bias. Where body_lr_factor is
-    not 1, the parameters of `model` outside its head form groups of their own with that "lr_factor".
+    Vectors (biases, norm parameters) get no weight decay unless decay_norm_and_bias. Where backbone_lr_factor
+    is not 1, the parameters of `model` outside its head form groups of their own with that "lr_factor".
     """
     trained = [p for p in module.parameters() if p.requires_grad]
-    if body_lr_factor == 1.0:
+    if backbone_lr_factor == 1.0:
         parts: list[tuple[list[nn.Parameter], dict[str, Any]]] = [(trained, {})]
     else:
         body = {id(p) for p in model.parameters()} - {id(p) for p in head_of(model)}
         parts = [
-            ([p for p in trained if id(p) in body], {"lr_factor": body_lr_factor}),
+            ([p for p in trained if id(p) in body], {"lr_factor": backbone_lr_factor}),
             ([p for p in trained if id(p) not in body], {}),
         ]
     groups: list[dict[str, Any]] = []

@@ -31,7 +31,7 @@ class PerceptionModule(LightningModule):
     optimizer: parameter groups -> optimiser. schedule: progress in [0, 1] -> factor on its learning rate.
     decay_norm_and_bias: whether weight decay also pulls on biases and norm parameters (vectors), not only
         on weights (matrices and kernels).
-    body_lr_factor: on the learning rate of everything but the model's head.
+    backbone_lr_factor: on the learning rate of everything but the model's head.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PerceptionModule(LightningModule):
         optimizer: OptimizerFactory,
         schedule: Callable[[float], float],
         decay_norm_and_bias: bool = False,
-        body_lr_factor: float = 1.0,
+        backbone_lr_factor: float = 1.0,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class PerceptionModule(LightningModule):
         self.make_optimizer = optimizer
         self.schedule = schedule
         self.decay_norm_and_bias = decay_norm_and_bias
-        self.body_lr_factor = body_lr_factor
+        self.backbone_lr_factor = backbone_lr_factor
         self.memory_format = memory_format
         self._totals = {"train": Totals(), "val": Totals()}
         self._meter: Meter | None = None
@@ -160,7 +160,7 @@ class PerceptionModule(LightningModule):
             raise NonFiniteError(self.global_step, f"the gradient of {name}")
 
     def configure_optimizers(self) -> Any:
-        groups = parameter_groups(self, self.model, self.decay_norm_and_bias, self.body_lr_factor)
+        groups = parameter_groups(self, self.model, self.decay_norm_and_bias, self.backbone_lr_factor)
         optimizer = self.make_optimizer(groups)
         for group in optimizer.param_groups:
             group["lr"] *= group.pop("lr_factor", 1.0)

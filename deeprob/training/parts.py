@@ -29,9 +29,10 @@ from deeprob.training.weights import freeze
 class Parts:
     """What a training needs. `experiment.assemble` makes it of a config; a program can make it itself.
 
-    data: prepared, and set up for "fit". optimizer: parameter groups -> optimiser. schedule, body_lr_factor,
-    decay_norm_and_bias: as of PerceptionModule. trainer: how long and on what. network: the weights it starts
-    from, those that stay, and whether it is compiled. callbacks: Lightning's, beside those of every training.
+    data: prepared, and set up for "fit". optimizer: parameter groups -> optimiser. schedule,
+    backbone_lr_factor, decay_norm_and_bias: as of PerceptionModule. trainer: how long and on what. network:
+    the weights it starts from, those that stay, and whether it is compiled. callbacks: Lightning's, beside
+    those of every training.
     logger: makes one for a run folder, beside metrics.jsonl.
     """
 
@@ -42,7 +43,7 @@ class Parts:
     optimizer: OptimizerFactory = torch.optim.AdamW
     schedule: Callable[[float], float] = field(default_factory=Constant)
     decay_norm_and_bias: bool = False
-    body_lr_factor: float = 1.0
+    backbone_lr_factor: float = 1.0
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     callbacks: Sequence[pl.Callback] = ()
@@ -56,9 +57,9 @@ class Parts:
 
     def module(self) -> PerceptionModule:
         """The Lightning module that trains the model. Raises InputError for what it cannot."""
-        if self.body_lr_factor <= 0:
+        if self.backbone_lr_factor <= 0:
             raise InputError(
-                f"optim.body_lr_factor is {self.body_lr_factor}",
+                f"optim.backbone_lr_factor is {self.backbone_lr_factor}",
                 expected="more than 0",
                 fix="model.freeze holds weights where they are",
             )
@@ -84,7 +85,7 @@ class Parts:
             optimizer=self.optimizer,
             schedule=self.schedule,
             decay_norm_and_bias=self.decay_norm_and_bias,
-            body_lr_factor=self.body_lr_factor,
+            backbone_lr_factor=self.backbone_lr_factor,
             memory_format=memory_format,
         )
 

@@ -8,10 +8,11 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
-from deeprob.config import CONFIG_DIR, build, compose, composed_with, options, set_value
+from deeprob.config import CONFIG_DIR, compose, composed_with, options, set_value
 from deeprob.config_errors import flatten
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
+from deeprob.targets import build
 
 ROOTS = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml") if path.stem != "local")
 

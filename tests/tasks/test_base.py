@@ -14,7 +14,7 @@ from fixtures.tasks import OWN, finished
 from omegaconf import OmegaConf
 
 from deeprob.cli.card import card
-from deeprob.config import admitted, compose
+from deeprob.config import compose
 from deeprob.errors import InputError
 from deeprob.evaluation.evaluate import evaluate_run
 from deeprob.evaluation.report import write_report
@@ -24,6 +24,7 @@ from deeprob.studies import ablation
 from deeprob.studies.gather import write_comparison
 from deeprob.studies.sweep import trial
 from deeprob.studies.sweep.study import Worker
+from deeprob.targets import admitted
 from deeprob.tasks.base import Task
 from deeprob.training.experiment import monitor_of
 from deeprob.training.run import train_run

@@ -157,3 +157,11 @@ def test_a_config_of_another_version_keeps_what_is_unknown_today():
     again = typed(written)
     assert again.model.once == 3
     assert again.trainer == OmegaConf.create(written["trainer"])
+
+
+def test_a_key_of_an_earlier_version_is_read_from_a_run_folder():
+    composed = compose("train", ["experiment=quickstart", "optim.backbone_lr_factor=0.5"])
+    written = OmegaConf.to_container(composed, resolve=True)
+    optim = written["optim"]
+    optim["body_lr_factor"] = optim.pop("backbone_lr_factor")
+    assert typed(written).optim.backbone_lr_factor == 0.5

@@ -4,9 +4,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from deeprob.config import build
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.targets import build
 from deeprob.training.experiment import load, read_config
 from deeprob.training.run import write_request
 

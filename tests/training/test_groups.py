@@ -28,7 +28,7 @@ def test_frozen_parameters_are_in_no_group():
 
 
 def test_the_body_learns_at_its_factor_of_the_heads_rate(trained, weights, squares_config):
-    run = trained("a", "optim.body_lr_factor=0.1", "optim.optimizer.lr=0.05", "trainer.max_epochs=1")
+    run = trained("a", "optim.backbone_lr_factor=0.1", "optim.optimizer.lr=0.05", "trainer.max_epochs=1")
     rates = [group["initial_lr"] for group in weights(run, "optimizer_states")[0]["param_groups"]]
     sizes = [len(group["params"]) for group in weights(run, "optimizer_states")[0]["param_groups"]]
     torch.testing.assert_close(rates, [0.005, 0.005, 0.05, 0.05])

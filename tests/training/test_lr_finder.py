@@ -45,5 +45,5 @@ def test_a_training_after_it_starts_from_the_beginning(trained, weights):
 
 
 def test_every_group_keeps_its_share_of_the_rate(trained):
-    run = trained("a", "trainer.lr_finder=20", "optim.body_lr_factor=0.1", "trainer.accumulate=2")
+    run = trained("a", "trainer.lr_finder=20", "optim.backbone_lr_factor=0.1", "trainer.accumulate=2")
     assert len(json.loads((run.path / "lr_finder.json").read_text())["lr"]) == 20

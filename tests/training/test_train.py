@@ -60,5 +60,5 @@ def test_a_handful_is_overfit_and_a_rate_found(parts, tmp_path):
 
 
 def test_what_cannot_be_trained_is_one_line(parts, tmp_path):
-    with pytest.raises(InputError, match="body_lr_factor is 0"):
-        train(Parts(parts.data, parts.task, parts.model, body_lr_factor=0), Run.create(tmp_path, "a"))
+    with pytest.raises(InputError, match="backbone_lr_factor is 0"):
+        train(Parts(parts.data, parts.task, parts.model, backbone_lr_factor=0), Run.create(tmp_path, "a"))

@@ -65,7 +65,7 @@ def test_a_compiled_model_trains_alike_under_the_same_names(trained, weights, lo
         ("trainer.max_epochs=-1", "trainer.max_epochs is -1; expected 1 or more"),
         ("trainer.val_every=0", "trainer.val_every is 0; expected 1 or more"),
         ("trainer.precision=bf8", "trainer.precision is bf8; expected 32-true bf16-mixed"),
-        ("optim.body_lr_factor=0", "optim.body_lr_factor is 0.0; expected more than 0"),
+        ("optim.backbone_lr_factor=0", "optim.backbone_lr_factor is 0.0; expected more than 0"),
     ],
 )
 def test_nonsense_is_one_line(trained, override, said):
