@@ -23,7 +23,8 @@ from deeprob.deploy.predictor import FramePredictions, Predictor, ahead, frame_l
 from deeprob.deploy.record import Record
 from deeprob.errors import InputError
 from deeprob.runs import Run
-from deeprob.training.experiment import Experiment, load, make_source, on_device
+from deeprob.training.experiment import Experiment, load, on_device
+from deeprob.training.sources import make_source
 
 REMEMBERED = (
     *("input", "split", "every", "topic", "boxes", "detector", "detector_score"),

@@ -23,8 +23,9 @@ from deeprob.metrics.scores import Scores
 from deeprob.runs import Run
 from deeprob.tasks.base import Task
 from deeprob.tasks.frames import FrameTask
-from deeprob.training.experiment import Experiment, load, make_data
+from deeprob.training.experiment import Experiment, load
 from deeprob.training.inference import for_inference
+from deeprob.training.sources import make_data
 
 Boxes: TypeAlias = Sequence[Box] | NDArray[np.floating[Any]]
 """What a detector predicted, or an array (n, 4): left, top, right, bottom; 0 is the first pixel's centre."""

@@ -15,8 +15,9 @@ from deeprob.errors import InputError
 from deeprob.progress import Advance, steps
 from deeprob.runs import Run
 from deeprob.tasks.base import Task
-from deeprob.training.experiment import Experiment, load, make_data, make_task
+from deeprob.training.experiment import Experiment, load, make_task
 from deeprob.training.inference import for_inference
+from deeprob.training.sources import make_data
 
 
 @dataclass(frozen=True)

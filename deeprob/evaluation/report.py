@@ -8,7 +8,7 @@ from typing import Any
 
 from deeprob.errors import InputError
 from deeprob.evaluation.robustness import read_robustness
-from deeprob.page import figures, pages
+from deeprob.page import drawing, figures, pages
 from deeprob.page.definitions import SLICE_TITLES, title
 from deeprob.page.pictures import png
 from deeprob.page.run_facts import commands, cost_rows, curve_caption, machine, split_name, text_of
@@ -66,7 +66,7 @@ def write_report(run: Run, split: str | None = None, allowed: Sequence[str] = ()
     write_text(run.report, pages.render("report.html.j2", terms, context))
     drawings = {**curves, "baselines": context["comparison"], "robustness": context["robustness_drawing"]}
     drawings |= page.drawings
-    _write_drawings(run.plots, drawings)
+    drawing.write_drawings(run.plots, drawings)
     for name, picture in page.pictures.items():
         with atomic_file(run.plots / f"{name}.png", "wb") as file:
             file.write(png(picture))
@@ -90,7 +90,7 @@ def write_page(
         **dict.fromkeys(("curves", "others", "robustness", "cost", "config", "environment"), ()),
     }
     write_text(folder / "report.html", pages.render("report.html.j2", _terms(results, page), context))
-    _write_drawings(folder / "plots", page.drawings)
+    drawing.write_drawings(folder / "plots", page.drawings)
     return folder / "report.html"
 
 
@@ -177,12 +177,6 @@ def _robustness_drawing(robustness: Mapping[str, Any]) -> str:
         name: [entry["value"] for entry in entries] for name, entries in robustness["corruptions"].items()
     }
     return figures.robustness_curves(robustness["clean"]["value"], corrupted, title(robustness["metric"]))
-
-
-def _write_drawings(folder: Path, drawings: Mapping[str, str]) -> None:
-    for name, drawing in drawings.items():
-        if drawing:
-            write_text(folder / f"{name.replace('/', '-')}.svg", figures.standalone(drawing) + "\n")
 
 
 def _check(run: Run, results: Mapping[str, Any]) -> None:

@@ -35,3 +35,9 @@ def random_quaternion(rng: np.random.Generator) -> Array:
     """A quaternion (w, x, y, z), uniform over the rotations (a normalised 4-D Gaussian)."""
     q = rng.normal(size=4)
     return np.asarray(q / np.linalg.norm(q), np.float64)
+
+
+def random_turn(rng: np.random.Generator) -> Array:
+    """A unit quaternion (w, x, y, z) of a turn about z, by an angle that is uniform."""
+    half = rng.uniform(0, np.pi)
+    return np.array([np.cos(half), 0.0, 0.0, np.sin(half)])

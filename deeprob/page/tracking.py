@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from deeprob.page.figures import standalone
+from deeprob.page.drawing import standalone
 from deeprob.runs import Run
 
 

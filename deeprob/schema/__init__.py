@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 
-from deeprob.schema import classical, cluster, data, models, roots, training
+from deeprob.schema import classical, cluster, data, frame_models, models, roots, training
 
 SCHEMA: dict[str, dict[str, type]] = {
     "root": {
@@ -67,14 +67,14 @@ SCHEMA: dict[str, dict[str, type]] = {
         "cnn": models.CNNSettings,
         "vit": models.ViTSettings,
         "pointnet": models.PointNetSettings,
-        "fcos": models.FCOSSettings,
-        "faster_rcnn": models.FasterRCNNSettings,
-        "mask_rcnn": models.MaskRCNNSettings,
-        "pose_dense": models.PoseDenseSettings,
-        "posecnn": models.PoseCNNSettings,
-        "unet": models.UNetSettings,
-        "fpn_segmenter": models.FPNSegmenterSettings,
-        "atrous_segmenter": models.AtrousSegmenterSettings,
+        "fcos": frame_models.FCOSSettings,
+        "faster_rcnn": frame_models.FasterRCNNSettings,
+        "mask_rcnn": frame_models.MaskRCNNSettings,
+        "pose_dense": frame_models.PoseDenseSettings,
+        "posecnn": frame_models.PoseCNNSettings,
+        "unet": frame_models.UNetSettings,
+        "fpn_segmenter": frame_models.FPNSegmenterSettings,
+        "atrous_segmenter": frame_models.AtrousSegmenterSettings,
     },
     "objective": {
         "supervised": training.SupervisedSettings,

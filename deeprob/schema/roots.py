@@ -7,6 +7,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from deeprob.schema.card import CardSettings
+from deeprob.schema.studies import AblationSettings, SweepSettings
 from deeprob.schema.training import OptimSettings, TrainerSettings
 
 
@@ -35,68 +37,6 @@ class EvaluationSettings:
     neighbours: int = 5
     bootstrap_samples: int = 2000
     seed: int = 0
-
-
-@dataclass
-class CardDataSettings:
-    """What files do not tell of a data set. origin: `existing`, or `new`, made for this project."""
-
-    origin: str | None = None
-    benchmark: str | None = None
-    licence: str | None = None
-    link: str | None = None
-    collected: str | None = None
-
-
-@dataclass
-class CardNetworkSettings:
-    """builds_on: existing code or weights; strategy: how and why it is trained so."""
-
-    builds_on: str | None = None
-    strategy: str | None = None
-
-
-@dataclass
-class CardTargetSettings:
-    """A machine to train on. speed: samples a second there as a multiple of this machine's, 1: as fast."""
-
-    memory_gb: float | None = None
-    disk_gb: float | None = None
-    speed: float | None = None
-
-
-@dataclass
-class CardEvaluationSettings:
-    """hyper_parameters: how they were chosen. success: what number would make the project a success."""
-
-    hyper_parameters: str | None = None
-    success: str | None = None
-
-
-@dataclass
-class CardPaperSettings:
-    """One paper in short: its problem, its idea, and what of it is used here."""
-
-    title: str | None = None
-    link: str | None = None
-    problem: str | None = None
-    idea: str | None = None
-    used: str | None = None
-
-
-@dataclass
-class CardSettings:
-    """What `deeprob card` cannot know by itself; what stays null is shown as not stated."""
-
-    question: str | None = None
-    related_work: str | None = None
-    data: CardDataSettings = field(default_factory=CardDataSettings)
-    network: CardNetworkSettings = field(default_factory=CardNetworkSettings)
-    evaluation: CardEvaluationSettings = field(default_factory=CardEvaluationSettings)
-    paper: CardPaperSettings = field(default_factory=CardPaperSettings)
-    targets: dict[str, CardTargetSettings] = field(
-        default_factory=lambda: {"laptop": CardTargetSettings(), "cluster": CardTargetSettings()}
-    )
 
 
 @dataclass
@@ -236,40 +176,6 @@ class ReportConfig:
 
 
 @dataclass
-class BudgetSettings:
-    """No run is started after so many hours, or so many runs, of one call; null: no limit."""
-
-    hours: float | None = None
-    runs: int | None = None
-
-
-@dataclass
-class AblationSettings:
-    """Variants of a base experiment; the base itself is always run.
-
-    design: `list` (variants: name -> overrides), or one made from factors (config key -> values):
-    `one_at_a_time`, `leave_one_out`, `factorial`; or `grid`, rows with columns (name -> overrides), but the
-    cells `without`; see deeprob.studies.designs.
-    starts: name -> overrides of a run that variants start from by model.pretrained=@name, of the same seed.
-    budget: what one call may spend; what is left then is for the next.
-    """
-
-    name: str = MISSING
-    experiment: str = MISSING
-    metric: str | None = None
-    seeds: list[int] = field(default_factory=lambda: [0, 1])
-    overrides: list[str] = field(default_factory=list)
-    design: str = "list"
-    variants: dict[str, list[str]] = field(default_factory=dict)
-    factors: dict[str, list[Any]] = field(default_factory=dict)
-    rows: dict[str, list[str]] = field(default_factory=dict)
-    columns: dict[str, list[str]] = field(default_factory=dict)
-    without: list[str] = field(default_factory=list)
-    starts: dict[str, list[str]] = field(default_factory=dict)
-    budget: BudgetSettings = field(default_factory=BudgetSettings)
-
-
-@dataclass
 class AblateConfig:
     """Root of `deeprob ablate`. jobs: runs at a time; dry_run: print the plan only."""
 
@@ -277,31 +183,6 @@ class AblateConfig:
     paths: PathSettings = field(default_factory=PathSettings)
     jobs: int = 1
     dry_run: bool = False
-
-
-@dataclass
-class SweepSettings:
-    """A search for the best setting of some keys of an experiment, by its own trainer.monitor.
-
-    space: config key -> a list of choices, or {low, high} with `log: true` or `step`; two whole numbers make
-    a range of whole numbers. overrides: hold for every trial and for the best experiment; trial_overrides:
-    for the trials alone, such as fewer epochs or another split.
-    sampler: `tpe`, `random` or `grid` (every combination of choices). trials: null means 20, or the whole
-    grid. pruner: what prunes unpromising trials, `median`, `halving` or `none`; warmup: epochs before it may.
-    folds: every trial is the mean over so many parts of `train` held out in turn; 0 takes `val`.
-    """
-
-    name: str = MISSING
-    experiment: str = MISSING
-    overrides: list[str] = field(default_factory=list)
-    trial_overrides: list[str] = field(default_factory=list)
-    space: dict[str, Any] = field(default_factory=dict)
-    sampler: str = "tpe"
-    trials: int | None = None
-    pruner: str = "median"
-    warmup: int = 3
-    folds: int = 0
-    seed: int = 0
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.errors import InputError
-from deeprob.geometry.rotation import quaternion_to_matrix, random_quaternion
+from deeprob.geometry.rotation import quaternion_to_matrix, random_quaternion, random_turn
 from deeprob.geometry.transform import invert_transform, make_transform
 from deeprob.sim.capture import captured, import_pybullet
 from deeprob.sim.fixtures import Box, find_place
@@ -108,7 +108,8 @@ class Simulator:
         everything = self.objects + self.distractors
         for model, factor in zip(models, scale, strict=True):
             hull = everything[model].hull * factor
-            q = random_quaternion(rng)
+            standing = settings.upright > 0 and rng.random() < settings.upright
+            q = random_turn(rng) if standing else random_quaternion(rng)
             R = quaternion_to_matrix(q)
             turned = hull @ R.T
             middle = (turned.max(axis=0) + turned.min(axis=0)) / 2

@@ -47,7 +47,8 @@ class SceneSettings:
         unlabelled.
     table: half width and half depth of the table top, metres; the table is centred on the origin, its top is
     z = 0. spread: objects are dropped within this distance of the centre, metres. scale: range of a factor on
-    every object's size, 1 is its true size. max_seconds: simulated time within which a scene must come to
+    every object's size, 1 is its true size. upright: share of the objects that are put down standing, their z
+    axis up, turned about it at random; the rest fall in any orientation. max_seconds: simulated time within which a scene must come to
     rest. rest_speed: at rest means every object is slower than this, metres a second. max_penetration: a
     scene whose objects overlap more than this is rejected, metres. attempts: a scene that was rejected so
     often is given up with an error.
@@ -60,6 +61,7 @@ class SceneSettings:
     table: list[float] = field(default_factory=lambda: [0.6, 0.6])
     spread: float = 0.2
     scale: list[float] = field(default_factory=lambda: [0.85, 1.15])
+    upright: float = 0.0
     max_seconds: float = 3.0
     rest_speed: float = 0.05
     max_penetration: float = 0.003
@@ -236,6 +238,7 @@ def check_settings(settings: SimSettings) -> None:
     most = settings.objects.max_faces
     _require(most == 0 or most >= 20, "sim.objects.max_faces", most, "0, or at least 20")
     _require(scene.scale[0] > 0, "sim.scene.scale", scene.scale, "factors above 0")
+    _require(0 <= scene.upright <= 1, "sim.scene.upright", scene.upright, "a share from 0 to 1")
     _require(scene.attempts >= 1, "sim.scene.attempts", scene.attempts, "at least 1")
     _require(
         min(camera.width, camera.height) >= 8,

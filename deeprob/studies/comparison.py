@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from deeprob.errors import InputError
 from deeprob.evaluation.report import task_of_results
+from deeprob.metrics.contrasts import Contrast, contrast_over_seeds
 from deeprob.metrics.scores import Scores
-from deeprob.metrics.statistics import Contrast, contrast_over_seeds, holm
+from deeprob.metrics.statistics import holm
 from deeprob.progress import tracked
 from deeprob.runs import Run
 

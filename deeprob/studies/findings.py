@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deeprob.metrics.statistics import Contrast
-from deeprob.page import figures, pages
+from deeprob.metrics.contrasts import Contrast
+from deeprob.page import drawing, figures, pages
 from deeprob.page.definitions import title
 from deeprob.runs import write_text
 from deeprob.studies import tables
@@ -52,9 +52,7 @@ def write_findings(
     write_text(folder / "table.tex", tables.latex(rows, metric))
     if findings.effects:
         write_text(folder / "effects.csv", tables.effects_comma_separated(findings.effects))
-    for drawing_name, drawing in drawings.items():
-        if drawing:
-            write_text(folder / f"{drawing_name}.svg", figures.standalone(drawing) + "\n")
+    drawing.write_drawings(folder, drawings)
     context = {
         "heading": heading,
         "kicker": kicker,

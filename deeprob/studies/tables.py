@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from deeprob.metrics.statistics import Contrast
+from deeprob.metrics.contrasts import Contrast
 from deeprob.page.definitions import title
 from deeprob.page.pages import fixed, p_value, signed
 from deeprob.studies.comparison import Row

@@ -6,15 +6,9 @@ import scipy.sparse
 import scipy.stats
 
 from deeprob.metrics import statistics
+from deeprob.metrics.contrasts import contrast_over_seeds
 from deeprob.metrics.scores import SummedScores
-from deeprob.metrics.statistics import (
-    bootstrap,
-    contrast_over_seeds,
-    holm,
-    paired_difference,
-    spread_of,
-    sums_by_unit,
-)
+from deeprob.metrics.statistics import bootstrap, holm, paired_difference, spread_of, sums_by_unit
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:

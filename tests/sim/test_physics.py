@@ -32,6 +32,16 @@ def test_every_object_rests_on_the_table_or_on_another(simulator):
         assert min(lowest) < 0.004
 
 
+def test_objects_put_down_standing_mostly_stand_and_those_that_fall_do_not(simulator):
+    standing = Simulator(simulator.objects, SceneSettings(objects=[3, 3], upright=1.0))
+    scenes = [standing.settle(0, "train", index) for index in range(4)]
+    standing.close()
+    up = np.concatenate([scene.T_world_obj[:, 2, 2] for scene in scenes])
+    assert (up > 0.99).mean() > 0.7
+    fallen = np.concatenate([simulator.settle(0, "train", i).T_world_obj[:, 2, 2] for i in range(4)])
+    assert (fallen > 0.99).mean() < 0.4
+
+
 def test_poses_are_rigid(simulator):
     R = simulator.settle(0, "train", 0).T_world_obj[:, :3, :3]
     np.testing.assert_allclose(R @ R.transpose(0, 2, 1), np.broadcast_to(np.eye(3), R.shape), atol=1e-9)

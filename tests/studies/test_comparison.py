@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from deeprob.errors import InputError
-from deeprob.page.figures import LONGEST_NAME, intervals_chart
+from deeprob.page.drawing import LONGEST_NAME
+from deeprob.page.figures import intervals_chart
 from deeprob.studies.comparison import Comparison
 
 

@@ -4,7 +4,7 @@ import io
 import pytest
 from rich.console import Console
 
-from deeprob.metrics.statistics import Contrast
+from deeprob.metrics.contrasts import Contrast
 from deeprob.studies import tables
 from deeprob.studies.comparison import Row
 

@@ -6,9 +6,9 @@ from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES
 from deeprob.schema.models import NetworkSettings
-from deeprob.training.experiment import make_data
 from deeprob.training.overfit import NotOverfitError, few_images
 from deeprob.training.run import train_run
+from deeprob.training.sources import make_data
 
 
 def networks():

@@ -16,7 +16,7 @@ from deeprob.studies.card.compute import compute_facts, duration, network_facts,
 from deeprob.studies.card.data import data_facts, write_sheet
 from deeprob.studies.card.evidence import find_evidence
 from deeprob.targets import admitted, locate
-from deeprob.training.experiment import make_data
+from deeprob.training.sources import make_data
 
 SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 

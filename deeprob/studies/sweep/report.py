@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeprob.config import options
-from deeprob.page import figures, pages
+from deeprob.page import drawing, pages
 from deeprob.runs import write_text
 from deeprob.studies.sweep.space import overrides_of
 from deeprob.studies.sweep.study import SharedStudy, folder_name, states
@@ -36,9 +36,8 @@ def write_report(planned: Plan, study: SharedStudy) -> Path:
     if pair is not None and complete:
         drawings["scatter"] = _scatter(planned, pair, complete)
     slices = {key: _slice(planned, key, complete) for key in planned.space if complete}
-    named = {**drawings, **{f"slice-{key}": drawing for key, drawing in slices.items()}}
-    for name, drawing in ((name, drawing) for name, drawing in named.items() if drawing):
-        write_text(planned.folder / "plots" / f"{name}.svg", figures.standalone(drawing) + "\n")
+    named = {**drawings, **{f"slice-{key}": svg for key, svg in slices.items()}}
+    drawing.write_drawings(planned.folder / "plots", named)
     context = {
         "planned": planned,
         "sweep": planned.cfg.sweep,
@@ -111,53 +110,53 @@ def _history(planned: Plan, complete: list[FrozenTrial]) -> str:
     """Value over trial number, and the best so far."""
     numbers, values = [t.number for t in complete], [float(t.value or 0) for t in complete]
     running = (np.maximum if planned.mode == "max" else np.minimum).accumulate(values)
-    figure, axes = figures.new_figure()
-    axes.plot(numbers, values, "o", color=figures.MUTED, markersize=4, label="trial")
-    axes.step(numbers, running, where="post", color=figures.SERIES[0], linewidth=1.6, label="best so far")
+    figure, axes = drawing.new_figure()
+    axes.plot(numbers, values, "o", color=drawing.MUTED, markersize=4, label="trial")
+    axes.step(numbers, running, where="post", color=drawing.SERIES[0], linewidth=1.6, label="best so far")
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("trial")
     axes.set_ylabel(planned.metric)
-    figures.add_legend(axes)
+    drawing.add_legend(axes)
     text = f"{planned.metric} of {len(values)} complete trials; the best reached {running[-1]:.4f}."
-    return figures.to_svg(figure, "history", text)
+    return drawing.to_svg(figure, "history", text)
 
 
 def _bars(shares: dict[str, float]) -> str:
-    figure, axes = figures.new_figure(height=0.75 + 0.32 * len(shares))
-    axes.barh(range(len(shares)), list(shares.values()), color=figures.SERIES[0], height=0.6)
+    figure, axes = drawing.new_figure(height=0.75 + 0.32 * len(shares))
+    axes.barh(range(len(shares)), list(shares.values()), color=drawing.SERIES[0], height=0.6)
     axes.set_yticks(range(len(shares)), [_short(key) for key in shares])
     axes.set_ylim(len(shares) - 0.5, -0.5)
     axes.set_xlabel("importance")
     axes.grid(False, axis="y")
     told = ", ".join(f"{key} {share:.2f}" for key, share in shares.items())
-    return figures.to_svg(figure, "importance", f"Importance of each key: {told}.")
+    return drawing.to_svg(figure, "importance", f"Importance of each key: {told}.")
 
 
 def _slice(planned: Plan, key: str, complete: list[FrozenTrial]) -> str:
     """Value over one key, a dot a trial."""
     points = [(t.params[key], float(t.value or 0)) for t in complete if key in t.params]
-    figure, axes = figures.new_figure(height=2.5)
+    figure, axes = drawing.new_figure(height=2.5)
     distribution = planned.space[key]
     choices = getattr(distribution, "choices", None)
     if choices is None:
         xs, ys = [x for x, _ in points], [y for _, y in points]
-        axes.plot(xs, ys, "o", color=figures.SERIES[0], markersize=4, clip_on=False)
+        axes.plot(xs, ys, "o", color=drawing.SERIES[0], markersize=4, clip_on=False)
         low, high = (float(getattr(distribution, end)) for end in ("low", "high"))
         if low < high:
             axes.set_xlim(low, high)
         axes.locator_params(axis="x", nbins=6)
         if getattr(distribution, "log", False):
-            figures.log_x(axes)
+            drawing.log_x(axes)
     else:
         at = {choice: i for i, choice in enumerate(choices)}
         axes.plot(
-            [at[x] for x, _ in points], [y for _, y in points], "o", color=figures.SERIES[0], markersize=4
+            [at[x] for x, _ in points], [y for _, y in points], "o", color=drawing.SERIES[0], markersize=4
         )
         axes.set_xticks(range(len(choices)), [str(choice) for choice in choices])
         axes.set_xlim(-0.5, len(choices) - 0.5)
     axes.set_xlabel(_short(key))
     axes.set_ylabel(planned.metric)
-    return figures.to_svg(figure, f"slice-{key}", f"{planned.metric} over {key}, {len(points)} trials.")
+    return drawing.to_svg(figure, f"slice-{key}", f"{planned.metric} over {key}, {len(points)} trials.")
 
 
 def scatter_keys(planned: Plan) -> tuple[str, str] | None:
@@ -178,22 +177,22 @@ def _scatter(planned: Plan, keys: tuple[str, str], complete: list[FrozenTrial]) 
     best = int(values.argmax() if planned.mode == "max" else values.argmin())
     levels = MaxNLocator(7).tick_values(values.min(), max(values.max(), values.min() + 1e-6))
     colours = matplotlib.colormaps["viridis" if planned.mode == "max" else "viridis_r"]
-    figure, axes = figures.new_figure(height=3.4)
+    figure, axes = drawing.new_figure(height=3.4)
     dots = axes.scatter(xs, ys, c=values, cmap=colours, norm=BoundaryNorm(levels, colours.N), s=36)
-    axes.plot(xs[best], ys[best], "o", fillstyle="none", color=figures.INK, markersize=10)
-    figures.log_x(axes)
+    axes.plot(xs[best], ys[best], "o", fillstyle="none", color=drawing.INK, markersize=10)
+    drawing.log_x(axes)
     axes.set_yscale("log")
     axes.set_xlabel(_short(keys[0]))
     axes.set_ylabel(_short(keys[1]))
     bar = figure.colorbar(dots, ax=axes, drawedges=False)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.tick_params(colors=figures.MUTED, labelcolor=figures.INK, labelsize=9)
-    bar.set_label(planned.metric, color=figures.INK, fontsize=10)
+    bar.ax.tick_params(colors=drawing.MUTED, labelcolor=drawing.INK, labelsize=9)
+    bar.set_label(planned.metric, color=drawing.INK, fontsize=10)
     text = (
         f"{planned.metric} of {len(trials)} trials over {keys[0]} and {keys[1]}; "
         f"the best, {values[best]:.4f}, at {xs[best]:.3g} and {ys[best]:.3g}."
     )
-    return figures.to_svg(figure, "scatter", text)
+    return drawing.to_svg(figure, "scatter", text)
 
 
 def _short(key: str) -> str:

@@ -24,10 +24,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.studies.sweep.journal import backend, check, mend
+from deeprob.studies.sweep.sampling import pruner_of, sampler_of
 from deeprob.studies.sweep.space import grid
 from deeprob.training import signals
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 10.0
 STALE_SECONDS = 120.0  # a worker on another machine is dead when it was silent for so long
 MOST_TRIES = 3  # a trial whose workers were killed so often, without a checkpoint between, counts as failed
-PRUNERS = ("median", "halving", "none")
 
 
 class Worker:
@@ -125,15 +124,15 @@ class SharedStudy:
         self.limit = limit if limit is not None else len(points) or 20
         folder.mkdir(parents=True, exist_ok=True)
         journal = folder / "journal.log"
-        _mend(journal)
-        storage = optuna.storages.JournalStorage(_backend(journal))
+        mend(journal)
+        storage = optuna.storages.JournalStorage(backend(journal))
         directions = optuna.study.StudyDirection
         with self._alone():
             self.optuna = optuna.create_study(
                 storage=storage,
                 study_name=folder.name,
                 direction=directions.MAXIMIZE if mode == "max" else directions.MINIMIZE,
-                pruner=_pruner(pruner, warmup),
+                pruner=pruner_of(pruner, warmup),
                 load_if_exists=True,
             )
             self._agree(dict(definition))
@@ -163,7 +162,7 @@ class SharedStudy:
             if len([t for t in self._counted() if t.state.name != "WAITING"]) >= self.limit:
                 return None
             # Not of all trials: those that are asked again would shift the seeds of the later ones.
-            self.optuna.sampler = _sampler(self.sampler, self.seed, len(self._counted()))
+            self.optuna.sampler = sampler_of(self.sampler, self.seed, len(self._counted()))
             trial = self.optuna.ask(dict(self.space))
             trial.set_user_attr("worker", worker.name)
             return trial
@@ -264,10 +263,10 @@ def peek(folder: Path) -> tuple[optuna.Study, list[FrozenTrial]] | None:
     journal = folder / "journal.log"
     if not journal.is_file():
         return None
-    _check(journal)
+    check(journal)
     try:
         study = optuna.load_study(
-            study_name=folder.name, storage=optuna.storages.JournalStorage(_backend(journal))
+            study_name=folder.name, storage=optuna.storages.JournalStorage(backend(journal))
         )
     except KeyError:  # its first line is still to be written
         return None
@@ -277,68 +276,6 @@ def peek(folder: Path) -> tuple[optuna.Study, list[FrozenTrial]] | None:
 def folder_name(trial: Trial | FrozenTrial) -> str:
     """The run folder of a trial: that of the one it is asked again for, where there is one."""
     return str(trial.user_attrs.get("folder", f"trial-{trial.number:04d}"))
-
-
-def _backend(journal: Path) -> Any:
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    return JournalFileBackend(str(journal), lock_obj=JournalFileOpenLock(str(journal)))
-
-
-def _mend(journal: Path) -> None:
-    """Cut off a last line that a full disk or a kill left without its end; optuna would stumble over it."""
-    from optuna.storages.journal import JournalFileOpenLock
-
-    if not journal.is_file():
-        return
-    lock = JournalFileOpenLock(str(journal))
-    lock.acquire()
-    try:
-        content = journal.read_bytes()
-        if content and not content.endswith(b"\n"):
-            os.truncate(journal, content.rfind(b"\n") + 1)
-    finally:
-        lock.release()
-    _check(journal)
-
-
-def _check(journal: Path) -> None:
-    """Raise InputError where a whole line is none of optuna's: the numbers of all later trials hang on it."""
-    lines = journal.read_bytes().split(b"\n")[:-1]  # the last is being written
-    for number, line in enumerate(lines, start=1):
-        try:
-            whole = "op_code" in json.loads(line)
-        except (ValueError, TypeError):
-            whole = False
-        if not whole:
-            raise InputError(
-                f"line {number} is {'damaged' if line.strip() else 'blank'}",
-                where=journal,
-                expected="one JSON object a line, as optuna writes them",
-                fix="take out a blank line; else begin anew with sweep.name=...",
-            )
-
-
-def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """A sampler seeded by the trial's number: a sweep that was interrupted goes on as if it was not."""
-    import optuna
-
-    seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-    if name == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _pruner(name: str, warmup: int) -> optuna.pruners.BasePruner:
-    import optuna
-
-    if name == "median":
-        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=warmup)
-    if name == "halving":
-        return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(warmup, 1))
-    if name == "none":
-        return optuna.pruners.NopPruner()
-    raise InputError(f"no pruner {name!r}", where="sweep.pruner", expected=", ".join(PRUNERS))
 
 
 def states(trials: Sequence[FrozenTrial]) -> dict[str, int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from deeprob.metrics.classification import Floats
 from deeprob.metrics.ranking import Ranking
-from deeprob.page import figures
+from deeprob.page import drawing
 from deeprob.tasks.classification.predictions import Predictions
 
 MOST_POINTS = 200  # of a drawn curve
@@ -48,14 +48,14 @@ def _draw(
     curves: dict[str, tuple[Floats, Floats]], areas: dict[str, float], x_label: str, y_label: str, area: str
 ) -> str:
     """All curves, those of the smallest areas in colour and named."""
-    worst = sorted(areas, key=lambda name: areas[name])[: len(figures.SERIES)]
-    figure, axes = figures.new_figure(height=3.4)
+    worst = sorted(areas, key=lambda name: areas[name])[: len(drawing.SERIES)]
+    figure, axes = drawing.new_figure(height=3.4)
     for name in sorted(curves, key=lambda name: -areas[name]):  # the worst on top
         x, y = (_thinned(values) for values in curves[name])
         told = name in worst
         axes.plot(
             *(x, y),
-            color=figures.SERIES[worst.index(name)] if told else figures.MUTED,
+            color=drawing.SERIES[worst.index(name)] if told else drawing.MUTED,
             linewidth=1.6 if told else 0.8,
             alpha=1 if told else 0.5,
             label=f"{name} {areas[name]:.3f}" if told else None,
@@ -64,9 +64,9 @@ def _draw(
     axes.set_ylim(-0.01, 1.02)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    figures.add_legend(axes, columns=2)
+    drawing.add_legend(axes, columns=2)
     listed = ", ".join(f"{name} {value:.4f}" for name, value in areas.items())
-    return figures.to_svg(
+    return drawing.to_svg(
         figure, area.lower(), f"{y_label} over {x_label}, one class against the rest. {area}: {listed}."
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from deeprob.page import figures
+from deeprob.page import drawing
 from deeprob.runs import Run
 
 MOST_TEMPLATES = 48
@@ -47,19 +47,19 @@ def read_cross_validation(run: Run) -> Mapping[str, Any] | None:
 
 def cross_validation_chart(candidates: Sequence[int], accuracy: Sequence[Sequence[float]]) -> str:
     """Accuracy over k: every fold, their mean, and their standard deviation as a bar."""
-    figure, axes = figures.new_figure()
+    figure, axes = drawing.new_figure()
     values = np.asarray(accuracy)
     mean, spread = values.mean(axis=1), values.std(axis=1, ddof=1)
     for fold in values.T:
-        axes.plot(candidates, fold, "o", color=figures.MUTED, markersize=3)
-    axes.errorbar(candidates, mean, spread, color=figures.SERIES[0], linewidth=1.6, capsize=3, label="mean")
+        axes.plot(candidates, fold, "o", color=drawing.MUTED, markersize=3)
+    axes.errorbar(candidates, mean, spread, color=drawing.SERIES[0], linewidth=1.6, capsize=3, label="mean")
     best = int(mean.argmax())
-    axes.plot(candidates[best], mean[best], "o", color=figures.SERIES[1], label="chosen", zorder=3)
+    axes.plot(candidates[best], mean[best], "o", color=drawing.SERIES[1], label="chosen", zorder=3)
     axes.set_xscale("log")
     axes.set_xticks(list(candidates), [str(k) for k in candidates], minor=False)
     axes.set_xticks([], minor=True)
     axes.set_xlabel("k")
     axes.set_ylabel("accuracy, fold held out")
-    figures.add_legend(axes)
+    drawing.add_legend(axes)
     rows = "; ".join(f"k {k}: {m:.3f} ± {s:.3f}" for k, m, s in zip(candidates, mean, spread, strict=True))
-    return figures.to_svg(figure, "cross-validation", f"Accuracy over k, {values.shape[1]} folds: {rows}.")
+    return drawing.to_svg(figure, "cross-validation", f"Accuracy over k, {values.shape[1]} folds: {rows}.")

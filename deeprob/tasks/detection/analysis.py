@@ -15,11 +15,11 @@ from deeprob.metrics.detection_matches import Floats, Matches
 from deeprob.metrics.detection_operating import METRICS, Curve
 from deeprob.metrics.entries import as_entry, entry
 from deeprob.metrics.statistics import bootstrap, spread_of
-from deeprob.page import figures
+from deeprob.page import drawing, figures
 
 RECALL = 0.9
 ALL = "all classes"
-MOST_CLASSES = len(figures.SERIES)  # lines of their own in a figure
+MOST_CLASSES = len(drawing.SERIES)  # lines of their own in a figure
 
 Drawing = tuple[str, str]
 
@@ -116,23 +116,23 @@ def calibration(
 def operating_curves(matches: Matches, classes: Sequence[str], threshold: float) -> dict[str, Drawing]:
     """Precision, recall and F1 over the score; recall over false positives an image."""
     curve = detection_operating.curve_of(matches)
-    figure, axes = figures.new_figure()
+    figure, axes = drawing.new_figure()
     for i, name in enumerate(("precision", "recall", "f1")):
         label = "F1" if name == "f1" else name
-        axes.plot(curve.score, getattr(curve, name), color=figures.SERIES[i], linewidth=1.6, label=label)
-    axes.axvline(threshold, color=figures.MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.plot(curve.score, getattr(curve, name), color=drawing.SERIES[i], linewidth=1.6, label=label)
+    axes.axvline(threshold, color=drawing.MUTED, linewidth=1, linestyle=(0, (4, 3)))
     axes.set(ylim=(0, 1.02), xlabel="score at least")
-    figures.add_legend(axes)
+    drawing.add_legend(axes)
     at = int(np.searchsorted(-curve.score, -threshold, side="right")) - 1
     told = f"at a score of {threshold:.3f} the best F1, {curve.f1[at]:.3f}: precision "
     told += f"{curve.precision[at]:.3f}, recall {curve.recall[at]:.3f}"
-    drawn = figures.to_svg(figure, "operating", f"Precision, recall and F1 over the score; {told}.")
+    drawn = drawing.to_svg(figure, "operating", f"Precision, recall and F1 over the score; {told}.")
     text = "All classes together, of detections with at least a score. Dashed: the best F1."
     return {"operating": (drawn, text), "recall_over_false": _recall_over_false(matches, classes)}
 
 
 def _recall_over_false(matches: Matches, classes: Sequence[str]) -> Drawing:
-    figure, axes = figures.new_figure()
+    figure, axes = drawing.new_figure()
     counts = np.bincount(matches.object_classes, minlength=len(classes))
     curves: list[tuple[str, Curve]] = [(ALL, detection_operating.curve_of(matches))]
     order = [int(c) for c in np.argsort(-counts, kind="stable") if counts[c]][: MOST_CLASSES - 1]
@@ -140,12 +140,12 @@ def _recall_over_false(matches: Matches, classes: Sequence[str]) -> Drawing:
     least, told = 1 / max(matches.num_images, 1), []
     for i, (name, curve) in enumerate(curves):
         wrong = curve.false_positives_per_image
-        axes.plot(wrong.clip(least), curve.recall, color=figures.SERIES[i], linewidth=1.6, label=name)
+        axes.plot(wrong.clip(least), curve.recall, color=drawing.SERIES[i], linewidth=1.6, label=name)
         within = curve.recall[wrong <= 1]
         told.append(f"{name} {within.max(initial=0):.3f}")
-    figures.log_x(axes)
+    drawing.log_x(axes)
     axes.set(ylim=(0, 1.02), xlabel="false positives an image", ylabel="recall")
-    figures.add_legend(axes, columns=2)
+    drawing.add_legend(axes, columns=2)
     text = f"Recall over false positives an image; with at most one: {'; '.join(told)}."
     caption = "Recall over false positives an image, of the most frequent classes."
-    return figures.to_svg(figure, "recall-over-false", text), caption
+    return drawing.to_svg(figure, "recall-over-false", text), caption

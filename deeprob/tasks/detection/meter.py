@@ -19,7 +19,7 @@ from deeprob.metrics.detection_matches import Matches
 from deeprob.metrics.entries import entry
 from deeprob.metrics.scores import Evaluation, units_of
 from deeprob.metrics.statistics import Difference, Floats, Intervals, bias_corrected, spread_of
-from deeprob.page import figures
+from deeprob.page import drawing
 from deeprob.page import overlays as pictures
 from deeprob.tasks.detection import analysis
 from deeprob.tasks.detection.pictures import worst_frames
@@ -278,20 +278,20 @@ class BoxMeter:
         precision, recalls = self._stream.precision_recall(0.5), detection_resampling.RECALLS
         known = [c for c in range(len(classes)) if np.isfinite(precision[c]).all()]
         order = sorted(known, key=lambda c: precision[c].mean())
-        figure, axes = figures.new_figure(height=3.4)
+        figure, axes = drawing.new_figure(height=3.4)
         for c in reversed(order):
-            worst = order.index(c) < len(figures.SERIES)
+            worst = order.index(c) < len(drawing.SERIES)
             axes.plot(
                 *(recalls, precision[c]),
-                color=figures.SERIES[order.index(c)] if worst else figures.MUTED,
+                color=drawing.SERIES[order.index(c)] if worst else drawing.MUTED,
                 linewidth=1.6 if worst else 0.8,
                 alpha=1 if worst else 0.45,
                 label=f"{classes[c]} {precision[c].mean():.2f}" if worst else None,
             )
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-        figures.add_legend(axes, columns=2)
+        drawing.add_legend(axes, columns=2)
         told = "; ".join(f"{classes[c]} {precision[c].mean():.3f}" for c in order[:MOST_CLASSES])
-        return figures.to_svg(
+        return drawing.to_svg(
             figure, "precision-recall", f"Precision over recall at IoU 0.5; average precision: {told}."
         )
 

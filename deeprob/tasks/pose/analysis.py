@@ -12,7 +12,7 @@ from deeprob.metrics import pose
 from deeprob.metrics.entries import finite
 from deeprob.metrics.pose import Floats
 from deeprob.metrics.pose_matching import PARTS
-from deeprob.page import figures
+from deeprob.page import drawing
 
 LARGEST_DEG = 60.0  # of the curves
 QUARTILES = (0.25, 0.5, 0.75)
@@ -80,16 +80,16 @@ def _add_errors(rows: Floats, part: str) -> Floats:
 
 
 def _curves(name: str, errors: Mapping[str, Floats], thresholds: Floats, label: str) -> str:
-    figure, axes = figures.new_figure()
+    figure, axes = drawing.new_figure()
     told = []
     for i, (series, values) in enumerate(errors.items()):
         recall = pose.recall(values, thresholds)
-        axes.plot(thresholds, recall, color=figures.SERIES[i], linewidth=1.6, label=series)
+        axes.plot(thresholds, recall, color=drawing.SERIES[i], linewidth=1.6, label=series)
         fifth = len(thresholds) // 5
         told.append(
             f"{series} {recall[fifth]:.3f} at {thresholds[fifth]:g}, {recall[-1]:.3f} at {thresholds[-1]:g}"
         )
     axes.set(xlim=(0, thresholds[-1]), ylim=(0, 1.02), xlabel=label, ylabel="recall")
     if len(errors) > 1:
-        figures.add_legend(axes)
-    return figures.to_svg(figure, name, f"Recall over the {label}: {'; '.join(told)}.")
+        drawing.add_legend(axes)
+    return drawing.to_svg(figure, name, f"Recall over the {label}: {'; '.join(told)}.")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprob.page import drawn, figures
+from deeprob.page import drawing, drawn
 from deeprob.page.overlays import mistakes
 from deeprob.page.pictures import data_uri
 from deeprob.tasks.segmentation.labels import IGNORED
@@ -65,19 +65,19 @@ def drawings(counts: Counts, near: Counts, classes: Sequence[str]) -> dict[str, 
     found = {}
     if len(classes) <= MOST_CLASSES:
         found["confusion"] = (_confusion_matrix(counts, classes), "Of each class's pixels, in per cent.")
-    figure, axes = figures.new_figure()
+    figure, axes = drawing.new_figure()
     shares = np.divide(near[1], near[0], out=np.zeros(len(NEAR)), where=near[0] > 0)
     part = near[1] / max(near[1].sum(), 1)
-    axes.bar(NEAR, 100 * shares, color=figures.SERIES[0])
+    axes.bar(NEAR, 100 * shares, color=drawing.SERIES[0])
     axes.set(xlabel="pixels to the nearest boundary", ylabel="wrong, %")
     for i, (share, of_all) in enumerate(zip(shares, part, strict=True)):
         axes.annotate(
-            f"{100 * of_all:.0f} %", (i, 100 * share), ha="center", va="bottom", color=figures.MUTED
+            f"{100 * of_all:.0f} %", (i, 100 * share), ha="center", va="bottom", color=drawing.MUTED
         )
     told = ", ".join(f"{name}: {100 * s:.1f} %" for name, s in zip(NEAR, shares, strict=True))
     text = "Wrong pixels by distance to the true boundary; above the bars their part of all errors."
     found["distance"] = (
-        figures.to_svg(figure, "boundary-distance", f"Wrong pixels by distance: {told}."),
+        drawing.to_svg(figure, "boundary-distance", f"Wrong pixels by distance: {told}."),
         text,
     )
     return found
@@ -85,20 +85,20 @@ def drawings(counts: Counts, near: Counts, classes: Sequence[str]) -> dict[str, 
 
 def _confusion_matrix(counts: Counts, classes: Sequence[str]) -> str:
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axes = figures.new_figure(figures.WIDTH, max(figures.HEIGHT, 0.27 * len(classes) + 1))
+    figure, axes = drawing.new_figure(drawing.WIDTH, max(drawing.HEIGHT, 0.27 * len(classes) + 1))
     wrong = share.copy()
     np.fill_diagonal(wrong, 0)
     for row, column in zip(*np.nonzero(share >= 0.005), strict=True):
         right = row == column
         alpha = share[row, column] * (0.55 if right else 1.0)
-        colour = figures.SERIES[0] if right else figures.SERIES[1]
+        colour = drawing.SERIES[0] if right else drawing.SERIES[1]
         axes.barh(row, 1, left=column - 0.5, height=1, color=colour, alpha=max(float(alpha), 0.06))
         axes.annotate(
             f"{100 * share[row, column]:.0f}",
             (column, row),
             ha="center",
             va="center",
-            color=figures.INK,
+            color=drawing.INK,
             size=6,
         )
     axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(len(classes) - 0.5, -0.5), xlabel="predicted")
@@ -106,7 +106,7 @@ def _confusion_matrix(counts: Counts, classes: Sequence[str]) -> str:
     axes.set_xticks(range(len(classes)), [str(i) for i in range(len(classes))], size=6)
     pairs = most_mistaken(counts, classes, 3)
     told = "; ".join(f"{p['truth']} as {p['said']} {100 * p['share']:.1f} %" for p in pairs)
-    return figures.to_svg(figure, "pixel-confusion", f"Classes that are mistaken: {told or 'none'}.")
+    return drawing.to_svg(figure, "pixel-confusion", f"Classes that are mistaken: {told or 'none'}.")
 
 
 def beside(image: NDArray[np.uint8], labels: Counts, predicted: Counts) -> str:

@@ -4,7 +4,8 @@ import pytest
 
 from deeprob.config import compose
 from deeprob.studies.card.compute import ComputeFacts, compute_facts, duration, network_facts, on_target
-from deeprob.training.experiment import make_data, make_model, make_task
+from deeprob.training.experiment import make_model, make_task
+from deeprob.training.sources import make_data
 
 
 @pytest.fixture

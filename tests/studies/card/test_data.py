@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from deeprob.studies.card.data import data_facts, folder_bytes, write_sheet
-from deeprob.training.experiment import make_data
+from deeprob.training.sources import make_data
 
 
 @pytest.fixture

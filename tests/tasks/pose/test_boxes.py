@@ -20,7 +20,8 @@ def run(run_of, tmp_path):
 
 def true_boxes(run):
     """The true boxes of its validation frames, as a detector's file, the surer one first in each frame."""
-    from deeprob.training.experiment import make_data, read_config
+    from deeprob.training.experiment import read_config
+    from deeprob.training.sources import make_data
 
     source = make_data(read_config(run)).source
     entries = []

@@ -5,7 +5,8 @@ import torch
 
 from deeprob.config import compose
 from deeprob.tasks.pose.meter import PoseMeter
-from deeprob.training.experiment import make_data, make_model, make_task
+from deeprob.training.experiment import make_model, make_task
+from deeprob.training.sources import make_data
 
 STEPS, BATCH = 200, 8
 SMALL = (

@@ -7,7 +7,8 @@ from fixtures.tasks import QUICK, finished, paths
 
 from deeprob.config import compose
 from deeprob.errors import InputError
-from deeprob.training.experiment import make_data, make_task
+from deeprob.training.experiment import make_task
+from deeprob.training.sources import make_data
 
 TINY = (
     *("data.view.size=32", "data.view.min_pixels=4", "data.sim.train_scenes=4", "data.sim.val_scenes=2"),

@@ -8,7 +8,7 @@ from fixtures.tasks import QUICK, finished, paths
 from deeprob.config import compose
 from deeprob.sim.export.run import export
 from deeprob.sim.settings import SceneSettings, SimSettings
-from deeprob.training.experiment import make_data
+from deeprob.training.sources import make_data
 
 
 @pytest.mark.slow
