@@ -99,6 +99,8 @@ class DetectionAugmentation(WindowAugmentation):
         its own geometry and colours. Objects keep their size; those of YOLOv4's mosaic (2020) shrink.
     mixup: of frames half of a batch's images are each blended with another of it, at a ratio of this Beta
         distribution, and have the objects of both.
+    copy_paste: where there are masks, probability that an image gets some of the objects of another of its
+        batch (Ghiasi et al., 2021).
     mosaic_until: part of the epochs with mosaics and mixed images; the last show images as they will be seen.
     multi_scale: least and largest factor on the size of a batch's windows and on the scale of what they
         show, in steps of 32 pixels; empty is 1.
@@ -108,6 +110,7 @@ class DetectionAugmentation(WindowAugmentation):
     quarter_turns: float = 0.0
     min_visible: float = 0.25
     mosaic: float = 0.0
+    copy_paste: float = 0.0
     mosaic_until: float = 0.85
     multi_scale: list[float] = field(default_factory=list)
 
@@ -115,7 +118,9 @@ class DetectionAugmentation(WindowAugmentation):
         super().__post_init__()
         _check(
             self,
-            dict.fromkeys(("whole_object", "quarter_turns", "min_visible", "mosaic", "mosaic_until"), 1.0),
+            dict.fromkeys(
+                ("whole_object", "quarter_turns", "min_visible", "mosaic", "copy_paste", "mosaic_until"), 1.0
+            ),
         )
         self._check_factors("multi_scale", "1")
 

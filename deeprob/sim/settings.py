@@ -46,12 +46,15 @@ class SceneSettings:
     distractors: fewest and most shapes of no class (from `random_urdfs`) that lie among the objects,
         unlabelled.
     table: half width and half depth of the table top, metres; the table is centred on the origin, its top is
-    z = 0. spread: objects are dropped within this distance of the centre, metres. scale: range of a factor on
-    every object's size, 1 is its true size. upright: share of the objects that are put down standing, their z
-    axis up, turned about it at random; the rest fall in any orientation. max_seconds: simulated time within which a scene must come to
-    rest. rest_speed: at rest means every object is slower than this, metres a second. max_penetration: a
-    scene whose objects overlap more than this is rejected, metres. attempts: a scene that was rejected so
-    often is given up with an error.
+        z = 0.
+    spread: objects are dropped within this distance of the centre, metres.
+    scale: range of a factor on every object's size, 1 is its true size.
+    upright: share of the objects that are put down standing, their z axis up, turned about it at random; the
+        rest fall in any orientation.
+    max_seconds: simulated time within which a scene must come to rest. rest_speed: at rest means every object
+        is slower than this, metres a second.
+    max_penetration: a scene whose objects overlap more than this is rejected, metres. attempts: a scene that
+        was rejected so often is given up with an error.
     """
 
     arrangement: str = "scatter"

@@ -95,7 +95,10 @@ class DetectionCollate(ImageCollate):
 
     augmentation: DetectionAugmentation | None = None
 
-    refused: ClassVar[Mapping[str, str]] = {"cutmix": UNMIXABLE["cutmix"]}
+    refused: ClassVar[Mapping[str, str]] = {
+        "cutmix": UNMIXABLE["cutmix"],
+        "copy_paste": "boxes have no masks to cut objects out by (data/view=instances has)",
+    }
 
     def __call__(self, split: DetectionSamples, indices: Tensor, generator: Generator) -> DetectionBatch:
         a, matrices = self.augmentation, split.matrices[indices]

@@ -19,6 +19,7 @@ from deeprob.data.settings import Augmentation, DetectionAugmentation
 from deeprob.errors import InputError
 from deeprob.tasks.detection.augment import check_crop
 from deeprob.tasks.detection.view import DetectionCollate, DetectionSamples, DetectionView
+from deeprob.tasks.instance_segmentation.copy_paste import copy_paste
 from deeprob.tasks.instance_segmentation.masks import from_runs, move, run_lengths
 
 
@@ -76,7 +77,11 @@ class InstanceCollate(DetectionCollate):
             moved = [move(mask, matrix, height, width) for mask in given]
             masks.append(torch.from_numpy(np.stack(moved)) if moved else torch.zeros(0, height, width) > 0)
         labels = [split.labels.values[of_image] for of_image in batch.labels]
-        return InstanceBatch(*batch._replace(labels=labels), masks, split.sizes[indices])
+        found = InstanceBatch(*batch._replace(labels=labels), masks, split.sizes[indices])
+        a = self.augmentation
+        if a is None or not a.copy_paste:
+            return found
+        return copy_paste(found, a.copy_paste, a.min_visible, generator)
 
 
 @dataclass(frozen=True)
