@@ -42,6 +42,10 @@ def evaluate(cfg: DictConfig) -> None:
         raise InputError("nothing to evaluate", expected="either run=<run folder> or predictions=<file>")
     if cfg.predictions is not None:
         return _evaluate_predictions(cfg)
+    if cfg.unit:
+        raise InputError(
+            "unit with a run", expected="unit with predictions=..., a run counts as its data set says"
+        )
     run = Run.find(cfg.run)
     if cfg.data is not None and cfg.robustness:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")

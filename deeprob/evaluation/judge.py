@@ -74,7 +74,7 @@ def judge(
         if file is not None:
             file.check_all_used(keys)
     with status("intervals"):
-        found = measured(evaluation, samples=samples, seed=seed)
+        found = measured(evaluation, samples=samples, seed=seed, unit=unit)
     results = {
         "schema": SCHEMA,
         "predictions": str(path),

@@ -13,10 +13,11 @@ from deeprob.metrics.scores import Evaluation, Scores
 from deeprob.metrics.statistics import LEVEL, Difference, Intervals, holm
 
 
-def measured(evaluation: Evaluation, *, samples: int, seed: int) -> dict[str, Any]:
+def measured(evaluation: Evaluation, *, samples: int, seed: int, unit: str | None = None) -> dict[str, Any]:
     """Metrics, baselines and the differences to them, by class and slice, with how intervals were made.
 
-    samples: resamples behind each interval; evaluation.most_samples at most.
+    samples: resamples behind each interval; evaluation.most_samples at most. unit: what was chosen to be
+    independent, `frame` or `group`; None: as the data set has it.
     """
     scores = evaluation.scores
     samples = min(samples, evaluation.most_samples or samples)
@@ -34,8 +35,12 @@ def measured(evaluation: Evaluation, *, samples: int, seed: int) -> dict[str, An
     }
     if evaluation.slices:
         results |= {"slices": evaluation.slices, "sliced": evaluation.sliced}
-    if evaluation.notes:
-        results["notes"] = list(evaluation.notes)
+    notes = list(evaluation.notes)
+    if scores.num_units < 2:
+        fix = "; with unit=frame every image counts alone" if unit == "group" else ""
+        notes.append(f"All samples are of one independent unit: there is no interval{fix}.")
+    if notes:
+        results["notes"] = notes
     return results
 
 

@@ -107,7 +107,7 @@ SCHEMA: dict[str, dict[str, type]] = {
 
 LEAVES: dict[str, type] = {
     vars(schema)["_target_"]: schema
-    for room in (data, models, classical, training)
+    for room in (data, models, frame_models, classical, training)
     for schema in vars(room).values()
     if isinstance(schema, type) and "_target_" in vars(schema)
 }

@@ -266,10 +266,6 @@ def evaluate_frames(
         chance.note(index, frame)
     with status("intervals"):
         evaluation = meter.evaluation(samples=samples, seed=seed, frames=frames, answer=answer)
-    if evaluation.scores.num_units < 2:
-        fix = "; with unit=frame every image counts alone" if unit == "group" else ""
-        line = f"All images are of one independent {unit}: there is no interval{fix}."
-        evaluation = replace(evaluation, notes=[*evaluation.notes, line])
     beside = {}
     for name, given in baselines.items():
         other = kind.frame_meter(source, unit)

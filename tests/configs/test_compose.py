@@ -270,6 +270,12 @@ def test_a_wrong_argument_of_a_leaf_is_one_line():
         build({"_target_": "deeprob.training.schedules.Cosine", "warm_up": 3})
 
 
+def test_what_hydra_fills_a_run_folder_may_call():
+    schemas = [schema for group in SCHEMA.values() for schema in group.values()]
+    targets = {vars(schema)["_target_"] for schema in schemas if "_target_" in vars(schema)}
+    assert targets <= LEAVES.keys()
+
+
 def test_leaves_agree_with_the_classes_they_configure():
     """The schema repeats constructors' parameters; here the two are held together."""
     import importlib

@@ -8,13 +8,16 @@ import torch
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from deeprob.cli import main
 from deeprob.data.batches.loader import BatchLoader
 from deeprob.errors import InputError
 from deeprob.evaluation.evaluate import evaluate_run, print_results
 from deeprob.metrics.classification import Classification
 from deeprob.metrics.entries import measured
+from deeprob.metrics.scores import Evaluation
 from deeprob.runs import Run, write_json
 from deeprob.tasks.classification.measure import measure
+from deeprob.tasks.classification.meter import scores_of
 from deeprob.tasks.classification.predictions import Predictions
 from deeprob.tasks.classification.task import Classification as Task
 from deeprob.tasks.classification.view import ClassificationView, CropSamples
@@ -224,3 +227,18 @@ def test_measured_metrics_equal_the_streamed_ones(run):
     assert {name: entry["value"] for name, entry in results["metrics"].items()} == pytest.approx(
         stream.compute()
     )
+
+
+def test_samples_of_one_independent_unit_have_no_interval_and_the_table_says_why():
+    labels = np.array([0, 1, 1])
+    scores = scores_of(np.eye(2)[[0, 1, 0]], labels, np.zeros(3, np.int64))
+    found = measured(Evaluation(scores), samples=10, seed=0)
+    assert found["metrics"]["top1_accuracy"]["ci95"] is None
+    assert found["notes"] == ["All samples are of one independent unit: there is no interval."]
+    with_choice = measured(Evaluation(scores), samples=10, seed=0, unit="group")
+    assert "unit=frame" in with_choice["notes"][0]
+
+
+def test_a_unit_is_of_predictions_not_of_runs(capsys):
+    assert main(["evaluate", "run=runs/a/b", "unit=frame"]) == 2
+    assert "unit with predictions=" in capsys.readouterr().err
