@@ -32,7 +32,8 @@ def keep(compiled: Any, sources: Iterable[Path]) -> None:
         folder = Path(given).expanduser() / "machine_code"
     except RuntimeError:
         return
-    text = hashlib.sha256(numba.__version__.encode())
+    # The module's name too: machine code names the module that it is of, and files are moved.
+    text = hashlib.sha256(f"{numba.__version__} {compiled.py_func.__module__}".encode())
     for path in sorted(sources):
         text.update(path.name.encode() + path.read_bytes())
     compiled._cache._cache_file = _Files(folder, compiled.py_func.__qualname__, text.hexdigest())
@@ -50,7 +51,7 @@ class _Files:
         try:
             code = pickle.loads(path.read_bytes())
             os.utime(path)
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except (OSError, EOFError, pickle.UnpicklingError, ImportError, AttributeError):
             return None
         return code
 

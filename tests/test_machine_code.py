@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import sys
 
 import numba
 import pytest
@@ -15,15 +16,16 @@ def compiled(tmp_path, monkeypatch):
     """Write a loop and another file into a folder; return the loop, compiled for integers."""
     monkeypatch.setenv("DEEPROB_CACHE", str(tmp_path / "cache"))
 
-    def make(folder, other="SIZE = 1\n"):
+    def make(folder, other="SIZE = 1\n", module="loops_of_test"):
         (tmp_path / folder).mkdir()
         own, beside = tmp_path / folder / "loops.py", tmp_path / folder / "sizes.py"
         own.write_text(LOOP)
         beside.write_text(other)
-        spec = importlib.util.spec_from_file_location(f"loops_{folder}", own)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        loop = numba.njit(module.twice, cache=True)
+        spec = importlib.util.spec_from_file_location(module, own)
+        made = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, module, made)
+        spec.loader.exec_module(made)
+        loop = numba.njit(made.twice, cache=True)
         keep(loop, [own, beside])
         assert loop(21) == 42
         return loop
@@ -43,6 +45,19 @@ def test_the_same_text_elsewhere_is_not_compiled_again(compiled):
 def test_a_change_in_any_of_the_files_compiles_anew(compiled):
     compiled("one")
     assert compilations(compiled("two", other="SIZE = 2\n")) == 1
+
+
+def test_a_file_that_was_moved_compiles_anew_for_its_code_names_the_module(compiled, monkeypatch):
+    compiled("one", module="loops_before")
+    monkeypatch.delitem(sys.modules, "loops_before")
+    assert compilations(compiled("two", module="loops_after")) == 1
+
+
+def test_code_that_names_what_is_not_there_is_compiled_again(compiled, tmp_path):
+    compiled("one")
+    (kept,) = (tmp_path / "cache/machine_code").iterdir()
+    kept.write_bytes(b"cdeeprob_of_before\nloops\n.")  # a pickle of deeprob_of_before.loops
+    assert compilations(compiled("two")) == 1
 
 
 def test_a_file_that_was_cut_off_is_compiled_again(compiled, tmp_path):
