@@ -201,6 +201,33 @@ class PredictConfig:
 
 
 @dataclass
+class RefineConfig:
+    """Root of `deeprob refine`: poses of a BOP CSV refined on the frames of a data set's split.
+
+    terms: what is compared, of `mask`, `depth` and `rgb`; empty takes all that a frame has. starts: of each
+    pose. sides, steps: pixels of the squares around an object from coarse to fine, and steps on each. out:
+    the CSV to write. report: folder of the page; null: predictions/<name of out> below paths.runs_dir. unit:
+    what is independent, `frame` or `group`; null: as the data set says. bootstrap_samples: behind each
+    interval.
+    """
+
+    poses: str = MISSING
+    data: Any = None
+    split: str = "test"
+    terms: list[str] = field(default_factory=list)
+    starts: int = 1
+    sides: list[int] = field(default_factory=lambda: [48, 96])
+    steps: list[int] = field(default_factory=lambda: [30, 20])
+    out: str = "refined.csv"
+    report: str | None = None
+    unit: str | None = None
+    bootstrap_samples: int = 2000
+    seed: int = 0
+    paths: PathSettings = field(default_factory=PathSettings)
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ExportConfig:
     """Root of `deeprob export`.
 

@@ -41,13 +41,19 @@ class Seen(NamedTuple):
     """What is known of one object on H x W pixels. Each may be None.
 
     K: float32 (3, 3), of these pixels. mask: float32 (H, W), 0 to 1 on the visible object, NaN unknown.
-    depth: float32 (H, W), metres, 0 without a reading. rgb: float32 (H, W, 3), 0 to 1.
+    depth: float32 (H, W), metres, 0 or NaN without a reading. rgb: float32 (H, W, 3), 0 to 1, NaN unknown.
     """
 
     K: Tensor
     mask: Tensor | None = None
     depth: Tensor | None = None
     rgb: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """H and W."""
+        first = next(x for x in (self.mask, self.depth, self.rgb) if x is not None)
+        return first.shape[0], first.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,12 +193,14 @@ def adam_step(slope: Tensor, mean: Tensor, square: Tensor, done: int, total: int
 
 def losses(T: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
     """The loss (B,) of poses T (B, 4, 4) of the object's middle; infinite where none of it is seen."""
-    first = next(x for x in (seen.mask, seen.depth, seen.rgb) if x is not None)
-    size = (first.shape[0], first.shape[1])
-    points = layers.project(drawn.vertices, T, seen.K)
-    b, visible = layers.rasterize(points, drawn.faces, size, drawn.closed)
+    return losses_of_points(layers.project(drawn.vertices, T, seen.K), seen, drawn)
+
+
+def losses_of_points(points: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
+    """The loss (B,) of vertices projected to points (B, V, 3), pixels and depth."""
+    b, visible = layers.rasterize(points, drawn.faces, seen.size, drawn.closed)
     shown, hidden = visible >= 0, torch.zeros_like(visible, dtype=torch.bool)
-    total = torch.zeros(len(T))
+    total = torch.zeros(len(points))
     if seen.depth is not None:
         _, far = layers.split(points, [2, 1], 2)
         z = layers.interpolate_attributes(far, b, drawn.faces, visible).squeeze(-1)
@@ -224,15 +232,16 @@ def photometric(b: Tensor, visible: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
     assert drawn.colors is not None
     c = layers.interpolate_attributes(drawn.colors.reshape(-1, 3), b, drawn.corners, visible)
     with torch.no_grad():
-        on = (visible >= 0).float()[..., None]
+        on = ((visible >= 0) & ~seen.rgb.isnan().any(-1)).float()[..., None]
         if seen.mask is not None:
             on = on * (seen.mask.nan_to_num() > 0.5).float()[..., None]
+        rgb = seen.rgb.nan_to_num()
         count = on.sum((1, 2), keepdim=True).clamp_min(1)
         c_mean = (c * on).sum((1, 2), keepdim=True) / count
-        seen_mean = (seen.rgb * on).sum((1, 2), keepdim=True) / count
+        seen_mean = (rgb * on).sum((1, 2), keepdim=True) / count
         apart = (c - c_mean) * on
-        gain = (apart * (seen.rgb - seen_mean)).sum((1, 2), keepdim=True)
+        gain = (apart * (rgb - seen_mean)).sum((1, 2), keepdim=True)
         gain = (gain / (apart.square().sum((1, 2), keepdim=True) + 0.02 * count)).clamp(0.1, 3)
-        goal = torch.where(on > 0, (seen.rgb - seen_mean) / gain + c_mean, c)
+        goal = torch.where(on > 0, (rgb - seen_mean) / gain + c_mean, c)
     error = layers.smooth_l1_loss(c, goal, "none", BETA_COLOUR)
     return error.sum((1, 2, 3)) / (3 * count.flatten())
