@@ -373,7 +373,7 @@ class InfoConfig:
 
 @dataclass
 class GraphConfig:
-    """Root of `deeprob graph`: one of expression, model, run, jacobian and chain says what to look at.
+    """Root of `deeprob graph`: one of expression, model, run, jacobian, chain, render says what to show.
 
     expression, at, upstream: a formula, its values, and the gradient of a loss by an output that is an array.
     sigmoid: `gate` or its four `primitives`. show: table flat picture page; null takes what fits.
@@ -381,6 +381,8 @@ class GraphConfig:
     a run is shown as many samples of its own.
     depth: levels of blocks that a network's picture opens. checkpoint: of the run, `best` or `last`.
     jacobian, N, D, M: a layer, its samples, inputs and outputs. chain: sizes, as 4096,512,512,1.
+    render: an object, by a mesh's file or one of the everyday objects' names; pixel: [u, v] of its picture
+    to read back, empty for one on its outline.
     out: the file to write a picture or page to; null writes under paths.runs_dir.
     """
 
@@ -400,6 +402,8 @@ class GraphConfig:
     D: int = 5
     M: int = 4
     chain: str | None = None
+    render: str | None = None
+    pixel: list[int] = field(default_factory=list)
     show: str | None = None
     out: str | None = None
     seed: int = 0

@@ -21,7 +21,7 @@ from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
 from deeprob.metrics import pose
-from deeprob.models.pose.by_render import Drawn, Refined, Seen, refined
+from deeprob.models.pose.by_render import Drawn, Seen, refined
 from deeprob.models.pose.colour_mask import with_colour_mask
 from deeprob.models.pose.seen import seen_on
 
@@ -87,23 +87,12 @@ class PoseRefiner:
         if not shown:
             return Outcome(T, NOTHING, drawn, (), (), time.perf_counter() - clock)
         seen = seen_on(self.sides, T, K, drawn, **shown)
-        result, seen = self._descend(T, seen, drawn)
+        if "rgb" in shown and "mask" not in shown:
+            seen = [with_colour_mask(T, picture, drawn) for picture in seen]
+        result = refined(T, seen, drawn, self.steps, self.starts, self.seed)
         self.used.update(list(shown))
         kept = NO_BETTER if np.array_equal(result.T, T) else None
         return Outcome(result.T, kept, drawn, seen, result.history, time.perf_counter() - clock)
-
-    def _descend(self, T: Floats, seen: list[Seen], drawn: Drawn) -> tuple[Refined, list[Seen]]:
-        """From coarse to fine. A mask from colours is made anew where a finer picture begins."""
-        if seen[0].mask is not None or seen[0].rgb is None:
-            return refined(T, seen, drawn, self.steps, self.starts, self.seed), seen
-        history: list[float] = []
-        coloured = []
-        for picture, count in zip(seen, self.steps, strict=True):
-            coloured.append(with_colour_mask(T, picture, drawn))
-            found = refined(T, coloured[-1:], drawn, (count,), self.starts, self.seed)
-            history += found.history
-            T = found.T
-        return found._replace(history=history), coloured
 
     def shown(self, frame: Frame, class_id: int, pixels: Floats) -> dict[str, NDArray[Any]]:
         """What the frame has of the terms. pixels: (V, 2), where the start has the object's vertices."""
