@@ -23,6 +23,7 @@ from deeprob import layers
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
 from deeprob.geometry.thinning import thinned
+from deeprob.graphs.modes import jvp
 from deeprob.graphs.page import fill, step
 from deeprob.graphs.picture import frame, number
 from deeprob.layers.render.antialias import reach
@@ -89,14 +90,13 @@ def derivatives(scene: Scene) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Mask and depth (H, W), and their derivatives (6, H, W) by the motions, by forward mode."""
     visible, crossings = scene.seen()
 
-    def pictures(xi: Tensor) -> dict[str, Tensor]:
-        return scene.pictures(scene.points(scene.in_camera(xi)), visible, crossings)
+    def pictures(xi: Tensor) -> Tensor:
+        shown = scene.pictures(scene.points(scene.in_camera(xi)), visible, crossings)
+        return torch.stack([shown[name] for name in TITLES])
 
-    columns = []
-    for motion in torch.eye(6):
-        shown, slopes = torch.func.jvp(pictures, (torch.zeros(6),), (motion,))
-        columns.append(slopes)
-    return shown, {name: torch.stack([slopes[name] for slopes in columns]) for name in shown}
+    found = [jvp(pictures, torch.zeros(6), motion) for motion in torch.eye(6)]
+    slopes = torch.stack([slope for _, slope in found], 1)
+    return dict(zip(TITLES, found[0][0], strict=True)), dict(zip(TITLES, slopes, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +159,7 @@ def _of_mask(
     points: Tensor, crossings: Tensor, shares: Tensor, mask: Tensor, place: int
 ) -> tuple[str, str, list[list[str]]]:
     """The rows of `antialias` for a pixel that the outline blends, upstream 1."""
-    d, sign, r, _, side_by_side = reach(points, crossings, (*mask.shape, 1))
+    d, sign, r, _, side_by_side = reach(points, crossings, torch.Size((*mask.shape, 1)))
     a, b, i, j = crossings.unbind(1)
     own = (torch.where(d > 0.5, b, a) == place).nonzero()[:, 0].tolist()
     rows, flat = [], mask.flatten()

@@ -130,21 +130,28 @@ def refined(
     steps: tuple[int, ...] = (30, 20),
     starts: int = 1,
     seed: int = 0,
+    rates: tuple[float, float] = (RATE, LAST_RATE),
 ) -> Refined:
     """Refine a pose (4, 4), metres, on pictures from coarse to fine, with as many steps on each.
 
-    starts: the pose itself, and others about it by some degrees. The pose is kept where the last picture's
-    loss does not fall.
+    starts: the pose itself, and others about it by some degrees. rates: of the first step and the last. The
+    pose is kept where the last picture's loss does not fall.
     """
     with torch.inference_mode(False), torch.enable_grad():  # of whoever decodes
         copied = [
             Seen(seen.K.clone(), *(None if x is None else x.clone() for x in seen[1:])) for seen in pyramid
         ]
-        return _descended(T, copied, drawn.to_differentiate(), steps, starts, seed)
+        return _descended(T, copied, drawn.to_differentiate(), steps, starts, seed, rates)
 
 
 def _descended(
-    T: Floats, pyramid: list[Seen], drawn: Drawn, steps: tuple[int, ...], starts: int, seed: int
+    T: Floats,
+    pyramid: list[Seen],
+    drawn: Drawn,
+    steps: tuple[int, ...],
+    starts: int,
+    seed: int,
+    rates: tuple[float, float],
 ) -> Refined:
     pose = torch.from_numpy(np.asarray(T, np.float64)).float()
     place, turn = torch.eye(4).repeat(starts, 1, 1), torch.eye(4).repeat(starts, 1, 1)
@@ -169,7 +176,8 @@ def _descended(
             loss = losses(moved(xi), seen, drawn)
             (slope,) = torch.autograd.grad(loss.sum(), xi)
             history.append(float(loss.detach().min()))
-            xi = (xi.detach() - adam_step(slope, mean, square, len(history), sum(steps))).nan_to_num()
+            rate = annealed(rates, len(history) / sum(steps))
+            xi = (xi.detach() - rate * adam_step(slope, mean, square, len(history))).nan_to_num()
     with torch.no_grad():
         there = moved(xi)
         last = losses(there, pyramid[-1], drawn).nan_to_num(torch.inf)
@@ -182,13 +190,18 @@ def _descended(
     return Refined(found, float(last[best]), before, history)
 
 
-def adam_step(slope: Tensor, mean: Tensor, square: Tensor, done: int, total: int) -> Tensor:
-    """The step after `done` of `total` slopes; their running mean and square are updated."""
+def annealed(rates: tuple[float, float], done: float) -> float:
+    """The rate when a share of the steps is done: half a cosine from the first to the last."""
+    first, last = rates
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def adam_step(slope: Tensor, mean: Tensor, square: Tensor, done: int) -> Tensor:
+    """The step, of rate 1, after `done` slopes; their running mean and square are updated."""
     mean.mul_(DECAY[0]).add_(slope, alpha=1 - DECAY[0])
     square.mul_(DECAY[1]).addcmul_(slope, slope, value=1 - DECAY[1])
-    rate = LAST_RATE + (RATE - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done / total))
     spread = (square / (1 - DECAY[1] ** done)).sqrt() + 1e-6
-    return rate * mean / (1 - DECAY[0] ** done) / spread
+    return mean / (1 - DECAY[0] ** done) / spread
 
 
 def losses(T: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
