@@ -61,6 +61,8 @@ class RefinedFile:
             lines.append(f"Compared with the frames' {terms}; {np.median(self.seconds):.2f} s each (median).")
         if self.used["mask"]:
             lines.append("The masks are the data set's labels: a robot has those of its own segmentation.")
+        if self.used and set(self.used) == {"rgb"}:
+            lines.append("Colours alone bring poses nearer that are far off; near ones may lose by them.")
         return lines
 
     def block(self) -> Block:

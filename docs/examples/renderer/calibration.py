@@ -3,8 +3,8 @@
     python docs/examples/renderer/calibration.py [seed]
 
 A camera looks at blocks on a table; somebody pushes it by 2 cm and 3 degrees. All blocks together are one
-rigid body, so the camera's pose is the pose of that body, and is refined as any other: down the gradient of the
-mask, in four pictures from coarse to fine.
+rigid body, so the camera's pose is the pose of that body, and is refined as any other: down the gradient of
+the mask, in four pictures from coarse to fine.
 """
 
 import sys
