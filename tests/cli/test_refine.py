@@ -9,7 +9,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from deeprob.cli import main
+from deeprob.data.extra_splits import ExtraSplits
 from deeprob.data.predictions.bop_csv import PoseEstimate, read_results, write_results
+from deeprob.data.readers.bop import BopSource
+from deeprob.data.relabel import RelabelledSource
 from deeprob.geometry.mesh import make_mesh
 from deeprob.geometry.mesh_files import write_ply
 from deeprob.sim.depth import DepthRenderer
@@ -31,9 +34,14 @@ def bop(tmp_path_factory):
     """A BOP set of two pictures of a box, with poses.csv: one beside each, and one behind the camera."""
     root = tmp_path_factory.mktemp("refined") / "set"
     scene = root / "test" / "000001"
-    for folder in (root / "models", *(scene / part for part in ("rgb", "depth", "mask_visib"))):
+    for folder in (
+        root / "models",
+        root / "models_eval",
+        *(scene / part for part in ("rgb", "depth", "mask_visib")),
+    ):
         folder.mkdir(parents=True)
     write_ply(BOX, root / "models" / "obj_000004.ply", 1000)
+    write_ply(make_mesh(BOX.vertices, BOX.faces), root / "models_eval" / "obj_000004.ply", 1000)  # grey
     extents = dict(zip(("size_x", "size_y", "size_z"), (1000 * BOX.extents).tolist(), strict=True))
     corner = dict(zip(("min_x", "min_y", "min_z"), (1000 * BOX.vertices.min(0)).tolist(), strict=True))
     info = {"4": {"diameter": 147.6, **extents, **corner}}
@@ -59,6 +67,13 @@ def bop(tmp_path_factory):
     lines.append(PoseEstimate(1, 8, 4, 0.1, np.diag([-1.0, 1, -1, 1]) @ lines[0].T_cam_obj))
     write_results(root / "poses.csv", lines)
     return root
+
+
+def test_an_object_looks_as_its_model_whatever_its_class_is_called(bop):
+    source = BopSource(bop, {"test": ["test/*"]})
+    renamed = ExtraSplits(RelabelledSource(source, {"obj_000004": "box"}), {})
+    assert not np.allclose(renamed.mesh(0).colors, renamed.look(0).colors)
+    np.testing.assert_allclose(renamed.look(0).colors, BOX.colors, atol=0.01)
 
 
 def refined(bop, *more):
