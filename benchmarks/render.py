@@ -1,13 +1,14 @@
 """Time the renderer, forward and backward, and measure how far poses are refined by it.
 
-    python benchmarks/render.py [out=runs/benchmark] [only=speed,renders,frames]
-        [meshes=FOLDER] [poses=4] [frames=FOLDER] [seed=0]
+    python benchmarks/render.py [out=runs/benchmark] [only=speed,renders,frames,starts]
+        [meshes=FOLDER] [poses=4] [frames=FOLDER] [targets=FILE] [seed=0]
 
 speed: depth and mask of a closed surface, and their gradient by the pose, on one thread by the process's own
 clock; beside it the formulas in plain torch (float64, where no loop of ours runs).
 renders: the meshes of a folder (OBJ or PLY), `poses` of each, drawn in full, moved away by 2 cm and 15
 degrees about the object's middle, and refined on mask and depth, mask and colour, or the mask.
 frames: real frames in BOP's layout, from poses moved as far.
+starts: writes such poses, of the frames' targets, to starts.csv in `out`, for `deeprob refine`.
 Writes render.json and render.md to `out`; rows of parts that are not measured again are kept.
 """
 
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from deeprob import layers
+from deeprob.data.predictions.bop_csv import PoseEstimate, write_results
 from deeprob.data.readers.bop import BopSource
 from deeprob.environment import cpu_name
 from deeprob.geometry.mesh import Mesh, load_mesh
@@ -47,7 +49,7 @@ def main() -> None:
     given = parse(
         {
             **{"out": "runs/benchmark", "only": "speed,renders,frames", "meshes": "", "frames": ""},
-            **{"poses": "4", "seed": "0"},
+            **{"poses": "4", "targets": "", "seed": "0"},
         }
     )
     out = Path(given["out"])
@@ -62,6 +64,8 @@ def main() -> None:
         result["renders"] = renders(Path(given["meshes"]), int(given["poses"]), rng)
     if "frames" in parts and given["frames"]:
         result["frames"] = frames(Path(given["frames"]), rng)
+    if "starts" in parts and given["frames"]:
+        write_results(out / "starts.csv", starts(Path(given["frames"]), given["targets"] or None, rng))
     result["machine"] = cpu_name()
     write_json(file, result)
     table = written(result)
@@ -224,6 +228,20 @@ def frames(root: Path, rng: np.random.Generator) -> list[dict[str, Any]]:
                 rows.setdefault(name, []).append((*off(found, T, mesh.centre), *map(float, hit), taken))
         print(frame.key, {name: np.mean(r, 0).round(2).tolist() for name, r in rows.items()}, flush=True)
     return [frames_summary(name, found) for name, found in rows.items()]
+
+
+def starts(root: Path, targets: str | None, rng: np.random.Generator) -> list[PoseEstimate]:
+    """The true poses of a test set, each moved. targets: a file that lists which objects count."""
+    source = BopSource(root, {"test": ["test*/*"]}, {"test": targets})
+    middles = [source.mesh(c).centre for c in range(len(source.classes))]
+    found = []
+    for item, frame in zip(source.items("test"), source.frames("test"), strict=True):
+        for i in frame.instances:
+            assert i.T_cam_obj is not None
+            T = moved(i.T_cam_obj, middles[i.class_id], rng)
+            number = source.class_numbers[i.class_id]
+            found.append(PoseEstimate(int(item.scene.name), item.im_id, number, 1.0, T))
+    return found
 
 
 def frames_summary(name: str, rows: list[tuple[float, ...]]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ _REQUIRED = {
     "card": ["name=any"],
     "evaluate": ["run=any"],
     "predict": ["run=any"],
+    "refine": ["poses=any"],
     "export": ["run=any"],
     "sweep": ["sweep.name=any", "sweep.experiment=any"],
     "ablate": ["ablation.name=any", "ablation.experiment=any"],

@@ -88,7 +88,7 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
     split = cfg.split or "test"
     results, page = judge(
         Path(cfg.predictions).expanduser(),
-        build(_only(cfg.data.source, split), cfg.allowed_targets),
+        build(only_split(cfg.data.source, split), cfg.allowed_targets),
         split,
         against=cfg.against,
         unit=cfg.unit,
@@ -103,7 +103,7 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
     console.print(f"report  {page}", highlight=False, soft_wrap=True)
 
 
-def _only(source: DictConfig, split: str) -> DictConfig:
+def only_split(source: DictConfig, split: str) -> DictConfig:
     """The config of a source without its other splits, whose files need not be there."""
     from deeprob.errors import InputError
 

@@ -1,10 +1,11 @@
-"""See every gradient flow: a formula, a network, a run, a Jacobian, or a chain of them.
+"""See every gradient flow: a formula, a network, a run, a Jacobian, a chain of them, or a rendered picture.
 
 usage: deeprob graph expression='(x+y)*z' at='x=-2,y=5,z=-4' [show=table|flat|picture|page]
        deeprob graph model=resnet18 [input=[3,32,32]] [batch=32] [show=table|picture|page] [depth=1]
        deeprob graph run=<run folder> [checkpoint=best|last] [show=...]
        deeprob graph jacobian=linear N=64 D=4096 M=4096
        deeprob graph chain=4096,512,512,1
+       deeprob graph render=<mesh file, or mug, teddy, ...> [pixel=[u,v]] [show=table|picture|page]
 
 A picture is an SVG, a page one HTML file that is gone through by keyboard; out=<file> says where to.
 """
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from deeprob.graphs.trace import Trace
     from deeprob.runs import Run
 
-SUBJECTS = ("expression", "model", "run", "jacobian", "chain")
+SUBJECTS = ("expression", "model", "run", "jacobian", "chain", "render")
 
 
 def main(arguments: list[str]) -> int:
@@ -46,6 +47,7 @@ def show(cfg: DictConfig) -> None:
         "run": show_run,
         "jacobian": show_jacobian,
         "chain": show_chain,
+        "render": show_render,
     }[asked[0]](cfg)
 
 
@@ -175,6 +177,38 @@ def show_chain(cfg: DictConfig) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(verdict(sizes, orders))
+
+
+def show_render(cfg: DictConfig) -> None:
+    """A picture of an object, how it changes with six motions, and one pixel of it read back."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from deeprob.graphs.rendered import MOTIONS, UNITS, Scene, drawing, page, read_back
+    from deeprob.page.pictures import data_uri
+    from deeprob.sim.objects import load_objects
+    from deeprob.sim.settings import ObjectSettings
+
+    form = _form(cfg, ("table", "picture", "page"))
+    if len(cfg.pixel) not in (0, 2):
+        raise InputError(f"pixel={list(cfg.pixel)}", expected="[u,v]: column and row")
+    path = Path(cfg.render).expanduser()
+    chosen = ObjectSettings(names=[cfg.render])
+    if path.suffix:
+        chosen = ObjectSettings(folder=str(path.parent), names=[path.stem])
+    (model,) = load_objects(chosen)
+    scene = Scene.of(model.mesh)
+    reading = read_back(scene, (cfg.pixel[0], cfg.pixel[1]) if cfg.pixel else None)
+    title = f"{model.name}: how its picture follows it"
+    if form == "table":
+        u, v = reading.pixel
+        table = Table("motion", f"d {reading.name}({u}, {v})", title=title, title_justify="left")
+        for name, unit, d in zip(MOTIONS, UNITS, reading.d.tolist(), strict=True):
+            table.add_row(name, f"{d:.4g} per {unit}")
+        Console(highlight=False, soft_wrap=True).print(table)
+        return
+    make: Callable[..., str] = drawing if form == "picture" else page
+    _write(cfg, make(scene, reading, title, data_uri), "render", form)
 
 
 def _show_network(cfg: DictConfig, found: Trace, form: str, title: str) -> None:

@@ -12,6 +12,7 @@ VERBS = {
     "train": "train, evaluate and report one experiment",
     "evaluate": "evaluate a run folder again, on any split",
     "predict": "what a trained run sees in pictures, a video, a bag or a camera",
+    "refine": "6-D poses of a file refined by descending the picture",
     "export": "write a trained model as ONNX, torch.export or safetensors",
     "report": "write a run folder's report.html again",
     "card": "one page about a project: data, network, compute, evaluation",

@@ -66,6 +66,9 @@ class ExtraSplits(Source):
     def mesh(self, class_id: int) -> Mesh:
         return self.source.mesh(class_id)
 
+    def look(self, class_id: int) -> Mesh:
+        return self.source.look(class_id)
+
     def symmetries(self, class_id: int) -> Symmetries:
         return self.source.symmetries(class_id)
 

@@ -70,6 +70,9 @@ class RelabelledSource(Source):
     def mesh(self, class_id: int) -> Mesh:
         return self.source.mesh(self._old(class_id))
 
+    def look(self, class_id: int) -> Mesh:
+        return self.source.look(self._old(class_id))
+
     def symmetries(self, class_id: int) -> Symmetries:
         return self.source.symmetries(self._old(class_id))
 

@@ -78,6 +78,10 @@ class Source(ABC):
         """The model of a class, in metres. Raises InputError where the data set has no models."""
         raise InputError("this data set has no models of its objects", where=self.name)
 
+    def look(self, class_id: int) -> Mesh:
+        """The model of a class with its colours, to be drawn; `mesh` where there is no other."""
+        return self.mesh(class_id)
+
     def symmetries(self, class_id: int) -> Symmetries:
         """The motions that leave an object of a class looking the same."""
         return Symmetries()

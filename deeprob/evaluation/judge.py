@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from deeprob.evaluation.report import write_page
 from deeprob.metrics.entries import measured
 from deeprob.progress import steps
 from deeprob.runs import write_json
+from deeprob.tasks.base import Block
 from deeprob.tasks.frames import RANDOM, FramePredictor, FrameTask, evaluate_frames
 from deeprob.tasks.known import known_tasks
 
@@ -30,14 +33,16 @@ def judge(
     seed: int = 0,
     progress: bool = True,
     command: str = "",
+    blocks: Sequence[Block] = (),
+    notes: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Path]:
     """Evaluate a file of predictions for a split of a source.
 
     against: what it is compared with on the same images, a second file or `random`; None: nothing. unit:
     `frame` or `group`, what is independent; None: as the data set says. out: folder of results.json and
-    report.html; None: runs/predictions/<name of the file>. command: shown on the page. Returns the results
-    and the page's path. Raises InputError that names the file and the entry for predictions that do not fit
-    the data set.
+    report.html; None: runs/predictions/<name of the file>. command: shown on the page. blocks, notes: what
+    else the page and the results say of how the predictions came about. Returns the results and the page's
+    path. Raises InputError that names the file and the entry for predictions that do not fit the data set.
     """
     unit = unit or source.unit
     if unit not in ("frame", "group"):
@@ -84,10 +89,13 @@ def judge(
         "data": {"source": source.name, "real": bool(source.real), split: len(keys)},
     }
     results["interval"]["unit"] = unit
+    if notes:
+        results["notes"] = [*notes, *results.get("notes", ())]
     folder = out or Path("runs", "predictions", path.stem)
     write_json(folder / "results.json", results)
     shown = {"drawings": evaluation.drawings, "worst": evaluation.worst}
-    return results, write_page(folder, results, kind, shown, command)
+    page = kind.frame_page(results, shown)
+    return results, write_page(folder, results, kind, replace(page, blocks=[*blocks, *page.blocks]), command)
 
 
 def _noting(answer: FramePredictor, keys: set[str]) -> FramePredictor:

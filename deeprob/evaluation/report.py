@@ -75,13 +75,12 @@ def write_report(run: Run, split: str | None = None, allowed: Sequence[str] = ()
 
 
 def write_page(
-    folder: Path, results: Mapping[str, Any], kind: type[FrameTask], shown: Mapping[str, Any], command: str
+    folder: Path, results: Mapping[str, Any], kind: type[FrameTask], page: Page, command: str
 ) -> Path:
     """Write report.html and plots/*.svg of a file of predictions; returns the page's path.
 
-    shown: its drawings, and pictures of the worst. command: that made it.
+    page: what it shows. command: that made it.
     """
-    page = kind.frame_page(results, shown)
     context = _context(results, page, [(block.id, block.title) for block in page.blocks]) | {
         "kicker": [kind.title, results["data"]["source"], f"{results['split']} split"],
         "heading": Path(results["predictions"]).name,
@@ -122,6 +121,7 @@ def other_results(run: Run, results: Mapping[str, Any]) -> list[Mapping[str, Any
 
 def _context(results: Mapping[str, Any], page: Page, sections: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """What the template takes of any results."""
+    first = title(page.headline[0]) if page.headline else ""
     return {
         "results": results,
         "abstract": page.abstract,
@@ -137,7 +137,7 @@ def _context(results: Mapping[str, Any], page: Page, sections: Sequence[tuple[st
         "blocks": page.blocks,
         "slice_titles": SLICE_TITLES,
         "comparison": _comparison(results, page),
-        "comparison_caption": f"{title(page.headline[0])} beside the baselines, with 95 % intervals.",
+        "comparison_caption": f"{first} beside the baselines, with 95 % intervals.",
     }
 
 
@@ -153,9 +153,11 @@ def _caption(results: Mapping[str, Any], counted: str) -> str:
 
 def _comparison(results: Mapping[str, Any], page: Page) -> str:
     """Draw the first metric of the model beside the baselines'."""
+    if not results["baselines"]:
+        return ""
     metric = page.headline[0]
     entry = results["metrics"].get(metric)
-    if not results["baselines"] or entry is None or entry["value"] is None:
+    if entry is None or entry["value"] is None:
         return ""
     rows = [("model", entry["value"], entry["ci95"])]
     rows += [

@@ -35,16 +35,16 @@ def steps(graph: Graph) -> list[dict[str, Any]]:
     ids = {node: f"n{i}" for i, node in enumerate(graph.nodes)}
     given = [w for w in wires if w.source.gate is None]
     text = "\n".join(f"{name} = {_shown(value_of(node))}" for name, node in graph.inputs.items())
-    told = [_step("inputs", "The inputs", text, show=[f"{w.key}v" for w in given])]
+    told = [step("inputs", "The inputs", text, show=[f"{w.key}v" for w in given])]
     for node in graph.gates:
         assert node.gate is not None
         leaving = [f"{w.key}v" for w in wires if w.source is node]
         name = f"Forward: {node.name + ', ' if node.name else ''}{symbol(node)}"
-        told.append(_step("forward", name, _equation(node), gate=ids[node], show=leaving))
+        told.append(step("forward", name, _equation(node), gate=ids[node], show=leaving))
     last = wires[-1]
     start = _shown(graph.output.grad) if graph.output.grad is not None else "1"
     told.append(
-        _step(
+        step(
             "backward",
             "Backward starts at the output",
             f"dL/d(output) = {start}",
@@ -61,11 +61,11 @@ def steps(graph: Graph) -> list[dict[str, Any]]:
             parts = " + ".join(_shown(d) for _, _, d in node.branches)
             note += f" Its output was read {len(node.branches)} times: upstream is the sum, {parts}."
         show = [f"{w.key}g" for w in entering if w.gradient is not None]
-        told.append(_step("backward", f"Backward: {symbol(node)}", "", note, rows, ids[node], show))
+        told.append(step("backward", f"Backward: {symbol(node)}", "", note, rows, ids[node], show))
     text = "\n".join(
         f"dL/d{name} = {_sum(node)}" for name, node in graph.inputs.items() if node.grad is not None
     )
-    told.append(_step("result", "The gradient of every input", text))
+    told.append(step("result", "The gradient of every input", text))
     return told
 
 
@@ -85,7 +85,7 @@ def fill(template: str, **context: Any) -> str:
     return environment.get_template(template).render(context)
 
 
-def _step(
+def step(
     phase: str,
     title: str,
     text: str = "",
@@ -94,6 +94,7 @@ def _step(
     gate: str | None = None,
     show: list[str] | None = None,
 ) -> dict[str, Any]:
+    """One step of a page, as `steps` says."""
     return {
         "phase": phase,
         "title": title,

@@ -23,10 +23,12 @@ Colour = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom
 
 
-def outlines(image: Image, silhouettes: Sequence[NDArray[np.bool_]]) -> Image:
-    """Draw the true silhouette's outline, and the estimated one's where there is a second."""
+def outlines(
+    image: Image, silhouettes: Sequence[NDArray[np.bool_]], colours: Sequence[Colour] = (TRUE, ESTIMATED)
+) -> Image:
+    """Draw the outlines of silhouettes, at most one a colour: the true one, then the estimated one."""
     drawn = np.ascontiguousarray(image).copy()
-    for silhouette, colour in zip(silhouettes, (TRUE, ESTIMATED), strict=False):
+    for silhouette, colour in zip(silhouettes, colours, strict=False):
         found, _ = cv2.findContours(silhouette.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(drawn, found, -1, colour, 1, cv2.LINE_AA)
     return drawn

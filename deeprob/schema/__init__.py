@@ -16,6 +16,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "train": roots.TrainConfig,
         "evaluate": roots.EvaluateConfig,
         "predict": roots.PredictConfig,
+        "refine": roots.RefineConfig,
         "export": roots.ExportConfig,
         "report": roots.ReportConfig,
         "ablate": roots.AblateConfig,

@@ -141,6 +141,33 @@ class PredictConfig:
 
 
 @dataclass
+class RefineConfig:
+    """Root of `deeprob refine`: poses of a BOP CSV refined on the frames of a data set's split.
+
+    terms: what is compared, of `mask`, `depth` and `rgb`; empty takes all that a frame has. starts: of each
+    pose. sides, steps: pixels of the squares around an object from coarse to fine, and steps on each. out:
+    the CSV to write. report: folder of the page; null: predictions/<name of out> below paths.runs_dir. unit:
+    what is independent, `frame` or `group`; null: as the data set says. bootstrap_samples: behind each
+    interval.
+    """
+
+    poses: str = MISSING
+    data: Any = None
+    split: str = "test"
+    terms: list[str] = field(default_factory=list)
+    starts: int = 1
+    sides: list[int] = field(default_factory=lambda: [48, 96])
+    steps: list[int] = field(default_factory=lambda: [30, 20])
+    out: str = "refined.csv"
+    report: str | None = None
+    unit: str | None = None
+    bootstrap_samples: int = 2000
+    seed: int = 0
+    paths: PathSettings = field(default_factory=PathSettings)
+    allowed_targets: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ExportConfig:
     """Root of `deeprob export`.
 
@@ -227,7 +254,7 @@ class InfoConfig:
 
 @dataclass
 class GraphConfig:
-    """Root of `deeprob graph`: one of expression, model, run, jacobian and chain says what to look at.
+    """Root of `deeprob graph`: one of expression, model, run, jacobian, chain, render says what to show.
 
     expression, at, upstream: a formula, its values, and the gradient of a loss by an output that is an array.
     sigmoid: `gate` or its four `primitives`. show: table flat picture page; null takes what fits.
@@ -235,6 +262,8 @@ class GraphConfig:
     a run is shown as many samples of its own.
     depth: levels of blocks that a network's picture opens. checkpoint: of the run, `best` or `last`.
     jacobian, N, D, M: a layer, its samples, inputs and outputs. chain: sizes, as 4096,512,512,1.
+    render: an object, by a mesh's file or one of the everyday objects' names; pixel: [u, v] of its picture
+    to read back, empty for one on its outline.
     out: the file to write a picture or page to; null writes under paths.runs_dir.
     """
 
@@ -254,6 +283,8 @@ class GraphConfig:
     D: int = 5
     M: int = 4
     chain: str | None = None
+    render: str | None = None
+    pixel: list[int] = field(default_factory=list)
     show: str | None = None
     out: str | None = None
     seed: int = 0

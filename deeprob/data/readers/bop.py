@@ -187,6 +187,11 @@ class BopSource(FileSource[BopImage]):
         check_unit(mesh, self.models_info[self.class_numbers[class_id]], path)
         return mesh
 
+    def look(self, class_id: int) -> Mesh:
+        """Load a class's model with its colours, in metres."""
+        path = self._models.parent / f"obj_{self.class_numbers[class_id]:06d}.ply"
+        return load_mesh(path, scale=MILLIMETRES)
+
     def symmetries(self, class_id: int) -> Symmetries:
         obj_id = self.class_numbers[class_id]
         return symmetries_of(self.models_info[obj_id], f"{self._models} object {obj_id}")

@@ -136,11 +136,18 @@ class PropsPoseSource(FileSource[tuple[str, int]]):
 
     def mesh(self, class_id: int) -> Mesh:
         """Load the shape of a class's model, in metres, without its texture."""
+        return self._load(class_id, textured=False)
+
+    def look(self, class_id: int) -> Mesh:
+        """Load a class's model with its texture, in metres."""
+        return self._load(class_id, textured=True)
+
+    def _load(self, class_id: int, textured: bool) -> Mesh:
         path = self._model(class_id)
         if path is None:
             name = f"{OBJECT_IDS[class_id]}_{CLASSES[class_id]}"
             raise InputError(f"no model {name}", where=self.root / "model")
-        return load_mesh(path, scale=self.reading.model_scale, textured=False)
+        return load_mesh(path, scale=self.reading.model_scale, textured=textured)
 
     def symmetries(self, class_id: int) -> Symmetries:
         """None are told of these objects: their labels make each view another."""

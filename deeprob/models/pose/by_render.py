@@ -41,13 +41,19 @@ class Seen(NamedTuple):
     """What is known of one object on H x W pixels. Each may be None.
 
     K: float32 (3, 3), of these pixels. mask: float32 (H, W), 0 to 1 on the visible object, NaN unknown.
-    depth: float32 (H, W), metres, 0 without a reading. rgb: float32 (H, W, 3), 0 to 1.
+    depth: float32 (H, W), metres, 0 or NaN without a reading. rgb: float32 (H, W, 3), 0 to 1, NaN unknown.
     """
 
     K: Tensor
     mask: Tensor | None = None
     depth: Tensor | None = None
     rgb: Tensor | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """H and W."""
+        first = next(x for x in (self.mask, self.depth, self.rgb) if x is not None)
+        return first.shape[0], first.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,21 +130,28 @@ def refined(
     steps: tuple[int, ...] = (30, 20),
     starts: int = 1,
     seed: int = 0,
+    rates: tuple[float, float] = (RATE, LAST_RATE),
 ) -> Refined:
     """Refine a pose (4, 4), metres, on pictures from coarse to fine, with as many steps on each.
 
-    starts: the pose itself, and others about it by some degrees. The pose is kept where the last picture's
-    loss does not fall.
+    starts: the pose itself, and others about it by some degrees. rates: of the first step and the last. The
+    pose is kept where the last picture's loss does not fall.
     """
     with torch.inference_mode(False), torch.enable_grad():  # of whoever decodes
         copied = [
             Seen(seen.K.clone(), *(None if x is None else x.clone() for x in seen[1:])) for seen in pyramid
         ]
-        return _descended(T, copied, drawn.to_differentiate(), steps, starts, seed)
+        return _descended(T, copied, drawn.to_differentiate(), steps, starts, seed, rates)
 
 
 def _descended(
-    T: Floats, pyramid: list[Seen], drawn: Drawn, steps: tuple[int, ...], starts: int, seed: int
+    T: Floats,
+    pyramid: list[Seen],
+    drawn: Drawn,
+    steps: tuple[int, ...],
+    starts: int,
+    seed: int,
+    rates: tuple[float, float],
 ) -> Refined:
     pose = torch.from_numpy(np.asarray(T, np.float64)).float()
     place, turn = torch.eye(4).repeat(starts, 1, 1), torch.eye(4).repeat(starts, 1, 1)
@@ -163,7 +176,8 @@ def _descended(
             loss = losses(moved(xi), seen, drawn)
             (slope,) = torch.autograd.grad(loss.sum(), xi)
             history.append(float(loss.detach().min()))
-            xi = (xi.detach() - adam_step(slope, mean, square, len(history), sum(steps))).nan_to_num()
+            rate = annealed(rates, len(history) / sum(steps))
+            xi = (xi.detach() - rate * adam_step(slope, mean, square, len(history))).nan_to_num()
     with torch.no_grad():
         there = moved(xi)
         last = losses(there, pyramid[-1], drawn).nan_to_num(torch.inf)
@@ -176,23 +190,30 @@ def _descended(
     return Refined(found, float(last[best]), before, history)
 
 
-def adam_step(slope: Tensor, mean: Tensor, square: Tensor, done: int, total: int) -> Tensor:
-    """The step after `done` of `total` slopes; their running mean and square are updated."""
+def annealed(rates: tuple[float, float], done: float) -> float:
+    """The rate when a share of the steps is done: half a cosine from the first to the last."""
+    first, last = rates
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def adam_step(slope: Tensor, mean: Tensor, square: Tensor, done: int) -> Tensor:
+    """The step, of rate 1, after `done` slopes; their running mean and square are updated."""
     mean.mul_(DECAY[0]).add_(slope, alpha=1 - DECAY[0])
     square.mul_(DECAY[1]).addcmul_(slope, slope, value=1 - DECAY[1])
-    rate = LAST_RATE + (RATE - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done / total))
     spread = (square / (1 - DECAY[1] ** done)).sqrt() + 1e-6
-    return rate * mean / (1 - DECAY[0] ** done) / spread
+    return mean / (1 - DECAY[0] ** done) / spread
 
 
 def losses(T: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
     """The loss (B,) of poses T (B, 4, 4) of the object's middle; infinite where none of it is seen."""
-    first = next(x for x in (seen.mask, seen.depth, seen.rgb) if x is not None)
-    size = (first.shape[0], first.shape[1])
-    points = layers.project(drawn.vertices, T, seen.K)
-    b, visible = layers.rasterize(points, drawn.faces, size, drawn.closed)
+    return losses_of_points(layers.project(drawn.vertices, T, seen.K), seen, drawn)
+
+
+def losses_of_points(points: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
+    """The loss (B,) of vertices projected to points (B, V, 3), pixels and depth."""
+    b, visible = layers.rasterize(points, drawn.faces, seen.size, drawn.closed)
     shown, hidden = visible >= 0, torch.zeros_like(visible, dtype=torch.bool)
-    total = torch.zeros(len(T))
+    total = torch.zeros(len(points))
     if seen.depth is not None:
         _, far = layers.split(points, [2, 1], 2)
         z = layers.interpolate_attributes(far, b, drawn.faces, visible).squeeze(-1)
@@ -224,15 +245,16 @@ def photometric(b: Tensor, visible: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
     assert drawn.colors is not None
     c = layers.interpolate_attributes(drawn.colors.reshape(-1, 3), b, drawn.corners, visible)
     with torch.no_grad():
-        on = (visible >= 0).float()[..., None]
+        on = ((visible >= 0) & ~seen.rgb.isnan().any(-1)).float()[..., None]
         if seen.mask is not None:
             on = on * (seen.mask.nan_to_num() > 0.5).float()[..., None]
+        rgb = seen.rgb.nan_to_num()
         count = on.sum((1, 2), keepdim=True).clamp_min(1)
         c_mean = (c * on).sum((1, 2), keepdim=True) / count
-        seen_mean = (seen.rgb * on).sum((1, 2), keepdim=True) / count
+        seen_mean = (rgb * on).sum((1, 2), keepdim=True) / count
         apart = (c - c_mean) * on
-        gain = (apart * (seen.rgb - seen_mean)).sum((1, 2), keepdim=True)
+        gain = (apart * (rgb - seen_mean)).sum((1, 2), keepdim=True)
         gain = (gain / (apart.square().sum((1, 2), keepdim=True) + 0.02 * count)).clamp(0.1, 3)
-        goal = torch.where(on > 0, (seen.rgb - seen_mean) / gain + c_mean, c)
+        goal = torch.where(on > 0, (rgb - seen_mean) / gain + c_mean, c)
     error = layers.smooth_l1_loss(c, goal, "none", BETA_COLOUR)
     return error.sum((1, 2, 3)) / (3 * count.flatten())

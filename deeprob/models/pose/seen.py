@@ -43,7 +43,7 @@ def seen_on(
                 torch.from_numpy(matrix @ K).float(),
                 _cut(mask, matrix, side, cv2.INTER_LINEAR, np.nan),
                 _cut(depth, matrix, side, cv2.INTER_NEAREST, 0.0),
-                None if rgb is None else _cut(rgb / np.float32(255), matrix, side, cv2.INTER_LINEAR, 0.0),
+                None if rgb is None else _cut(rgb / np.float32(255), matrix, side, cv2.INTER_LINEAR, np.nan),
             )
         )
     return squares

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from deeprob import layers
 from deeprob.geometry.mesh import Mesh, make_mesh
+from deeprob.graphs.rendered import MOTIONS, Scene, derivatives, red_and_blue
 from deeprob.models.pose.by_render import Drawn, refined
 from deeprob.models.pose.seen import seen_on
 
 SIDE, ZOOM = 96, 2
 K = torch.tensor([[190.0, 0, 47.5], [0, 190, 47.5], [0, 0, 1]])
-MOTIONS = ("right", "down", "away", "about x", "about y", "about z")
 START = torch.tensor([0.0, 0, 0, 0.9, -0.5, 0.3])  # turned, then 30 cm away
 
 
@@ -49,36 +49,15 @@ def block() -> Mesh:
 
 def gradients(drawn: Drawn, T: Tensor) -> NDArray[np.uint8]:
     """The derivative of mask (above) and depth by each motion: red grows, blue shrinks."""
-    turn, place = torch.eye(4), torch.eye(4)
-    turn[:3, :3], place[:3, 3] = T[:3, :3], T[:3, 3]
-    points = layers.project(drawn.vertices, (place @ turn)[None], K)
-    visible = layers.visible_faces(points, drawn.faces, (SIDE, SIDE), cull=True)
-    crossings = layers.silhouette_crossings(points, drawn.edges, drawn.faces, visible)
-
-    def pictures(xi: Tensor) -> tuple[Tensor, Tensor]:
-        moved = layers.matmul(layers.matmul(place, layers.se3_exp(xi)), turn)
-        points = layers.project(drawn.vertices, moved[None], K)
-        b = layers.barycentrics(points, drawn.faces, visible)
-        depth = layers.interpolate_attributes(points[..., 2:], b, drawn.faces, visible)
-        shown = (visible >= 0).float()[..., None]
-        return layers.antialias(shown, points, *crossings)[0, ..., 0], depth[0, ..., 0]
-
+    scene = Scene(drawn.vertices, drawn.faces, True, T[:3, :3], T[:3, 3], K, (SIDE, SIDE))
+    _, slopes = derivatives(scene)
     columns = []
-    for motion, name in zip(torch.eye(6), MOTIONS, strict=True):
-        _, slopes = torch.func.jvp(pictures, (torch.zeros(6),), (motion,))
-        column = np.concatenate([red_and_blue(slope.numpy()) for slope in slopes])
+    for k, name in enumerate(MOTIONS):
+        rows = [enlarged(red_and_blue(slopes[kind][k].numpy())[..., ::-1]) for kind in ("mask", "depth")]
+        column = np.ascontiguousarray(np.concatenate(rows))
         cv2.putText(column, name, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
         columns.append(column)
     return np.concatenate(columns, 1)
-
-
-def red_and_blue(slope: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """White at 0, red above, blue below."""
-    share = slope / max(float(np.abs(slope).max()), 1e-6)
-    picture = np.full((*slope.shape, 3), 255.0)
-    picture[..., :2] -= 255 * np.clip(share, 0, 1)[..., None]
-    picture[..., 1:] -= 255 * np.clip(-share, 0, 1)[..., None]
-    return enlarged(picture.clip(0, 255).astype(np.uint8))
 
 
 def refinement(drawn: Drawn, T: Tensor) -> NDArray[np.uint8]:
