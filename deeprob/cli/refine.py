@@ -42,11 +42,11 @@ def refine(cfg: DictConfig) -> None:
     from rich.console import Console
 
     from deeprob.cli.evaluate import only_split
-    from deeprob.config import build
     from deeprob.errors import InputError
     from deeprob.evaluation.evaluate import print_table
     from deeprob.evaluation.judge import judge
     from deeprob.progress import steps
+    from deeprob.targets import build
     from deeprob.tasks.pose.refine import PoseRefiner
     from deeprob.tasks.pose.refined_file import refine_file
 

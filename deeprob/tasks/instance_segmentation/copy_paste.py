@@ -10,13 +10,10 @@ Source: Ghiasi et al., Simple copy-paste is a strong data augmentation method fo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from deeprob.tasks.instance_segmentation.view import InstanceBatch
+from deeprob.tasks.instance_segmentation.batch import InstanceBatch
 
 
 def copy_paste(

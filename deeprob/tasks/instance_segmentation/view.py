@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from deeprob.data.settings import Augmentation, DetectionAugmentation
 from deeprob.errors import InputError
 from deeprob.tasks.detection.augment import check_crop
 from deeprob.tasks.detection.view import DetectionCollate, DetectionSamples, DetectionView
+from deeprob.tasks.instance_segmentation.batch import InstanceBatch
 from deeprob.tasks.instance_segmentation.copy_paste import copy_paste
 from deeprob.tasks.instance_segmentation.masks import from_runs, move, run_lengths
 
@@ -35,22 +36,6 @@ class InstanceSamples(DetectionSamples):
     mask_lengths: Ragged
     crowd_runs: Ragged
     crowd_lengths: Ragged
-
-
-class InstanceBatch(NamedTuple):
-    """Images with boxes and masks: see DetectionBatch.
-
-    masks: for each image bool (n, H, W). sizes: int64 (B, 2), the frame's height and width.
-    """
-
-    images: Tensor
-    boxes: list[Tensor]
-    labels: list[Tensor]
-    crowds: list[Tensor]
-    matrices: Tensor
-    indices: Tensor
-    masks: list[Tensor]
-    sizes: Tensor
 
 
 @dataclass(frozen=True)

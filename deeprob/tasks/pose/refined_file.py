@@ -21,7 +21,7 @@ from deeprob.errors import InputError
 from deeprob.models.pose.by_render import losses_of_points
 from deeprob.models.pose.colour_mask import silhouette
 from deeprob.models.pose.seen import seen_on
-from deeprob.page import figures
+from deeprob.page import drawing
 from deeprob.page.overlays import ESTIMATED, NUM_WORST, RIGHT, SIDE, TRUE, Image, outlines
 from deeprob.page.pictures import data_uri
 from deeprob.progress import Status, quiet
@@ -76,17 +76,17 @@ class RefinedFile:
             return "", ""
         shares = np.array([np.array(h) / h[0] for h in self.histories if np.isfinite(h).all() and h[0] > 0])
         low, middle, high = np.quantile(shares, QUARTILES, axis=0)
-        figure, axes = figures.new_figure()
+        figure, axes = drawing.new_figure()
         steps = np.arange(len(middle))
-        axes.fill_between(steps, low, high, color=figures.SERIES[0], alpha=0.2, linewidth=0)
-        axes.plot(steps, middle, color=figures.SERIES[0], linewidth=1.6)
+        axes.fill_between(steps, low, high, color=drawing.SERIES[0], alpha=0.2, linewidth=0)
+        axes.plot(steps, middle, color=drawing.SERIES[0], linewidth=1.6)
         axes.set(xlim=(0, len(steps) - 1), xlabel="step", ylabel="loss over the start's", ylim=(0, None))
         told = f"The loss over that of the start ends at {middle[-1]:.3f} in the median of {len(shares):,}."
         parts = ", then ".join(
             f"{n} steps on {s} x {s} pixels" for n, s in zip(self.steps, self.sides, strict=True)
         )
         caption = f"{told} {parts}; the band holds half of the estimates."
-        return figures.to_svg(figure, "refined", told), caption
+        return drawing.to_svg(figure, "refined", told), caption
 
 
 def refine_file(

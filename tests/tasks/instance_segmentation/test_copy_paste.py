@@ -7,8 +7,8 @@ from deeprob.data.settings import DetectionAugmentation
 from deeprob.errors import InputError
 from deeprob.geometry.boxes import of_mask
 from deeprob.tasks.detection.view import DetectionCollate
+from deeprob.tasks.instance_segmentation.batch import InstanceBatch
 from deeprob.tasks.instance_segmentation.copy_paste import boxes_around, copy_paste
-from deeprob.tasks.instance_segmentation.view import InstanceBatch
 
 
 def rectangle(left, top, right, bottom, size=16):
