@@ -257,12 +257,12 @@ class SigmoidFunction(Function):
     tangent = backward
 
 
-def add(a: Tensor, b: Tensor) -> Tensor:
-    """Return a + b; shapes broadcast. Raises ValueError where they do not."""
-    return _binary(AddFunction, "add", a, b)
+def add(a: Tensor, b: Tensor | float, *, alpha: float = 1) -> Tensor:
+    """Return a + alpha b; shapes broadcast. Raises ValueError where they do not."""
+    return _binary(AddFunction, "add", a, b if alpha == 1 else mul(as_tensor(b, a), alpha))
 
 
-def mul(a: Tensor, b: Tensor) -> Tensor:
+def mul(a: Tensor, b: Tensor | float) -> Tensor:
     """Return a b elementwise; shapes broadcast. Raises ValueError where they do not."""
     return _binary(MulFunction, "mul", a, b)
 
@@ -279,29 +279,29 @@ def copy(x: Tensor, num_copies: int = 2) -> tuple[Tensor, ...]:
     return copies
 
 
-def exp(x: Tensor) -> Tensor:
+def exp(input: Tensor) -> Tensor:
     """Return e^x elementwise."""
-    return _unary(ExpFunction, "exp", x)
+    return _unary(ExpFunction, "exp", input)
 
 
-def log(x: Tensor) -> Tensor:
+def log(input: Tensor) -> Tensor:
     """Return the natural logarithm elementwise; -inf at 0, nan below."""
-    return _unary(LogFunction, "log", x)
+    return _unary(LogFunction, "log", input)
 
 
-def reciprocal(x: Tensor) -> Tensor:
+def reciprocal(input: Tensor) -> Tensor:
     """Return 1 / x elementwise; infinite at 0."""
-    return _unary(ReciprocalFunction, "reciprocal", x)
+    return _unary(ReciprocalFunction, "reciprocal", input)
 
 
-def tanh(x: Tensor) -> Tensor:
+def tanh(input: Tensor) -> Tensor:
     """Return the hyperbolic tangent elementwise."""
-    return _unary(TanhFunction, "tanh", x)
+    return _unary(TanhFunction, "tanh", input)
 
 
-def sigmoid(x: Tensor) -> Tensor:
+def sigmoid(input: Tensor) -> Tensor:
     """Return 1 / (1 + e^-x) elementwise."""
-    return _unary(SigmoidFunction, "sigmoid", x)
+    return _unary(SigmoidFunction, "sigmoid", input)
 
 
 def _unary(function: type[Function], name: str, x: Tensor) -> Tensor:
@@ -310,7 +310,14 @@ def _unary(function: type[Function], name: str, x: Tensor) -> Tensor:
     return y
 
 
-def _binary(function: type[Function], name: str, a: Tensor, b: Tensor) -> Tensor:
+def as_tensor(b: Tensor | float, like: Tensor) -> Tensor:
+    """Return a tensor as it is, a number as one of dtype and device of `like`."""
+    return b if isinstance(b, Tensor) else torch.as_tensor(b, dtype=like.dtype, device=like.device)
+
+
+def _binary(function: type[Function], name: str, a: Tensor, b: Tensor | float) -> Tensor:
+    expect(isinstance(a, Tensor), name, "a tensor first", repr(a))
+    b = as_tensor(b, a)
     fits = all(i in (1, j) or j == 1 for i, j in zip(a.shape[::-1], b.shape[::-1], strict=False))
     expect(fits, name, f"b to broadcast with a {tuple(a.shape)}", b)
     expect_alike(name, a=a, b=b)
@@ -321,12 +328,12 @@ def _binary(function: type[Function], name: str, a: Tensor, b: Tensor) -> Tensor
 class Tanh(nn.Tanh):
     """As torch.nn.Tanh."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return tanh(x)
+    def forward(self, input: Tensor) -> Tensor:
+        return tanh(input)
 
 
 class Sigmoid(nn.Sigmoid):
     """As torch.nn.Sigmoid."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return sigmoid(x)
+    def forward(self, input: Tensor) -> Tensor:
+        return sigmoid(input)
