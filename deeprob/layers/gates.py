@@ -15,7 +15,7 @@ a, b, x, y have any shape. Two inputs broadcast, and then the gradient is summed
 shape: broadcasting copies, and the gradient of a copy is the sum. The matrix product stands in matmul.py.
 
 Cost: one pass over the elements each way; saves y where the gradient is written in y, else the inputs.
-Fast path: kernels/gates.py.
+Faster forms: kernels/elementwise.py.
 Source: Stanford CS231n, backpropagation: patterns in gradient flow.
 """
 
@@ -24,14 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._fast import or_faster
 from ._function import Function, expect, expect_alike, may_overwrite
-from .kernels.gates import (
-    one_pass,
-    reciprocal_gradient,
-    sigmoid_gradient,
-    tanh_gradient,
-    tanh_in_one_pass,
-)
+from .kernels import elementwise as fast
 
 
 class AddFunction(Function):
@@ -204,10 +199,15 @@ class ReciprocalFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        dx = one_pass(reciprocal_gradient, y, dy)
-        return -dy * y * y if dx is None else dx
+        return reciprocal_backward(y, dy)
 
     tangent = backward
+
+
+@or_faster(fast.reciprocal_backward)
+def reciprocal_backward(y: Tensor, dy: Tensor) -> Tensor:
+    """Return -dy y^2."""
+    return -dy * y * y
 
 
 class TanhFunction(Function):
@@ -217,8 +217,7 @@ class TanhFunction(Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        y = tanh_in_one_pass(x)
-        return x.tanh() if y is None else y
+        return hyperbolic_tangent(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -228,10 +227,21 @@ class TanhFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        dx = one_pass(tanh_gradient, y, dy)
-        return dy * (1 - y * y) if dx is None else dx
+        return tanh_backward(y, dy)
 
     tangent = backward
+
+
+@or_faster(fast.tanh)
+def hyperbolic_tangent(x: Tensor) -> Tensor:
+    """Return tanh x."""
+    return x.tanh()
+
+
+@or_faster(fast.tanh_backward)
+def tanh_backward(y: Tensor, dy: Tensor) -> Tensor:
+    """Return dy (1 - y^2)."""
+    return dy * (1 - y * y)
 
 
 class SigmoidFunction(Function):
@@ -251,10 +261,15 @@ class SigmoidFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        dx = one_pass(sigmoid_gradient, y, dy)
-        return dy * (y * (1 - y)) if dx is None else dx
+        return sigmoid_backward(y, dy)
 
     tangent = backward
+
+
+@or_faster(fast.sigmoid_backward)
+def sigmoid_backward(y: Tensor, dy: Tensor) -> Tensor:
+    """Return dy y (1 - y)."""
+    return dy * (y * (1 - y))
 
 
 def add(a: Tensor, b: Tensor | float, *, alpha: float = 1) -> Tensor:

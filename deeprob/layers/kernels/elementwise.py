@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .._function import is_plain
-from . import gelu, relu
+from . import gates, gelu, relu
 from .loops import is_dense, run
 
 LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
@@ -25,11 +25,7 @@ def leaky_relu_backward(x: Tensor, dy: Tensor, slope: float) -> Tensor | None:
 
 def tanh_gelu(x: Tensor) -> Tensor | None:
     """Return x (1 + t) / 2."""
-    if x.numel() < LOOP_FROM or not is_plain(x) or not is_dense(x):
-        return None
-    y = torch.empty_like(x)
-    run(gelu.tanh_gelu, x.numel(), x, y, grain=LOOP_FROM, flat=True)
-    return y
+    return of_each(gelu.tanh_gelu, x)
 
 
 def gelu_backward(x: Tensor, dy: Tensor) -> Tensor | None:
@@ -45,6 +41,35 @@ def tanh_gelu_backward(x: Tensor, dy: Tensor) -> Tensor | None:
 def silu_backward(x: Tensor, dy: Tensor) -> Tensor | None:
     """Return dy s (1 + x (1 - s))."""
     return one_pass(gelu.silu_gradient, x, dy)
+
+
+def reciprocal_backward(y: Tensor, dy: Tensor) -> Tensor | None:
+    """Return -dy y^2."""
+    return one_pass(gates.reciprocal_gradient, y, dy)
+
+
+def tanh(x: Tensor) -> Tensor | None:
+    """Return tanh x."""
+    return of_each(gates.tanh, x)
+
+
+def tanh_backward(y: Tensor, dy: Tensor) -> Tensor | None:
+    """Return dy (1 - y^2)."""
+    return one_pass(gates.tanh_gradient, y, dy)
+
+
+def sigmoid_backward(y: Tensor, dy: Tensor) -> Tensor | None:
+    """Return dy y (1 - y)."""
+    return one_pass(gates.sigmoid_gradient, y, dy)
+
+
+def of_each(loop: Callable[..., None], x: Tensor) -> Tensor | None:
+    """Return y by a loop over x."""
+    if x.numel() < LOOP_FROM or not is_plain(x) or not is_dense(x):
+        return None
+    y = torch.empty_like(x)
+    run(loop, x.numel(), x, y, grain=LOOP_FROM, flat=True)
+    return y
 
 
 def one_pass(
