@@ -10,12 +10,13 @@ from .._function import is_plain
 from . import gates, gelu, relu
 from .loops import is_dense, run
 
-LOOP_FROM = 1 << 12  # entries from which a loop pays for its call
+LOOP_FROM = 1 << 12  # entries from which a loop pays for its call, where the formula takes exponentials
+TWO_PASSES = 1 << 15  # and where it is two operations, which hurt as soon as they leave the cache
 
 
 def relu_backward(y: Tensor, dy: Tensor) -> Tensor | None:
     """Return dy where y > 0, else 0."""
-    return one_pass(relu.relu_gradient, y, dy, bfloat16=True)
+    return one_pass(relu.relu_gradient, y, dy, bfloat16=True, least=TWO_PASSES)
 
 
 def leaky_relu_backward(x: Tensor, dy: Tensor, slope: float) -> Tensor | None:
@@ -73,10 +74,15 @@ def of_each(loop: Callable[..., None], x: Tensor) -> Tensor | None:
 
 
 def one_pass(
-    loop: Callable[..., None], x: Tensor, dy: Tensor, *numbers: Any, bfloat16: bool = False
+    loop: Callable[..., None],
+    x: Tensor,
+    dy: Tensor,
+    *numbers: Any,
+    bfloat16: bool = False,
+    least: int = LOOP_FROM,
 ) -> Tensor | None:
-    """Return dx by a loop over x and dy, where both lie in memory alike."""
-    if x.numel() < LOOP_FROM or x.dtype != dy.dtype or not is_plain(x, dy, bfloat16=bfloat16):
+    """Return dx by a loop over x and dy, where both lie in memory alike, of `least` entries or more."""
+    if x.numel() < least or x.dtype != dy.dtype or not is_plain(x, dy, bfloat16=bfloat16):
         return None
     if x.stride() != dy.stride() or not is_dense(x):
         return None
