@@ -47,8 +47,7 @@ class CrossEntropyFunction(Function):
         smoothing: float,
         reduction: Reduction,
     ) -> tuple[Tensor, Tensor]:
-        given, x, weight = x, widened(x), widened(weight)
-        p, log_sum = probabilities(x)
+        p, log_sum = probabilities(widened(x))
         loss = log_sum - x.gather(1, target[:, None]).squeeze(1)
         if weight is not None:
             loss = loss * weight[target]
@@ -57,7 +56,7 @@ class CrossEntropyFunction(Function):
             everywhere = (everywhere if weight is None else everywhere * per_class(weight, x)).mean(1)
             loss = (1 - smoothing) * loss + smoothing * everywhere
         loss = reduce(loss if valid is None else torch.where(valid, loss, 0), reduction)
-        return narrowed(loss, given), narrowed(p, given)
+        return narrowed(loss, x), narrowed(p, x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
