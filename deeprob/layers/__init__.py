@@ -1,7 +1,8 @@
 """Layers with hand-written gradients: the functional form in lower case, the module under torch.nn's name.
 
 Constructors, parameter names and state dicts are torch.nn's: in a model, `torch.nn` may be replaced by
-`deeprob.layers`.
+`deeprob.layers` (docs/torch_nn.md). The first tensor is named `input`, as in torch; in equations and messages
+it is x.
 """
 
 # containers and views hold no mathematics: they are torch's own

@@ -13,7 +13,7 @@ def windows(
     expect(x.dim() in (3, 4), name, "x (N, C, H, W) or (C, H, W)", x)
     expect_alike(name, x=x)
     kernel, padding, dilation = pair(kernel_size), pair(padding), pair(dilation)
-    stride = kernel if stride is None else pair(stride)
+    stride = kernel if stride is None or stride == () else pair(stride)
     expect(min(stride) > 0, name, "a positive stride", stride)
     fits = all(2 * a <= k for a, k in zip(padding, kernel, strict=True))
     expect(fits, name, f"padding of at most half the window {kernel}", padding)

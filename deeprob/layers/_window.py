@@ -24,8 +24,8 @@ def pair(value: Pair) -> tuple[int, int]:
     """Return a number twice, a pair as it is."""
     if isinstance(value, int):
         return (value, value)
-    expect(len(value) == 2, "layers", "a number or a pair", value)
-    return (int(value[0]), int(value[1]))
+    expect(len(value) in (1, 2), "layers", "a number or a pair", value)
+    return (int(value[0]), int(value[-1]))
 
 
 def single(value: Pair) -> int:

@@ -171,15 +171,20 @@ def scaled_dot_product_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """Return softmax(c Q K^T + M) V (..., L, D) of query (..., L, E), key (..., S, E) and value (..., S, D).
 
     attn_mask broadcasts to (..., L, S): True where a query may read a key, or a number added to S.
-    dropout_p drops weights, training or not; scale None: 1 / sqrt(E). Leading axes are the same in all three.
+    dropout_p drops weights, training or not; scale None: 1 / sqrt(E). Leading axes broadcast; with enable_gqa
+    each head of key and value serves as many heads of query, side by side, as there are more of them.
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
     name = "scaled_dot_product_attention"
     expect(query.dim() >= 2, name, "query (..., L, E)", query)
+    if enable_gqa:
+        key, value = (for_heads(x, query) for x in (key, value))
+    query, key, value = of_one_batch(query, key, value)
     *batch, num_queries, size = query.shape
     shape = ", ".join(str(n) for n in batch)
     fits = key.dim() == query.dim() and [*key.shape[:-2], key.shape[-1]] == [*batch, size]
@@ -198,6 +203,27 @@ def scaled_dot_product_attention(
     options = Options(1 / math.sqrt(size) if scale is None else scale, is_causal, dropout_p)
     y: Tensor = AttentionFunction.apply(q, k, v, mask, seed, options)
     return y.transpose(1, 2).reshape(*batch, num_queries, value.shape[-1])
+
+
+def for_heads(x: Tensor, query: Tensor) -> Tensor:
+    """Repeat each head of x (..., H', S, E), so that there are as many as of query (..., H, L, E)."""
+    fits = query.dim() > 2 and x.dim() > 2 and query.shape[-3] % max(1, x.shape[-3]) == 0
+    expect(fits, "scaled_dot_product_attention", f"heads that divide those of query {tuple(query.shape)}", x)
+    return (
+        x.unsqueeze(-3).expand(*x.shape[:-2], query.shape[-3] // x.shape[-3], *x.shape[-2:]).flatten(-4, -3)
+    )
+
+
+def of_one_batch(*tensors: Tensor) -> list[Tensor]:
+    """Broadcast the leading axes of tensors (..., L, E), where they can be."""
+    leading = [x.shape[:-2] for x in tensors]
+    if all(shape == leading[0] for shape in leading):
+        return list(tensors)
+    try:
+        batch = torch.broadcast_shapes(*leading)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        return list(tensors)  # to be refused with their shapes
+    return [x.expand(*batch, *x.shape[-2:]) for x in tensors]
 
 
 def _additive(mask: Tensor, like: Tensor) -> Tensor:

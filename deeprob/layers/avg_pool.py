@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ._fast import or_faster
 from ._function import Function, expect, expect_alike
-from ._module import takes_only
 from ._pooling import num_windows, windows
 from ._window import Pair
 from .kernels import pooling as fast
@@ -126,39 +125,48 @@ class GlobalAvgPoolFunction(Function):
 
 
 def avg_pool2d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Pair,
     stride: Pair | None = None,
     padding: Pair = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
-    """Average every window of x (N, C, H, W) or (C, H, W). Raises ValueError where sizes do not fit."""
+    """Average every window of x (N, C, H, W) or (C, H, W), or divide its sum by divisor_override.
+
+    Raises ValueError where sizes do not fit.
+    """
+    x = input
     kernel, stride, padding, _ = windows("avg_pool2d", x, kernel_size, stride, padding, 1)
     whole = not ceil_mode or all(n % k == 0 for n, k in zip(x.shape[-2:], kernel, strict=True))
-    side_by_side = kernel == stride and max(padding) == 0 and whole
+    side_by_side = kernel == stride and max(padding) == 0 and whole and divisor_override is None
     if torch.compiler.is_compiling() and side_by_side and kernel[0] * kernel[1] <= FEW:
         as_pixels = x.dim() == 4 and fast.layout_of(x) == torch.channels_last
         tiled: Tensor = TilesFunction.apply(x, kernel, as_pixels)
         return tiled
+    expect(divisor_override != 0, "avg_pool2d", "divisor_override of None, or not 0", divisor_override)
+    divisors = (None, None) if divisor_override is None else (1, divisor_override)
     rows, columns = (
-        window_average(*w, ceil_mode, count_include_pad, x)
-        for w in zip(x.shape[-2:], kernel, stride, padding, strict=True)
+        window_average(*axis, ceil_mode, count_include_pad, x)
+        for axis in zip(x.shape[-2:], kernel, stride, padding, divisors, strict=True)
     )
     y: Tensor = SeparableFunction.apply(x, rows, columns)
     return y
 
 
-def adaptive_avg_pool2d(x: Tensor, output_size: int | tuple[int | None, int | None]) -> Tensor:
+def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int | None]) -> Tensor:
     """Average x (N, C, H, W) or (C, H, W) over output_size bins a side; None keeps a side.
 
     Raises ValueError where sizes do not fit.
     """
+    x = input
     name = "adaptive_avg_pool2d"
     expect(x.dim() in (3, 4), name, "x (N, C, H, W) or (C, H, W)", x)
     expect_alike(name, x=x)
     sizes = (output_size, output_size) if isinstance(output_size, int) else output_size
-    expect(len(sizes) == 2, name, "one or two sizes", sizes)
+    fits = len(sizes) == 2 and all(n is None or n >= 0 for n in sizes)
+    expect(fits, name, "one or two sizes of at least 0", sizes)
     if tuple(sizes) == (1, 1) and x.dim() == 4:
         y: Tensor = GlobalAvgPoolFunction.apply(x)
         return y
@@ -170,13 +178,22 @@ def adaptive_avg_pool2d(x: Tensor, output_size: int | tuple[int | None, int | No
 
 
 def window_average(
-    size: int, kernel: int, stride: int, padding: int, ceil_mode: bool, count_include_pad: bool, like: Tensor
+    size: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    divisor: int | None,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    like: Tensor,
 ) -> Tensor:
-    """Return the matrix (windows, size) that averages windows of one axis."""
+    """Return the matrix (windows, size) that averages windows of one axis, or divides sums by `divisor`."""
     count = num_windows(size, kernel, stride, padding, 1, ceil_mode)
     first = torch.arange(count, device=like.device)[:, None] * stride - padding
     place = torch.arange(size, device=like.device)
     inside = ((place >= first) & (place < first + kernel)).to(like.dtype)
+    if divisor is not None:
+        return inside / divisor
     last = (first + kernel).clamp_max(size + padding)
     return inside / ((last - first) if count_include_pad else inside.sum(1, keepdim=True))
 
@@ -189,13 +206,13 @@ def bin_average(size: int, count: int, like: Tensor) -> Tensor:
     return ((place >= first) & (place < last)).to(like.dtype) / (last - first)
 
 
-@takes_only(divisor_override=None)
 class AvgPool2d(nn.AvgPool2d):
     """As torch.nn.AvgPool2d."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         window = (self.kernel_size, self.stride, self.padding)
-        return avg_pool2d(x, *window, self.ceil_mode, self.count_include_pad)
+        options = (self.ceil_mode, self.count_include_pad, self.divisor_override)
+        return avg_pool2d(input, *window, *options)
 
 
 class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
@@ -203,5 +220,5 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
     output_size: int | tuple[int | None, int | None]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return adaptive_avg_pool2d(x, self.output_size)
+    def forward(self, input: Tensor) -> Tensor:
+        return adaptive_avg_pool2d(input, self.output_size)

@@ -140,7 +140,7 @@ def batch_norm_tangent(
 
 
 def batch_norm(
-    x: Tensor,
+    input: Tensor,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
@@ -153,9 +153,10 @@ def batch_norm(
 
     Raises ValueError where shapes, dtypes or devices do not fit, or one value a channel is left to normalise.
     """
-    check_batch_norm("batch_norm", x, running_mean, running_var, weight, bias)
-    mean, var = statistics("batch_norm", x, running_mean, running_var, training, momentum)
-    y: Tensor = BatchNormFunction.apply(x, weight, bias, mean, var, eps, training)
+    check_batch_norm("batch_norm", input, running_mean, running_var, weight, bias)
+    expect(eps > 0 or (eps == 0 and not training), "batch_norm", "eps above 0", eps)
+    mean, var = statistics("batch_norm", input, running_mean, running_var, training, momentum)
+    y: Tensor = BatchNormFunction.apply(input, weight, bias, mean, var, eps, training)
     return y
 
 
@@ -207,12 +208,12 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     expected: ClassVar[tuple[str, tuple[int, ...]]]
     functional: ClassVar[Callable[..., Tensor]] = staticmethod(batch_norm)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         shape, dims = self.expected
-        expect(x.dim() in dims, type(self).__name__, f"x {shape}", x)
+        expect(input.dim() in dims, type(self).__name__, f"x {shape}", input)
         running_mean, running_var, training, momentum = self.count_batch()
         vectors = (running_mean, running_var, self.weight, self.bias)
-        return self.functional(x, *vectors, training, momentum, self.eps)
+        return self.functional(input, *vectors, training, momentum, self.eps)
 
     def count_batch(self) -> tuple[Tensor | None, Tensor | None, bool, float]:
         """Count one more batch in training.

@@ -77,6 +77,8 @@ def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """
     name = "concat"
     expect(len(tensors) > 0, name, "at least one tensor", "none")
+    for i, x in enumerate(tensors):
+        expect(isinstance(x, Tensor), name, f"tensor {i}", x)
     first = tensors[0]
     dim = _expect_axis(name, first, dim)
     expect_alike(name, first=first)

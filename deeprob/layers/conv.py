@@ -90,7 +90,7 @@ def weight_gradient(dy: Tensor, x: Tensor, shape: Sequence[int], geometry: Geome
 
 
 def conv2d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Pair = 1,
@@ -102,6 +102,7 @@ def conv2d(
 
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
+    x = input
     name = "conv2d"
     expect(weight.dim() == 4, name, "weight (O, C/groups, KH, KW)", weight)
     if x.dim() == 3:
@@ -117,6 +118,7 @@ def conv2d(
     expect(bias is None or bias.shape == weight.shape[:1], name, f"bias ({weight.shape[0]},)", bias)
     expect_alike(name, x=x, weight=weight, bias=bias)
     stride, dilation = pair(stride), pair(dilation)
+    expect(min(*stride, *dilation) > 0, name, "a positive stride and dilation", f"{stride} and {dilation}")
     reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
     if padding == "same":
         expect(max(stride) == 1, name, 'stride 1 with padding="same"', stride)
@@ -141,7 +143,7 @@ def conv2d(
 
 
 def conv1d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Pair = 1,
@@ -151,25 +153,25 @@ def conv1d(
 ) -> Tensor:
     """Cross-correlate x (N, C, L) or (C, L) with weight (O, C/groups, K): conv2d on maps of height one."""
     expect(weight.dim() == 3, "conv1d", "weight (O, C/groups, K)", weight)
-    expect(x.dim() in (2, 3), "conv1d", "x (N, C, L) or (C, L)", x)
+    expect(input.dim() in (2, 3), "conv1d", "x (N, C, L) or (C, L)", input)
     step, reach = (1, single(stride)), (1, single(dilation))
     margin = padding if isinstance(padding, str) else (0, single(padding))
-    return conv2d(x.unsqueeze(-2), weight.unsqueeze(-2), bias, step, margin, reach, groups).squeeze(-2)
+    return conv2d(input.unsqueeze(-2), weight.unsqueeze(-2), bias, step, margin, reach, groups).squeeze(-2)
 
 
 @takes_only(padding_mode="zeros")
 class Conv2d(nn.Conv2d):
     """As torch.nn.Conv2d with zero padding, with the gradient above."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         geometry = (self.stride, self.padding, self.dilation, self.groups)
-        return conv2d(x, self.weight, self.bias, *geometry)
+        return conv2d(input, self.weight, self.bias, *geometry)
 
 
 @takes_only(padding_mode="zeros")
 class Conv1d(nn.Conv1d):
     """As torch.nn.Conv1d with zero padding, with the gradient above."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         geometry = (self.stride, self.padding, self.dilation, self.groups)
-        return conv1d(x, self.weight, self.bias, *geometry)
+        return conv1d(input, self.weight, self.bias, *geometry)

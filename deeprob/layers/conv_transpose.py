@@ -71,7 +71,7 @@ class ConvTranspose2dFunction(Function):
 
 
 def conv_transpose2d(
-    x: Tensor,
+    input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Pair = 1,
@@ -80,12 +80,18 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Pair = 1,
 ) -> Tensor:
-    """Spread x (N, C, H, W) over weight (C, O/groups, KH, KW): the adjoint of conv2d with that weight.
+    """Spread x (N, C, H, W) or (C, H, W) over weight (C, O/groups, KH, KW).
 
+    It is the adjoint of conv2d with that weight.
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
+    x = input
     name = "conv_transpose2d"
     expect(weight.dim() == 4, name, "weight (C, O/groups, KH, KW)", weight)
+    if x.dim() == 3:
+        return conv_transpose2d(
+            x[None], weight, bias, stride, padding, output_padding, groups, dilation
+        ).squeeze(0)
     expect(x.dim() == 4 and x.shape[1] == weight.shape[0], name, f"x (N, {weight.shape[0]}, H, W)", x)
     out_channels = weight.shape[1] * groups
     expect(bias is None or bias.shape == (out_channels,), name, f"bias ({out_channels},)", bias)
@@ -101,8 +107,8 @@ def conv_transpose2d(
 class ConvTranspose2d(nn.ConvTranspose2d):
     """As torch.nn.ConvTranspose2d, with the gradient above."""
 
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         window: list[Any] = [self.stride, self.padding, self.kernel_size, 2, self.dilation]
-        output_padding = self._output_padding(x, output_size, *window)
+        output_padding = self._output_padding(input, output_size, *window)
         geometry: list[Any] = [self.stride, self.padding, output_padding, self.groups, self.dilation]
-        return conv_transpose2d(x, self.weight, self.bias, *geometry)
+        return conv_transpose2d(input, self.weight, self.bias, *geometry)

@@ -43,11 +43,12 @@ class GateFunction(Function):
         return x_dot * keep * ctx.scale
 
 
-def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero entries of x with probability p and scale the rest by 1 / (1 - p); x itself outside training.
 
-    Raises ValueError where p is not a probability.
+    `inplace` or not, nothing is overwritten. Raises ValueError where p is not a probability.
     """
+    x = input
     expect(0 <= p <= 1, "dropout", "p between 0 and 1", p)
     expect_alike("dropout", x=x)
     if not training or p == 0:
@@ -68,5 +69,5 @@ def gate(x: Tensor, keep: Tensor, p: float) -> Tensor:
 class Dropout(nn.Dropout):
     """As torch.nn.Dropout; `inplace` is accepted and ignored: nothing is overwritten."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return dropout(x, self.p, self.training)
+    def forward(self, input: Tensor) -> Tensor:
+        return dropout(input, self.p, self.training)

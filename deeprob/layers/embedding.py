@@ -54,12 +54,27 @@ class EmbeddingFunction(Function):
         return y_dot
 
 
-def embedding(indices: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+def embedding(
+    input: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
     """Return rows (..., D) of weight (V, D) by indices (...), int64 or int32 in [0, V).
 
     The row `padding_idx` (negative: counted from the end) is read but gets no gradient. Raises ValueError
     where shapes or dtypes do not fit, and on the CPU where an index lies outside the table.
     """
+    indices = input
+    for name, asked in (
+        ("max_norm", max_norm),
+        ("scale_grad_by_freq", scale_grad_by_freq),
+        ("sparse", sparse),
+    ):
+        expect(asked is None or asked is False, "embedding", f"no {name}", asked)
     expect(weight.dim() == 2, "embedding", "weight (V, D)", weight)
     expect_alike("embedding", weight=weight)
     num_rows = weight.shape[0]
@@ -77,5 +92,5 @@ def embedding(indices: Tensor, weight: Tensor, padding_idx: int | None = None) -
 class Embedding(nn.Embedding):
     """As torch.nn.Embedding, with the gradient above; all rows of weight are kept as they are."""
 
-    def forward(self, indices: Tensor) -> Tensor:
-        return embedding(indices, self.weight, self.padding_idx)
+    def forward(self, input: Tensor) -> Tensor:
+        return embedding(input, self.weight, self.padding_idx)

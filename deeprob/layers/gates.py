@@ -15,7 +15,7 @@ a, b, x, y have any shape. Two inputs broadcast, and then the gradient is summed
 shape: broadcasting copies, and the gradient of a copy is the sum. The matrix product stands in matmul.py.
 
 Cost: one pass over the elements each way; saves y where the gradient is written in y, else the inputs.
-Fast path: kernels/gates.py.
+Faster forms: kernels/elementwise.py.
 Source: Stanford CS231n, backpropagation: patterns in gradient flow.
 """
 
@@ -24,14 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._fast import or_faster
 from ._function import Function, expect, expect_alike, may_overwrite
-from .kernels.gates import (
-    one_pass,
-    reciprocal_gradient,
-    sigmoid_gradient,
-    tanh_gradient,
-    tanh_in_one_pass,
-)
+from .kernels import elementwise as fast
 
 
 class AddFunction(Function):
@@ -204,10 +199,15 @@ class ReciprocalFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        dx = one_pass(reciprocal_gradient, y, dy)
-        return -dy * y * y if dx is None else dx
+        return reciprocal_backward(y, dy)
 
     tangent = backward
+
+
+@or_faster(fast.reciprocal_backward)
+def reciprocal_backward(y: Tensor, dy: Tensor) -> Tensor:
+    """Return -dy y^2."""
+    return -dy * y * y
 
 
 class TanhFunction(Function):
@@ -217,8 +217,7 @@ class TanhFunction(Function):
 
     @staticmethod
     def forward(x: Tensor) -> Tensor:
-        y = tanh_in_one_pass(x)
-        return x.tanh() if y is None else y
+        return hyperbolic_tangent(x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -228,10 +227,21 @@ class TanhFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        dx = one_pass(tanh_gradient, y, dy)
-        return dy * (1 - y * y) if dx is None else dx
+        return tanh_backward(y, dy)
 
     tangent = backward
+
+
+@or_faster(fast.tanh)
+def hyperbolic_tangent(x: Tensor) -> Tensor:
+    """Return tanh x."""
+    return x.tanh()
+
+
+@or_faster(fast.tanh_backward)
+def tanh_backward(y: Tensor, dy: Tensor) -> Tensor:
+    """Return dy (1 - y^2)."""
+    return dy * (1 - y * y)
 
 
 class SigmoidFunction(Function):
@@ -251,18 +261,23 @@ class SigmoidFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        dx = one_pass(sigmoid_gradient, y, dy)
-        return dy * (y * (1 - y)) if dx is None else dx
+        return sigmoid_backward(y, dy)
 
     tangent = backward
 
 
-def add(a: Tensor, b: Tensor) -> Tensor:
-    """Return a + b; shapes broadcast. Raises ValueError where they do not."""
-    return _binary(AddFunction, "add", a, b)
+@or_faster(fast.sigmoid_backward)
+def sigmoid_backward(y: Tensor, dy: Tensor) -> Tensor:
+    """Return dy y (1 - y)."""
+    return dy * (y * (1 - y))
 
 
-def mul(a: Tensor, b: Tensor) -> Tensor:
+def add(a: Tensor, b: Tensor | float, *, alpha: float = 1) -> Tensor:
+    """Return a + alpha b; shapes broadcast. Raises ValueError where they do not."""
+    return _binary(AddFunction, "add", a, b if alpha == 1 else mul(as_tensor(b, a), alpha))
+
+
+def mul(a: Tensor, b: Tensor | float) -> Tensor:
     """Return a b elementwise; shapes broadcast. Raises ValueError where they do not."""
     return _binary(MulFunction, "mul", a, b)
 
@@ -279,29 +294,29 @@ def copy(x: Tensor, num_copies: int = 2) -> tuple[Tensor, ...]:
     return copies
 
 
-def exp(x: Tensor) -> Tensor:
+def exp(input: Tensor) -> Tensor:
     """Return e^x elementwise."""
-    return _unary(ExpFunction, "exp", x)
+    return _unary(ExpFunction, "exp", input)
 
 
-def log(x: Tensor) -> Tensor:
+def log(input: Tensor) -> Tensor:
     """Return the natural logarithm elementwise; -inf at 0, nan below."""
-    return _unary(LogFunction, "log", x)
+    return _unary(LogFunction, "log", input)
 
 
-def reciprocal(x: Tensor) -> Tensor:
+def reciprocal(input: Tensor) -> Tensor:
     """Return 1 / x elementwise; infinite at 0."""
-    return _unary(ReciprocalFunction, "reciprocal", x)
+    return _unary(ReciprocalFunction, "reciprocal", input)
 
 
-def tanh(x: Tensor) -> Tensor:
+def tanh(input: Tensor) -> Tensor:
     """Return the hyperbolic tangent elementwise."""
-    return _unary(TanhFunction, "tanh", x)
+    return _unary(TanhFunction, "tanh", input)
 
 
-def sigmoid(x: Tensor) -> Tensor:
+def sigmoid(input: Tensor) -> Tensor:
     """Return 1 / (1 + e^-x) elementwise."""
-    return _unary(SigmoidFunction, "sigmoid", x)
+    return _unary(SigmoidFunction, "sigmoid", input)
 
 
 def _unary(function: type[Function], name: str, x: Tensor) -> Tensor:
@@ -310,7 +325,14 @@ def _unary(function: type[Function], name: str, x: Tensor) -> Tensor:
     return y
 
 
-def _binary(function: type[Function], name: str, a: Tensor, b: Tensor) -> Tensor:
+def as_tensor(b: Tensor | float, like: Tensor) -> Tensor:
+    """Return a tensor as it is, a number as one of dtype and device of `like`."""
+    return b if isinstance(b, Tensor) else torch.as_tensor(b, dtype=like.dtype, device=like.device)
+
+
+def _binary(function: type[Function], name: str, a: Tensor, b: Tensor | float) -> Tensor:
+    expect(isinstance(a, Tensor), name, "a tensor first", repr(a))
+    b = as_tensor(b, a)
     fits = all(i in (1, j) or j == 1 for i, j in zip(a.shape[::-1], b.shape[::-1], strict=False))
     expect(fits, name, f"b to broadcast with a {tuple(a.shape)}", b)
     expect_alike(name, a=a, b=b)
@@ -321,12 +343,12 @@ def _binary(function: type[Function], name: str, a: Tensor, b: Tensor) -> Tensor
 class Tanh(nn.Tanh):
     """As torch.nn.Tanh."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return tanh(x)
+    def forward(self, input: Tensor) -> Tensor:
+        return tanh(input)
 
 
 class Sigmoid(nn.Sigmoid):
     """As torch.nn.Sigmoid."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return sigmoid(x)
+    def forward(self, input: Tensor) -> Tensor:
+        return sigmoid(input)

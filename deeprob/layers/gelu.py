@@ -126,33 +126,36 @@ def silu_slope(x: Tensor) -> Tensor:
     return s * (1 + x * (1 - s))
 
 
-def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     """Gate x by the normal distribution, elementwise, exactly or with approximate="tanh".
 
     Raises ValueError where x is not floating or the approximation unknown.
     """
     expect(approximate in ("none", "tanh"), "gelu", 'approximate "none" or "tanh"', repr(approximate))
-    expect_alike("gelu", x=x)
-    y: Tensor = (GELUFunction if approximate == "none" else TanhGELUFunction).apply(x)
+    expect_alike("gelu", x=input)
+    y: Tensor = (GELUFunction if approximate == "none" else TanhGELUFunction).apply(input)
     return y
 
 
-def silu(x: Tensor) -> Tensor:
-    """Gate x by its own sigmoid, elementwise. Raises ValueError where x is not floating."""
-    expect_alike("silu", x=x)
-    y: Tensor = SiLUFunction.apply(x)
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """Gate x by its own sigmoid, elementwise; `inplace` or not, nothing is overwritten.
+
+    Raises ValueError where x is not floating.
+    """
+    expect_alike("silu", x=input)
+    y: Tensor = SiLUFunction.apply(input)
     return y
 
 
 class GELU(nn.GELU):
     """As torch.nn.GELU."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return gelu(x, self.approximate)
+    def forward(self, input: Tensor) -> Tensor:
+        return gelu(input, self.approximate)
 
 
 class SiLU(nn.SiLU):
     """As torch.nn.SiLU; `inplace` is accepted and ignored: nothing is overwritten."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return silu(x)
+    def forward(self, input: Tensor) -> Tensor:
+        return silu(input)

@@ -133,7 +133,7 @@ def positions(grid: Tensor, shape: torch.Size, options: Options) -> tuple[Tensor
 
 
 def grid_sample(
-    x: Tensor,
+    input: Tensor,
     grid: Tensor,
     mode: Literal["bilinear", "nearest"] = "bilinear",
     padding_mode: Literal["zeros", "border"] = "zeros",
@@ -144,6 +144,7 @@ def grid_sample(
     -1 and 1 are the outer edges of the corner pixels, with align_corners their centres. Raises ValueError
     where shapes, dtypes, devices or options do not fit.
     """
+    x = input
     expect(x.dim() == 4 and min(x.shape[2:]) > 0, "grid_sample", "x (N, C, H, W) of some pixels", x)
     fits = grid.dim() == 4 and grid.shape[3] == 2 and len(grid) == len(x)
     expect(fits, "grid_sample", f"grid ({len(x)}, H', W', 2)", grid)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ._fast import or_faster
-from ._function import Function, expect, expect_alike
+from ._function import Function, expect, expect_alike, narrowed, widened
 from .kernels import group_norm as fast
 
 
@@ -28,7 +28,7 @@ class GroupNormFunction(Function):
 
     @staticmethod
     def forward(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-        return normalise_groups(x, groups, weight, bias, eps)
+        return narrowed(normalise_groups(widened(x), groups, widened(weight), widened(bias), eps), x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -41,7 +41,8 @@ class GroupNormFunction(Function):
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         need_x, _, need_weight, need_bias, _ = ctx.needs_input_grad
-        dx, (dweight, dbias) = group_norm_backward(dy, x, ctx.groups, weight, ctx.eps, ctx.layout)
+        given = (widened(dy), widened(x), ctx.groups, widened(weight), ctx.eps, ctx.layout)
+        dx, (dweight, dbias) = (narrowed(g, x) for g in group_norm_backward(*given))
         return (
             dx if need_x else None,
             None,
@@ -113,12 +114,17 @@ def grouped_channels(weight: Tensor, groups: int) -> Tensor:
 
 
 def group_norm(
-    x: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     """Normalise x (N, C, ...) over each sample's groups of C/num_groups channels; weight and bias (C).
 
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
+    x = input
     name = "group_norm"
     expect(x.dim() >= 2, name, "x (N, C, ...)", x)
     fits = num_groups > 0 and x.shape[1] % num_groups == 0
@@ -135,5 +141,5 @@ def group_norm(
 class GroupNorm(nn.GroupNorm):
     """As torch.nn.GroupNorm."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        return group_norm(input, self.num_groups, self.weight, self.bias, self.eps)

@@ -149,7 +149,7 @@ def inverse_rms(x: Tensor, eps: float) -> Tensor:
 
 
 def layer_norm(
-    x: Tensor,
+    input: Tensor,
     normalized_shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
@@ -159,6 +159,7 @@ def layer_norm(
 
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
+    x = input
     size = last_axes("layer_norm", x, normalized_shape, weight, bias)
     if size == 1:
         y: Tensor = LayerNormFunction.apply(x, weight, bias, eps)
@@ -169,12 +170,13 @@ def layer_norm(
 
 
 def rms_norm(
-    x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
     """Scale x (..., *normalized_shape) to root mean square one over its last axes; eps None is the dtype's.
 
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
+    x = input
     size = last_axes("rms_norm", x, normalized_shape, weight, None)
     eps = torch.finfo(x.dtype).eps if eps is None else eps
     if size == 1:
@@ -200,12 +202,12 @@ def last_axes(
 class LayerNorm(nn.LayerNorm):
     """As torch.nn.LayerNorm."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(nn.RMSNorm):
     """As torch.nn.RMSNorm."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return rms_norm(x, self.normalized_shape, self.weight, self.eps)
+    def forward(self, input: Tensor) -> Tensor:
+        return rms_norm(input, self.normalized_shape, self.weight, self.eps)

@@ -65,11 +65,12 @@ def outer_sum(dy: Tensor, x: Tensor) -> Tensor:
     return matmul_transposed(dy.t(), x.t())
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return x W^T + b (..., M) of x (..., D), weight (M, D) and bias (M) or None.
 
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
+    x = input
     expect(weight.dim() == 2, "linear", "weight (M, D)", weight)
     num_outputs, num_inputs = weight.shape
     expect(x.dim() >= 1 and x.shape[-1] == num_inputs, "linear", f"x (..., {num_inputs})", x)
@@ -82,5 +83,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 class Linear(nn.Linear):
     """As torch.nn.Linear, with the gradient above."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)

@@ -46,8 +46,7 @@ class MatmulFunction(Function):
 def summed_product(a: Tensor, b: Tensor, shape: Any) -> Tensor:
     """Return A B summed to `shape`; for a plain matrix one long product does the sum over the batch too."""
     if len(shape) == 2 and a.dim() == b.dim() > 2 and a.shape[:-2] == b.shape[:-2]:
-        rows, columns = a.shape[-2], b.shape[-1]
-        return a.movedim(-2, 0).reshape(rows, -1) @ b.reshape(-1, columns)
+        return a.movedim(-2, 0).flatten(1) @ b.flatten(0, -2)
     return (a @ b).sum_to_size(shape)
 
 

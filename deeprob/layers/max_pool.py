@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from ._fast import or_faster
 from ._function import Function
-from ._module import takes_only
 from ._pooling import windows
 from ._window import Pair
 from .kernels import pooling as fast
@@ -100,27 +99,33 @@ def places_of(winners: Tensor, size: Any, kernel: Any, stride: Any, padding: Any
 
 
 def max_pool2d(
-    x: Tensor,
+    input: Tensor,
     kernel_size: Pair,
     stride: Pair | None = None,
     padding: Pair = 0,
     dilation: Pair = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: bool = False,
+) -> Any:
     """Take the maximum of every window of x (N, C, H, W) or (C, H, W).
 
+    With return_indices, return the winners too, as places in the map, row by row.
     Raises ValueError where sizes do not fit.
     """
+    x = input
     kernel, stride, padding, dilation = windows("max_pool2d", x, kernel_size, stride, padding, dilation)
     if x.dim() == 3:
-        return max_pool2d(x[None], kernel, stride, padding, dilation, ceil_mode).squeeze(0)
-    y: Tensor = MaxPool2dFunction.apply(x, kernel, stride, padding, dilation, ceil_mode)[0]
+        found = max_pool2d(x[None], kernel, stride, padding, dilation, ceil_mode, return_indices)
+        return tuple(t.squeeze(0) for t in found) if return_indices else found.squeeze(0)
+    y, winners = MaxPool2dFunction.apply(x, kernel, stride, padding, dilation, ceil_mode)
+    if return_indices:
+        return y, places_of(winners, x.shape[-2:], kernel, stride, padding, dilation)
     return y
 
 
-@takes_only(return_indices=False)
 class MaxPool2d(nn.MaxPool2d):
-    """As torch.nn.MaxPool2d, without the indices."""
+    """As torch.nn.MaxPool2d."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+    def forward(self, input: Tensor) -> Any:
+        window = (self.kernel_size, self.stride, self.padding, self.dilation)
+        return max_pool2d(input, *window, self.ceil_mode, self.return_indices)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ._function import expect
 from .attention import scaled_dot_product_attention
+from .concat import concat
 from .dropout import dropout
 from .gates import add, mul
 from .linear import Linear, linear
@@ -27,8 +28,10 @@ from .softmax import softmax
 
 
 class MultiheadAttention(nn.MultiheadAttention):
-    """As torch.nn.MultiheadAttention, without add_bias_kv and add_zero_attn."""
+    """As torch.nn.MultiheadAttention."""
 
+    bias_k: Any
+    bias_v: Any
     in_proj_weight: Any
     in_proj_bias: Any
     out_proj: Any
@@ -51,18 +54,18 @@ class MultiheadAttention(nn.MultiheadAttention):
         expect(
             num_heads > 0 and embed_dim % num_heads == 0, name, f"num_heads to divide {embed_dim}", num_heads
         )
-        expect(not add_bias_kv, name, "add_bias_kv=False", add_bias_kv)
-        expect(not add_zero_attn, name, "add_zero_attn=False", add_zero_attn)
         super().__init__(
             embed_dim,
             num_heads,
             dropout,
             bias,
-            kdim=kdim,
-            vdim=vdim,
-            batch_first=batch_first,
-            device=device,
-            dtype=dtype,
+            add_bias_kv,
+            add_zero_attn,
+            kdim,
+            vdim,
+            batch_first,
+            device,
+            dtype,
         )
         theirs = self.out_proj
         self.out_proj = Linear(embed_dim, embed_dim, bias, device="meta")
@@ -100,9 +103,11 @@ class MultiheadAttention(nn.MultiheadAttention):
         causal = is_causal and attn_mask is None
         if key_padding_mask is not None and key_padding_mask.dim() == 1:
             key_padding_mask = key_padding_mask[None]
-        mask = merged_mask(
-            q, k, key_padding_mask, attn_mask, causal and (need_weights or key_padding_mask is not None)
-        )
+        more_keys = self.bias_k is not None or self.add_zero_attn
+        written = causal and (need_weights or more_keys or key_padding_mask is not None)
+        mask = merged_mask(q, k, key_padding_mask, attn_mask, written)
+        if more_keys:
+            k, v, mask = self._with_more_keys(k, v, mask)
         weights = None
         if need_weights:
             weights = self._weights(q, k, mask)
@@ -132,6 +137,21 @@ class MultiheadAttention(nn.MultiheadAttention):
         biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.reshape(3, -1).unbind()
         projected = (linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True))
         return tuple(x.reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in projected)
+
+    def _with_more_keys(
+        self, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Append keys that every query may read: the learned bias_k, with its value bias_v, and a zero."""
+        num_samples, num_heads, _, size = k.shape
+        pairs = [] if self.bias_k is None else [(self.bias_k, self.bias_v)]
+        if self.add_zero_attn:
+            pairs.append((k.new_zeros(1, 1, self.embed_dim),) * 2)
+        for key, value in pairs:
+            key, value = (x.reshape(1, num_heads, 1, size) for x in (key, value))
+            k, v = (concat([x, row.expand(num_samples, -1, -1, -1)], 2) for x, row in ((k, key), (v, value)))
+        if mask is not None:
+            mask = concat([mask, mask.new_zeros(*mask.shape[:-1], len(pairs))], 3)
+        return k, v, mask
 
     def _weights(self, q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
         """P (N, H, L, S), kept."""

@@ -82,29 +82,35 @@ def leaky_relu_backward(x: Tensor, dy: Tensor, slope: float) -> Tensor:
     return (gate * (1 - slope) + slope) * dy
 
 
-def relu(x: Tensor) -> Tensor:
-    """max(0, x), elementwise, any shape. Raises ValueError where x is not floating."""
-    expect_alike("relu", x=x)
-    y: Tensor = ReLUFunction.apply(x)
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(0, x), elementwise, any shape; `inplace` or not, nothing is overwritten.
+
+    Raises ValueError where x is not floating.
+    """
+    expect_alike("relu", x=input)
+    y: Tensor = ReLUFunction.apply(input)
     return y
 
 
-def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """X where positive, else negative_slope x, elementwise. Raises ValueError where x is not floating."""
-    expect_alike("leaky_relu", x=x)
-    y: Tensor = LeakyReLUFunction.apply(x, negative_slope)
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """X where positive, else negative_slope x, elementwise; `inplace` or not, nothing is overwritten.
+
+    Raises ValueError where x is not floating.
+    """
+    expect_alike("leaky_relu", x=input)
+    y: Tensor = LeakyReLUFunction.apply(input, negative_slope)
     return y
 
 
 class ReLU(nn.ReLU):
     """As torch.nn.ReLU; `inplace` is accepted and ignored: nothing is overwritten."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return relu(x)
+    def forward(self, input: Tensor) -> Tensor:
+        return relu(input)
 
 
 class LeakyReLU(nn.LeakyReLU):
     """As torch.nn.LeakyReLU; `inplace` is accepted and ignored: nothing is overwritten."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return leaky_relu(x, self.negative_slope)
+    def forward(self, input: Tensor) -> Tensor:
+        return leaky_relu(input, self.negative_slope)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ._fast import or_faster
-from ._function import Function, expect, expect_alike
+from ._function import Function, expect, expect_alike, narrowed, widened
 from .kernels import softmax as fast
 
 
@@ -36,7 +36,7 @@ class SoftmaxFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return through_softmax(y, dy, ctx.dim), None
+        return narrowed(through_softmax(widened(y), widened(dy), ctx.dim), y), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, _: Any) -> Any:
@@ -62,7 +62,7 @@ class LogSoftmaxFunction(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         (y,) = ctx.saved_tensors
-        return through_log_softmax(y, dy, ctx.dim), None
+        return narrowed(through_log_softmax(widened(y), widened(dy), ctx.dim), y), None
 
     @staticmethod
     def tangent(ctx: Any, x_dot: Tensor, _: Any) -> Any:
@@ -73,8 +73,7 @@ class LogSoftmaxFunction(Function):
 @or_faster(fast.through_softmax)
 def through_softmax(y: Tensor, dy: Tensor, dim: int) -> Tensor:
     """Return y (dy - sum_j y_j dy_j)."""
-    product = y * dy
-    return product - y * product.sum(dim, keepdim=True)
+    return y * (dy - (y * dy).sum(dim, keepdim=True))
 
 
 @or_faster(fast.through_log_softmax)
@@ -83,17 +82,25 @@ def through_log_softmax(y: Tensor, dy: Tensor, dim: int) -> Tensor:
     return dy - y.exp() * dy.sum(dim, keepdim=True)
 
 
-def softmax(x: Tensor, dim: int) -> Tensor:
-    """Return positive weights of sum one along `dim`. Raises ValueError where there is no such axis."""
-    check("softmax", x, dim)
-    y: Tensor = SoftmaxFunction.apply(x, dim)
+def softmax(input: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
+    """Return positive weights of sum one along `dim`, of the input cast to `dtype`.
+
+    Raises ValueError where there is no such axis.
+    """
+    input = input if dtype is None else input.to(dtype)
+    check("softmax", input, dim)
+    y: Tensor = SoftmaxFunction.apply(input, dim)
     return y
 
 
-def log_softmax(x: Tensor, dim: int) -> Tensor:
-    """Return the logarithm of softmax, same shape. Raises ValueError where there is no such axis."""
-    check("log_softmax", x, dim)
-    y: Tensor = LogSoftmaxFunction.apply(x, dim)
+def log_softmax(input: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Tensor:
+    """Return the logarithm of softmax, same shape, of the input cast to `dtype`.
+
+    Raises ValueError where there is no such axis.
+    """
+    input = input if dtype is None else input.to(dtype)
+    check("log_softmax", input, dim)
+    y: Tensor = LogSoftmaxFunction.apply(input, dim)
     return y
 
 
@@ -110,8 +117,8 @@ class Softmax(nn.Softmax):
 
     dim: int
 
-    def forward(self, x: Tensor) -> Tensor:
-        return softmax(x, self.dim)
+    def forward(self, input: Tensor) -> Tensor:
+        return softmax(input, self.dim)
 
 
 class LogSoftmax(nn.LogSoftmax):
@@ -119,5 +126,5 @@ class LogSoftmax(nn.LogSoftmax):
 
     dim: int
 
-    def forward(self, x: Tensor) -> Tensor:
-        return log_softmax(x, self.dim)
+    def forward(self, input: Tensor) -> Tensor:
+        return log_softmax(input, self.dim)

@@ -179,6 +179,7 @@ def sync_batch_norm(
     """
     if not training:
         return batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    expect(eps > 0, "sync_batch_norm", "eps above 0", eps)
     check_batch_norm("sync_batch_norm", x, running_mean, running_var, weight, bias)
     with torch.no_grad():
         mean, var, m = moments_of_all(x)

@@ -185,11 +185,7 @@ def test_a_table_of_vectors_is_taken_over():
 
 REFUSED = [
     (layers.Conv2d, (2, 3, 3), {"padding_mode": "circular"}, "padding_mode='zeros', got 'circular'"),
-    (layers.MaxPool2d, (2,), {"return_indices": True}, "return_indices=False, got True"),
-    (layers.AvgPool2d, (2,), {"divisor_override": 3}, "divisor_override=None, got 3"),
     (layers.Embedding, (3, 2), {"sparse": True}, "sparse=False, got True"),
-    (layers.Upsample, (2,), {"recompute_scale_factor": True}, "recompute_scale_factor=None, got True"),
-    (layers.MultiheadAttention, (4, 2), {"add_zero_attn": True}, "add_zero_attn=False, got True"),
     (layers.SyncBatchNorm, (4,), {"process_group": 1}, "process_group=None, got 1"),
 ]
 

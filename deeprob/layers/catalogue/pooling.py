@@ -55,11 +55,15 @@ LAYERS = [
                 count_include_pad=False,
             ),
             tiny("ceil", lambda d: [d(2, 2, 6, 5)], kernel_size=3, stride=2, padding=1, ceil_mode=True),
+            tiny("sums", lambda d: [d(2, 2, 5, 4)], kernel_size=2, divisor_override=1),
             real("2x2", lambda d: [d(5, 8, 16, 14)], kernel_size=2),
             bench("2x2, 64 ch 32 px", lambda d: [d(32, 64, 32, 32)], kernel_size=2),
         ],
         modules=[module("AvgPool2d", lambda d: [d(2, 3, 5, 6)], 3, 2, 1, count_include_pad=False)],
-        rejects=[(lambda d: [d(2, 3, 2, 4)], {"kernel_size": 3})],
+        rejects=[
+            (lambda d: [d(2, 3, 2, 4)], {"kernel_size": 3}),
+            (lambda d: [d(2, 3, 2, 4)], {"kernel_size": 2, "divisor_override": 0}),
+        ],
     ),
     Layer(
         "adaptive_avg_pool2d",

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from .._fast import or_faster
-from .._function import Function, expect, may_overwrite
+from .._function import Function, expect, may_overwrite, narrowed, widened
 from ..kernels.opaque import Operation, Result
-from ..linear import matmul_transposed, outer_sum
-from ..losses._reduction import mean_of
-from ..losses.cross_entropy import check_target
+from ..linear import linear, matmul_transposed, outer_sum
+from ..losses._reduction import Reduction, mean_of
+from ..losses.cross_entropy import check_target, cross_entropy
 from .linear_relu import check_linear
 
 
@@ -92,17 +92,48 @@ def loss_and_gradients(
 
 
 def linear_cross_entropy(
-    x: Tensor, weight: Tensor, target: Tensor, ignore_index: int = -100, rows: int = 256
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: object = None,
+    rows: int = 256,
 ) -> Tensor:
-    """Return the mean cross-entropy of logits x W^T: x (N, D), weight (C, D), target (N), `rows` at a time.
+    """Return the cross-entropy of logits x W^T + b: x (N, D) or (D), linear_weight (C, D), target (N).
 
+    The mean over class indices, without bias, weight and smoothing, is made `rows` rows at a time; with any
+    of those, or linear_weight (C, d1, ..., D), the logits exist at once. `options`, torch's way of cutting
+    the rows, changes no value and is not needed.
     Raises ValueError where shapes, dtypes or classes do not fit.
     """
-    name = "linear_cross_entropy"
-    expect(x.dim() == 2, name, "x (N, D)", x)
-    check_linear(name, x, weight, None)
+    x, name = input, "linear_cross_entropy"
+    ignored = -100 if ignore_index is None else ignore_index
+    plain = linear_bias is None and weight is None and reduction == "mean" and not label_smoothing
+    if not (plain and x.dim() == linear_weight.dim() == 2 and not target.is_floating_point()):
+        shape = linear_weight.shape[:-1]
+        expect(len(shape) > 0, name, "linear_weight (C, D) or (C, d1, ..., D)", linear_weight)
+        expect(len(shape) == 1 or x.dim() == 2, name, "x (N, D) for linear_weight (C, d1, ..., D)", x)
+        expect(
+            linear_bias is None or linear_bias.shape == shape,
+            name,
+            f"linear_bias {tuple(shape)}",
+            linear_bias,
+        )
+        bias = None if linear_bias is None else widened(linear_bias).flatten()
+        logits = linear(widened(x), widened(linear_weight).flatten(0, -2), bias).reshape(
+            *x.shape[:-1], *shape
+        )
+        loss = cross_entropy(logits, widened(target), widened(weight), ignored, reduction, label_smoothing)
+        return narrowed(loss, x)
+    check_linear(name, x, linear_weight, None)
     expect(rows > 0, name, "rows of at least 1", rows)
-    check_target(name, x.detach()[:, :1].expand(-1, len(weight)), target, ignore_index)
-    valid = target != ignore_index
-    total: Tensor = LinearCrossEntropyFunction.apply(x, weight, torch.where(valid, target, 0), valid, rows)[0]
-    return mean_of(total, valid.sum())
+    check_target(name, x.detach()[:, :1].expand(-1, len(linear_weight)), target, ignored)
+    valid = target != ignored
+    given = (widened(x), widened(linear_weight), torch.where(valid, target, 0), valid, rows)
+    total: Tensor = LinearCrossEntropyFunction.apply(*given)[0]
+    return narrowed(mean_of(total, valid.sum()), x)

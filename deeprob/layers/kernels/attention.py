@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .gelu import BIAS, C2, C3, C4, C5, C6, HALF, LN2_HIGH, LN2_LOW, LOG2E, ONE, SHIFT
+from .exponential import ONE, exponential
 from .loops import ZERO, run
 from .product import multiply, pack
 from .tile import PANEL, ROWS
@@ -215,10 +215,7 @@ def softmax_rows(s: Any, count: int, size: int, factor: float, first: int) -> No
         for i in range(row.size):
             d = factor_ * row[i] - largest
             v = FLUSHED if d < FLUSHED else d
-            k = np.floor(v * LOG2E + HALF)
-            f = v - k * LN2_HIGH - k * LN2_LOW
-            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = exponential(v)
             row[i] = e
             total += e
         share = ONE / total if total != ZERO else ZERO
@@ -242,10 +239,7 @@ def softmax_rows_gradient(
         for i in range(row.size):
             d = factor_ * row[i] - largest
             v = FLUSHED if d < FLUSHED else d
-            k = np.floor(v * LOG2E + HALF)
-            f = v - k * LN2_HIGH - k * LN2_LOW
-            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = exponential(v)
             row[i] = e
             total += e
             dot += e * up[i]

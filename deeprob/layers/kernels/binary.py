@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .gelu import BIAS, C2, C3, C4, C5, C6, HALF, LN2_HIGH, LN2_LOW, LOG2E, LOWEST, ONE, SHIFT
+from .exponential import HALF, LOWEST, ONE, exponential
 from .loops import ZERO
 from .losses import BLOCK
 
@@ -25,10 +25,7 @@ def cross_entropies(start: int, stop: int, x: Any, t: Any, share: float, sums: A
             v = logits[i]
             d = -abs(v)
             d = LOWEST if d < LOWEST else d
-            k = np.floor(d * LOG2E + HALF)
-            f = d - k * LN2_HIGH - k * LN2_LOW
-            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = exponential(d)
             z = e / (TWO + e)
             y = z * z
             log = TWO * z * (ONE + y * (L3 + y * (L5 + y * (L7 + y * (L9 + y * L11)))))
@@ -47,10 +44,7 @@ def cross_entropy_gradient(
         v = x[i]
         d = -abs(v)
         d = LOWEST if d < LOWEST else d
-        k = np.floor(d * LOG2E + HALF)
-        f = d - k * LN2_HIGH - k * LN2_LOW
-        power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-        e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+        e = exponential(d)
         p = ONE / (ONE + e)
         p = e * p if v < ZERO else p
         dx[i] = scale * (p - t[i])
@@ -73,10 +67,7 @@ def focal_losses(
             u = u if side else -u
             d = -abs(u)
             d = LOWEST if d < LOWEST else d
-            k = np.floor(d * LOG2E + HALF)
-            f = d - k * LN2_HIGH - k * LN2_LOW
-            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = exponential(d)
             z = e / (TWO + e)
             y = z * z
             log = TWO * z * (ONE + y * (L3 + y * (L5 + y * (L7 + y * (L9 + y * L11)))))
@@ -109,10 +100,7 @@ def focal_gradient(
         u = u if side else -u
         d = -abs(u)
         d = LOWEST if d < LOWEST else d
-        k = np.floor(d * LOG2E + HALF)
-        f = d - k * LN2_HIGH - k * LN2_LOW
-        power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-        e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+        e = exponential(d)
         z = e / (TWO + e)
         y = z * z
         log = TWO * z * (ONE + y * (L3 + y * (L5 + y * (L7 + y * (L9 + y * L11)))))

@@ -8,29 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .gelu import (
-    A1,
-    A2,
-    A3,
-    A4,
-    A5,
-    BIAS,
-    C2,
-    C3,
-    C4,
-    C5,
-    C6,
-    DENSITY,
-    HALF,
-    LN2_HIGH,
-    LN2_LOW,
-    LOG2E,
-    LOWEST,
-    ONE,
-    ROOT_HALF,
-    SHIFT,
-    P,
-)
+from .exponential import HALF, LOWEST, ONE, exponential
+from .gelu import A1, A2, A3, A4, A5, DENSITY, ROOT_HALF, P
 from .half import narrow, widen
 from .loops import ZERO
 
@@ -166,10 +145,7 @@ def gelu_and_gradient(start: int, stop: int, u: Any, dg: Any, g: Any, parts: Any
             w = abs(v)
             e = -HALF * w * w
             e = e if e > LOWEST else LOWEST
-            k = np.floor(e * LOG2E + HALF)
-            f = e - k * LN2_HIGH - k * LN2_LOW
-            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = exponential(e)
             t = ONE / (ONE + P * ROOT_HALF * w)
             tail = HALF * e * (t * (A1 + t * (A2 + t * (A3 + t * (A4 + t * A5)))))
             phi = tail if v < ZERO else ONE - tail

@@ -1,20 +1,15 @@
-"""The loops of the smooth gates: derivative times dy in one pass, with an exponential that vectorises.
+"""The loops of the smooth gates: derivative times dy in one pass, with the exponential of exponential.py.
 
-e^v = 2^n e^f with n = round(v / ln 2) and |f| <= ln 2 / 2: 2^n is written as the bits of a float, e^f is its
-Taylor polynomial of degree 6 (relative error 2e-7 in float32). The normal distribution takes the same one,
+The normal distribution takes the same one,
 Phi(x) = 1 - e^(-x^2 / 2) (a1 t + ... + a5 t^5) / 2, t = 1 / (1 + p x / sqrt 2), x >= 0, to 1.5e-7.
 Source: Abramowitz and Stegun (1964), 7.1.26.
 """
 
 from typing import Any
 
-import numpy as np
+from .exponential import HALF, LOWEST, ONE, F, exponential
+from .loops import ZERO
 
-F = np.float32
-ONE, HALF, ZERO = F(1), F(0.5), F(0)
-LOWEST, LOG2E, LN2_HIGH, LN2_LOW = F(-87), F(1.4426950408889634), F(0.693359375), F(-2.12194440e-4)
-C2, C3, C4, C5, C6 = F(1 / 2), F(1 / 6), F(1 / 24), F(1 / 120), F(1 / 720)
-BIAS, SHIFT = np.int32(127), np.int32(23)
 A1, A2, A3, A4, A5 = F(0.254829592), F(-0.284496736), F(1.421413741), F(-1.453152027), F(1.061405429)
 P, ROOT_HALF, DENSITY = F(0.3275911), F(0.7071067811865476), F(0.3989422804014327)
 
@@ -27,10 +22,7 @@ def gelu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
         u = abs(v)
         e = -HALF * u * u
         e = e if e > LOWEST else LOWEST
-        n = np.floor(e * LOG2E + HALF)
-        f = e - n * LN2_HIGH - n * LN2_LOW
-        power = np.int32((np.int32(n) + BIAS) << SHIFT).view(np.float32)
-        e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+        e = exponential(e)
         t = ONE / (ONE + P * ROOT_HALF * u)
         tail = HALF * e * (t * (A1 + t * (A2 + t * (A3 + t * (A4 + t * A5)))))
         phi = tail if v < ZERO else ONE - tail
@@ -44,10 +36,7 @@ def silu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
         v = x[i]
         e = -abs(v)
         e = e if e > LOWEST else LOWEST
-        n = np.floor(e * LOG2E + HALF)
-        f = e - n * LN2_HIGH - n * LN2_LOW
-        power = np.int32((np.int32(n) + BIAS) << SHIFT).view(np.float32)
-        e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+        e = exponential(e)
         s = ONE / (ONE + e)
         s = e * s if v < ZERO else s
         dx[i] = dy[i] * (s * (ONE + v * (ONE - s)))
@@ -61,10 +50,7 @@ def tanh_gelu(start: int, stop: int, x: Any, y: Any) -> None:
         w = F(1.5957691216057308) * v * (ONE + F(0.044715) * v * v)  # 2 u
         e = -abs(w)
         e = e if e > LOWEST else LOWEST
-        n = np.floor(e * LOG2E + HALF)
-        f = e - n * LN2_HIGH - n * LN2_LOW
-        power = np.int32((np.int32(n) + BIAS) << SHIFT).view(np.float32)
-        e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+        e = exponential(e)
         s = ONE / (ONE + e)
         s = e * s if w < ZERO else s
         y[i] = v * s
@@ -79,10 +65,7 @@ def tanh_gelu_gradient(start: int, stop: int, x: Any, dy: Any, dx: Any) -> None:
         slope = F(1.5957691216057308) * (ONE + F(0.134145) * v * v)
         e = -abs(w)
         e = e if e > LOWEST else LOWEST
-        n = np.floor(e * LOG2E + HALF)
-        f = e - n * LN2_HIGH - n * LN2_LOW
-        power = np.int32((np.int32(n) + BIAS) << SHIFT).view(np.float32)
-        e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+        e = exponential(e)
         s = ONE / (ONE + e)
         s = e * s if w < ZERO else s
         dx[i] = dy[i] * (s + v * s * (ONE - s) * slope)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from deeprob.machine_code import keep
 
+from .exponential import exponential
 from .half import ByType, as_words
 from .threads import spread
 from .tile import Instruction
@@ -103,7 +104,7 @@ def with_compiled_parts(loop: Callable[..., None]) -> Callable[..., None]:
     """Return the loop with the functions of our kernels that it calls compiled: numba takes no plain ones."""
     names = loop.__globals__
     parts = {
-        name: compile_part(part, part.__module__ == loop.__module__)
+        name: compile_part(part, part.__module__ in (loop.__module__, exponential.__module__))
         for name in loop.__code__.co_names
         if isinstance(part := names.get(name), FunctionType | Instruction | ByType)
         and part.__module__.startswith(KERNELS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .gelu import BIAS, C2, C3, C4, C5, C6, HALF, LN2_HIGH, LN2_LOW, LOG2E, LOWEST, ONE, SHIFT
+from .exponential import HALF, LOWEST, ONE, exponential
 from .loops import ZERO
 
 BLOCK = 4096  # entries whose losses are summed as one, so that float32 suffices
@@ -116,10 +116,7 @@ def probability_rows(start: int, stop: int, x: Any, p: Any, log_sum: Any) -> Non
         for i in range(row.size):
             d = row[i] - largest
             v = LOWEST if d < LOWEST else d
-            k = np.floor(v * LOG2E + HALF)
-            f = v - k * LN2_HIGH - k * LN2_LOW
-            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = exponential(v)
             e = ZERO if d < LOWEST else e
             target[i] = e
             total += e
@@ -150,10 +147,7 @@ def probability_planes(start: int, stop: int, x: Any, p: Any, log_sum: Any) -> N
             for i in range(plane.size):
                 d = plane[i] - largest[i]
                 v = LOWEST if d < LOWEST else d
-                k = np.floor(v * LOG2E + HALF)
-                f = v - k * LN2_HIGH - k * LN2_LOW
-                power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-                e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+                e = exponential(v)
                 e = ZERO if d < LOWEST else e
                 target[i] = e
                 sums[i] += e
@@ -210,10 +204,7 @@ def soft_rows(
         for i in range(row.size):
             d = row[i] - largest
             v = LOWEST if d < LOWEST else d
-            k = np.floor(v * LOG2E + HALF)
-            f = v - k * LN2_HIGH - k * LN2_LOW
-            power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = exponential(v)
             total += ZERO if d < LOWEST else e
         log_total = largest + np.log(total)
         part = ZERO
@@ -257,10 +248,7 @@ def soft_rows_gradient(
             for i in range(row.size):
                 d = row[i] - log_total
                 v = LOWEST if d < LOWEST else d
-                k = np.floor(v * LOG2E + HALF)
-                f = v - k * LN2_HIGH - k * LN2_LOW
-                power = np.int32((np.int32(k) + BIAS) << SHIFT).view(np.float32)
-                e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+                e = exponential(v)
                 e = ZERO if d < LOWEST else e
                 target[i] = up * (total * e - q[i])
         if ds is not None:

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
-from .gelu import BIAS, C2, C3, C4, C5, C6, HALF, LN2_HIGH, LN2_LOW, LOG2E, LOWEST, ONE, SHIFT
+from .exponential import LOWEST, exponential
 from .loops import ZERO
 
 
@@ -29,8 +27,5 @@ def log_softmax_gradient(start: int, stop: int, y: Any, dy: Any, dx: Any) -> Non
         for i in range(row.size):
             v = row[i]
             v = LOWEST if v < LOWEST else v
-            n2 = np.floor(v * LOG2E + HALF)
-            f = v - n2 * LN2_HIGH - n2 * LN2_LOW
-            power = np.int32((np.int32(n2) + BIAS) << SHIFT).view(np.float32)
-            e = power * (ONE + f * (ONE + f * (C2 + f * (C3 + f * (C4 + f * (C5 + f * C6))))))
+            e = exponential(v)
             target[i] = up[i] - e * total

@@ -187,7 +187,7 @@ def focal_slope(x: Tensor, target: Tensor, alpha: float | None, gamma: float) ->
 
 
 def binary_cross_entropy_with_logits(
-    x: Tensor,
+    input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
     pos_weight: Tensor | None = None,
@@ -198,6 +198,7 @@ def binary_cross_entropy_with_logits(
     weight scales each element's loss, pos_weight that of the positives; constants that broadcast to x.
     Raises ValueError where shapes, dtypes or devices do not fit.
     """
+    x = input
     name = "binary_cross_entropy_with_logits"
     expect(x.shape == target.shape, name, f"target {tuple(x.shape)}", target)
     expect_alike(name, x=x, target=target, weight=weight, pos_weight=pos_weight)
@@ -241,8 +242,8 @@ class BCEWithLogitsLoss(nn.BCEWithLogitsLoss):
 
     reduction: Reduction
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return binary_cross_entropy_with_logits(x, target, self.weight, self.pos_weight, self.reduction)
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return binary_cross_entropy_with_logits(input, target, self.weight, self.pos_weight, self.reduction)
 
 
 class SigmoidFocalLoss(nn.Module):

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from .._fast import or_faster
-from .._function import Function, expect, expect_alike, is_watched, may_overwrite
+from .._function import Function, expect, expect_alike, is_watched, may_overwrite, narrowed, widened
 from ..kernels import cross_entropy as fast
 from ..softmax import log_softmax
 from ._reduction import Reduction, expect_reduction, mean_of, per_element, reduce
@@ -47,7 +47,7 @@ class CrossEntropyFunction(Function):
         smoothing: float,
         reduction: Reduction,
     ) -> tuple[Tensor, Tensor]:
-        p, log_sum = probabilities(x)
+        p, log_sum = probabilities(widened(x))
         loss = log_sum - x.gather(1, target[:, None]).squeeze(1)
         if weight is not None:
             loss = loss * weight[target]
@@ -55,7 +55,8 @@ class CrossEntropyFunction(Function):
             everywhere = log_sum[:, None] - x
             everywhere = (everywhere if weight is None else everywhere * per_class(weight, x)).mean(1)
             loss = (1 - smoothing) * loss + smoothing * everywhere
-        return reduce(loss if valid is None else torch.where(valid, loss, 0), reduction), p
+        loss = reduce(loss if valid is None else torch.where(valid, loss, 0), reduction)
+        return narrowed(loss, x), narrowed(p, x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -134,8 +135,8 @@ class SoftCrossEntropyFunction(Function):
     def forward(
         x: Tensor, s: Tensor, weight: Tensor | None, smoothing: float, reduction: Reduction
     ) -> tuple[Tensor, Tensor]:
-        loss, log_sum = soft_losses(x, s, weight, smoothing)
-        return reduce(loss, reduction), log_sum
+        loss, log_sum = soft_losses(widened(x), widened(s), widened(weight), smoothing)
+        return narrowed(reduce(loss, reduction), x), log_sum
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -149,7 +150,8 @@ class SoftCrossEntropyFunction(Function):
         x, s, weight, log_sum = ctx.saved_tensors
         needs = ctx.needs_input_grad[:2]
         dloss = per_element(dloss, ctx.reduction, log_sum.numel()).expand(log_sum.shape)
-        dx, ds = soft_gradients(dloss, x, s, weight, ctx.smoothing, log_sum, needs)
+        given = (widened(dloss), widened(x), widened(s), widened(weight), ctx.smoothing, log_sum)
+        dx, ds = (None if g is None else narrowed(g, x) for g in soft_gradients(*given, needs))
         return dx, ds, None, None, None
 
     @staticmethod
@@ -208,7 +210,7 @@ def masses(s: Tensor, weight: Tensor | None, smoothing: float) -> Tensor:
 
 
 def cross_entropy(
-    x: Tensor,
+    input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
     ignore_index: int = -100,
@@ -217,9 +219,10 @@ def cross_entropy(
 ) -> Tensor:
     """Return the loss of logits x (N, C, ...) or (C) for class indices target (N, ...) or ().
 
-    A target of x's shape and of floating point holds probabilities; ignore_index then means nothing.
+    A target of x's shape and of floating point holds probabilities, and then none is ignored.
     Raises ValueError where shapes or dtypes do not fit, or a target is no class and not ignore_index.
     """
+    x = input
     name = "cross_entropy"
     if x.dim() == 1:
         single = cross_entropy(x[None], target[None], weight, ignore_index, reduction, label_smoothing)
@@ -230,6 +233,7 @@ def cross_entropy(
     if soft:
         expect(target.shape == x.shape, name, f"probabilities {tuple(x.shape)} as x", target)
         expect_alike(name, x=x, target=target)
+        expect(ignore_index < 0, name, "no ignore_index for probabilities", ignore_index)
     else:
         all_count = check_target(name, x, target, ignore_index)
     expect(weight is None or weight.shape == x.shape[1:2], name, f"weight ({x.shape[1]},)", weight)
@@ -280,5 +284,7 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
 
     reduction: Reduction
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return cross_entropy(x, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return cross_entropy(
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+        )

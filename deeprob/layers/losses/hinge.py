@@ -62,7 +62,7 @@ def loss_slope(z: Tensor, p: int) -> Tensor:
 
 
 def multi_margin_loss(
-    x: Tensor,
+    input: Tensor,
     target: Tensor,
     p: int = 1,
     margin: float = 1.0,
@@ -73,9 +73,16 @@ def multi_margin_loss(
 
     Raises ValueError where shapes or dtypes do not fit, or a target is no class.
     """
+    x = input
     name = "multi_margin_loss"
-    if x.dim() == 1:
-        loss = multi_margin_loss(x[None], target.reshape(1), p, margin, weight, reduction)
+    if x.dim() < 2:
+        expect(
+            x.numel() > 0 and target.numel() == 1,
+            name,
+            "x (N, C) or (C) of some classes, and their target",
+            x,
+        )
+        loss = multi_margin_loss(x.reshape(1, -1), target.reshape(1), p, margin, weight, reduction)
         return loss.squeeze(0) if reduction == "none" else loss
     expect(x.dim() == 2, name, "x (N, C) or (C)", x)
     expect_alike(name, x=x)
@@ -94,5 +101,5 @@ def multi_margin_loss(
 class MultiMarginLoss(nn.MultiMarginLoss):
     """As torch.nn.MultiMarginLoss."""
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return multi_margin_loss(x, target, self.p, self.margin, self.weight, self.reduction)
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return multi_margin_loss(input, target, self.p, self.margin, self.weight, self.reduction)

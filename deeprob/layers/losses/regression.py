@@ -125,24 +125,24 @@ def smooth_l1_slope(x: Tensor, target: Tensor, beta: float, dy: Tensor) -> Tenso
     return (difference.clamp(-beta, beta) if beta > 0 else difference.sign()) * dy
 
 
-def mse_loss(x: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
+def mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     """Return the squared error of x (...) against target (...), reduced.
 
     Raises ValueError unless shapes, dtypes and devices are the same: nothing broadcasts.
     """
-    _expect_pair("mse_loss", x, target, reduction)
-    y: Tensor = MSEFunction.apply(x, target, reduction)
+    _expect_pair("mse_loss", input, target, reduction)
+    y: Tensor = MSEFunction.apply(input, target, reduction)
     return y
 
 
-def smooth_l1_loss(x: Tensor, target: Tensor, reduction: Reduction = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", beta: float = 1.0) -> Tensor:
     """Return the smooth L1 distance of x (...) from target (...), quadratic below beta, reduced.
 
     Raises ValueError unless shapes, dtypes and devices are the same and beta >= 0: nothing broadcasts.
     """
-    _expect_pair("smooth_l1_loss", x, target, reduction)
+    _expect_pair("smooth_l1_loss", input, target, reduction)
     expect(beta >= 0, "smooth_l1_loss", "beta of at least 0", beta)
-    y: Tensor = SmoothL1Function.apply(x, target, reduction, beta)
+    y: Tensor = SmoothL1Function.apply(input, target, reduction, beta)
     return y
 
 
@@ -158,8 +158,8 @@ class MSELoss(nn.MSELoss):
 
     reduction: Reduction
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return mse_loss(x, target, self.reduction)
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return mse_loss(input, target, self.reduction)
 
 
 class SmoothL1Loss(nn.SmoothL1Loss):
@@ -167,5 +167,5 @@ class SmoothL1Loss(nn.SmoothL1Loss):
 
     reduction: Reduction
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return smooth_l1_loss(x, target, self.reduction, self.beta)
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return smooth_l1_loss(input, target, self.reduction, self.beta)
