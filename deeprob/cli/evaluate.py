@@ -2,6 +2,7 @@
 
 usage: deeprob evaluate run=<run folder> [split=val] [checkpoint=last] [robustness=true]
        deeprob evaluate run=<run folder> data=<other data set> split=val
+       deeprob evaluate run=<run folder> data.root=<folder>      its own data, which lie there now
        deeprob evaluate predictions=<file> data=<data set> [split=test] [against=<second file>]
 
 A run: writes results.json (results_<split>.json for a split that the experiment is not judged by) and the
@@ -26,6 +27,9 @@ def main(arguments: list[str]) -> int:
     """Run the verb. Returns the exit code; raises InputError and KeyboardInterrupt."""
     from deeprob.config import hydra_main
 
+    if not any(argument.startswith("data=") for argument in arguments):
+        # no data set is chosen: what is said of its root is of the run's own
+        arguments = [f"+{a}" if a.startswith("data.root=") else a for a in arguments]
     hydra_main("evaluate", evaluate, arguments)
     return 0
 
@@ -43,18 +47,20 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.predictions is not None:
         return _evaluate_predictions(cfg)
     run = Run.find(cfg.run)
-    if cfg.data is not None and cfg.robustness:
+    moved = cfg.data is not None and set(cfg.data) == {"root"}
+    other, root = (None, str(cfg.data.root)) if moved else (cfg.data, None)
+    if other is not None and cfg.robustness:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")
     allowed = list(cfg.allowed_targets)
-    results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=allowed, other=cfg.data, boxes=cfg.boxes)
+    results = evaluate_run(
+        run, cfg.split, cfg.checkpoint, allowed=allowed, other=other, boxes=cfg.boxes, root=root
+    )
     console = Console(markup=False)
     print_table(results, console)
     if cfg.robustness:
         from deeprob.evaluation.robustness import evaluate_robustness, table
 
-        console.print(
-            table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=list(cfg.allowed_targets)))
-        )
+        console.print(table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=allowed, root=root)))
 
 
 def _evaluate_predictions(cfg: DictConfig) -> None:
@@ -70,7 +76,7 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
     from deeprob.evaluation.evaluate import print_table
     from deeprob.evaluation.judge import judge
 
-    if cfg.data is None:
+    if cfg.data is None or "source" not in cfg.data:
         raise InputError(
             "predictions about what?", expected="data=<data set>, such as data=bop data.root=/my/set"
         )

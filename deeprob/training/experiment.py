@@ -265,14 +265,23 @@ def feature_extractor(cfg: DictConfig) -> dict[str, nn.Module]:
 
 
 def load(
-    run: Run, checkpoint: str | None, allowed: list[str] | None = None, with_data: bool = True
+    run: Run,
+    checkpoint: str | None,
+    allowed: list[str] | None = None,
+    with_data: bool = True,
+    root: str | None = None,
 ) -> Experiment:
     """The model and data of a run folder. checkpoint: `best` or `last`; None: as its evaluation takes it.
 
-    with_data: False opens no data set where the run folder says of it what the model needs. Raises InputError
-    where the folder lacks the checkpoint, or its weights do not fit its config.
+    with_data: False opens no data set where the run folder says of it what the model needs. root: where the
+    data lie now, as on another machine; None: where the run's config says. Raises InputError where the folder
+    lacks the checkpoint, or its weights do not fit its config.
     """
     cfg = read_config(run)
+    if root is not None:
+        if "root" not in cfg.data:
+            raise InputError("data.root of a run whose data lie nowhere", where=run.config)
+        cfg.data.root = root
     cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
     checkpoint = checkpoint or str(cfg.evaluation.checkpoint)
     path = run.checkpoint(checkpoint)
