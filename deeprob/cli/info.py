@@ -81,6 +81,7 @@ def show_data(cfg: DictConfig) -> int:
 
     from deeprob.config import build
     from deeprob.data.inspect import describe
+    from deeprob.progress import print_whole
 
     if cfg.data.on_bad_sample == "error":
         cfg.data.on_bad_sample = "skip"  # all that is bad is listed, not the first alone
@@ -90,7 +91,7 @@ def show_data(cfg: DictConfig) -> int:
         return show_clouds(source, sheet)
     console = Console(markup=False)
     table, summaries = describe(source, sheet, progress=console.is_terminal)
-    console.print(table)
+    print_whole(table, console)
     bad = [line for summary in summaries.values() for line in summary.bad]
     for line in bad:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
