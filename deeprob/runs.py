@@ -82,6 +82,10 @@ def naming(path: Path) -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if isinstance(cause, OSError) and cause.filename is None:
             raise OSError(cause.errno, cause.strerror, str(path)) from error
+        if (
+            isinstance(error, OSError) and error.errno is None
+        ):  # NumPy forgets the number when it cannot write
+            raise OSError(errno.ENOSPC, f"no room for all of it ({error})", str(path)) from error
         raise
 
 
