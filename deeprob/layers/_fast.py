@@ -9,6 +9,7 @@ device or dtype, too small, or somebody differentiates the gradient once more. I
 contract holds it to the formula. `with formulas():` switches all of them off.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -22,7 +23,8 @@ Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 ALL, PRODUCTS, NONE = 0, 1, 2  # how many faster forms are off
-_off = NONE
+# NUMBA_DISABLE_JIT, for a debugger, leaves loops that Python itself would run: the formulas are faster
+_off = ALL if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0") else NONE
 
 
 @contextmanager
