@@ -118,7 +118,7 @@ def _summarise(
         groups.add(frame.group)
         summary.crowds += len({crowd.box_xyxy.tobytes() for crowd in frame.crowds})
         summary.sizes[frame.image.shape[1], frame.image.shape[0]] += 1
-        picture = hashlib.blake2b(np.ascontiguousarray(frame.image), digest_size=16).digest()
+        picture = hashlib.blake2b(np.ascontiguousarray(frame.image).data, digest_size=16).digest()
         summary.seen_before += picture in before or picture in summary.pictures
         summary.pictures.add(picture)
         objects = {(o.class_id, o.box_xyxy.tobytes()) for o in frame.instances}

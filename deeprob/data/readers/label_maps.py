@@ -115,8 +115,9 @@ class LabelMapSource(FileSource[LabelledImage]):
     def read(self, item: LabelledImage) -> Frame:
         image = read_image(item.image)
         if item.segments is None:
-            plane = same_size(read_plane(item.labels), image.shape, item.labels)
-            instances, crowds = self._of_values(self._values(plane, item.labels), item)
+            stored = read_plane(item.labels)
+            same_size(stored, image.shape, item.labels)
+            instances, crowds = self._of_values(self._values(stored, item.labels), item)
         else:
             colour = read_image(item.labels).astype(np.int64)
             plane = colour @ np.array([1, 256, 65536])
