@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
 
 def evaluate(cfg: DictConfig) -> None:
     """Evaluate the run or the predictions that `cfg` names, and print the table."""
+    from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
     from deeprob.errors import InputError
@@ -47,20 +48,25 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.predictions is not None:
         return _evaluate_predictions(cfg)
     run = Run.find(cfg.run)
-    moved = cfg.data is not None and set(cfg.data) == {"root"}
-    other, root = (None, str(cfg.data.root)) if moved else (cfg.data, None)
+    other, places = cfg.data, {}
+    if any(o.startswith("paths.cache_dir=") for o in HydraConfig.get().overrides.task):
+        places["paths.cache_dir"] = str(cfg.paths.cache_dir)
+    if cfg.data is not None and set(cfg.data) == {"root"}:
+        other, places["data.root"] = None, str(cfg.data.root)
     if other is not None and cfg.robustness:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")
     allowed = list(cfg.allowed_targets)
     results = evaluate_run(
-        run, cfg.split, cfg.checkpoint, allowed=allowed, other=other, boxes=cfg.boxes, root=root
+        run, cfg.split, cfg.checkpoint, allowed=allowed, other=other, boxes=cfg.boxes, places=places
     )
     console = Console(markup=False)
     print_table(results, console)
     if cfg.robustness:
         from deeprob.evaluation.robustness import evaluate_robustness, table
 
-        console.print(table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=allowed, root=root)))
+        console.print(
+            table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=allowed, places=places))
+        )
 
 
 def _evaluate_predictions(cfg: DictConfig) -> None:

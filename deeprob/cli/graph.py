@@ -81,6 +81,7 @@ def show_model(cfg: DictConfig) -> None:
 
     from deeprob.config import build
     from deeprob.graphs.trace import trace
+    from deeprob.schema.models import constructed
 
     form = _form(cfg, ("table", "picture", "page"))
     if cfg.batch < 1 or cfg.num_classes < 1 or min(cfg.input, default=1) < 1:
@@ -88,7 +89,7 @@ def show_model(cfg: DictConfig) -> None:
             f"batch={cfg.batch} num_classes={cfg.num_classes} input={cfg.input}", expected="positive"
         )
     torch.manual_seed(cfg.seed)
-    model = build(cfg.model, cfg.allowed_targets, num_classes=cfg.num_classes)
+    model = build(constructed(cfg.model), cfg.allowed_targets, num_classes=cfg.num_classes)
     found = trace(model, torch.randn(cfg.batch, *cfg.input))
     title = str(cfg.model._target_).rpartition(".")[2]
     _show_network(cfg, found, form, f"{title}, random start, random inputs and classes")

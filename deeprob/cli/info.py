@@ -144,6 +144,7 @@ def show_model(cfg: DictConfig) -> int:
 
     from deeprob.config import build
     from deeprob.graphs.cost import HEADER, predict, rows, state_copies, summary
+    from deeprob.schema.models import constructed
     from deeprob.training.weights import freeze
 
     if min(cfg.batch_size, cfg.num_classes, cfg.depth, *cfg.input) < 1:
@@ -153,7 +154,7 @@ def show_model(cfg: DictConfig) -> int:
             expected="numbers of at least 1",
         )
     allowed = list(cfg.allowed_targets)
-    model = build(cfg.model, allowed, num_classes=cfg.num_classes)
+    model = build(constructed(cfg.model), allowed, num_classes=cfg.num_classes)
     if cfg.model.get("freeze"):
         freeze(model, cfg.model.freeze)
     cost = predict(model, list(cfg.input), cfg.batch_size, cfg.precision)

@@ -29,14 +29,14 @@ def evaluate_run(
     allowed: list[str] | None = None,
     other: DictConfig | None = None,
     boxes: str | None = None,
-    root: str | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run and write results.json, or results_<name>.json for another split, data or boxes.
 
     boxes: see EvaluationSettings; None takes the run's. Other arguments as of `open_run`. Returns what was
     written. Raises InputError as `open_run`.
     """
-    opened = open_run(run, split, checkpoint, allowed, other, progress, root)
+    opened = open_run(run, split, checkpoint, allowed, other, progress, places)
     task, options, of = opened.task, opened.options, opened.name
     if boxes not in (None, options.get("boxes", "gt")):  # a run of an older version lacks them
         options = options.copy()

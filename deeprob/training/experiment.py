@@ -29,8 +29,8 @@ from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.overrides import quoted
 from deeprob.progress import tracked
-from deeprob.runs import Run
-from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
+from deeprob.runs import Run, make_folder
+from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings, constructed
 from deeprob.schema.training import TrainerSettings
 from deeprob.schema.typed import typed
 from deeprob.tasks.base import Task
@@ -163,6 +163,9 @@ def make_data(
     """
     data = cfg.data
     source = make_source(cfg, classes) if facts is None else KnownSource(facts)
+    cache_dir = Path(cfg.paths.cache_dir).expanduser() / "crops"
+    if facts is None:
+        make_folder(cache_dir, fix="set paths.cache_dir")
     known = {} if facts is None else {name: tuple(facts[name]) for name in ("mean", "std")}
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
@@ -173,7 +176,7 @@ def make_data(
         eval_batch_size=data.eval_batch_size,
         num_workers=data.workers,
         seed=cfg.seed,
-        cache_dir=Path(cfg.paths.cache_dir).expanduser() / "crops",
+        cache_dir=cache_dir,
         val_fraction=data.val_fraction,
         num_folds=data.num_folds,
         fold=data.fold,
@@ -230,9 +233,8 @@ def make_model(cfg: DictConfig, task: Task, known: Mapping[str, Any] | None = No
 
     known: what the task has said of the data before.
     """
-    arguments = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
     found = {**(task.model_arguments() if known is None else known), **feature_extractor(cfg)}
-    model: nn.Module = build(arguments, cfg.allowed_targets, **found)
+    model: nn.Module = build(constructed(cfg.model), cfg.allowed_targets, **found)
     return model
 
 
@@ -269,19 +271,19 @@ def load(
     checkpoint: str | None,
     allowed: list[str] | None = None,
     with_data: bool = True,
-    root: str | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> Experiment:
     """The model and data of a run folder. checkpoint: `best` or `last`; None: as its evaluation takes it.
 
-    with_data: False opens no data set where the run folder says of it what the model needs. root: where the
-    data lie now, as on another machine; None: where the run's config says. Raises InputError where the folder
+    with_data: False opens no data set where the run folder says of it what the model needs. places:
+    data.root and paths.cache_dir as they are now, as on another machine. Raises InputError where the folder
     lacks the checkpoint, or its weights do not fit its config.
     """
     cfg = read_config(run)
-    if root is not None:
-        if "root" not in cfg.data:
-            raise InputError("data.root of a run whose data lie nowhere", where=run.config)
-        cfg.data.root = root
+    for key, place in (places or {}).items():
+        if OmegaConf.select(cfg, key) is None:
+            raise InputError(f"no {key} that could be changed", where=run.config)
+        OmegaConf.update(cfg, key, place)
     cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
     checkpoint = checkpoint or str(cfg.evaluation.checkpoint)
     path = run.checkpoint(checkpoint)

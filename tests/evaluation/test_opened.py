@@ -65,12 +65,20 @@ def test_a_run_is_opened_as_its_config_says(run):
 def test_a_run_finds_its_data_where_they_lie_now(run, squares, tmp_path, monkeypatch, capsys):
     before = evaluate_run(run, progress=False)["metrics"]
     config = run.config.read_text()
-    run.config.write_text(config.replace(str(squares), "/gone/squares"))
+    run.config.write_text(
+        config.replace(str(squares), "/gone/squares").replace("cache_dir: /", "cache_dir: /proc/")
+    )
     moved = tmp_path / "another disk" / "squares"
     shutil.copytree(squares, moved)
     assert main(["evaluate", f"run={run.path}"]) == 2
     assert "/gone/squares: no such folder; set data.root" in capsys.readouterr().err
-    assert main(["evaluate", f"run={run.path}", f"data.root={moved}"]) == 0
+    here = ["evaluate", f"run={run.path}", f"data.root={moved}"]
+    assert main(here) == 2
+    assert (
+        "no folder can be made here (No such file or directory); set paths.cache_dir"
+        in capsys.readouterr().err
+    )
+    assert main([*here, f"paths.cache_dir={tmp_path / 'cache'}"]) == 0
     assert run.read_results()["metrics"] == before
     run.config.write_text(config)
 
