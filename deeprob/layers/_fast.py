@@ -9,7 +9,6 @@ device or dtype, too small, or somebody differentiates the gradient once more. I
 contract holds it to the formula. `with formulas():` switches all of them off.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -17,14 +16,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from .kernels.opaque import Operation, is_traced, make_operation
+from .kernels.opaque import INTERPRETED, Operation, is_traced, make_operation
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 ALL, PRODUCTS, NONE = 0, 1, 2  # how many faster forms are off
-# NUMBA_DISABLE_JIT, for a debugger, leaves loops that Python itself would run: the formulas are faster
-_off = ALL if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0") else NONE
+_off = ALL if INTERPRETED else NONE
 
 
 @contextmanager

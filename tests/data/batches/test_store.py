@@ -71,9 +71,7 @@ def test_batches_are_the_same_beyond_the_memory_budget(array_source, tmp_path: P
         assert torch.equal(a.indices, b.indices)
 
 
-def test_a_cache_stays_in_its_folder_whatever_the_data_set_is_called(
-    darknet_root: Path, tmp_path: Path
-) -> None:
+def test_a_cache_stays_in_its_folder_whatever_the_set_is_called(darknet_root: Path, tmp_path: Path) -> None:
     source = DarknetSource(darknet_root, {"train": ["2019*"]}, name="../../elsewhere/set")
     materialise(source, "train", ClassificationView(size=8), tmp_path / "a" / "cache", progress=False)
     assert [path.name for path in tmp_path.iterdir() if path != darknet_root] == ["a"]
