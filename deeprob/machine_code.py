@@ -27,6 +27,8 @@ def keep(compiled: Any, sources: Iterable[Path]) -> None:
     """
     import numba
 
+    if numba.config.DISABLE_JIT:
+        return
     given = numba.config.CACHE_DIR or os.environ.get("DEEPROB_CACHE", "~/.cache/deeprob")
     try:
         folder = Path(given).expanduser() / "machine_code"

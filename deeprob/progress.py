@@ -8,7 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 FIRST_S, LONGEST_S = 5.0, 300.0
 Item = TypeVar("Item")
@@ -96,3 +100,15 @@ class _Lines:
 def _to_stderr(line: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or gone
         print(line, file=sys.stderr, flush=True)
+
+
+def print_whole(table: Table, console: Console) -> None:
+    """Print a table; where a terminal is too narrow for its words and numbers, its lines go on below."""
+    from rich.measure import Measurement
+
+    before, wide = console.width, console.options.update(max_width=10_000)
+    console.width = max(before, Measurement.get(console, wide, table).minimum)
+    try:
+        console.print(table)
+    finally:
+        console.width = before

@@ -82,6 +82,10 @@ def naming(path: Path) -> Iterator[None]:
             cause = cause.__cause__ or cause.__context__
         if isinstance(cause, OSError) and cause.filename is None:
             raise OSError(cause.errno, cause.strerror, str(path)) from error
+        if (
+            isinstance(error, OSError) and error.errno is None
+        ):  # NumPy forgets the number when it cannot write
+            raise OSError(errno.ENOSPC, f"no room for all of it ({error})", str(path)) from error
         raise
 
 
@@ -109,12 +113,12 @@ def sweep(folder: Path) -> None:
                 path.unlink()
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it. Raises InputError where that cannot be."""
+def make_folder(path: Path, fix: str | None = None) -> None:
+    """Make a folder and those above it. Raises InputError, with what to do, where that cannot be."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"no folder can be made here ({error.strerror})", where=path) from error
+        raise InputError(f"no folder can be made here ({error.strerror})", where=path, fix=fix) from error
 
 
 def _umask() -> int:

@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import subprocess
 import sys
 
 import numba
@@ -80,3 +81,12 @@ def test_what_nobody_has_loaded_for_long_goes(compiled, tmp_path):
     compiled("two", other="SIZE = 2\n")
     assert not kept.exists()
     assert len(list((tmp_path / "cache/machine_code").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_layers_work_where_numba_compiles_nothing():
+    code = "import torch; from deeprob import layers; x = torch.randn(64, 64, requires_grad=True); "
+    code += "layers.LayerNorm(64)(x).sum().backward(); print(x.grad.shape)"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "torch.Size([64, 64])", done.stderr

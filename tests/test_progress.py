@@ -1,11 +1,14 @@
 """What takes long says so: lines in a log, farther and farther apart, and nothing of what is quick."""
 
+import io
 import time
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from deeprob import progress
-from deeprob.progress import steps, tracked
+from deeprob.progress import print_whole, steps, tracked
 
 
 @pytest.fixture
@@ -45,3 +48,18 @@ def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert list(tracked([1, 2], "reading [b]")) == [1, 2]
     assert "reading [b]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [20, 40, 200])
+def test_a_narrow_terminal_hides_no_number(width):
+    table = Table()
+    table.add_column("metric", no_wrap=True)
+    table.add_column("model", justify="right")
+    table.add_column("interval", justify="right")
+    table.add_row("expected_calibration_error", "0.9123", "0.8123 .. 0.9456")
+    console = Console(file=io.StringIO(), width=width)
+    print_whole(table, console)
+    printed = console.file.getvalue()
+    assert all(word in printed for word in ("expected_calibration_error", "0.9123", "0.8123", "0.9456"))
+    assert "…" not in printed
+    assert console.width == width

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -6,6 +7,7 @@ import stat
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from deeprob.errors import InputError
@@ -300,3 +302,13 @@ def test_what_killed_writers_left_is_swept_and_a_living_ones_file_stays(tmp_path
         assert living.name.startswith(".b.json")
         file.write("{}")
     assert os.listdir(tmp_path) == ["b.json"]
+
+
+def test_an_array_that_finds_no_room_is_told_with_its_path(tmp_path):
+    with (
+        pytest.raises(OSError, match="no room for all of it") as caught,
+        naming(tmp_path / "images.npy"),
+        open("/dev/full", "wb") as file,
+    ):
+        np.zeros(100_000).tofile(file)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "images.npy"))

@@ -35,6 +35,7 @@ def ablate(cfg: DictConfig) -> int:
     from rich.console import Console
 
     from deeprob.errors import InputError
+    from deeprob.progress import print_whole
     from deeprob.studies import ablation, tables
     from deeprob.studies.processes import run_all
 
@@ -60,7 +61,7 @@ def ablate(cfg: DictConfig) -> int:
         return 0
     findings = ablation.compare(planned, errors)
     path = ablation.write(planned, findings)
-    console.print(tables.rich_table(findings.rows, findings.metric, f"ablation {planned.name}"))
+    print_whole(tables.rich_table(findings.rows, findings.metric, f"ablation {planned.name}"), console)
     for line in tables.failures(findings.rows):
         console.print(f"failed  {line}", highlight=False, soft_wrap=True)
     console.print(f"report  {path}", highlight=False, soft_wrap=True)

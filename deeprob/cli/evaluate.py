@@ -2,6 +2,7 @@
 
 usage: deeprob evaluate run=<run folder> [split=val] [checkpoint=last] [robustness=true]
        deeprob evaluate run=<run folder> data=<other data set> split=val
+       deeprob evaluate run=<run folder> data.root=<folder>      its own data, which lie there now
        deeprob evaluate predictions=<file> data=<data set> [split=test] [against=<second file>]
 
 A run: writes results.json (results_<split>.json for a split that the experiment is not judged by) and the
@@ -26,12 +27,16 @@ def main(arguments: list[str]) -> int:
     """Run the verb. Returns the exit code; raises InputError and KeyboardInterrupt."""
     from deeprob.config import hydra_main
 
+    if not any(argument.startswith("data=") for argument in arguments):
+        # no data set is chosen: what is said of its root is of the run's own
+        arguments = [f"+{a}" if a.startswith("data.root=") else a for a in arguments]
     hydra_main("evaluate", evaluate, arguments)
     return 0
 
 
 def evaluate(cfg: DictConfig) -> None:
     """Evaluate the run or the predictions that `cfg` names, and print the table."""
+    from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
     from deeprob.errors import InputError
@@ -47,17 +52,24 @@ def evaluate(cfg: DictConfig) -> None:
             "unit with a run", expected="unit with predictions=..., a run counts as its data set says"
         )
     run = Run.find(cfg.run)
-    if cfg.data is not None and cfg.robustness:
+    other, places = cfg.data, {}
+    if any(o.startswith("paths.cache_dir=") for o in HydraConfig.get().overrides.task):
+        places["paths.cache_dir"] = str(cfg.paths.cache_dir)
+    if cfg.data is not None and set(cfg.data) == {"root"}:
+        other, places["data.root"] = None, str(cfg.data.root)
+    if other is not None and cfg.robustness:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")
     allowed = list(cfg.allowed_targets)
-    results = evaluate_run(run, cfg.split, cfg.checkpoint, allowed=allowed, other=cfg.data, boxes=cfg.boxes)
+    results = evaluate_run(
+        run, cfg.split, cfg.checkpoint, allowed=allowed, other=other, boxes=cfg.boxes, places=places
+    )
     console = Console(markup=False)
     print_table(results, console)
     if cfg.robustness:
         from deeprob.evaluation.robustness import evaluate_robustness, table
 
         console.print(
-            table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=list(cfg.allowed_targets)))
+            table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=allowed, places=places))
         )
 
 
@@ -74,7 +86,7 @@ def _evaluate_predictions(cfg: DictConfig) -> None:
     from deeprob.evaluation.judge import judge
     from deeprob.targets import build
 
-    if cfg.data is None:
+    if cfg.data is None or "source" not in cfg.data:
         raise InputError(
             "predictions about what?", expected="data=<data set>, such as data=bop data.root=/my/set"
         )

@@ -82,6 +82,7 @@ def show_model(cfg: DictConfig) -> None:
     import torch
 
     from deeprob.graphs.trace import trace
+    from deeprob.schema.models import constructed
     from deeprob.targets import build
 
     form = _form(cfg, ("table", "picture", "page"))
@@ -90,7 +91,7 @@ def show_model(cfg: DictConfig) -> None:
             f"batch={cfg.batch} num_classes={cfg.num_classes} input={cfg.input}", expected="positive"
         )
     torch.manual_seed(cfg.seed)
-    model = build(cfg.model, cfg.allowed_targets, num_classes=cfg.num_classes)
+    model = build(constructed(cfg.model), cfg.allowed_targets, num_classes=cfg.num_classes)
     found = trace(model, torch.randn(cfg.batch, *cfg.input))
     title = str(cfg.model._target_).rpartition(".")[2]
     _show_network(cfg, found, form, f"{title}, random start, random inputs and classes")

@@ -80,6 +80,7 @@ def show_data(cfg: DictConfig) -> int:
     from rich.console import Console
 
     from deeprob.data.inspect import describe
+    from deeprob.progress import print_whole
     from deeprob.targets import build
 
     if cfg.data.on_bad_sample == "error":
@@ -90,7 +91,7 @@ def show_data(cfg: DictConfig) -> int:
         return show_clouds(source, sheet)
     console = Console(markup=False)
     table, summaries = describe(source, sheet, progress=console.is_terminal)
-    console.print(table)
+    print_whole(table, console)
     bad = [line for summary in summaries.values() for line in summary.bad]
     for line in bad:
         console.print(f"bad  {line}", highlight=False, soft_wrap=True, markup=False)
@@ -142,6 +143,7 @@ def show_model(cfg: DictConfig) -> int:
     from rich.table import Table
 
     from deeprob.graphs.cost import HEADER, predict, rows, state_copies, summary
+    from deeprob.schema.models import constructed
     from deeprob.targets import build
     from deeprob.training.weights import freeze
 
@@ -152,7 +154,7 @@ def show_model(cfg: DictConfig) -> int:
             expected="numbers of at least 1",
         )
     allowed = list(cfg.allowed_targets)
-    model = build(cfg.model, allowed, num_classes=cfg.num_classes)
+    model = build(constructed(cfg.model), allowed, num_classes=cfg.num_classes)
     if cfg.model.get("freeze"):
         freeze(model, cfg.model.freeze)
     cost = predict(model, list(cfg.input), cfg.batch_size, cfg.precision)

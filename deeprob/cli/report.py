@@ -41,11 +41,14 @@ def report(cfg: DictConfig) -> None:
 
         path = write_report(Run.find(cfg.run), allowed=list(cfg.allowed_targets))
     else:
+        from deeprob.progress import print_whole
         from deeprob.studies import tables
         from deeprob.studies.gather import write_comparison
 
         findings, path = write_comparison(
             cfg.runs, Path(cfg.output), cfg.metric, cfg.base, list(cfg.allowed_targets)
         )
-        console.print(tables.rich_table(findings.rows, findings.metric, f"compared with {findings.base}"))
+        print_whole(
+            tables.rich_table(findings.rows, findings.metric, f"compared with {findings.base}"), console
+        )
     console.print(f"report  {path}", highlight=False, soft_wrap=True)

@@ -42,6 +42,7 @@ def sweep(cfg: DictConfig, arguments: list[str]) -> int:
 
     from deeprob.errors import InputError
     from deeprob.overrides import shell
+    from deeprob.progress import print_whole
 
     if cfg.jobs < 1:
         raise InputError(f"jobs={cfg.jobs}", expected="1 or more")
@@ -67,7 +68,7 @@ def sweep(cfg: DictConfig, arguments: list[str]) -> int:
             process.wait()
     if cfg.worker:
         return 0
-    console.print(rich_table(study, planned))
+    print_whole(rich_table(study, planned), console)
     console.print(f"report  {write_report(planned, study)}", highlight=False, soft_wrap=True)
     best = study.best
     if best is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from rich.table import Table
 
 from deeprob.data.batches.images import resize
 from deeprob.data.frame import Frame
-from deeprob.data.readers.reading import Frames, read_ahead
+from deeprob.data.readers.files import FileSource
+from deeprob.data.readers.image_headers import orientation
+from deeprob.data.readers.reading import IMAGE_SUFFIXES, Frames, read_ahead
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.progress import tracked
@@ -31,6 +34,9 @@ class SplitSummary:
     regions that are left out of training and judgement. classes: objects of each class. sizes: frames of each
     (width, height). boxes: the 5th, 50th and 95th percentile of the boxes' shorter side in pixels. labels:
     what is known of any object besides its box. bad: one line for each frame that cannot be read.
+    pictures: a hash of each. seen_before: how many of them an earlier split, or this one, has too, pixel for
+    pixel. doubled: objects that stand twice in a frame, with the same class and box. turned: pictures that
+    EXIF turns or mirrors.
     """
 
     frames: int = 0
@@ -42,6 +48,10 @@ class SplitSummary:
     boxes: tuple[float, float, float] | None = None
     labels: tuple[str, ...] = ()
     bad: list[str] = field(default_factory=list)
+    pictures: set[bytes] = field(default_factory=set)
+    seen_before: int = 0
+    doubled: int = 0
+    turned: int = 0
 
 
 def describe(
@@ -52,9 +62,11 @@ def describe(
     Returns a table to print, and the summaries by split. Bad samples are listed, whatever the source is told
     to do with them.
     """
-    summaries, drawn = {}, []
+    summaries: dict[str, SplitSummary] = {}
+    drawn: list[tuple[str, Frame]] = []
     for split in source.splits:
-        summaries[split], chosen = _summarise(source, split, per_split, progress)
+        before = set[bytes]().union(*(summary.pictures for summary in summaries.values()))
+        summaries[split], chosen = _summarise(source, split, per_split, progress, before)
         drawn += [(split, frame) for frame in chosen]
     if sheet is not None and drawn:
         titled = ((f"{split}: {frame.key}", frame) for split, frame in drawn)
@@ -87,7 +99,7 @@ def write_sheet(image: NDArray[np.uint8], path: Path) -> None:
 
 
 def _summarise(
-    source: Source, split: str, per_split: int, progress: bool
+    source: Source, split: str, per_split: int, progress: bool, before: Collection[bytes] = ()
 ) -> tuple[SplitSummary, list[Frame]]:
     told = len(source.skipped)  # what a source that skips has left out before
     frames = source.frames(split)
@@ -106,6 +118,11 @@ def _summarise(
         groups.add(frame.group)
         summary.crowds += len({crowd.box_xyxy.tobytes() for crowd in frame.crowds})
         summary.sizes[frame.image.shape[1], frame.image.shape[0]] += 1
+        picture = hashlib.blake2b(np.ascontiguousarray(frame.image).data, digest_size=16).digest()
+        summary.seen_before += picture in before or picture in summary.pictures
+        summary.pictures.add(picture)
+        objects = {(o.class_id, o.box_xyxy.tobytes()) for o in frame.instances}
+        summary.doubled += len(frame.instances) - len(objects)
         labels |= {"depth"} if frame.depth_m is not None else set()
         for instance in frame.instances:
             summary.classes[source.classes[instance.class_id]] += 1
@@ -114,6 +131,10 @@ def _summarise(
             labels |= {"poses"} if instance.T_cam_obj is not None else set()
         if index % every == 0 and len(chosen) < per_split:
             chosen.append(frame)
+    if isinstance(source, FileSource):
+        files = {file for item in source.items(split) for file in source.files(item)}
+        pictures = (file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+        summary.turned = sum(orientation(picture) != 1 for picture in pictures)
     summary.groups, summary.labels = len(groups), tuple(sorted(labels))
     if sides:
         low, middle, high = np.percentile(sides, (5, 50, 95))
@@ -136,6 +157,13 @@ def _table(source: Source, summaries: dict[str, SplitSummary]) -> Table:
     rows += [(name, [str(s.classes[name]) for s in summaries.values()]) for name in source.classes]
     if any(s.crowds for s in summaries.values()):
         rows.append(("regions left out", [str(s.crowds) for s in summaries.values()]))
+    for name, counts in (
+        ("pictures seen already", [s.seen_before for s in summaries.values()]),
+        ("objects given twice", [s.doubled for s in summaries.values()]),
+        ("pictures turned by EXIF", [s.turned for s in summaries.values()]),
+    ):
+        if any(counts):
+            rows.append((name, [str(count) for count in counts]))
     rows.append(("bad frames", [str(len(s.bad)) for s in summaries.values()]))
     for name, cells in rows:
         table.add_row(name, *cells)

@@ -14,6 +14,7 @@ from rich.table import Table
 from deeprob.evaluation.opened import Opened, open_run
 from deeprob.metrics.entries import measured
 from deeprob.page.shown import write_shown
+from deeprob.progress import print_whole
 from deeprob.runs import Run, write_json
 
 SCHEMA = 1
@@ -28,13 +29,14 @@ def evaluate_run(
     allowed: list[str] | None = None,
     other: DictConfig | None = None,
     boxes: str | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run and write results.json, or results_<name>.json for another split, data or boxes.
 
     boxes: see EvaluationSettings; None takes the run's. Other arguments as of `open_run`. Returns what was
     written. Raises InputError as `open_run`.
     """
-    opened = open_run(run, split, checkpoint, allowed, other, progress)
+    opened = open_run(run, split, checkpoint, allowed, other, progress, places)
     task, options, of = opened.task, opened.options, opened.name
     if boxes not in (None, options.get("boxes", "gt")):  # a run of an older version lacks them
         options = options.copy()
@@ -97,7 +99,7 @@ def print_table(results: Mapping[str, Any], console: Console) -> None:
         table.add_row(
             metric, _shown(entry["value"]), f"{_shown(low)} .. {_shown(high)}", *beside, f"{entry['n']:,}"
         )
-    console.print(table)
+    print_whole(table, console)
     for note in results.get("notes", ()):
         console.print(note, style="dim", highlight=False, markup=False)
 

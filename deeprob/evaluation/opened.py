@@ -57,14 +57,15 @@ def open_run(
     allowed: list[str] | None = None,
     other: DictConfig | None = None,
     progress: bool = True,
+    places: Mapping[str, str] | None = None,
 ) -> Opened:
     """Open a run folder to evaluate it.
 
     split, checkpoint: None takes what the run's config says. allowed: further packages its config may call.
-    other: a data config to evaluate it on in place of its own. Raises InputError where the folder, the split
-    or the checkpoint is not there, or the split is empty.
+    other: a data config to evaluate it on in place of its own. places: as of `load`. Raises InputError where
+    the folder, the split or the checkpoint is not there, or the split is empty.
     """
-    experiment = for_inference(load(run, checkpoint, allowed))
+    experiment = for_inference(load(run, checkpoint, allowed, places=places))
     data, options = experiment.data, experiment.cfg.evaluation
     split, checkpoint = split or str(options.split), checkpoint or str(options.checkpoint)
     if other is not None:

@@ -37,13 +37,14 @@ def evaluate_robustness(
     checkpoint: str | None = None,
     progress: bool = True,
     allowed: list[str] | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run on every corruption and severity, and write robustness_<split>.json; returns it.
 
     Arguments as of `deeprob.evaluation.opened.open_run`. Each cell and the mean over all of them hold the
     task's headline metric with its 95 % interval over the independent units.
     """
-    opened = open_run(run, split, checkpoint, allowed, progress=False)
+    opened = open_run(run, split, checkpoint, allowed, progress=False, places=places)
     here, options, metric = opened.samples, opened.options, opened.task.headline
     if here.pixels is None:
         raise InputError("corruptions are of images, and these samples have none", where=run.path)

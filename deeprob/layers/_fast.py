@@ -16,13 +16,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from .kernels.opaque import Operation, is_traced, make_operation
+from .kernels.opaque import INTERPRETED, Operation, is_traced, make_operation
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
 ALL, PRODUCTS, NONE = 0, 1, 2  # how many faster forms are off
-_off = NONE
+_off = ALL if INTERPRETED else NONE
 
 
 @contextmanager

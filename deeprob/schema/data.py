@@ -216,6 +216,7 @@ class CocoSettings(FileSourceSettings):
     annotations: dict[str, str] = MISSING
     images: dict[str, str] | None = None
     clip_boxes: bool = False
+    crowds: str = "regions"
 
 
 @dataclass

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import SI
 
@@ -23,6 +25,13 @@ class NetworkSettings:
 
 
 NETWORK_OPTIONS = frozenset(NetworkSettings.__dataclass_fields__)
+
+
+def constructed(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a network's config its class is made of: all but what every network has beside it."""
+    return {key: value for key, value in model.items() if key not in NETWORK_OPTIONS}
+
+
 """Keys of a model config that are not the constructor's."""
 
 IN_CHANNELS: int = SI("${oc.select:data.view.channels,${oc.select:input.0,3}}")

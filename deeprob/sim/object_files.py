@@ -17,14 +17,17 @@ NOT_READ = (
     *(".step", ".stp", ".wrl", ".x3d", ".sdf"),
 )
 _HEAD = 1 << 16  # bytes in which a mesh names its library or texture
-_LESS = ("nontextured", "collision", "convex", "vhacd", "coacd")  # in names of forms that are not for the eye
+# in names of forms that are not for the eye
+_LESS = ("nontextured", "collision", "convex", "vhacd", "coacd", "hull", "decomp")
+_FORM = re.compile(rf"[-_. ]+(?:({'|'.join(_LESS)})\w*|visual)$", re.IGNORECASE)
 
 
 def find_objects(folder: Path) -> dict[str, Path]:
     """Name -> file of every object in a folder, in order of the names; of several forms the best.
 
     Objects are files, named by their stem; or, where there is none, folders that hold one, at most one folder
-    deeper (as in YCB, `025_mug/google_16k/textured.obj` is mug), in order of their leading numbers.
+    deeper (as in YCB, `025_mug/google_16k/textured.obj` is mug), in order of their leading numbers. A
+    mug_collision.obj beside mug.obj, or beside mug_visual.obj, is no object of its own.
     """
     parts = parts_of_urdfs(folder)
     forms: dict[str, list[Path]] = {}
@@ -33,6 +36,12 @@ def find_objects(folder: Path) -> dict[str, Path]:
             forms.setdefault(path.stem, []).append(path)
     if any(stem.startswith("textured") for stem in forms):
         forms = {stem: paths for stem, paths in forms.items() if not stem.startswith("nontextured")}
+    shown = {_FORM.sub("", stem).lower() for stem in forms if not _is_less(stem)}
+    forms = {
+        stem: paths
+        for stem, paths in forms.items()
+        if not _is_less(stem) or _FORM.sub("", stem).lower() not in shown
+    }
     if forms:
         return {stem: best_form(paths) for stem, paths in forms.items()}
     found = {}
@@ -42,6 +51,12 @@ def find_objects(folder: Path) -> dict[str, Path]:
             number, _, name = inner.name.partition("_")
             found[name if number.isdigit() and name else inner.name] = best_form(paths)
     return found
+
+
+def _is_less(stem: str) -> bool:
+    """Whether a name ends as that of a form for the physics, such as mug_collision or mug.vhacd."""
+    found = _FORM.search(stem)
+    return found is not None and found[1] is not None
 
 
 def best_form(paths: Iterable[Path]) -> Path:

@@ -23,7 +23,7 @@ from deeprob.data.batches.samples import Samples
 from deeprob.errors import InputError
 from deeprob.progress import tracked
 from deeprob.runs import Run
-from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings
+from deeprob.schema.models import NETWORK_OPTIONS, NetworkSettings, constructed
 from deeprob.schema.training import TrainerSettings
 from deeprob.schema.typed import typed
 from deeprob.targets import SCHEMA_ONLY, admitted, build, locate
@@ -143,9 +143,8 @@ def make_model(cfg: DictConfig, task: Task, known: Mapping[str, Any] | None = No
 
     known: what the task has said of the data before.
     """
-    arguments = {key: value for key, value in cfg.model.items() if key not in NETWORK_OPTIONS}
     found = {**(task.model_arguments() if known is None else known), **feature_extractor(cfg)}
-    model: nn.Module = build(arguments, cfg.allowed_targets, **found)
+    model: nn.Module = build(constructed(cfg.model), cfg.allowed_targets, **found)
     return model
 
 
@@ -178,14 +177,23 @@ def feature_extractor(cfg: DictConfig) -> dict[str, nn.Module]:
 
 
 def load(
-    run: Run, checkpoint: str | None, allowed: list[str] | None = None, with_data: bool = True
+    run: Run,
+    checkpoint: str | None,
+    allowed: list[str] | None = None,
+    with_data: bool = True,
+    places: Mapping[str, str] | None = None,
 ) -> Experiment:
     """The model and data of a run folder. checkpoint: `best` or `last`; None: as its evaluation takes it.
 
-    with_data: False opens no data set where the run folder says of it what the model needs. Raises InputError
-    where the folder lacks the checkpoint, or its weights do not fit its config.
+    with_data: False opens no data set where the run folder says of it what the model needs. places:
+    data.root and paths.cache_dir as they are now, as on another machine. Raises InputError where the folder
+    lacks the checkpoint, or its weights do not fit its config.
     """
     cfg = read_config(run)
+    for key, place in (places or {}).items():
+        if OmegaConf.select(cfg, key) is None:
+            raise InputError(f"no {key} that could be changed", where=run.config)
+        OmegaConf.update(cfg, key, place)
     cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
     checkpoint = checkpoint or str(cfg.evaluation.checkpoint)
     path = run.checkpoint(checkpoint)

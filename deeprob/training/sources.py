@@ -17,6 +17,7 @@ from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.overrides import quoted
+from deeprob.runs import make_folder
 from deeprob.targets import build
 
 
@@ -45,6 +46,9 @@ def make_data(
     """
     data = cfg.data
     source = make_source(cfg, classes) if facts is None else KnownSource(facts)
+    cache_dir = Path(cfg.paths.cache_dir).expanduser() / "crops"
+    if facts is None:
+        make_folder(cache_dir, fix="set paths.cache_dir")
     known = {} if facts is None else {name: tuple(facts[name]) for name in ("mean", "std")}
     view = build(data.view, cfg.allowed_targets)
     return PerceptionData(
@@ -55,7 +59,7 @@ def make_data(
         eval_batch_size=data.eval_batch_size,
         num_workers=data.workers,
         seed=cfg.seed,
-        cache_dir=Path(cfg.paths.cache_dir).expanduser() / "crops",
+        cache_dir=cache_dir,
         val_fraction=data.val_fraction,
         num_folds=data.num_folds,
         fold=data.fold,

@@ -178,6 +178,9 @@ def test_a_model_of_ones_own_trains_and_is_evaluated(squares_overrides, tmp_path
     (tmp_path / "conf" / "model" / "flat.yaml").write_text("_target_: own_package.Flat\nwidth: 4\n")
     shared = [o for o in squares_overrides if not o.startswith("model.")]
     own = ["--config-dir", f"{tmp_path}/conf", *shared, "model=flat", "allowed_targets=[own_package]"]
+    for verb in ("info", "graph"):
+        known = [verb, *own[:2], "model=flat", "input=[3,16,16]", "num_classes=3", own[-1]]
+        assert main(known) == 0, verb
     assert main(["train", *own, "trainer.max_epochs=1"]) == 0
     (folder,) = tmp_path.glob("runs/squares/*")
     assert main(["evaluate", f"run={folder}"]) == 2

@@ -1,7 +1,9 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from deeprob.data.frame import Frame, Instance
@@ -50,6 +52,30 @@ def test_regions_that_are_left_out_are_counted_once(readers, tmp_path: Path) -> 
         table, summaries = describe(readers[name].open(tmp_path / name), progress=False)
         assert summaries["train"].crowds == 4
         assert "regions left out" in list(table.columns[0].cells)
+
+
+def test_what_stands_twice_or_is_turned_is_counted(readers, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    readers["voc"].build(root)
+    names = sorted(path.stem for path in (root / "JPEGImages").iterdir())
+    table, _ = describe(readers["voc"].open(root, splits={"train": "train", "val": "val"}), progress=False)
+    assert not {"pictures seen already", "objects given twice", "pictures turned by EXIF"} & {
+        *table.columns[0].cells
+    }
+    shutil.copy(root / f"JPEGImages/{names[0]}.jpg", root / f"JPEGImages/{names[5]}.jpg")
+    annotation = root / f"Annotations/{names[1]}.xml"
+    ball = annotation.read_text().partition("<object>")[2].partition("</object>")[0]
+    annotation.write_text(annotation.read_text().replace("<object>", f"<object>{ball}</object><object>", 1))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = root / f"JPEGImages/{names[4]}.jpg"
+    Image.open(path).save(path, exif=exif)
+    table, found = describe(
+        readers["voc"].open(root, splits={"train": "train", "val": "val"}), progress=False
+    )
+    counts = {s: (found[s].seen_before, found[s].doubled, found[s].turned) for s in found}
+    assert counts == {"train": (0, 1, 0), "val": (1, 0, 1)}
+    assert "pictures seen already" in printed(table)
 
 
 def test_contact_sheet_is_a_picture_of_every_split(darknet_root: Path, tmp_path: Path) -> None:

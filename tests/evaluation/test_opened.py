@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from deeprob.cli import main
 from deeprob.config import compose
 from deeprob.errors import InputError
 from deeprob.evaluation.evaluate import evaluate_run
@@ -59,6 +60,27 @@ def test_a_run_is_opened_as_its_config_says(run):
     assert (opened.name, opened.checkpoint) == ("val", "best")
     assert len(opened.samples) == 36
     assert open_run(run, "train", "last").checkpoint == "last"
+
+
+def test_a_run_finds_its_data_where_they_lie_now(run, squares, tmp_path, monkeypatch, capsys):
+    before = evaluate_run(run, progress=False)["metrics"]
+    config = run.config.read_text()
+    run.config.write_text(
+        config.replace(str(squares), "/gone/squares").replace("cache_dir: /", "cache_dir: /proc/")
+    )
+    moved = tmp_path / "another disk" / "squares"
+    shutil.copytree(squares, moved)
+    assert main(["evaluate", f"run={run.path}"]) == 2
+    assert "/gone/squares: no such folder; set data.root" in capsys.readouterr().err
+    here = ["evaluate", f"run={run.path}", f"data.root={moved}"]
+    assert main(here) == 2
+    assert (
+        "no folder can be made here (No such file or directory); set paths.cache_dir"
+        in capsys.readouterr().err
+    )
+    assert main([*here, f"paths.cache_dir={tmp_path / 'cache'}"]) == 0
+    assert run.read_results()["metrics"] == before
+    run.config.write_text(config)
 
 
 def test_other_data_count_their_classes_as_the_run_does(run, elsewhere):

@@ -199,3 +199,19 @@ def test_an_argument_that_is_not_taken_is_named(kind, arguments, options, words)
 def test_the_axis_of_a_softmax_must_be_said():
     with pytest.raises(ValueError, match="softmax: expected dim from -1 to 0, got None"):
         layers.Softmax()(torch.zeros(2))
+
+
+@pytest.mark.parametrize("kind", ["LayerNorm", "GroupNorm", "BatchNorm2d"])
+def test_a_sign_that_torch_keeps_beside_the_memory_is_read(kind):
+    arguments, shape = {
+        "LayerNorm": ((64,), (512, 64)),
+        "GroupNorm": ((4, 16), (8, 16, 32, 32)),
+        "BatchNorm2d": ((16,), (8, 16, 32, 32)),
+    }[kind]
+    ours, torchs = getattr(layers, kind)(*arguments), getattr(nn, kind)(*arguments)
+    weight = torch.linspace(0.5, 2, len(ours.weight))
+    for module in (ours, torchs):  # the imaginary part of a conjugate
+        module.weight = nn.Parameter(torch.complex(torch.zeros_like(weight), -weight).conj().imag)
+    assert ours.weight.is_neg()
+    x = torch.randn(shape)
+    torch.testing.assert_close(ours(x), torchs(x))

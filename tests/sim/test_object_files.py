@@ -53,6 +53,22 @@ def test_two_forms_under_one_name_are_one_object(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "objects"),
+    [
+        (["mug.obj", "mug_vhacd.obj", "mug_collision.stl", "mug.convex_1.obj"], ["mug"]),
+        (["Mug_visual.obj", "mug_collision.obj"], ["Mug_visual"]),
+        (["mug_collision.obj"], ["mug_collision"]),
+        (["mug.obj", "cup_hull.obj", "hull.obj"], ["cup_hull", "hull", "mug"]),
+        (["mug.obj", "mug_red.obj"], ["mug", "mug_red"]),
+    ],
+)
+def test_forms_for_the_physics_are_no_objects(tmp_path: Path, names: list[str], objects: list[str]) -> None:
+    for name in names:
+        obj(tmp_path / name)
+    assert sorted(find_objects(tmp_path)) == objects
+
+
+@pytest.mark.parametrize(
     ("names", "best"),
     [
         (["b.obj", "a_collision.obj"], "b.obj"),

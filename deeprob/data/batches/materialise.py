@@ -81,7 +81,9 @@ def materialise(
     content = None if cache_dir is None else source.fingerprint(split)
     if cache_dir is not None and content is not None:
         content = fingerprint(content, view, source.on_bad_sample)
-        folder = Path(cache_dir).expanduser() / f"{source.name}-{split}-{content}"
+        # A name may be a stranger's, from a run folder: no part of it leads to another folder.
+        name = f"{source.name}-{split}-{content}".replace("/", "_")
+        folder = Path(cache_dir).expanduser() / name
         cached = read_cache(folder, view.samples, memory_budget_gb)
         if cached is not None:
             return cached

@@ -31,6 +31,7 @@ from deeprob.data.readers.files import FileSource, NoSplitError
 from deeprob.data.readers.image_headers import wrong_size
 from deeprob.data.readers.reading import OnBadSample, read_image
 from deeprob.errors import InputError
+from deeprob.overrides import shell
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class CocoSource(FileSource[CocoImage]):
     """Images with boxes and masks.
 
     annotations: for each split its JSON file, relative to root or absolute. images: for each split its folder
-    of images, likewise; a split not named has them in root. Regions with iscrowd become the frame's crowds.
-    clip_boxes: cut boxes that lie farther than a pixel outside the image, in place of refusing them.
+    of images, likewise; a split not named has them in root. Annotations with iscrowd become the frame's
+    crowds; crowds="objects" takes them as objects, for CVAT's exports mark every drawn mask so. clip_boxes:
+    cut boxes that lie farther than a pixel outside the image, in place of refusing them.
     The classes are the categories in order of their ids, the same in every split's file; where two have one
     name, their ids are part of it.
     """
@@ -63,11 +65,14 @@ class CocoSource(FileSource[CocoImage]):
         annotations: Mapping[str, str],
         images: Mapping[str, str] | None = None,
         clip_boxes: bool = False,
+        crowds: str = "regions",
         on_bad_sample: OnBadSample = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(root, name, on_bad_sample)
-        self.clip_boxes = clip_boxes
+        if crowds not in ("regions", "objects"):
+            raise InputError(f"data.source.crowds is {crowds!r}", expected="regions or objects")
+        self.clip_boxes, self.crowds = clip_boxes, crowds
         folders = images or {}
         self._items = self.gather(
             annotations,
@@ -79,13 +84,32 @@ class CocoSource(FileSource[CocoImage]):
 
     def _list(self, split: str, path: Path, folder: Path) -> list[CocoImage]:
         if not path.exists():
-            raise NoSplitError("no such file", where=path, expected=f"the annotations of split {split!r}")
+            raise NoSplitError(
+                "no such file",
+                where=path,
+                expected=f"the annotations of split {split!r}",
+                fix=_other_files(self.root, split),
+            )
         content = as_object(read_json(path), path, "the file")
         ids, classes = _categories(content, path)
         if self.class_numbers and (ids, classes) != (self.class_numbers, self.classes):
             raise InputError("other categories than the first split's", where=path)
         self.class_numbers, self.classes = ids, classes
+        if self.crowds == "regions":
+            self._tell_of_crowds(content, path)
         return _images(content, path, folder)
+
+    def _tell_of_crowds(self, content: dict[str, Any], path: Path) -> None:
+        """Say where most annotations are crowds: of such there are few. Raises InputError where all are."""
+        entries = as_list(field(content, path, "annotations"), path, "annotations")
+        count = sum(isinstance(entry, dict) and entry.get("iscrowd") in (1, "1") for entry in entries)
+        if 2 * count <= len(entries):
+            return
+        told = f"{count} of {len(entries)} annotations have iscrowd, and nothing is trained on them"
+        fix = "data.source.crowds=objects takes them as objects; CVAT marks every drawn mask so"
+        if count == len(entries):
+            raise InputError(told, where=path, expected="objects", fix=fix)
+        self.passed_over.append(f"{path}: {told}; {fix}")
 
     def items(self, split: str) -> list[CocoImage]:
         return self._items[split]
@@ -94,10 +118,11 @@ class CocoSource(FileSource[CocoImage]):
         return item.image_id
 
     def key_of(self, item: CocoImage) -> str:
-        return item.path.relative_to(self.root).as_posix()
+        inside = item.path.is_relative_to(self.root)
+        return item.path.relative_to(self.root if inside else item.folder).as_posix()
 
     def options(self) -> tuple[object, ...]:
-        return (self.clip_boxes,)
+        return self.clip_boxes, self.crowds
 
     def files(self, item: CocoImage) -> Iterable[Path]:
         return item.labels, item.path
@@ -118,12 +143,29 @@ class CocoSource(FileSource[CocoImage]):
             mask = None
             if entry.get("segmentation"):
                 mask = decode_mask(entry["segmentation"], item.size, where, self.clip_boxes)
-            kind = crowds if as_flag(entry.get("iscrowd"), where, "iscrowd") else instances
+            is_crowd = as_flag(entry.get("iscrowd"), where, "iscrowd") and self.crowds == "regions"
+            kind = crowds if is_crowd else instances
             number = self.class_numbers.index(category)
             kind.append(Instance(number, box, mask, area=_area(entry, where)))
-        inside = item.path.is_relative_to(self.root)
-        key = item.path.relative_to(self.root if inside else item.folder).as_posix()
+        key = self.key_of(item)
         return Frame(image, tuple(instances), self.name, key, group=key, crowds=tuple(crowds))
+
+
+def _other_files(root: Path, split: str) -> str | None:
+    """What to say where other JSON files than the config's are there, as tools name them."""
+    found = sorted(path for folder in ("", "*/") for path in root.glob(f"{folder}*.json"))
+    if not found:
+        return None
+    try:
+        if "shapes" in read_json(found[0]):
+            return "these are labelme's files: labelme2coco makes one of them"
+    except (InputError, TypeError):
+        pass
+    name = next((path for path in found if split in str(path.relative_to(root))), found[0])
+    said = shell(f"data.source.annotations.{split}", name.relative_to(root).as_posix())
+    return (
+        f"of the {len(found)} JSON files here say one: {said} data.source.images.{split}=<its images' folder>"
+    )
 
 
 def _area(entry: dict[str, Any], where: str) -> float | None:

@@ -84,8 +84,12 @@ class DarknetSource(FileSource[Path]):
             lines = read_text(labels).splitlines()
         image = read_image(item)
         instances = []
+        seen: set[str] = set()
         for number, line in enumerate(lines, start=1):
-            if line.strip():
+            # A line that stands twice, as in sets that were merged, is one object: so Ultralytics takes it.
+            words = " ".join(line.split())
+            if words and words not in seen:
+                seen.add(words)
                 where = f"{labels} line {number}"
                 fields = _fields(line, where, len(self.classes), self.keypoints)
                 instances.append(_instance(*fields, image.shape[:2], where, self.clip_boxes))

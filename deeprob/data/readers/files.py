@@ -17,7 +17,7 @@ from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 Item = TypeVar("Item")
-VERSION = 2  # counted up where a reader makes something else of the same files: caches of old labels end
+VERSION = 3  # counted up where a reader makes something else of the same files: caches of old labels end
 RENDERED = "render.json"  # what `deeprob render` leaves in a folder: its pictures are simulated
 
 

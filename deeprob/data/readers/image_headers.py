@@ -12,15 +12,21 @@ from deeprob.errors import InputError
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
-def exif_turns(path: Path) -> bool:
-    """Whether EXIF says that an image is to be turned by 90 degrees: its file's width is its height."""
+def orientation(path: Path) -> int:
+    """How EXIF says that an image is to be turned or mirrored: 2 to 8, or 1, not at all."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            return image.getexif().get(0x0112) in (5, 6, 7, 8)
+            number = image.getexif().get(0x0112)
     except Exception:  # a decoder raises whatever it stumbles over; what is broken is told elsewhere
-        return False
+        return 1
+    return number if number in range(2, 9) else 1
+
+
+def exif_turns(path: Path) -> bool:
+    """Whether EXIF says that an image is to be turned by 90 degrees: its file's width is its height."""
+    return orientation(path) >= 5
 
 
 def wrong_size(found: tuple[int, ...], size: tuple[int, int], path: Path, labels: str) -> InputError:
@@ -37,10 +43,21 @@ def wrong_size(found: tuple[int, ...], size: tuple[int, int], path: Path, labels
 
 
 def has_palette(path: Path) -> bool:
-    """Whether a PNG stores indices into a palette: colour type 3 in its header."""
+    """Whether a PNG stores indices into a palette."""
+    return _png_kind(path)[1] == 3
+
+
+def stretched(path: Path) -> int:
+    """What decoders multiply a file's values by: 255, 85 or 17 of a grey PNG of 1, 2 or 4 bits; else 1."""
+    bits, colours = _png_kind(path)
+    return 255 // (2**bits - 1) if colours == 0 and bits < 8 else 1
+
+
+def _png_kind(path: Path) -> tuple[int, int]:
+    """Bits of a channel, and the kind of colours, of a PNG's header; 8 and -1 of another file."""
     with path.open("rb") as file:
         head = file.read(26)
-    return head.startswith(PNG_START) and head[25:26] == b"\x03"
+    return (head[24], head[25]) if head.startswith(PNG_START) and len(head) == 26 else (8, -1)
 
 
 def palette_indices(path: Path) -> NDArray[np.uint8]:

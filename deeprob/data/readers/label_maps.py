@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.fields import as_flag, as_int, as_list, as_object, as_text, field, inside, read_json
 from deeprob.data.readers.files import FileSource, NoSplitError, same_size
-from deeprob.data.readers.reading import OnBadSample, find_images, read_image, read_plane
+from deeprob.data.readers.image_headers import stretched
+from deeprob.data.readers.reading import OnBadSample, Pixels, find_images, read_image, read_plane
 from deeprob.errors import InputError
 from deeprob.geometry.boxes import of_mask
 
@@ -35,6 +36,7 @@ class LabelledImage:
     image: Path
     labels: Path
     segments: tuple[Any, ...] | None = None
+    file: Path | None = None
     where: str = ""
 
 
@@ -108,13 +110,14 @@ class LabelMapSource(FileSource[LabelledImage]):
         return self.class_numbers, sorted(self.background), sorted(self.ignore), self.rest
 
     def files(self, item: LabelledImage) -> Iterable[Path]:
-        return item.image, item.labels
+        return (item.image, item.labels) if item.file is None else (item.image, item.labels, item.file)
 
     def read(self, item: LabelledImage) -> Frame:
         image = read_image(item.image)
         if item.segments is None:
-            plane = np.asarray(same_size(read_plane(item.labels), image.shape, item.labels), np.int64)
-            instances, crowds = self._of_values(plane, item)
+            stored = read_plane(item.labels)
+            same_size(stored, image.shape, item.labels)
+            instances, crowds = self._of_values(self._values(stored, item.labels), item)
         else:
             colour = read_image(item.labels).astype(np.int64)
             plane = colour @ np.array([1, 256, 65536])
@@ -122,6 +125,19 @@ class LabelMapSource(FileSource[LabelledImage]):
             instances, crowds = self._of_segments(plane, item)
         key = item.image.relative_to(self.root).as_posix()
         return Frame(image, tuple(instances), self.name, key, key, crowds=tuple(crowds))
+
+    def _values(self, plane: Pixels, path: Path) -> NDArray[np.int64]:
+        """The values that a map stands for. Raises InputError where they are no whole numbers.
+
+        Decoders stretch a grey PNG of 1, 2 or 4 bits to 0 to 255. Where the classes fit into these bits, they
+        are the values that the file stores.
+        """
+        with np.errstate(invalid="ignore"):  # NaN becomes some number, which is told below
+            values = np.asarray(plane, np.int64)
+        if not (values == plane).all():
+            raise InputError(f"values of type {plane.dtype}", where=path, expected="whole numbers")
+        step = stretched(path)
+        return values // step if step > 1 and max(self.class_of) <= 255 // step else values
 
     def _of_values(
         self, plane: NDArray[np.int64], item: LabelledImage
@@ -174,7 +190,14 @@ class LabelMapSource(FileSource[LabelledImage]):
             if not folder.is_dir():
                 raise NoSplitError(f"no folder for split {split!r}", where=folder)
         image_suffix, map_suffix = self.suffixes
-        pictures = {_name(path, images): path for path in find_images(images)}
+        pictures: dict[str, Path] = {}
+        for path in find_images(images):
+            if path != pictures.setdefault(_name(path, images), path) and images != maps:
+                raise InputError(
+                    f"another picture has the same name: {pictures[_name(path, images)].name}",
+                    where=path,
+                    expected="one picture for a label map",
+                )
         known = {_name(path, maps): path for path in find_images(maps) if path.suffix == ".png"}
         found = [
             LabelledImage(path, known.pop(name.removesuffix(image_suffix) + map_suffix, Path()))
@@ -215,7 +238,7 @@ class LabelMapSource(FileSource[LabelledImage]):
             segments = as_list(field(annotation, where, "segments_info"), where, "segments_info")
             image = inside(images, names[image_id], where, "file_name")
             found.append(
-                LabelledImage(image, inside(maps, labels, where, "file_name"), tuple(segments), where)
+                LabelledImage(image, inside(maps, labels, where, "file_name"), tuple(segments), file, where)
             )
         return found
 

@@ -59,7 +59,13 @@ class Lists:
 
     def _listed(self, path: Path) -> list[str]:
         if not path.is_file():
-            raise NoSplitError("no such file", where=path, expected="the name of an image a line", fix=SHARES)
+            there = [entry.stem for entry in sorted(self.lists.glob("*.txt"))]
+            fix = (
+                f"there are lists {', '.join(there[:5])}: say which in data.source.splits"
+                if there
+                else SHARES
+            )
+            raise NoSplitError("no such file", where=path, expected="the name of an image a line", fix=fix)
         found: dict[str, None] = {}
         for number, line in enumerate(read_text(path).splitlines(), start=1):
             name = self._name(line.strip())

@@ -71,7 +71,13 @@ widen, narrow = ByType(choose_widen), ByType(choose_narrow)
 
 
 def as_words(x: Any) -> Any:
-    """View a tensor of bfloat16 as its bits, which numba knows; anything else as it is."""
-    if isinstance(x, Tensor) and x.dtype is torch.bfloat16:
-        return x.detach().view(torch.uint16)
+    """View a tensor of bfloat16 as its bits, which numba knows; anything else as it is.
+
+    A view whose sign torch keeps as a bit beside the memory, as of a conjugate's imaginary part, is copied.
+    """
+    if isinstance(x, Tensor):
+        if x.is_neg():
+            x = x.resolve_neg()
+        if x.dtype is torch.bfloat16:
+            return x.detach().view(torch.uint16)
     return x

@@ -8,11 +8,15 @@ needs to know nothing of an operation but its results' shapes and layouts, which
 """
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+"""Whether numba compiles nothing, for a debugger: Python would run the loops, and the formulas are faster."""
 
 
 class Result(NamedTuple):

@@ -235,9 +235,13 @@ def pixel_range(box_xyxy: NDArray[np.float64], width: int, height: int) -> tuple
     From the pixel that the left top corner lies in, to the last one whose centre is inside the box.
     """
     # An edge exactly between two pixels comes out of a text file a digit too low or too high: allow for that.
-    left, top = np.floor(box_xyxy[:2] + 0.5 + 1e-6).astype(int)
-    right, bottom = np.ceil(box_xyxy[2:] - 1e-6).astype(int)
-    return max(int(left), 0), max(int(top), 0), min(int(right), width), min(int(bottom), height)
+    left, top, right, bottom = box_xyxy.tolist()  # of four numbers, arithmetic without arrays is faster
+    return (
+        max(math.floor(left + 0.5 + 1e-6), 0),
+        max(math.floor(top + 0.5 + 1e-6), 0),
+        min(math.ceil(right - 1e-6), width),
+        min(math.ceil(bottom - 1e-6), height),
+    )
 
 
 def coordinate_channels(windows: Tensor, maps: Tensor, height: int, width: int) -> Tensor:

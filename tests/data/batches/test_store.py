@@ -9,6 +9,7 @@ from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.materialise import materialise
 from deeprob.data.batches.samples import Ragged, Rows
 from deeprob.data.batches.store import Budget, Columns
+from deeprob.data.readers.darknet import DarknetSource
 from deeprob.errors import InputError
 from deeprob.tasks.classification.view import ClassificationView
 from deeprob.tasks.detection.view import DetectionView
@@ -68,6 +69,14 @@ def test_batches_are_the_same_beyond_the_memory_budget(array_source, tmp_path: P
     for a, b in zip(batches("one", 1.0), batches("other", 0.0), strict=True):
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.indices, b.indices)
+
+
+def test_a_cache_stays_in_its_folder_whatever_the_set_is_called(darknet_root: Path, tmp_path: Path) -> None:
+    source = DarknetSource(darknet_root, {"train": ["2019*"]}, name="../../elsewhere/set")
+    materialise(source, "train", ClassificationView(size=8), tmp_path / "a" / "cache", progress=False)
+    assert [path.name for path in tmp_path.iterdir() if path != darknet_root] == ["a"]
+    (folder,) = (tmp_path / "a" / "cache").iterdir()
+    assert folder.name.startswith(".._.._elsewhere_set-train-")
 
 
 def test_a_cache_over_the_budget_is_mapped_and_private(array_source, tmp_path: Path) -> None:

@@ -73,6 +73,55 @@ def edit(root: Path, change) -> None:
     (root / "train.json").write_text(json.dumps(content))
 
 
+def with_crowds(readers, root: Path, count: int) -> Path:
+    """The small set, where the first `count` of its eight annotations are crowds."""
+    readers["coco"].build(root)
+    file = root / "train.json"
+    content = json.loads(file.read_text())
+    for annotation in content["annotations"][:count]:
+        annotation["iscrowd"] = 1
+    file.write_text(json.dumps(content))
+    return root
+
+
+def test_a_set_of_nothing_but_crowds_is_refused_or_taken_as_objects(readers, tmp_path: Path) -> None:
+    root = with_crowds(readers, tmp_path / "set", 8)
+    with pytest.raises(InputError, match=r"8 of 8 annotations have iscrowd.*data\.source\.crowds=objects"):
+        readers["coco"].open(root)
+    source = readers["coco"].open(root, crowds="objects")
+    assert [len(frame.instances) for frame in source.frames("train")] == [2, 2, 2, 2]
+    assert not any(frame.crowds for frame in source.frames("train"))
+
+
+def test_more_crowds_than_objects_are_told(readers, tmp_path: Path) -> None:
+    assert readers["coco"].open(with_crowds(readers, tmp_path / "few", 4)).passed_over == []
+    source = readers["coco"].open(with_crowds(readers, tmp_path / "many", 5))
+    assert "5 of 8 annotations have iscrowd" in source.passed_over[0]
+    taken = readers["coco"].open(tmp_path / "many", crowds="objects")
+    assert taken.passed_over == []
+    assert taken.fingerprint("train") != source.fingerprint("train")
+    with pytest.raises(InputError, match=r"data\.source\.crowds is 'all'; expected regions or objects"):
+        readers["coco"].open(tmp_path / "many", crowds="all")
+
+
+def test_images_outside_the_root_are_found_by_their_numbers(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path / "set")
+    (tmp_path / "set" / "images").rename(tmp_path / "elsewhere")
+    source = readers["coco"].open(tmp_path / "set", images={"train": str(tmp_path / "elsewhere")})
+    assert [key for _, key in source.image_numbers("train")] == [f.key for f in source.frames("train")]
+
+
+def test_a_json_file_of_another_name_is_shown(readers, tmp_path: Path) -> None:
+    readers["coco"].build(tmp_path)
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train.json").rename(tmp_path / "train" / "_annotations.coco.json")
+    with pytest.raises(InputError, match=r"annotations\.train=train/_annotations\.coco\.json"):
+        CocoSource(tmp_path, {"train": "annotations/instances_train.json"})
+    (tmp_path / "train" / "_annotations.coco.json").write_text('{"shapes": [], "imagePath": "a.jpg"}')
+    with pytest.raises(InputError, match="labelme"):
+        CocoSource(tmp_path, {"train": "annotations/instances_train.json"})
+
+
 def test_two_categories_of_one_name_stay_two(readers, tmp_path: Path) -> None:
     readers["coco"].build(tmp_path / "set")
     edit(tmp_path / "set", lambda content: content["categories"][0].update(name="ball"))

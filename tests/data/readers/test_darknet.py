@@ -33,6 +33,11 @@ def test_empty_label_file_means_no_boxes(darknet_root: Path) -> None:
     assert DarknetSource(darknet_root, SPLITS).frames("train")[0].instances == ()
 
 
+def test_a_line_that_stands_twice_is_one_object(darknet_root: Path) -> None:
+    label(darknet_root).write_text("0 0.5 0.5 0.5 0.5\n1 0.5 0.5 0.5 0.5\n 0  0.5 0.5 0.5 0.5\n")
+    assert [i.class_id for i in DarknetSource(darknet_root, SPLITS).frames("train")[0].instances] == [0, 1]
+
+
 def test_labels_are_found_in_a_labels_folder_beside_images(darknet_root: Path, draw) -> None:
     draw(darknet_root / "2025/images/x.png")
     (darknet_root / "2025/labels").mkdir()

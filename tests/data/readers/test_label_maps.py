@@ -1,9 +1,12 @@
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from fixtures.data import write_image
 from PIL import Image
 
 from deeprob.data.readers.label_maps import LabelMapSource
@@ -62,6 +65,46 @@ def test_names_of_cityscapes_files_belong_together(root: Path) -> None:
     assert len(LabelMapSource(root, **FOLDERS, values=VALUES, **suffixes).frames("train")) == 1
 
 
+@pytest.mark.parametrize(("kept", "step"), [({1: "cup"}, 255), ({3: "cup"}, 85), ({7: "cup"}, 17)])
+def test_a_map_of_few_bits_holds_the_values_it_stores(tmp_path: Path, kept: dict, step: int) -> None:
+    value = next(iter(kept))
+    write_image(tmp_path / "images" / "0.jpg")
+    (tmp_path / "maps").mkdir()
+    plane = np.zeros((30, 40), np.uint8)
+    plane[5:20, 10:22] = value
+    bits = {255: 1, 85: 2, 17: 4}[step]
+    (tmp_path / "maps" / "0.png").write_bytes(grey_png(plane, bits))
+    assert cv2.imread(str(tmp_path / "maps" / "0.png"), cv2.IMREAD_UNCHANGED).max() == value * step
+    frame = LabelMapSource(tmp_path, **FOLDERS, values=kept).frames("train")[0]
+    np.testing.assert_array_equal(frame.instances[0].mask, plane == value)
+    assert frame.crowds == ()
+    stretched = LabelMapSource(tmp_path, **FOLDERS, values={255: "cup"}, rest="background").frames("train")[0]
+    assert len(stretched.instances) == (value * step == 255)
+
+
+def grey_png(plane: np.ndarray, bits: int) -> bytes:
+    """A grey PNG of 1, 2 or 4 bits a pixel."""
+    unpacked = np.unpackbits(plane[..., None], axis=2)[..., 8 - bits :].reshape(len(plane), -1)
+    rows = b"".join(b"\0" + np.packbits(row).tobytes() for row in unpacked)
+    head = struct.pack(">IIBBBBB", plane.shape[1], plane.shape[0], bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    parts = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_values_that_are_no_whole_numbers_are_refused(root: Path) -> None:
+    Image.fromarray(np.full((30, 40), 3.5, np.float32)).save(root / "maps" / "0.tif")
+    (root / "maps" / "0.tif").rename(root / "maps" / "0.png")
+    with pytest.raises(InputError, match=r"0\.png: values of type float32; expected whole numbers"):
+        LabelMapSource(root, **FOLDERS, values=VALUES).frames("train")[0]
+
+
+def test_two_pictures_of_one_name_are_refused(root: Path) -> None:
+    write_image(root / "images" / "0.png", seed=9)
+    with pytest.raises(InputError, match=r"0\.png: another picture has the same name: 0\.jpg"):
+        LabelMapSource(root, **FOLDERS, values=VALUES)
+
+
 def test_a_picture_without_a_map_is_named(root: Path) -> None:
     (root / "maps" / "1.png").unlink()
     with pytest.raises(InputError, match=r"images/1\.jpg: a picture without a label map"):
@@ -100,6 +143,18 @@ def test_panoptic_segments_are_instances_and_crowds(panoptic: Path) -> None:
     assert source.classes == ("cup", "tin")
     assert [(i.class_id, int(i.mask.sum())) for i in frame.instances] == [(0, 15 * 12)]
     assert [int(c.mask.sum()) for c in frame.crowds] == [8 * 9, 30 * 40 - 15 * 12 - 8 * 9]
+
+
+def test_segments_that_are_corrected_change_the_fingerprint(panoptic: Path) -> None:
+    def name() -> str:
+        return LabelMapSource(panoptic, **FOLDERS, panoptic={"train": "panoptic.json"}).fingerprint("train")
+
+    before, file = name(), panoptic / "panoptic.json"
+    assert name() == before
+    file.write_text(
+        file.read_text().replace('"id": 70000, "category_id": 1', '"id": 70000, "category_id": 2')
+    )
+    assert name() != before
 
 
 def test_a_file_outside_the_folder_is_refused(panoptic: Path) -> None:

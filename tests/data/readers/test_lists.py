@@ -52,6 +52,12 @@ def test_shares_that_cannot_be_are_refused(root: Path, splits) -> None:
         lists(root, splits)
 
 
+def test_lists_of_other_names_are_shown(root: Path) -> None:
+    (root / "lists/default.txt").write_text("03\n")
+    with pytest.raises(NoSplitError, match=r"train\.txt: no such file; .*there are lists default"):
+        lists(root, {"train": "train"}).of("train")
+
+
 def test_a_missing_list_says_what_will_do(root: Path) -> None:
     with pytest.raises(NoSplitError, match=r"train\.txt: no such file; .*splits=\{train: 0\.8, val: 0\.2\}"):
         lists(root, {"train": "train"}).of("train")
