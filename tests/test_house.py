@@ -33,6 +33,7 @@ RANK = {
 HALL = {
     "errors",
     "version",
+    "writing",
     "runs",
     "config",
     "targets",

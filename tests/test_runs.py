@@ -11,17 +11,8 @@ import numpy as np
 import pytest
 
 from deeprob.errors import InputError
-from deeprob.runs import (
-    Run,
-    append_line,
-    atomic_file,
-    given_run_id,
-    naming,
-    sweep,
-    write_json,
-    write_new,
-    write_text,
-)
+from deeprob.runs import Run, given_run_id
+from deeprob.writing import append_line, atomic_file, naming, sweep, write_json, write_new, write_text
 
 
 def test_a_file_appears_whole(tmp_path):

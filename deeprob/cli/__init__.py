@@ -65,7 +65,7 @@ def dispatch(arguments: list[str]) -> int:
 def run_verb(verb: str, rest: list[str]) -> int:
     """Run one verb and turn what it raises into one line and an exit code."""
     from deeprob.errors import InputError
-    from deeprob.runs import DISK
+    from deeprob.writing import DISK
 
     try:
         os.getcwd()

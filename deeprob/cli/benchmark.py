@@ -26,7 +26,7 @@ from typing import Any
 from deeprob.cli.gradcheck import parse_options
 from deeprob.environment import cpu_name, shipped, version
 from deeprob.errors import InputError
-from deeprob.runs import make_folder, write_text
+from deeprob.writing import make_folder, write_text
 
 KINDS = ("layers", "models")
 ALONE = (

@@ -284,7 +284,7 @@ def _write(cfg: DictConfig, text: str, name: str, form: str) -> None:
 
 
 def _write_to(path: Path, text: str) -> None:
-    from deeprob.runs import write_text
+    from deeprob.writing import write_text
 
     try:
         write_text(path, text)

@@ -72,8 +72,9 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
     """
     from rich.console import Console
 
-    from deeprob.runs import DISK, InUseError
+    from deeprob.runs import InUseError
     from deeprob.training.distributed import launch, must_launch, rank
+    from deeprob.writing import DISK
 
     if must_launch(cfg.trainer):
         from deeprob.training.run import write_request
@@ -120,7 +121,7 @@ def run_one(cfg: DictConfig, run: Run, overrides: list[str], changes: Sequence[s
 
 def _keep(run: Run, text: str) -> bool:
     """Write error.txt; returns whether there was room for it."""
-    from deeprob.runs import write_text
+    from deeprob.writing import write_text
 
     try:
         write_text(run.error, text)

@@ -20,7 +20,7 @@ from typing import Any
 
 from deeprob.cluster.tasks import Task
 from deeprob.errors import InputError
-from deeprob.runs import write_json, write_text
+from deeprob.writing import write_json, write_text
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig
 
 from deeprob.cluster.job import Job
 from deeprob.errors import InputError
-from deeprob.runs import write_text
+from deeprob.writing import write_text
 
 
 def write_script(job: Job, cluster: DictConfig, command: str, shape: tuple[int, int]) -> None:

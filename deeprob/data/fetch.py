@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from deeprob.errors import InputError
-from deeprob.runs import DISK, make_folder, naming
+from deeprob.writing import DISK, make_folder, naming
 
 _DRIVE = "https://drive.usercontent.google.com/download?id={}&export=download&confirm=t"
 _BOP = "https://huggingface.co/datasets/bop-benchmark/{0}/resolve/main/{0}_{1}.zip"

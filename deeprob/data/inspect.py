@@ -21,7 +21,7 @@ from deeprob.data.readers.reading import IMAGE_SUFFIXES, Frames, read_ahead
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.progress import tracked
-from deeprob.runs import atomic_file
+from deeprob.writing import atomic_file
 
 _COLORS = ((230, 80, 60), (60, 160, 230), (90, 190, 90), (240, 180, 40), (170, 110, 220), (80, 200, 200))
 

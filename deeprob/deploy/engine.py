@@ -13,9 +13,9 @@ from torch.utils import _pytree as pytree
 
 from deeprob.deploy.export import quiet, session_of, to_onnx
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file
 from deeprob.training.experiment import Experiment
 from deeprob.training.inference import for_inference, inputs_like
+from deeprob.writing import atomic_file
 
 ENGINES = ("torch", "onnxruntime")
 

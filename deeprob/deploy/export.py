@@ -23,11 +23,12 @@ from torch import Tensor, nn
 
 from deeprob import environment
 from deeprob.errors import InputError
-from deeprob.runs import Run, atomic_file, write_json
+from deeprob.runs import Run
 from deeprob.tasks.deployed import Deployed
 from deeprob.training.experiment import Experiment
 from deeprob.training.inference import example_of
 from deeprob.version import __version__
+from deeprob.writing import atomic_file, write_json
 
 SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "safetensors": ".safetensors"}
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}

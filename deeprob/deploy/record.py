@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from deeprob.data.predictions.outputs import Output
 from deeprob.deploy.predictor import FramePredictions, frame_like
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file, make_folder, naming, sweep, write_json
+from deeprob.writing import atomic_file, make_folder, naming, sweep, write_json
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -15,7 +15,8 @@ from deeprob.evaluation.opened import Opened, open_run
 from deeprob.metrics.entries import measured
 from deeprob.page.shown import write_shown
 from deeprob.progress import print_whole
-from deeprob.runs import Run, write_json
+from deeprob.runs import Run
+from deeprob.writing import write_json
 
 SCHEMA = 1
 COST = ("parameters", "flops_per_sample", "train_seconds", "samples_per_second", "peak_memory_bytes")

@@ -13,10 +13,10 @@ from deeprob.errors import InputError
 from deeprob.evaluation.report import write_page
 from deeprob.metrics.entries import measured
 from deeprob.progress import steps
-from deeprob.runs import write_json
 from deeprob.tasks.base import Block
 from deeprob.tasks.frames import RANDOM, FramePredictor, FrameTask, evaluate_frames
 from deeprob.tasks.known import known_tasks
+from deeprob.writing import write_json
 
 SCHEMA = 1
 

@@ -13,11 +13,12 @@ from deeprob.page.definitions import SLICE_TITLES, title
 from deeprob.page.pictures import png
 from deeprob.page.run_facts import commands, cost_rows, curve_caption, machine, split_name, text_of
 from deeprob.page.tracking import track
-from deeprob.runs import Run, atomic_file, write_text
+from deeprob.runs import Run
 from deeprob.targets import locate
 from deeprob.tasks.base import Page, Task
 from deeprob.tasks.frames import FrameTask
 from deeprob.tasks.known import known_tasks
+from deeprob.writing import atomic_file, write_text
 
 SCHEMA = 1
 NEEDED = {"metrics", "baselines", "differences", "per_class", "cost", "data", "split", "interval"}

@@ -21,7 +21,8 @@ from deeprob.metrics.statistics import bias_corrected
 from deeprob.page.definitions import title
 from deeprob.progress import steps
 from deeprob.records import ROBUSTNESS, read_record
-from deeprob.runs import Run, write_json
+from deeprob.runs import Run
+from deeprob.writing import write_json
 
 SCHEMA = 1
 

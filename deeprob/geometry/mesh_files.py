@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.geometry.mesh import Mesh
-from deeprob.runs import atomic_file, write_text
+from deeprob.writing import atomic_file, write_text
 
 
 def write_obj(mesh: Mesh, path: Path) -> None:

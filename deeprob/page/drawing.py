@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deeprob.runs import write_text
+from deeprob.writing import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

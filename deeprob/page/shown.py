@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from deeprob.metrics.scores import Evaluation
-from deeprob.runs import Run, write_json
+from deeprob.runs import Run
+from deeprob.writing import write_json
 
 NOTHING: Mapping[str, Any] = {"drawings": {}, "worst": []}
 

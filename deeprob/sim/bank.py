@@ -10,12 +10,12 @@ import numpy as np
 
 from deeprob.errors import InputError
 from deeprob.progress import steps
-from deeprob.runs import atomic_file, sweep
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
 from deeprob.sim.physics import Scene
 from deeprob.sim.settings import CameraSettings, LookSettings, SimSettings, check_settings
 from deeprob.sim.workers import run_jobs
+from deeprob.writing import atomic_file, sweep
 
 SCENES_PER_FILE = 64
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file
 from deeprob.sim.physics import Scene
 from deeprob.sim.render import Rendering
+from deeprob.writing import atomic_file
 
 DEPTH_STEP = 1e-4  # metres: depth on disk is rounded to a tenth of a millimetre, as in BOP data sets
 _FAR = 65535  # the largest depth that fits, 6.5 m

@@ -14,7 +14,6 @@ from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
 from deeprob.geometry.symmetry import Symmetries
 from deeprob.progress import steps
-from deeprob.runs import sweep, write_json
 from deeprob.sim.generator import Generator, fingerprint
 from deeprob.sim.objects import load_objects
 from deeprob.sim.render import to_frame
@@ -22,6 +21,7 @@ from deeprob.sim.settings import SimSettings, check_settings
 from deeprob.sim.shard import read_shard, write_shard
 from deeprob.sim.stream import FrameStream
 from deeprob.sim.workers import run_jobs
+from deeprob.writing import sweep, write_json
 
 SCENES_PER_SHARD = 8
 SHARDS_IN_MEMORY = 4

@@ -9,9 +9,9 @@ from pathlib import Path
 from deeprob.metrics.contrasts import Contrast
 from deeprob.page import drawing, figures, pages
 from deeprob.page.definitions import title
-from deeprob.runs import write_text
 from deeprob.studies import tables
 from deeprob.studies.comparison import Row
+from deeprob.writing import write_text
 
 CLEAR = 0.05  # corrected p-value below which a difference is called clear
 MOST_DRAWN = 100  # of a figure's rows

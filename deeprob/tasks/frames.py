@@ -24,8 +24,9 @@ from deeprob.page import pages
 from deeprob.page.definitions import title
 from deeprob.page.shown import path_of, read_shown
 from deeprob.progress import Status, quiet
-from deeprob.runs import Run, atomic_file
+from deeprob.runs import Run
 from deeprob.tasks.base import Block, EvaluationOptions, Page, Predict, Task
+from deeprob.writing import atomic_file
 
 RANDOM = "random"  # the baseline: the labels of another image
 

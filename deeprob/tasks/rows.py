@@ -24,8 +24,8 @@ from deeprob.metrics.statistics import Floats, sums_by_unit
 from deeprob.page import pages
 from deeprob.page.definitions import title
 from deeprob.page.run_facts import split_name
-from deeprob.runs import atomic_file
 from deeprob.tasks.base import EvaluationOptions, Page, Predict, Task
+from deeprob.writing import atomic_file
 
 Array = NDArray[Any]
 Baseline = Callable[[Any, Any], Array]

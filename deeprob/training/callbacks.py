@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from deeprob.runs import atomic_file
+from deeprob.writing import atomic_file
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

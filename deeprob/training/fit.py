@@ -8,9 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from deeprob.runs import Run, atomic_file, write_json
+from deeprob.runs import Run
 from deeprob.training.memory import peak_memory
 from deeprob.training.parts import Parts, device_of
+from deeprob.writing import atomic_file, write_json
 
 
 @runtime_checkable

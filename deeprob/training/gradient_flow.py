@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from deeprob.graphs.flow import flow_of
 from deeprob.graphs.history import FILE
-from deeprob.runs import append_line
 from deeprob.training.loggers import JsonlLogger
+from deeprob.writing import append_line
 
 
 class GradientFlow(Callback):

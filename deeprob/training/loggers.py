@@ -11,7 +11,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from deeprob.runs import Run, append_line, write_text
+from deeprob.runs import Run
+from deeprob.writing import append_line, write_text
 
 
 class JsonlLogger(Logger):

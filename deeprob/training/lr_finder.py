@@ -17,10 +17,11 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from deeprob.errors import InputError
-from deeprob.runs import Run, write_json
+from deeprob.runs import Run
 from deeprob.training.finite import NonFiniteError
 from deeprob.training.parts import Parts
 from deeprob.training.trainer import start, step_options
+from deeprob.writing import write_json
 
 LOWEST, HIGHEST = 1e-7, 10.0
 SMOOTHING = 0.9  # of the loss, as a moving average

@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from deeprob.config import check_name
 from deeprob.config_errors import flatten
 from deeprob.errors import InputError
-from deeprob.runs import Run, given_run_id, write_new
+from deeprob.runs import Run, given_run_id
+from deeprob.writing import write_new
 
 NOT_COMPARED = ("paths", "name", "run", "logger", "card", "allowed_targets")
 """Keys that say where a run lies and what is told of it, not what is trained."""

@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from deeprob.runs import Run, append_line
+from deeprob.runs import Run
 from deeprob.training import signals
+from deeprob.writing import append_line
 
 
 class Requeue(Callback):

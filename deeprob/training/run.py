@@ -17,7 +17,7 @@ from deeprob import environment
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.labelled import without_label
 from deeprob.data.known import facts_of
-from deeprob.runs import Run, sweep, write_json, write_text
+from deeprob.runs import Run
 from deeprob.tasks.base import Task
 from deeprob.training.allocator import keep_freed_memory
 from deeprob.training.distributed import one_at_a_time, rank
@@ -28,6 +28,7 @@ from deeprob.training.memory import forget_peak
 from deeprob.training.overfit import overfit_config
 from deeprob.training.request import config_text
 from deeprob.training.train import check_overfit, train
+from deeprob.writing import sweep, write_json, write_text
 
 
 def train_run(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequence[pl.Callback] = ()) -> None:

@@ -17,8 +17,8 @@ from deeprob.data.relabel import RelabelledSource
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.overrides import quoted
-from deeprob.runs import make_folder
 from deeprob.targets import build
+from deeprob.writing import make_folder
 
 
 def make_source(cfg: DictConfig, classes: Sequence[str] = ()) -> Source:

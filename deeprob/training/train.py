@@ -13,7 +13,7 @@ from torch import nn
 from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.errors import InputError
 from deeprob.graphs.flops import FlopCounter
-from deeprob.runs import Run, write_json
+from deeprob.runs import Run
 from deeprob.training import signals
 from deeprob.training.callbacks import Cost
 from deeprob.training.changes import NEW_RUN
@@ -23,6 +23,7 @@ from deeprob.training.memory import peak_memory
 from deeprob.training.overfit import PERFECT, OverfitCheck, few_images
 from deeprob.training.parts import Parts
 from deeprob.training.trainer import make_trainer, start
+from deeprob.writing import write_json
 
 DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 

@@ -228,7 +228,7 @@ def test_a_file_cannot_let_in_its_own_code(tmp_path, monkeypatch):
         ("deeprobable.Thing", "outside the packages"),
         ("deeprob.runs.os.system", "cannot be imported|may not be called"),
         ("deeprob.runs.Path", "may not be called"),
-        ("deeprob.runs.write_text", "may not be called"),
+        ("deeprob.writing.write_text", "may not be called"),
         ("deeprob.training.schedules.Cosinus", "cannot be imported"),
         (
             "lightning.pytorch.cli.LightningCLI",

@@ -15,13 +15,14 @@ from deeprob.evaluation.evaluate import evaluate_run, print_results
 from deeprob.metrics.classification import Classification
 from deeprob.metrics.entries import measured
 from deeprob.metrics.scores import Evaluation
-from deeprob.runs import Run, write_json
+from deeprob.runs import Run
 from deeprob.tasks.classification.measure import measure
 from deeprob.tasks.classification.meter import scores_of
 from deeprob.tasks.classification.predictions import Predictions
 from deeprob.tasks.classification.task import Classification as Task
 from deeprob.tasks.classification.view import ClassificationView, CropSamples
 from deeprob.training.experiment import Experiment
+from deeprob.writing import write_json
 
 CONFIG = {
     "seed": 3,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from deeprob.data.batches.samples import Ragged, Rows, Samples
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file, sweep
+from deeprob.writing import atomic_file, sweep
 
 GIB = 2**30
 

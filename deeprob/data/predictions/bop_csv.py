@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from deeprob.data.readers.fields import as_transform
 from deeprob.data.readers.reading import read_text
 from deeprob.errors import InputError
-from deeprob.runs import write_text
+from deeprob.writing import write_text
 
 COLUMNS = ("scene_id", "im_id", "obj_id", "score", "R", "t", "time")
 

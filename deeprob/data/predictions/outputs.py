@@ -21,7 +21,7 @@ from deeprob.data.predictions.bop_csv import COLUMNS
 from deeprob.data.predictions.files import Box, Classified, Pose
 from deeprob.data.predictions.names import Naming
 from deeprob.geometry.boxes import to_coco
-from deeprob.runs import atomic_file
+from deeprob.writing import atomic_file
 
 Entry = Any
 """Plain JSON: what is said of one object, or of one frame."""

@@ -10,7 +10,6 @@ Format: https://github.com/thodan/bop_toolkit/blob/master/docs/bop_datasets_form
 from __future__ import annotations
 
 import functools
-import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deeprob.data.frame import Frame, Instance
+from deeprob.data.readers.bop_labels import BOXES, FILES, MASKS, box_of, read_scene, visible_box
 from deeprob.data.readers.bop_models import (
     MILLIMETRES,
     check_unit,
@@ -42,14 +39,8 @@ from deeprob.data.readers.fields import (
 from deeprob.data.readers.files import FileSource, NoSplitError, read_depth, read_mask
 from deeprob.data.readers.reading import IMAGE_SUFFIXES, OnBadSample, list_folder, read_image
 from deeprob.errors import InputError
-from deeprob.geometry.boxes import from_span, of_image, of_mask
 from deeprob.geometry.mesh import Mesh, load_mesh
 from deeprob.geometry.symmetry import Symmetries
-
-_FILES = ("scene_camera.json", "scene_gt.json", "scene_gt_info.json")
-
-BOXES = {"visible": ("mask_visib", "bbox_visib"), "amodal": ("mask", "bbox_obj")}  # folder of masks, field
-_MASKS = tuple(folder for folder, _ in BOXES.values())
 
 
 @dataclass(frozen=True)
@@ -122,13 +113,13 @@ class BopSource(FileSource[BopImage]):
             self._items[split], wanted = _only_targets(self._items[split], self.root / file)
             self._wanted.update(wanted)
             self.least_visible = 0.0
-        self._scene = functools.lru_cache(maxsize=16)(_read_scene)
+        self._scene = functools.lru_cache(maxsize=16)(read_scene)
 
     def items(self, split: str) -> list[BopImage]:
         return self._items[split]
 
     def files(self, item: BopImage) -> Iterable[Path]:
-        parts = (*_FILES, "depth", *_MASKS)
+        parts = (*FILES, "depth", *MASKS)
         return (item.image, *(item.scene / part for part in parts))
 
     def number_of(self, item: BopImage) -> Hashable | None:
@@ -144,7 +135,7 @@ class BopSource(FileSource[BopImage]):
     def read(self, item: BopImage) -> Frame:
         scene = self._scene(item.scene, self.labels)
         image = read_image(item.image)
-        camera_file = item.scene / _FILES[0]
+        camera_file = item.scene / FILES[0]
         where = f"{camera_file} image {item.im_id}"
         camera = as_object(field(scene[0], camera_file, str(item.im_id)), where, "camera")
         depth, depth_path = None, item.scene / "depth" / f"{item.im_id:06d}.png"
@@ -223,7 +214,7 @@ class BopSource(FileSource[BopImage]):
         return items
 
     def _instances(self, item: BopImage, scene: tuple[Any, ...], size: tuple[int, ...]) -> Iterable[Instance]:
-        gt_file, info_file = item.scene / _FILES[1], item.scene / _FILES[2]
+        gt_file, info_file = item.scene / FILES[1], item.scene / FILES[2]
         key = str(item.im_id)
         objects = as_list(field(scene[1], gt_file, key), gt_file, f"image {key}")
         infos: list[Any] = [None] * len(objects)
@@ -245,12 +236,12 @@ class BopSource(FileSource[BopImage]):
                 )
             masks = [
                 read_mask(path, size) if path.parent.is_dir() else None
-                for path in (item.scene / folder / f"{item.im_id:06d}_{index:06d}.png" for folder in _MASKS)
+                for path in (item.scene / folder / f"{item.im_id:06d}_{index:06d}.png" for folder in MASKS)
             ]
             place = f"{info_file} image {key} object {index}"
-            box, fraction = _visible(info, masks[0], size, place)
+            box, fraction = visible_box(info, masks[0], size, place)
             if box is not None and self.box_convention == "amodal":
-                box = _box(info, masks[1], "amodal", size, place)
+                box = box_of(info, masks[1], "amodal", size, place)
             if box is not None:
                 yield Instance(
                     class_id=self.class_numbers.index(obj_id),
@@ -260,51 +251,6 @@ class BopSource(FileSource[BopImage]):
                     T_cam_obj=as_transform(entry, MILLIMETRES, where),
                     visible_fraction=fraction,
                 )
-
-
-def _visible(
-    info: Any, mask: NDArray[np.bool_] | None, size: tuple[int, ...], where: str
-) -> tuple[NDArray[np.float64] | None, float | None]:
-    """Find an object's visible box, None where nothing of it is seen, and its visible fraction."""
-    fraction = None
-    if info is not None:
-        info = as_object(info, where, "object")
-        if "visib_fract" in info:
-            fraction = float(as_numbers([info["visib_fract"]], 1, where, "visib_fract")[0])
-            if not 0 <= fraction <= 1:
-                raise InputError(f"visib_fract is {fraction:g}", where=where, expected="0 to 1")
-    if mask is None and fraction == 0:
-        return None, fraction
-    return _box(info, mask, "visible", size, where), fraction
-
-
-def _box(
-    info: Any, mask: NDArray[np.bool_] | None, kind: str, size: tuple[int, ...], where: str
-) -> NDArray[np.float64] | None:
-    """Take a box from its mask, else from its field of scene_gt_info.json; None where it is empty."""
-    if mask is not None:
-        return of_mask(mask)
-    folder, name = BOXES[kind]
-    if info is None:
-        raise InputError(f"neither this file nor {folder} is there", where=where, expected="one of the two")
-    values = as_numbers(field(info, where, name), 4, where, name)
-    if (values[2:] < 0).any():
-        return None
-    box, limits = from_span(values), of_image(size)
-    if kind == "visible" and ((box[:2] < limits[:2] - 1).any() or (box[2:] > limits[2:] + 1).any()):
-        raise InputError(f"{name} lies outside the image", where=where, expected=f"{size[1]} x {size[0]}")
-    box = box.clip(np.tile(limits[:2], 2), np.tile(limits[2:], 2))
-    return box if (box[2:] > box[:2]).all() else None
-
-
-def _read_scene(scene: Path, labels: bool) -> tuple[dict[str, Any], Any, Any]:
-    """Parse the three label files of a scene; of boxes and visibility (the third) there may be none."""
-    camera, gt, info = (scene / file for file in _FILES)
-    return (
-        as_object(read_json(camera), camera, "the file"),
-        as_object(read_json(gt), gt, "the file") if labels else None,
-        as_object(read_json(info), info, "the file") if labels and os.path.lexists(info) else None,
-    )
 
 
 def _only_targets(items: list[BopImage], path: Path) -> tuple[list[BopImage], dict[Path, dict[int, int]]]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.geometry.boxes import from_pixels, to_edges
-from deeprob.runs import naming
 from deeprob.sim.physics import Scene
 from deeprob.sim.render import Rendering
+from deeprob.writing import naming
 
 View = tuple[Scene, Rendering]
 SLIVER = 0.1  # of a silhouette: BOP's least visible target

@@ -24,7 +24,6 @@ from deeprob.data.readers.files import RENDERED as _DONE
 from deeprob.data.readers.props import CLASSES
 from deeprob.errors import InputError
 from deeprob.progress import steps
-from deeprob.runs import write_json
 from deeprob.sim.export import bop, boxes, props
 from deeprob.sim.export.files import View
 from deeprob.sim.generator import Generator, fingerprint
@@ -32,6 +31,7 @@ from deeprob.sim.object_model import ObjectModel
 from deeprob.sim.objects import load_objects
 from deeprob.sim.settings import SimSettings, check_settings
 from deeprob.sim.workers import run_jobs
+from deeprob.writing import write_json
 
 FORMATS = ("bop", "props_pose", "props_detection", "props_classification", "darknet", "coco")
 PROPS_K = [902.19, 902.39, 342.35, 252.23]

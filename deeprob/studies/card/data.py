@@ -17,7 +17,7 @@ from deeprob.data.batches.datamodule import PerceptionData
 from deeprob.data.batches.samples import Samples
 from deeprob.data.inspect import contact_sheet
 from deeprob.errors import InputError
-from deeprob.runs import atomic_file
+from deeprob.writing import atomic_file
 
 CHUNK = 1024  # samples hashed at a time
 

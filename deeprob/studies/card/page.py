@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from deeprob import environment
 from deeprob.page import pages
-from deeprob.runs import write_text
 from deeprob.studies.card.compute import compute_facts, duration, network_facts, on_target
 from deeprob.studies.card.data import data_facts, write_sheet
 from deeprob.studies.card.evidence import find_evidence
 from deeprob.targets import admitted, locate
 from deeprob.training.sources import make_data
+from deeprob.writing import write_text
 
 SIZES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 

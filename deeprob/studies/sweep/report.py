@@ -10,10 +10,10 @@ import numpy as np
 
 from deeprob.config import options
 from deeprob.page import drawing, pages
-from deeprob.runs import write_text
 from deeprob.studies.sweep.space import overrides_of
 from deeprob.studies.sweep.study import SharedStudy, folder_name, states
 from deeprob.studies.sweep.trial import Plan
+from deeprob.writing import write_text
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -16,11 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from deeprob.config import CONFIG_DIR, compose, composed_with
 from deeprob.errors import InputError
 from deeprob.overrides import quoted, shell
-from deeprob.runs import Run, write_text
+from deeprob.runs import Run
 from deeprob.studies.sweep.sampling import PRUNERS
 from deeprob.studies.sweep.space import SAMPLERS, distributions, grid, overrides_of
 from deeprob.studies.sweep.study import SharedStudy, Worker, folder_name
 from deeprob.training.experiment import monitor_of
+from deeprob.writing import write_text
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

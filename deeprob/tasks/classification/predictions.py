@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from deeprob.errors import InputError
 from deeprob.metrics.classification import Floats, Integers, softmax
-from deeprob.runs import Run, atomic_file
+from deeprob.runs import Run
+from deeprob.writing import atomic_file
 
 THUMBNAIL_PIXELS = 96  # longest side; small crops are kept as they are
 NUM_WRONG, NUM_RIGHT = 60, 24

@@ -22,12 +22,12 @@ from deeprob.models.detection.decode import Decoding
 from deeprob.models.detection.test_time import Looks, detect
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
-from deeprob.runs import write_text
 from deeprob.tasks.base import Block, Loss, PseudoLabelled, method_of
 from deeprob.tasks.deployed import Candidates, Deployed
 from deeprob.tasks.detection.meter import BoxMeter, RankedScores, truths_of
 from deeprob.tasks.frames import Drawing, FramePredictor, FrameTask
 from deeprob.tasks.pseudo_labels import check_places
+from deeprob.writing import write_text
 
 OPERATING_TERMS = ("box_precision", "box_recall", "box_f1", "false_positives_per_image")
 

@@ -16,7 +16,8 @@ from deeprob.metrics.classification import Floats, Integers
 from deeprob.metrics.points import METRICS, PartSegmentation
 from deeprob.metrics.scores import SummedScores
 from deeprob.metrics.statistics import sums_by_unit
-from deeprob.runs import Run, atomic_file
+from deeprob.runs import Run
+from deeprob.writing import atomic_file
 
 NAMES = ("keys", "category_names", "parts")
 

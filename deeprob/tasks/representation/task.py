@@ -24,10 +24,10 @@ from deeprob.models.knn import KNearestNeighbours
 from deeprob.page import pages
 from deeprob.page.definitions import title
 from deeprob.page.run_facts import split_name
-from deeprob.runs import atomic_file
 from deeprob.tasks.base import EvaluationOptions, Loss, Page, Predict
 from deeprob.tasks.classification.baselines import linear
 from deeprob.tasks.rows import RowTask, Truth
+from deeprob.writing import atomic_file
 
 NEIGHBOURS = 20
 PIXELS, RANDOM = "pixels", "random_init"

@@ -20,7 +20,6 @@ from deeprob.metrics.scores import Scores, SummedScores
 from deeprob.metrics.segmentation import METRICS
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
-from deeprob.runs import write_json
 from deeprob.tasks.base import EvaluationOptions, Loss, PseudoLabelled
 from deeprob.tasks.deployed import Argmax, Deployed
 from deeprob.tasks.frames import RANDOM, FramePredictor, FrameTask
@@ -29,6 +28,7 @@ from deeprob.tasks.segmentation import baselines
 from deeprob.tasks.segmentation.labels import IGNORED, label_map_of, logits_of
 from deeprob.tasks.segmentation.losses import LabelMapLoss
 from deeprob.tasks.segmentation.meter import LabelMapMeter
+from deeprob.writing import write_json
 
 LabelMap = NDArray[np.int64]
 
