@@ -41,7 +41,7 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
     write_json(path, {"value": 1})
     program = (
         "import os, pathlib, signal\n"
-        "from deeprob.runs import atomic_file\n"
+        "from deeprob.writing import atomic_file\n"
         f"with atomic_file(pathlib.Path({str(path)!r})) as file:\n"
         "    file.write('half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -53,7 +53,7 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
 def test_a_new_file_is_written_by_one_of_many(tmp_path):
     path = tmp_path / "config.yaml"
     program = (
-        "import pathlib, sys\nfrom deeprob.runs import write_new\n"
+        "import pathlib, sys\nfrom deeprob.writing import write_new\n"
         f"print(write_new(pathlib.Path({str(path)!r}), sys.argv[1]))\n"
     )
     writers = [
