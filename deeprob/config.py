@@ -32,6 +32,7 @@ _FREE_TEXT = {
     "card": re.compile(r"card\.(?!targets\.).+"),
     "predict": re.compile("input|topic|boxes"),
 }
+_OF_THE_RUN = {"evaluate": "data.root"}  # is new in a config that chooses no data set: of the run's own
 _REQUIRED = {
     "train": ["name=any"],
     "card": ["name=any"],
@@ -206,12 +207,15 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
 def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
     """The overrides for Hydra's grammar: a verb's free text in quotes, the rest as `overrides.quote` says.
 
-    What is quoted already stays as it is.
+    What is quoted already stays as it is. A key that is new where no data set is chosen gets its plus.
     """
     texts = _FREE_TEXT.get(verb, re.compile("(?!)"))
+    chosen = {override.partition("=")[0] for override in overrides}
     taken = []
     for override in overrides:
         key, equals, value = override.partition("=")
+        if key == _OF_THE_RUN.get(verb) and "data" not in chosen:
+            override = f"+{override}"
         if equals and texts.fullmatch(key) and value[:1] not in ("'", '"'):
             override = f"{key}={quoted(value)}"
         taken.append(override)

@@ -27,9 +27,6 @@ def main(arguments: list[str]) -> int:
     """Run the verb. Returns the exit code; raises InputError and KeyboardInterrupt."""
     from deeprob.config import hydra_main
 
-    if not any(argument.startswith("data=") for argument in arguments):
-        # no data set is chosen: what is said of its root is of the run's own
-        arguments = [f"+{a}" if a.startswith("data.root=") else a for a in arguments]
     hydra_main("evaluate", evaluate, arguments)
     return 0
 
