@@ -18,11 +18,12 @@ from measure import DEVICE, finish, seconds_interleaved
 from torch import Tensor
 from training import loader
 
-from deeprob.config import build, compose
+from deeprob.config import compose
 from deeprob.layers import contract
 from deeprob.layers.catalogue import LAYERS, Draw, Layer, Sample, drawn_on
 from deeprob.runs import Run
 from deeprob.schema.training import TrainerSettings
+from deeprob.targets import build
 from deeprob.tasks.classification.task import Classification
 from deeprob.training.callbacks import Cost
 from deeprob.training.loggers import JsonlLogger

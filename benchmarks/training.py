@@ -20,12 +20,13 @@ import lightning.pytorch as pl
 import torch
 from measure import parse
 
-from deeprob.config import build, compose
+from deeprob.config import compose
 from deeprob.data.batches.loader import BatchLoader
 from deeprob.data.settings import Augmentation
 from deeprob.layers import cross_entropy
 from deeprob.runs import Run, write_json, write_text
 from deeprob.schema.training import TrainerSettings
+from deeprob.targets import build
 from deeprob.tasks.classification.task import Classification
 from deeprob.tasks.classification.view import CropCollate, CropSamples
 from deeprob.training.allocator import keep_freed_memory

@@ -331,7 +331,7 @@ def as_tensor(b: Tensor | float, like: Tensor) -> Tensor:
 
 
 def _binary(function: type[Function], name: str, a: Tensor, b: Tensor | float) -> Tensor:
-    expect(isinstance(a, Tensor), name, "a tensor first", repr(a))
+    expect(isinstance(a, Tensor), name, "a tensor first", type(a).__name__)
     b = as_tensor(b, a)
     fits = all(i in (1, j) or j == 1 for i, j in zip(a.shape[::-1], b.shape[::-1], strict=False))
     expect(fits, name, f"b to broadcast with a {tuple(a.shape)}", b)

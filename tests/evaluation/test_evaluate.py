@@ -97,7 +97,9 @@ def run(tmp_path, monkeypatch) -> Run:
     data = Data()
 
     experiment = Experiment(OmegaConf.load(run.config), data, Task(data), AlmostRight(), torch.device("cpu"))
-    monkeypatch.setattr("deeprob.evaluation.opened.load", lambda run, checkpoint, allowed: experiment)
+    monkeypatch.setattr(
+        "deeprob.evaluation.opened.load", lambda run, checkpoint, allowed, places=None: experiment
+    )
     return run
 
 

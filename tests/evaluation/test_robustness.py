@@ -61,7 +61,9 @@ def run(tmp_path, monkeypatch) -> Run:
 
     cfg = OmegaConf.create({"evaluation": EVALUATION, "trainer": {"channels_last": False}})
     experiment = Experiment(cfg, data, Classification(data), Brightness(), torch.device("cpu"))
-    monkeypatch.setattr("deeprob.evaluation.opened.load", lambda run, checkpoint, allowed: experiment)
+    monkeypatch.setattr(
+        "deeprob.evaluation.opened.load", lambda run, checkpoint, allowed, places=None: experiment
+    )
     return Run(tmp_path)
 
 

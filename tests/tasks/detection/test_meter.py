@@ -130,7 +130,8 @@ def test_merged_meters_keep_their_frames_and_crowds():
 
 
 def test_the_blocks_of_boxes_stand_on_the_page(page_of, tmp_path):
-    text = write_page(tmp_path, page_of[0], Detection, page_of[1], "deeprob evaluate").read_text()
+    page = Detection.frame_page(*page_of)
+    text = write_page(tmp_path, page_of[0], Detection, page, "deeprob evaluate").read_text()
     for heading in ("Kinds of errors", "Operating points", "Error slices", "Worst first"):
         assert f">{heading}</h2>" in text
     assert text.count("Reliability diagram") == 1
