@@ -26,8 +26,8 @@ from deeprob.config import compose
 from deeprob.deploy.engine import RuntimeModel
 from deeprob.environment import cpu_name
 from deeprob.models.folding import fold_norms
-from deeprob.runs import write_json, write_text
 from deeprob.training.experiment import make_model
+from deeprob.writing import write_json, write_text
 
 NETWORKS: dict[str, tuple[tuple[int, int], list[str]]] = {  # height, width; overrides
     "resnet_small": ((32, 32), []),

@@ -29,7 +29,7 @@ from gpu_work import MEASURES, MODELS, PRECISIONS
 from measure import DEVICE, GPU, parse
 
 from deeprob.layers.catalogue import LAYERS
-from deeprob.runs import write_text
+from deeprob.writing import write_text
 
 PARTS = ("eager", "compiled", "gradcheck", "layers", "training")
 LONGEST = 180.0  # seconds of one item, after which it is ended and the next begins

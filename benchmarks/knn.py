@@ -28,7 +28,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from deeprob.models.knn import KNearestNeighbours
-from deeprob.runs import write_json, write_text
+from deeprob.writing import write_json, write_text
 
 NAMES = {"l2": "euclidean", "l1": "manhattan", "cosine": "cosine"}
 GOAL = 1.0

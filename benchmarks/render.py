@@ -33,7 +33,7 @@ from deeprob.metrics import pose
 from deeprob.models.pose import icp
 from deeprob.models.pose.by_render import Drawn, refined
 from deeprob.models.pose.seen import seen_on
-from deeprob.runs import make_folder, write_json, write_text
+from deeprob.writing import make_folder, write_json, write_text
 
 Floats = NDArray[np.float64]
 SIZE, K = (480, 640), np.array([[600.0, 0, 319.5], [0, 600, 239.5], [0, 0, 1]])

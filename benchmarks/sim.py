@@ -35,7 +35,6 @@ from rich.table import Table
 from deeprob.config import compose
 from deeprob.errors import InputError
 from deeprob.layers import cross_entropy
-from deeprob.runs import write_json
 from deeprob.sim.bullet import BulletRenderer, projection, view_matrix
 from deeprob.sim.capture import captured, import_pybullet
 from deeprob.sim.export import bop
@@ -45,7 +44,9 @@ from deeprob.sim.physics import Scene, scene_rng
 from deeprob.sim.render import to_frame
 from deeprob.sim.settings import CameraSettings, LookSettings, ObjectSettings, SceneSettings, SimSettings
 from deeprob.sim.textures import POOL
-from deeprob.training.experiment import make_data, make_model, make_task
+from deeprob.training.experiment import make_model, make_task
+from deeprob.training.sources import make_data
+from deeprob.writing import write_json
 
 SIZES = ((128, 128), (640, 480))
 VIEWS = 8  # of each scene where physics is counted

@@ -25,9 +25,10 @@ import numpy as np
 from measure import parse
 
 from deeprob.environment import cpu_name, version
-from deeprob.runs import Run, write_json, write_text
+from deeprob.runs import Run
 from deeprob.studies.ablation import quoted
 from deeprob.studies.sweep.study import folder_name, peek
+from deeprob.writing import write_json, write_text
 
 GOAL = 2.0
 STRETCH = 50  # trials of a row: what grows with the study shows from row to row

@@ -24,7 +24,7 @@ from deeprob.config import compose
 from deeprob.data.batches.loader import BatchLoader
 from deeprob.data.settings import Augmentation
 from deeprob.layers import cross_entropy
-from deeprob.runs import Run, write_json, write_text
+from deeprob.runs import Run
 from deeprob.schema.training import TrainerSettings
 from deeprob.targets import build
 from deeprob.tasks.classification.task import Classification
@@ -34,6 +34,7 @@ from deeprob.training.callbacks import Cost
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.parts import Parts, memory_format_of
 from deeprob.training.trainer import make_trainer
+from deeprob.writing import write_json, write_text
 
 STEPS, WARM = 24, 4  # of an epoch, and the first of them that do not count
 BATCH = 64
