@@ -25,17 +25,15 @@ class NetworkSettings:
 
 
 NETWORK_OPTIONS = frozenset(NetworkSettings.__dataclass_fields__)
+"""Keys of a model config that are not the constructor's."""
+
+IN_CHANNELS: int = SI("${oc.select:data.view.channels,${oc.select:input.0,3}}")
+"""As many as the view gives, or as the shape has that `info` and `graph` are asked about."""
 
 
 def constructed(model: Mapping[str, Any]) -> dict[str, Any]:
     """What of a network's config its class is made of: all but what every network has beside it."""
     return {key: value for key, value in model.items() if key not in NETWORK_OPTIONS}
-
-
-"""Keys of a model config that are not the constructor's."""
-
-IN_CHANNELS: int = SI("${oc.select:data.view.channels,${oc.select:input.0,3}}")
-"""As many as the view gives, or as the shape has that `info` and `graph` are asked about."""
 
 
 @dataclass
