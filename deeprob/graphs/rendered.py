@@ -9,6 +9,7 @@ numbers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,7 @@ class Scene:
         return {"mask": mask[0, ..., 0], "depth": depth[0, ..., 0]}
 
 
+@functools.lru_cache(maxsize=1)  # the reading chooses its pixel by them, the drawing shows them
 def derivatives(scene: Scene) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Mask and depth (H, W), and their derivatives (6, H, W) by the motions, by forward mode."""
     visible, crossings = scene.seen()

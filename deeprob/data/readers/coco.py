@@ -5,6 +5,7 @@ Format: https://cocodataset.org/#format-data. A box is [x, y, width, height], pi
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -156,11 +157,9 @@ def _other_files(root: Path, split: str) -> str | None:
     found = sorted(path for folder in ("", "*/") for path in root.glob(f"{folder}*.json"))
     if not found:
         return None
-    try:
+    with contextlib.suppress(InputError, TypeError):  # it is none of labelme's, then
         if "shapes" in read_json(found[0]):
             return "these are labelme's files: labelme2coco makes one of them"
-    except (InputError, TypeError):
-        pass
     name = next((path for path in found if split in str(path.relative_to(root))), found[0])
     said = shell(f"data.source.annotations.{split}", name.relative_to(root).as_posix())
     return (

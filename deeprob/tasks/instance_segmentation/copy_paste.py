@@ -11,8 +11,8 @@ Source: Ghiasi et al., Simple copy-paste is a strong data augmentation method fo
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from deeprob.geometry.boxes import of_mask
 from deeprob.tasks.instance_segmentation.batch import InstanceBatch
 
 
@@ -40,23 +40,11 @@ def copy_paste(
         left = batch.masks[i] & ~covered
         before, after = batch.masks[i].sum((1, 2)), left.sum((1, 2))
         kept = (after > 0) & (after >= min_visible * before)
-        touched = kept & (after < before)
-        shrunk = torch.where(touched[:, None], boxes_around(left), batch.boxes[i])
+        shrunk = batch.boxes[i].clone()
+        for n in (kept & (after < before)).nonzero().flatten().tolist():
+            shrunk[n] = torch.from_numpy(of_mask(left[n].numpy()))
         crowds[i] = torch.cat([batch.crowds[i], batch.boxes[i][~kept & (after > 0)]])
         masks[i] = torch.cat([left[kept], pasted])
         boxes[i] = torch.cat([shrunk[kept], batch.boxes[j][chosen]])
         labels[i] = torch.cat([batch.labels[i][kept], batch.labels[j][chosen]])
     return batch._replace(images=images, boxes=boxes, labels=labels, crowds=crowds, masks=masks)
-
-
-def boxes_around(masks: Tensor) -> Tensor:
-    """The boxes around masks bool (n, H, W), float32 (n, 4); around an empty mask, infinite ones."""
-    sides = []
-    for axis in (1, 2):  # over the rows: columns that are seen, and the other way round
-        seen = masks.any(axis)
-        at = torch.arange(seen.shape[1], dtype=torch.float32).expand(seen.shape)
-        low = at.masked_fill(~seen, torch.inf).amin(1) - 0.5
-        high = at.masked_fill(~seen, -torch.inf).amax(1) + 0.5
-        sides.append((low, high))
-    (left, right), (top, bottom) = sides
-    return torch.stack([left, top, right, bottom], 1)

@@ -74,25 +74,29 @@ class PoseRefiner:
     def one(self, frame: Frame, class_id: int, T: Floats) -> Outcome:
         """Refine the pose (4, 4) of an object in a frame. Raises InputError for a frame it cannot be of."""
         clock, K, drawn = time.perf_counter(), camera_of(frame), self.drawn(class_id)
+
+        def kept(reason: str) -> Outcome:
+            return Outcome(T, reason, drawn, (), (), time.perf_counter() - clock)
+
         corners = drawn.vertices.double().numpy() + drawn.middle.double().numpy()
         points = corners @ T[:3, :3].T + T[:3, 3]
         if (points[:, 2] <= 0).any():
-            return Outcome(T, BEHIND, drawn, (), (), time.perf_counter() - clock)
+            return kept(BEHIND)
         pixels = points @ K.T
         pixels = pixels[:, :2] / pixels[:, 2:]
         inside = ((pixels > -0.5) & (pixels < np.array(frame.image.shape[1::-1]) - 0.5)).all(1)
         if not inside.any():
-            return Outcome(T, OUTSIDE, drawn, (), (), time.perf_counter() - clock)
+            return kept(OUTSIDE)
         shown = self.shown(frame, class_id, pixels)
         if not shown:
-            return Outcome(T, NOTHING, drawn, (), (), time.perf_counter() - clock)
+            return kept(NOTHING)
         seen = seen_on(self.sides, T, K, drawn, **shown)
         if "rgb" in shown and "mask" not in shown:
             seen = [with_colour_mask(T, picture, drawn) for picture in seen]
         result = refined(T, seen, drawn, self.steps, self.starts, self.seed)
         self.used.update(list(shown))
-        kept = NO_BETTER if np.array_equal(result.T, T) else None
-        return Outcome(result.T, kept, drawn, seen, result.history, time.perf_counter() - clock)
+        why = NO_BETTER if np.array_equal(result.T, T) else None
+        return Outcome(result.T, why, drawn, seen, result.history, time.perf_counter() - clock)
 
     def shown(self, frame: Frame, class_id: int, pixels: Floats) -> dict[str, NDArray[Any]]:
         """What the frame has of the terms. pixels: (V, 2), where the start has the object's vertices."""

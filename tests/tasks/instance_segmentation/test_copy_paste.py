@@ -8,7 +8,7 @@ from deeprob.errors import InputError
 from deeprob.geometry.boxes import of_mask
 from deeprob.tasks.detection.view import DetectionCollate
 from deeprob.tasks.instance_segmentation.batch import InstanceBatch
-from deeprob.tasks.instance_segmentation.copy_paste import boxes_around, copy_paste
+from deeprob.tasks.instance_segmentation.copy_paste import copy_paste
 
 
 def rectangle(left, top, right, bottom, size=16):
@@ -26,7 +26,7 @@ def batch_of(*objects, size=16):
     nothing = [torch.zeros(0, 4)] * count
     matrices = torch.eye(3, dtype=torch.float64).expand(count, 3, 3)
     sizes = torch.full((count, 2), size)
-    boxes = [boxes_around(m) for m in masks]
+    boxes = [torch.tensor(of_image) - 0.5 for of_image in objects]
     return InstanceBatch(images, boxes, labels, nothing, matrices, torch.arange(count), masks, sizes)
 
 
