@@ -69,9 +69,9 @@ def labelled(generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def mapped(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Four pictures of 160 x 120 px and their label maps."""
-    x = torch.randn(4, 3, 120, 160, generator=generator)
-    return x, torch.randint(11, (4, 120, 160), generator=generator)
+    """Eight pictures of 320 x 240 px and their label maps, as experiment=tabletop_segmentation has them."""
+    x = torch.randn(8, 3, 240, 320, generator=generator)
+    return x, torch.randint(11, (8, 240, 320), generator=generator)
 
 
 def boxed(generator: torch.Generator) -> tuple[Tensor, Targets]:
@@ -100,7 +100,7 @@ MODELS = {
     "small ResNet, 32 px": (small_resnet, labelled, cross_entropy),
     "ViT, 64 tokens": (vit, labelled, cross_entropy),
     "FCOS-ResNet-18-FPN, 320 px": (fcos_resnet18, boxed, detection_loss),
-    "U-Net, 160 x 120 px": (unet, mapped, cross_entropy),
+    "U-Net, 320 x 240 px": (unet, mapped, cross_entropy),
 }
 VARIANTS = {"torch": {"backend": "torch"}, "layers": {}, "blocks": {"fused": True}}
 
