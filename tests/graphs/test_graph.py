@@ -149,7 +149,7 @@ def test_every_operator_differentiates(make, derivative):
 
 def test_the_derivatives_are_those_of_the_layers(monkeypatch):
     """Whatever the layer's Function says is what comes out: there is no second set."""
-    from deeprob.layers.gates import SigmoidFunction
+    from deeprob.layers.elementary import SigmoidFunction
 
     graph = Graph(parse("sigmoid(x)"))
     monkeypatch.setattr(SigmoidFunction, "backward", staticmethod(lambda ctx, dy: dy * 42))

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..gates import add, copy, exp, log, maximum, mul, reciprocal, sigmoid, tanh
+from ..elementary import exp, log, reciprocal, sigmoid, tanh
+from ..gates import add, copy, maximum, mul
 from ..matmul import matmul
 from ._entry import Draw, Inputs, Layer, ModuleSample, Sample, bench, kink, module, real, tiny
 
