@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeCopyMode, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -68,6 +68,7 @@ def predict(
 ) -> Cost:
     """The cost of training `model` on batches of `batch_size` samples of shape `input_shape`, on the CPU.
 
+    A network whose values decide how many boxes it looks at is run with numbers, of random images.
     precision: 32-true, bf16-mixed or 16-mixed. The model stays as it is.
     Raises InputError where the model refuses such inputs, has nothing to train, or the precision is unknown.
     """
@@ -75,12 +76,24 @@ def predict(
         raise InputError(f"precision={precision}", expected=" ".join(AUTOCAST))
     if not any(p.requires_grad for p in model.parameters()):
         raise InputError(f"{type(model).__name__} has no weights to train")
-    dtype = AUTOCAST[precision]
-    fake = FakeTensorMode()
-    with FakeCopyMode(fake):
+    dtype, shape = AUTOCAST[precision], (batch_size, *input_shape)
+    try:
+        return _of_steps(model, shape, dtype, FakeTensorMode())
+    except (InputError, DynamicOutputShapeException) as error:
+        if not isinstance(error.__cause__ or error, DynamicOutputShapeException):
+            raise
+    with torch.random.fork_rng([]):
+        return _of_steps(model, shape, dtype, None)
+
+
+def _of_steps(
+    model: nn.Module, shape: Sequence[int], dtype: torch.dtype | None, fake: FakeTensorMode | None
+) -> Cost:
+    """The cost of steps on a copy of the model, of fake tensors or of real ones."""
+    with FakeCopyMode(fake) if fake else nullcontext():  # type: ignore[no-untyped-call]
         shadow = copy.deepcopy(model).train()
-    with fake, shapes_only():
-        images = torch.empty(batch_size, *input_shape)
+    with fake or nullcontext(), shapes_only() if fake else nullcontext():
+        images = torch.empty(*shape) if fake else torch.randn(*shape)
         with casting(dtype):
             found, _ = record(shadow, images, numbers=False)
         live = Live([images, *shadow.parameters(), *shadow.buffers()])
@@ -92,7 +105,7 @@ def predict(
     parameters = list(shadow.parameters())
     return Cost(
         layers=found,
-        batch_size=batch_size,
+        batch_size=shape[0],
         parameters=sum(p.numel() for p in parameters),
         trained=sum(p.numel() for p in parameters if p.requires_grad),
         flops=sum(layer.flops for layer in found.layers),
@@ -105,11 +118,16 @@ def predict(
 
 
 def training_step(model: nn.Module, images: Tensor, dtype: torch.dtype | None = None) -> None:
-    """Forward, then the old gradients go, then backward: the order of a Lightning step."""
+    """Forward, then the old gradients go, then backward: the order of a Lightning step.
+
+    The loss of one output is taken to be of its logarithmic softmax; of several it is not known.
+    """
     with casting(dtype):
-        log_p = layers.log_softmax(model(images).float(), 1)
+        outputs = [t for t in tree_leaves(model(images)) if isinstance(t, Tensor) and t.requires_grad]
+        if len(outputs) == 1:
+            outputs = [layers.log_softmax(outputs[0].float(), 1)]
     model.zero_grad()
-    torch.autograd.backward(log_p, torch.empty_like(log_p))
+    torch.autograd.backward(outputs, [torch.empty_like(y) for y in outputs])
 
 
 def casting(dtype: torch.dtype | None) -> AbstractContextManager[Any]:
@@ -167,6 +185,8 @@ def summary(cost: Cost, optimizer_copies: float) -> list[str]:
 
 class Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the bytes of all tensors that operations make, until they are freed; `known` ones are free."""
+
+    passes_over_loops = True  # what they write into was made by operations
 
     def __init__(self, known: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from deeprob.cli import main
+from deeprob.config import options
 
 LARGE = ("vit_tiny", "vit_small")
-NETWORKS = ("mlp", "alexnet", "cnn", "resnet18", "resnet34", "resnet50", "resnet_robocup", "vit", *LARGE)
+INPUTS = {"pointnet": "[64,3]", "pointnet_parts": "[64,3]", "pose_dense": "[3,128,128]"}
+NO_NETWORKS = {"knn", "hog_svm", "own"}
 SMALL = ["model=resnet_small", "model.width=4", "input=[3,8,8]", "batch_size=2"]
 
 
@@ -56,10 +58,10 @@ def test_a_network_has_as_many_channels_as_the_input(model, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", NETWORKS)
+@pytest.mark.parametrize("model", sorted(set(options("model")) - NO_NETWORKS))
 def test_every_network_can_be_asked(model, capsys):
-    size = 224 if model in LARGE else 32
-    assert main(["info", f"model={model}", f"input=[3,{size},{size}]", "batch_size=4"]) == 0
+    shape = INPUTS.get(model, "[3,224,224]" if model in LARGE else "[3,32,32]")
+    assert main(["info", f"model={model}", f"input={shape}", "batch_size=4"]) == 0
     assert "parameters" in capsys.readouterr().out
 
 

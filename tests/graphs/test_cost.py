@@ -10,9 +10,12 @@ from deeprob.graphs.cost import predict, rows, state_copies, summary, training_s
 from deeprob.graphs.flops import FlopCounter
 from deeprob.models.alexnet import AlexNet
 from deeprob.models.cnn import CNN
+from deeprob.models.detection.faster_rcnn import FasterRCNN
+from deeprob.models.detection.fcos import FCOS
 from deeprob.models.mlp import MLP
 from deeprob.models.pointnet import PointNet
 from deeprob.models.resnet import ResNet
+from deeprob.models.segmentation.unet import UNet
 from deeprob.models.vit import ViT
 
 VIT = {"dim": 48, "depth": 2, "heads": 3, "image_size": 16}
@@ -23,6 +26,9 @@ NETWORKS = {
     "cnn places": (lambda **kw: CNN(5, [16, 24], input_norm=True, in_channels=5, **kw), (5, 16, 16), 8),
     "resnet": (lambda **kw: ResNet(5, (1, 1), width=8, stem="small", **kw), (3, 16, 16), 8),
     "bottleneck": (lambda **kw: ResNet(5, (1, 1), "bottleneck", width=8, fused=True, **kw), (3, 32, 32), 8),
+    "unet": (lambda **kw: UNet(5, **kw), (3, 48, 64), 8),
+    "fcos": (lambda **kw: FCOS(5, width=16, **kw), (3, 64, 64), 8),
+    "faster_rcnn": (lambda **kw: FasterRCNN(5, width=16, **kw), (3, 64, 64), 8),
     "pointnet": (lambda **kw: PointNet(5, width=8, features=32, **kw), (64, 3), 8),
     "vit": (lambda **kw: ViT(5, **VIT, dropout=0.1, drop_path=0.1, **kw), (3, 16, 16), 8),
     "vit fused": (lambda **kw: ViT(5, **VIT, fused=True, pool="mean", **kw), (3, 16, 16), 8),

@@ -113,10 +113,9 @@ def _pool_winners(start, stop, x, sample, top, bottom, left, right, winners):  #
                                 winners[k, c, p, q] = base + i * width + j
 
 
-def _neighbours(columns: Tensor, width: int) -> tuple[Any, Any]:
+def _neighbours(columns: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Return each column and the next, unsigned: an index that cannot be negative needs no check."""
-    near, far = columns.numpy(), (columns + 1).clamp_max(width - 1).numpy()
-    return near.astype(np.uint64), far.astype(np.uint64)
+    return columns.to(torch.uint64), (columns + 1).clamp_max(width - 1).to(torch.uint64)
 
 
 def _lines(x: Tensor) -> tuple[Tensor, int]:
