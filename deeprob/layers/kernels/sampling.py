@@ -4,8 +4,6 @@ The inner loop runs over channels that lie side by side, through slices, whose i
 only then is it vectorised. An image stored as (N, C, H, W) is resized as N C images of one channel.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
