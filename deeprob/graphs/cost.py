@@ -90,7 +90,7 @@ def _of_steps(
     model: nn.Module, shape: Sequence[int], dtype: torch.dtype | None, fake: FakeTensorMode | None
 ) -> Cost:
     """The cost of steps on a copy of the model, of fake tensors or of real ones."""
-    with FakeCopyMode(fake) if fake else nullcontext():  # type: ignore[no-untyped-call]
+    with FakeCopyMode(fake) if fake else nullcontext():
         shadow = copy.deepcopy(model).train()
     with fake or nullcontext(), shapes_only() if fake else nullcontext():
         images = torch.empty(*shape) if fake else torch.randn(*shape)
