@@ -3,7 +3,7 @@
 Of two boxes of one class that overlap by more than a threshold (IoU), the one with the lower score goes;
 what has gone makes no other go (greedy non-maximum suppression). Two forms of the same:
 
-    nms          on the CPU, by OpenCV: a loop in order of score
+    nms          on the CPU: a loop in order of score, which ends when enough are kept
     nms_matrix   tensor operations only, on any device and in an exported graph: the fixed point of
                  kept_i = no kept j before i overlaps i, which n rounds reach for a chain of n boxes
 
@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from deeprob.errors import InputError
+from deeprob.layers.kernels.loops import compile_loop
 from deeprob.models.detection.boxes import clip, iou
 from deeprob.models.detection.contract import Detections
 
@@ -74,18 +75,43 @@ def batch_candidates(scores: Tensor, boxes: Tensor, image: Sequence[int], most: 
     return Detections(clip(chosen, image[0], image[1]), values, label)
 
 
-def nms(found: Detections, iou_threshold: float) -> Tensor:
-    """Indices of what is kept of `found`, best first."""
+def nms(found: Detections, iou_threshold: float, most: int | None = None) -> Tensor:
+    """Indices of what is kept of `found`, best first; of the first `most` alone."""
     if found.boxes.device.type != "cpu":
-        return nms_matrix(found, iou_threshold).nonzero().squeeze(1)
-    if not len(found.scores):
-        return torch.zeros(0, dtype=torch.int64)
-    corners = found.boxes.double().numpy()
-    rectangles = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1)
-    kept = cv2.dnn.NMSBoxesBatched(
-        rectangles.tolist(), found.scores.tolist(), found.labels.tolist(), -1.0, iou_threshold
-    )
-    return torch.from_numpy(np.sort(np.asarray(kept, dtype=np.int64).ravel()))
+        return nms_matrix(found, iou_threshold).nonzero().squeeze(1)[:most]
+    boxes, labels = found.boxes.double().contiguous().numpy(), found.labels.numpy()
+    kept = np.empty(len(boxes), np.int64)
+    number = compile_loop(keep_best)(boxes, labels, iou_threshold, len(boxes) if most is None else most, kept)
+    return torch.from_numpy(kept[:number])
+
+
+def keep_best(
+    boxes: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    threshold: float,
+    most: int,
+    kept: NDArray[np.int64],
+) -> int:
+    """Write the indices of at most `most` boxes (n, 4), best first, that are kept; how many they are."""
+    number = 0
+    gone = np.zeros(len(boxes), np.bool_)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    for i in range(len(boxes)):
+        if gone[i]:
+            continue
+        if number == most:
+            break
+        kept[number] = i
+        number += 1
+        for j in range(i + 1, len(boxes)):
+            if labels[j] != labels[i] or gone[j]:
+                continue
+            width = min(boxes[i, 2], boxes[j, 2]) - max(boxes[i, 0], boxes[j, 0])
+            height = min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1])
+            if width > 0 and height > 0:
+                common = width * height
+                gone[j] = common > threshold * (areas[i] + areas[j] - common)
+    return number
 
 
 def nms_matrix(found: Detections, iou_threshold: float, rounds: int | None = None) -> Tensor:
@@ -126,7 +152,7 @@ def suppress(found: Detections, how: Decoding) -> Detections:
         found = soft_nms(found, how.soft_nms)
         kept = (found.scores > how.score_threshold).nonzero().squeeze(1)
     else:
-        kept = nms(found, how.nms_iou)
+        kept = nms(found, how.nms_iou, how.max_detections)
     return Detections(*(t[kept[: how.max_detections]] for t in found))
 
 

@@ -125,7 +125,7 @@ class RegionProposalNetwork(nn.Module):
         for i in range(len(boxes)):
             seen = (boxes[i, :, 2:] - boxes[i, :, :2] >= SMALLEST).all(1)
             found = Detections(boxes[i, seen], scores[i, seen], level[i, seen])
-            kept = found.boxes[nms(found, self.nms_iou)[: self.after]]
+            kept = found.boxes[nms(found, self.nms_iou, self.after)]
             rois.append(torch.cat([kept.new_full((len(kept), 1), i), kept], 1))
         return torch.cat(rois)
 
