@@ -116,14 +116,14 @@ def only_split(source: DictConfig, split: str) -> DictConfig:
     """The config of a source without its other splits, whose files need not be there."""
     from deeprob.errors import InputError
 
-    for key in ("splits", "annotations"):
+    for key in ("splits", "annotations", "maps"):
         if hasattr(source.get(key), "keys") and split not in source[key]:
             raise InputError(f"no split {split!r}", where="split", expected=" or ".join(source[key]))
     kept = source.copy()
-    for key in ("splits", "annotations", "images", "targets"):
+    for key in ("splits", "annotations", "maps", "images", "targets", "panoptic"):
         of_splits = source.get(key)
         if hasattr(of_splits, "keys") and split in of_splits:
             kept[key] = {split: of_splits[split]}
         elif hasattr(of_splits, "keys"):
-            kept[key] = {} if key in ("images", "targets") else of_splits
+            kept[key] = {} if key in ("images", "targets", "panoptic") else of_splits
     return kept

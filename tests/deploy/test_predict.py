@@ -103,6 +103,17 @@ def test_scores_and_classes_are_chosen(detector, frames_root):
         predict(detector, f"input={frames_root}/val", "out=none", "classes=[blue]")
 
 
+def test_what_is_unlikely_is_written_and_not_drawn(detector, frames_root):
+    one = f"input={frames_root}/val/03.png"
+    drawn = {}
+    for least in (0.0, 1.0, "null"):
+        predict(detector, one, "draw=true", f"draw_score={least}", f"out=from-{least}")
+        assert json.loads(Path(f"from-{least}/predictions.json").read_text())
+        drawn[least] = cv2.imread(f"from-{least}/drawn/03.png.jpg")
+    assert (drawn[0.0] != drawn[1.0]).any()
+    assert (drawn["null"] == drawn[1.0]).all()  # it is sure of nothing yet, so that 0.3 is too much
+
+
 def test_a_video_is_read_and_drawn(detector, frames_root, tmp_path):
     write_video("film.mp4", sorted((frames_root / "val").glob("*.png")))
     facts, folder = predict(detector, "input=film.mp4", "every=4", "draw=true", "out=a")
@@ -203,6 +214,30 @@ def test_label_maps_are_those_of_evaluation(run_of, frames_root, tmp_path):
         own = next((run.path / "predictions_val").rglob(path.name))
         np.testing.assert_array_equal(found, cv2.imread(str(own), cv2.IMREAD_UNCHANGED))
         assert (folder / "drawn" / f"{path.name}.jpg").is_file()
+
+
+def test_label_maps_and_poses_are_judged_as_their_run_is(run_of, frames_root):
+    own = {
+        "segmentation": [
+            *("data=label_maps", f"data.root={frames_root}", "data.source.images={train: train, val: val}"),
+            "+data.source.values={1: light, 2: red}",
+        ],
+        "pose": [
+            line
+            for line in (run_of("pose").path / "overrides.txt").read_text().splitlines()
+            if line.startswith(("data=", "data.sim.", "data.source.", "paths.cache_dir"))
+        ],
+    }
+    for task, data in own.items():
+        run = run_of(task)
+        facts, folder = predict(f"run={run.path}", *data, "split=val", f"out={task}")
+        options = ["split=val", "bootstrap_samples=100", f"out=judged-{task}"]
+        assert main(["evaluate", f"predictions={folder / facts['file']}", *data, *options]) == 0
+        judged = json.loads(Path(f"judged-{task}/results.json").read_text())["metrics"]
+        own_metrics = run.read_results()["metrics"]
+        assert judged.keys() == own_metrics.keys()
+        for name, metric in own_metrics.items():
+            assert judged[name]["value"] == pytest.approx(metric["value"], abs=0, nan_ok=True)
 
 
 def test_poses_are_of_the_boxes_that_are_given(run_of, tmp_path):

@@ -78,7 +78,8 @@ class BoxOutput:
 class PoseOutput:
     """Poses as the BOP challenge takes them, millimetres: predictions.csv.
 
-    A frame without numbers of its own is scene 0, image 0, 1, ... in the order of the input.
+    A frame without numbers of its own is scene 0, image 0, 1, ... in the order of the input; a class without
+    one is its index and 1, since BOP counts objects from 1.
     """
 
     name = "predictions.csv"
@@ -96,7 +97,7 @@ class PoseOutput:
         name = self.names.of_class(pose.class_id)
         R, t = pose.T_cam_obj[:3, :3], 1000 * pose.T_cam_obj[:3, 3]
         parts = [" ".join(map(repr, values.ravel().tolist())) for values in (R, t)]
-        return [pose.class_id if isinstance(name, str) else name, float(pose.score), *parts, -1]
+        return [pose.class_id + 1 if isinstance(name, str) else name, float(pose.score), *parts, -1]
 
     def finish(self, folder: Path, entries: Iterable[Entry]) -> None:
         write_table(folder / self.name, COLUMNS, entries)

@@ -79,6 +79,9 @@ class LabelMapSource(FileSource[LabelledImage]):
         self.rest, self.missing_maps, self.suffixes = rest, missing_maps, (image_suffix, map_suffix)
         self.background, self.ignore = frozenset(background), frozenset(ignore)
         known: dict[int, str] = {int(value): name for value, name in (values or {}).items()}
+        for split in maps:
+            if split not in images:
+                raise InputError(f"no folder of pictures for split {split!r}", where="data.source.images")
         self._folders = {split: (self.root / images[split], self.root / maps[split]) for split in maps}
         files = {split: self.root / file for split, file in (panoptic or {}).items()}
         contents = {split: as_object(read_json(file), file, "the file") for split, file in files.items()}

@@ -105,6 +105,11 @@ def test_two_pictures_of_one_name_are_refused(root: Path) -> None:
         LabelMapSource(root, **FOLDERS, values=VALUES)
 
 
+def test_a_split_without_a_folder_of_pictures_is_named(root: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.source\.images: no folder of pictures for split 'train'"):
+        LabelMapSource(root, images={}, maps=FOLDERS["maps"], values=VALUES)
+
+
 def test_a_picture_without_a_map_is_named(root: Path) -> None:
     (root / "maps" / "1.png").unlink()
     with pytest.raises(InputError, match=r"images/1\.jpg: a picture without a label map"):
