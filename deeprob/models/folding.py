@@ -3,14 +3,17 @@
     gamma (w x + b - mean) / sqrt(var + eps) + beta = (s w) x + s (b - mean) + beta
     s = gamma / sqrt(var + eps)
 
-Convolutions and rectifiers then run without checks, and without a Function, which only a gradient needs.
+Convolutions and rectifiers then run without checks, and without a Function, which only a gradient needs. On a
+CPU the convolutions' weights are brought once into the order that oneDNN multiplies them in, as onnxruntime
+does when it opens a file; else each call does it again, for ResNet-18 a quarter of a frame. Where tiles take
+fewer products (kernels/winograd.py) they are used all the same.
 Source: Jacob et al., Quantization and training of neural networks (2018), section 3.2.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +23,7 @@ from torch.utils import _pytree as pytree
 from deeprob import layers
 from deeprob.layers._window import Geometry
 from deeprob.layers.conv import convolution
+from deeprob.layers.kernels.winograd import suits as suits_tiles
 
 LINEAR = (nn.Conv2d, nn.Conv1d, nn.Linear)
 TOLERANCE = 1e-4  # of the largest output
@@ -41,6 +45,7 @@ def fold_norms(model: nn.Module, example: Tensor) -> nn.Module:
         for parent in list(folded.modules()):
             for name, child in parent.named_children():
                 setattr(parent, name, _bare(child))
+        _pack(folded, example)
         return folded if _alike(folded(example), expected) else model
 
 
@@ -86,11 +91,41 @@ def _pairs(model: nn.Module, example: Tensor) -> list[tuple[Any, Any]]:
 
 
 class BareConv2d(nn.Conv2d):
-    """A convolution whose input is known to fit, without a gradient."""
+    """A convolution whose input is known to fit, without a gradient.
+
+    packed: its weight in oneDNN's order, None where it is none of oneDNN's.
+    """
+
+    packed: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        geometry: Any = (self.stride, self.padding, self.dilation, self.groups)
-        return convolution(x, self.weight, self.bias, Geometry(*geometry))
+        stride, padding, dilation, groups = geometry = Geometry(
+            *cast("Any", (self.stride, self.padding, self.dilation, self.groups))
+        )
+        if self.packed is None or suits_tiles(x, self.weight.shape, geometry):
+            return convolution(x, self.weight, self.bias, geometry)
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self.packed, self.bias, padding, stride, dilation, groups, "none", [], ""
+        )
+        return y
+
+
+def _pack(model: nn.Module, example: Tensor) -> None:
+    """Keep each convolution's weight as oneDNN multiplies it with inputs of the example's size."""
+    if example.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return
+
+    def pack(conv: BareConv2d, inputs: Any) -> None:
+        x, geometry = inputs[0], (conv.padding, conv.stride, conv.dilation, conv.groups)
+        if x.dtype is torch.float32 and x.dim() == 4 and x.numel():
+            conv.packed = torch.ops.mkldnn._reorder_convolution_weight(
+                conv.weight.detach(), *geometry, list(x.shape)
+            )
+
+    hooks = [m.register_forward_pre_hook(pack) for m in model.modules() if isinstance(m, BareConv2d)]
+    model(example)
+    for hook in hooks:
+        hook.remove()
 
 
 def _bare(module: nn.Module) -> nn.Module:

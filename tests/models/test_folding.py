@@ -76,3 +76,14 @@ def test_kernels_lie_in_memory_as_they_did():
     kernels = [p for p in folded.parameters() if p.dim() == 4]
     assert all(k.is_contiguous(memory_format=torch.channels_last) for k in kernels)
     assert type(folded.conv1) is not layers.Conv2d  # no checks
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_packed_weights_take_batches_and_images_of_any_size():
+    model = with_statistics(FCOS(2, width=8, widths=(8, 8, 8, 8), blocks=(1, 0, 0, 0), strides=(8, 16)))
+    folded = fold_norms(model, torch.randn(1, 3, 32, 32))
+    assert all(m.packed is not None for m in folded.modules() if isinstance(m, nn.Conv2d))
+    with torch.inference_mode():
+        for shape in ((3, 3, 32, 32), (2, 3, 64, 96)):
+            x = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+            torch.testing.assert_close(folded(x).boxes, model(x).boxes, rtol=1e-4, atol=1e-4)

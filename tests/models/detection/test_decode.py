@@ -30,6 +30,11 @@ def test_suppression_keeps_what_the_loop_keeps(some_boxes, oracle, count, thresh
     assert nms_matrix(found, threshold).nonzero().squeeze(1).tolist() == expected
 
 
+def test_suppression_ends_when_enough_are_kept(some_boxes, oracle):
+    found = crowded(some_boxes, 300)
+    assert nms(found, 0.3, 7).tolist() == oracle(*found, 0.3)[:7]
+
+
 def test_suppression_of_nothing_keeps_nothing():
     nothing = Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     assert nms(nothing, 0.5).tolist() == []
