@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from deeprob.training.sources import make_source
 
 REMEMBERED = (
     *("input", "split", "every", "topic", "boxes", "detector", "detector_score"),
-    *("min_score", "draw", "engine"),
+    *("min_score", "draw", "draw_score", "engine"),
 )
 
 
@@ -162,13 +162,15 @@ def _stream(
 ) -> tuple[float, int]:
     """Predict what is not recorded yet. Returns the seconds that took, and for how many frames."""
     first, count = record.count, given.count
+    least = predictor.task.drawn_from if cfg.draw_score is None else cfg.draw_score
+    drawn = (lambda one: getattr(one, "score", least) >= least) if cfg.draw else None
     stream: Iterator[Given] = ahead(given.given(first))
     started = time.perf_counter()
     with _progress() as bar:
         task = bar.add_task("", total=count, completed=first, speed="")
         try:
             for predicted in predictor(stream if boxes is None else boxes(stream)):
-                _write(predicted, predictor, keep, record, cfg.draw, cfg.on_bad_sample)
+                _write(predicted, predictor, keep, record, drawn, cfg.on_bad_sample)
                 speed = (record.count - first) / (time.perf_counter() - started)
                 bar.update(task, completed=record.count, speed=f"{speed:.1f} images/s")
         except KeyboardInterrupt:
@@ -179,7 +181,12 @@ def _stream(
 
 
 def _write(
-    predicted: FramePredictions, predictor: Predictor, keep: Keep, record: Record, draw: bool, on_bad: str
+    predicted: FramePredictions,
+    predictor: Predictor,
+    keep: Keep,
+    record: Record,
+    drawn: Callable[[Any], bool] | None,
+    on_bad: str,
 ) -> None:
     if predicted.predictions is None:
         if on_bad == "error":
@@ -187,7 +194,7 @@ def _write(
         return record.add(predicted)
     kept = keep(predicted.predictions)
     frame = frame_like(predicted.given)
-    picture = predictor.task.draw(frame, kept) if draw else None
+    picture = None if drawn is None else predictor.task.draw(frame, [p for p in kept if drawn(p)])
     record.add(FramePredictions(predicted.given, kept), picture)
 
 

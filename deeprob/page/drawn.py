@@ -1,16 +1,17 @@
-"""Pictures of what is predicted: boxes with their class, label maps, poses; a colour a class."""
+"""Pictures of what is predicted: boxes with their class, label maps, masks, poses; a colour a class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deeprob.page.overlays import TEXT, Colour, Image, labelled_boxes
+from deeprob.page.overlays import TEXT, Colour, Image, labelled_boxes, write_beside
 
-COLOURS = np.array(  # of classes, distinguishable by the colour-blind too (Okabe and Ito, 2008)
+BASE = np.array(  # distinguishable by the colour-blind too (Okabe and Ito, 2008)
     [
         [0, 114, 178],
         [230, 159, 0],
@@ -19,13 +20,15 @@ COLOURS = np.array(  # of classes, distinguishable by the colour-blind too (Okab
         [204, 121, 167],
         [86, 180, 233],
         [240, 228, 66],
-        [90, 90, 90],
+        [150, 80, 220],  # black in theirs: not seen on dark ground
     ],
     np.uint8,
 )
+COLOURS = np.concatenate([BASE, 255 - (255 - BASE) // 2, BASE // 2])  # of classes: then paler, then darker
 SMALLEST = 640  # pixels of the longer side of a picture, so that text can be read
 STRENGTH = 0.55  # of a label map's colours over the image
-AXIS = 0.05  # metres, of the axes that a pose is drawn by
+HALO = (0, 0, 0)  # around lines, which are then seen on any ground
+AXES = ((230, 60, 60), (60, 200, 60), (70, 110, 255))  # x red, y green, z blue
 
 
 def colour_of(class_id: int) -> Colour:
@@ -76,22 +79,43 @@ def masks(image: Image, found: Sequence[tuple[NDArray[np.bool_], int]]) -> Image
     return canvas
 
 
-def poses(image: Image, K: NDArray[np.float64], found: Sequence[tuple[NDArray[np.float64], str]]) -> Image:
-    """Draw the axes of poses (4, 4), x red, y green, z blue, and their text at the origin."""
+@dataclass(frozen=True)
+class DrawnPose:
+    """A pose T (4, 4) to draw. axis: length of its axes, metres. silhouette: bool (H, W); None: not known."""
+
+    T: NDArray[np.float64]
+    class_id: int
+    text: str
+    axis: float
+    silhouette: NDArray[np.bool_] | None = None
+
+
+def poses(image: Image, K: NDArray[np.float64], found: Sequence[DrawnPose]) -> Image:
+    """Draw poses: outline and text in the class's colour, axes x red, y green, z blue; the first on top."""
     scale = max(1.0, SMALLEST / max(image.shape[:2]))
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
     canvas = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
     high = max(TEXT, round(TEXT * max(size) / 900))
-    tips = np.concatenate([np.zeros((1, 3)), AXIS * np.eye(3)])
-    for T, text in found:
-        points = tips @ T[:3, :3].T + T[:3, 3]
+    thick, texts = max(2, high // 6), []
+    for one in reversed(found):
+        points = np.concatenate([np.zeros((1, 3)), one.axis * np.eye(3)]) @ one.T[:3, :3].T + one.T[:3, 3]
         if (points[:, 2] <= 1e-6).any():  # behind the camera
             continue
+        colour = colour_of(one.class_id)
         pixels = (points / points[:, 2:]) @ K.T
-        places = np.round((pixels[:, :2] + 0.5) * scale - 0.5).clip(-(2**15), 2**15).astype(int).tolist()
-        for tip, colour in zip(places[1:], ((230, 60, 60), (60, 200, 60), (70, 110, 255)), strict=True):
-            cv2.line(canvas, places[0], tip, colour, max(2, high // 6), cv2.LINE_AA)
-        _caption(canvas, text, (places[0][0] + 4, places[0][1] + 4), (255, 255, 255), high)
+        places = np.round((pixels[:, :2] + 0.5) * scale - 0.5).clip(-(2**15), 2**15).astype(int)
+        around = places
+        if one.silhouette is not None and one.silhouette.any():
+            grown = cv2.resize(one.silhouette.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            outline, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            for ink, wide in ((HALO, thick + 2), (colour, thick)):
+                cv2.drawContours(canvas, outline, -1, ink, wide, cv2.LINE_AA)
+            around = np.concatenate([line[:, 0] for line in outline])
+        for tip, of_axis in zip(places[1:].tolist(), AXES, strict=True):
+            for ink, wide in ((HALO, thick + 2), (of_axis, thick)):
+                cv2.line(canvas, places[0].tolist(), tip, ink, wide, cv2.LINE_AA)
+        texts.append(([*around.min(0).tolist(), *around.max(0).tolist()], colour, one.text))
+    write_beside(canvas, texts, high)
     return canvas
 
 

@@ -54,21 +54,29 @@ def labelled_boxes(
     for box, colour, _ in drawn:
         left, top, right, bottom = _on_canvas(box, scale)
         cv2.rectangle(canvas, (left, top), (right, bottom), colour, 2)
+    texts = [(_on_canvas(box, scale), colour, text) for box, colour, text in drawn]
+    write_beside(canvas, texts, high)
+    return canvas
+
+
+def write_beside(canvas: Image, texts: Sequence[tuple[Sequence[int], Colour, str]], high: int) -> None:
+    """Write each text, `high` pixels, on its colour beside its rectangle; the last one nearest to its own.
+
+    Rectangles are left, top, right, bottom. A line leads to a text that found no room at its rectangle.
+    """
     written: list[tuple[Rectangle, Colour, str]] = []
-    for box, colour, text in reversed(drawn):  # the last one's text nearest to its box
+    for corners, colour, text in reversed(texts):
         if text:
             text = "".join(c if c.isprintable() else "?" for c in text)
-            corners = _on_canvas(box, scale)
             place = _place(canvas.shape, text, corners, [of for of, _, _ in written], high)
             written.append((place, colour, text))
-            if place[3] < corners[1] or place[1] > corners[3]:  # away from its box: a line leads there
+            if place[3] < corners[1] or place[1] > corners[3]:  # away from its rectangle
                 ends = (place[3], corners[1]) if place[3] < corners[1] else (corners[3], place[1])
                 cv2.line(canvas, (place[0] + 1, ends[0]), (place[0] + 1, ends[1]), colour, 1)
     for (left, top, right, bottom), colour, text in written:
         ink = (0, 0, 0) if sum(colour) > 380 else (255, 255, 255)
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, -1)
         cv2.putText(canvas, text, (left + 2, bottom - 4), ink, cv2.FontFace("sans"), high)
-    return canvas
 
 
 def _on_canvas(box: NDArray[np.float64], scale: float) -> list[int]:

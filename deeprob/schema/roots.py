@@ -111,7 +111,8 @@ class PredictConfig:
     topic: of a bag. intrinsics: fx, fy, cx, cy in pixels, where the input does not say. boxes: COCO JSON with
     the objects to look at; detector: a run folder whose model finds them, with at least detector_score.
     min_score, classes: leave out predictions below, and of others; empty: keep all. draw: pictures or a video
-    with what is predicted drawn in. on_bad_sample: `skip` and count what cannot be read, or `error`.
+    with what is predicted drawn in, from the score draw_score on; null: a detector's from 0.3, others all.
+    on_bad_sample: `skip` and count what cannot be read, or `error`.
     batch_size, checkpoint: null takes those of the run's evaluation. device: `cpu`, `cuda`; null: as the run.
     engine: `torch`, or `onnxruntime`, faster on a CPU; what it runs is kept in the run folder's export.
     out: the folder to write; null: predictions/<input> in the run folder.
@@ -130,6 +131,7 @@ class PredictConfig:
     min_score: float = 0.0
     classes: list[str] = field(default_factory=list)
     draw: bool = False
+    draw_score: float | None = None
     on_bad_sample: str = "skip"
     batch_size: int | None = None
     checkpoint: str | None = None

@@ -150,6 +150,8 @@ class Task(ABC):
     overfit_at: ClassVar[tuple[str, float] | None] = None
     labels_have_places: ClassVar[bool] = True
     """Whether labels move with the image, as boxes do."""
+    drawn_from: ClassVar[float] = 0.0
+    """The score from which on predictions are drawn, where nobody says another."""
 
     def __init__(self, data: PerceptionData) -> None:
         self.data = self.trained = data

@@ -21,8 +21,8 @@ from deeprob.metrics.scores import Evaluation, SummedScores, units_of
 from deeprob.metrics.slices import LEAST, quarters
 from deeprob.metrics.statistics import bootstrap, sums_by_unit
 from deeprob.page.overlays import NUM_WORST, outlines, picture
-from deeprob.sim.depth import DepthRenderer
 from deeprob.tasks.pose import analysis
+from deeprob.tasks.pose.objects import ObjectDepth
 
 SLICED = "add_or_add_s_recall"
 
@@ -56,10 +56,10 @@ class PoseMeter:
     _beyond: int = 0
     _blind: int = 0
     _shapes: dict[int, ObjectShape] = field(default_factory=dict)
-    _renderers: dict[int, DepthRenderer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._least = self.source.least_visible
+        self._drawn = ObjectDepth(self.source)
 
     def add(self, index: int, frame: Frame, estimates: Sequence[Pose]) -> None:
         """Add one frame. Raises InputError where it has no poses or no camera."""
@@ -159,12 +159,6 @@ class PoseMeter:
                 if vsd is not None and depth is not None and frame.depth_m is not None:
                     vsd[e, g] = pose.vsd(depth, drawn[g], frame.depth_m, K, shape.diameter)
         return Errors(mssd, mspd, vsd)
-
-    def _drawn(self, class_id: int, T: Floats, K: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
-        """The depth of an object, whose model is asked for when a frame shows it: a set may lack others."""
-        if class_id not in self._renderers:
-            self._renderers[class_id] = DepthRenderer([self.source.mesh(class_id)])
-        return self._renderers[class_id](0, T, K, size)
 
     def _shape(self, class_id: int) -> ObjectShape:
         if class_id not in self._shapes:

@@ -14,11 +14,29 @@ from deeprob.geometry.thinning import thinned
 from deeprob.metrics import pose
 from deeprob.models.pose.by_render import FACES
 from deeprob.models.pose.objects import NUM_POINTS, Objects
+from deeprob.sim.depth import DepthRenderer
 from deeprob.sim.symmetry import surface_points
 
 CANDIDATES = 4096  # points of a surface to choose from
 
 Floats = NDArray[np.float64]
+
+
+class ObjectDepth:
+    """Depth images of a source's objects, each of whose models is asked for when first drawn.
+
+    A set may lack others.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._renderers: dict[int, DepthRenderer] = {}
+
+    def __call__(self, class_id: int, T: Floats, K: Floats, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Depth (H, W), metres, 0 where the object is not. Raises InputError for one without a model."""
+        if class_id not in self._renderers:
+            self._renderers[class_id] = DepthRenderer([self.source.mesh(class_id)])
+        return self._renderers[class_id](0, T, K, size)
 
 
 def objects_of(source: Source) -> Objects:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,12 +30,13 @@ from deeprob.tasks.pose.baselines import BASELINES
 from deeprob.tasks.pose.boxes import TRUE, detected
 from deeprob.tasks.pose.deployed import deployed
 from deeprob.tasks.pose.meter import PoseMeter, truths_of
-from deeprob.tasks.pose.objects import objects_of
+from deeprob.tasks.pose.objects import ObjectDepth, objects_of
 
 if TYPE_CHECKING:
     from deeprob.data.batches.datamodule import PerceptionData
 
 EXPECTED = "a pose network, such as model=pose_dense"
+AXIS = 0.05  # metres, of the axes that a pose of an object of unknown size is drawn by
 FEW_POINTS = 1000  # of a model, while training: a final evaluation takes all
 
 
@@ -231,8 +233,23 @@ class Pose(FrameTask):
     def draw(self, frame: Frame, predicted: Sequence[Estimate]) -> Image:
         if frame.K is None:
             raise InputError("no camera matrix to draw poses with", where=frame.key)
-        found = [(e.T_cam_obj, f"{self.data.classes[e.class_id]} {e.score:.2f}") for e in predicted]
-        return drawn.poses(frame.image, frame.K, found)
+        return drawn.poses(frame.image, frame.K, [self._shown(e, frame) for e in predicted])
+
+    def _shown(self, e: Estimate, frame: Frame) -> drawn.DrawnPose:
+        """An estimate as it is drawn: with its model's outline, where the source has models."""
+        source, T, text = self.data.source, e.T_cam_obj, f"{self.data.classes[e.class_id]} {e.score:.2f}"
+        if not source.has_models:
+            return drawn.DrawnPose(T, e.class_id, text, AXIS)
+        axis, silhouette = float(source.mesh(e.class_id).extents.max()) / 2, None
+        if T[2, 3] > axis:  # else it reaches behind the camera
+            assert frame.K is not None
+            size = frame.image.shape[0], frame.image.shape[1]
+            silhouette = self._depth(e.class_id, T, frame.K, size) > 0
+        return drawn.DrawnPose(T, e.class_id, text, axis, silhouette)
+
+    @functools.cached_property
+    def _depth(self) -> ObjectDepth:
+        return ObjectDepth(self.data.source)
 
     @classmethod
     def own_blocks(cls, results: Mapping[str, Any], drawings: Mapping[str, Drawing]) -> Sequence[Block]:
