@@ -54,7 +54,12 @@ def read_results(path: Path) -> list[PoseEstimate]:
     rows = csv.reader(io.StringIO(read_text(path)))
     header = next(rows, [])
     if tuple(header) != COLUMNS:
-        raise InputError(f"the columns are {','.join(header)[:80]}", where=path, expected=",".join(COLUMNS))
+        raise InputError(
+            f"the columns are {','.join(header)[:80]}",
+            where=path,
+            expected=f"{','.join(COLUMNS)}: poses",
+            fix="classes of crops are judged by: deeprob evaluate run=<run folder>",
+        )
     estimates = []
     for number, row in enumerate(rows, start=2):
         where = f"{path} line {number}"

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame
-from deeprob.data.predictions.bop_csv import read_results
+from deeprob.data.predictions.bop_csv import PoseEstimate, read_results
 from deeprob.data.predictions.names import Names
 from deeprob.data.readers.fields import as_list, as_numbers, as_object, field, read_json
 from deeprob.data.readers.files import same_size
@@ -76,6 +76,7 @@ class Predicted:
             *self.by_image.get(name, ()),
             *(self.by_image.get(frame.key, ()) if name != frame.key else ()),
         ]
+        found += () if self.names.of_frames else self.by_image.get(index, ())
         return sorted(found, key=lambda entry: -entry.score)
 
     def label_map(self, frame: Frame) -> NDArray[np.int64]:
@@ -85,16 +86,21 @@ class Predicted:
 
     def check_all_used(self, keys: set[str]) -> None:
         """Raise InputError for a prediction about a frame that the split does not hold."""
-        lost = [name for name in self.by_image if isinstance(name, str) and name not in keys]
-        if lost:
-            raise InputError(
-                f"no image {lost[0]!r} in this split", where=self.path, expected=f"such as {min(keys)}"
-            )
+        for name in self.by_image:
+            if isinstance(name, str) and name not in keys:
+                raise InputError(
+                    f"no image {name!r} in this split", where=self.path, expected=f"such as {min(keys)}"
+                )
+            if isinstance(name, int) and not self.names.of_frames and name not in range(len(keys)):
+                raise InputError(
+                    f"no image {name} in this split", where=self.path, expected=f"0 to {len(keys) - 1}"
+                )
 
 
 def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     """Read predictions about a split. Raises InputError that names the file, the entry and the field."""
-    if path.suffix.lower() == ".csv" and not source.has_models:
+    estimates = read_results(path) if path.suffix.lower() == ".csv" else None
+    if estimates is not None and not source.has_models:
         raise InputError(
             "poses need the objects' models, which this data set lacks",
             where=source.name,
@@ -103,8 +109,8 @@ def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     names = Names(source, split)
     if path.is_dir():
         return Predicted(path, "segmentation", {}, names)
-    if path.suffix.lower() == ".csv":
-        return Predicted(path, "pose", _poses(path, names), names)
+    if estimates is not None:
+        return Predicted(path, "pose", _poses(estimates, path, names), names)
     if path.suffix.lower() == ".json":
         return read_boxes(path, names)
     raise InputError(
@@ -114,12 +120,14 @@ def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     )
 
 
-def _poses(path: Path, names: Names) -> dict[Hashable, list[Pose]]:
+def _poses(estimates: Sequence[PoseEstimate], path: Path, names: Names) -> dict[Hashable, list[Pose]]:
+    """Poses by the image's number; of a data set without numbers, by the place of the frame in its split."""
     found: dict[Hashable, list[Pose]] = {}
-    for number, estimate in enumerate(read_results(path), start=2):
+    for number, estimate in enumerate(estimates, start=2):
         where = f"{path} line {number}"
-        image = names.known((estimate.scene_id, estimate.im_id), where)
-        pose = Pose(names.class_id(estimate.obj_id, where), estimate.score, estimate.T_cam_obj)
+        image: Hashable = (estimate.scene_id, estimate.im_id)
+        image = names.known(image, where) if names.of_frames else estimate.im_id
+        pose = Pose(names.of_object(estimate.obj_id, where), estimate.score, estimate.T_cam_obj)
         found.setdefault(image, []).append(pose)
     return found
 

@@ -80,3 +80,11 @@ class Names:
             shown = ", ".join(map(str, choices[:12])) or ", ".join(self.classes[:12])
             raise InputError(f"no class {value!r}", where=where, expected=f"one of {shown}")
         return choices.index(value)
+
+    def of_object(self, obj_id: int, where: str) -> int:
+        """The index of a class from BOP's obj_id, counted from 1 where the data set has no numbers."""
+        if self.numbers:
+            return self.class_id(obj_id, where)
+        if not 0 < obj_id <= len(self.classes):
+            raise InputError(f"no object {obj_id}", where=where, expected=f"1 to {len(self.classes)}")
+        return obj_id - 1

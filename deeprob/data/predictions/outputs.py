@@ -20,6 +20,7 @@ from deeprob.data.frame import Frame
 from deeprob.data.predictions.bop_csv import COLUMNS
 from deeprob.data.predictions.files import Box, Classified, Pose
 from deeprob.data.predictions.names import Naming
+from deeprob.errors import InputError
 from deeprob.geometry.boxes import to_coco
 from deeprob.writing import atomic_file
 
@@ -104,19 +105,33 @@ class PoseOutput:
 
 
 class LabelMapOutput:
-    """Label images, <key of the frame>.png, 0 is background: the folder predictions."""
+    """Label images, <key of the frame>.png, 0 is background: the folder predictions.
+
+    Raises InputError for a frame whose label image would take the place of another's, as a.jpg's of a.png's.
+    """
 
     name = "predictions"
+
+    def __init__(self) -> None:
+        self._begun = False
 
     def entries(
         self, folder: Path, number: int, frame: Frame, predictions: Sequence[NDArray[np.integer[Any]]]
     ) -> list[Entry]:
+        name = PurePosixPath(frame.key).with_suffix(".png")
+        if self._begun and (folder / self.name / name).exists():  # the first may have been cut off before
+            raise InputError(
+                f"{name} is another frame's label map",
+                where=frame.key,
+                expected="names that differ in more than their ending",
+            )
+        self._begun = True
         for labels in predictions:
-            write_label_map(folder / self.name / PurePosixPath(frame.key).with_suffix(".png"), labels)
-        return []
+            write_label_map(folder / self.name / name, labels)
+        return [str(name)] * len(predictions)
 
     def finish(self, folder: Path, entries: Iterable[Entry]) -> None:
-        deque(entries, maxlen=0)  # there are none, but the caller counts frames while they are read
+        deque(entries, maxlen=0)  # the files are there, but the caller counts frames while they are read
         (folder / self.name).mkdir(parents=True, exist_ok=True)  # of no frames at all
 
 

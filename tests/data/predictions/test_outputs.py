@@ -2,11 +2,13 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import pytest
 
 from deeprob.data.predictions.bop_csv import read_results
 from deeprob.data.predictions.files import Pose
-from deeprob.data.predictions.outputs import PoseOutput, palette, write_label_map
+from deeprob.data.predictions.outputs import LabelMapOutput, PoseOutput, palette, write_label_map
 from deeprob.data.readers.reading import read_plane
+from deeprob.errors import InputError
 
 
 def test_a_label_map_stores_indices_and_shows_colours(tmp_path):
@@ -27,3 +29,13 @@ def test_objects_without_a_number_count_from_1_as_in_bop(tmp_path):
     output.finish(tmp_path, entries)
     (estimate,) = read_results(tmp_path / "predictions.csv")
     assert (estimate.scene_id, estimate.im_id, estimate.obj_id, estimate.score) == (0, 3, 2, 0.5)
+
+
+def test_two_frames_never_share_a_label_map(tmp_path):
+    labels = np.zeros((2, 2), np.int64)
+    frames = [SimpleNamespace(key=key) for key in ("a/0.png", "a/1.png", "a/1.jpg")]
+    output = LabelMapOutput()
+    assert [output.entries(tmp_path, 0, f, [labels]) for f in frames[:2]] == [["a/0.png"], ["a/1.png"]]
+    with pytest.raises(InputError, match=r"a/1\.jpg: a/1\.png is another frame's label map"):
+        output.entries(tmp_path, 0, frames[2], [labels])
+    assert LabelMapOutput().entries(tmp_path, 0, frames[1], [labels]) == ["a/1.png"]  # gone on with
