@@ -8,6 +8,7 @@ count.
 from __future__ import annotations
 
 import glob
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -114,6 +115,7 @@ class Video:
     @classmethod
     def open(cls, path: Path, every: int, K: NDArray[np.float64] | None) -> Video:
         """Open a film. Raises InputError where it cannot be, or has no frames."""
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # our line says what is wrong
         film = cv2.VideoCapture(str(path))
         try:
             if not film.isOpened():

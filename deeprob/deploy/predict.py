@@ -39,8 +39,11 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
     """
     if cfg.run is None:
         raise InputError("nothing to predict with", expected="run=<run folder>")
-    if (cfg.input is None) == (cfg.data is None):
+    if (not cfg.input) == (cfg.data is None):
         raise InputError("nothing to look at", expected="either input=... or data=<data set> split=...")
+    for name in ("min_score", "draw_score", "detector_score"):
+        if cfg[name] is not None and not 0 <= cfg[name] <= 1:
+            raise InputError(f"{name}={cfg[name]:g}", expected="0 to 1")
     if cfg.on_bad_sample not in ("skip", "error"):
         raise InputError(f"on_bad_sample={cfg.on_bad_sample}", expected="skip or error")
     run = Run.find(cfg.run)

@@ -43,7 +43,7 @@ class TrainedRun:
     _made: dict[int, Predictor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
-    def load(cls, run: Run, checkpoint: str = "best", allowed: list[str] | None = None) -> TrainedRun:
+    def load(cls, run: Run, checkpoint: str | None = None, allowed: list[str] | None = None) -> TrainedRun:
         """Load a run's model. The data set need not be there. Raises InputError as `deeprob.load`."""
         return cls(run, load(run, checkpoint, allowed, with_data=False))
 
@@ -89,8 +89,8 @@ class TrainedRun:
         matrix.
 
         Returns a list: Box of a detector; Classified of a classifier, one a box; Pose; of a segmentation one
-        label map int64 (H, W). All in the image's own pixels, and metres. Raises InputError for another
-        input.
+        label map int64 (H, W); of part segmentation the part int64 (P,) of each point that the view takes.
+        All in the image's own pixels, and metres. Raises InputError for another input.
         """
         return next(self.predict_all([image], None if boxes is None else [boxes], K))
 

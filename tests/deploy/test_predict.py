@@ -178,6 +178,7 @@ def test_a_task_from_outside_predicts_too(counting_run, frames_root):
     ("overrides", "line"),
     [
         ([], "either input=... or data="),
+        (["input=''"], "either input=... or data="),
         (["input=nothing"], "no such input"),
         (["input=note.txt"], "not an input that is known"),
         (["input=empty"], "nothing to look at there"),
@@ -190,6 +191,8 @@ def test_a_task_from_outside_predicts_too(counting_run, frames_root):
         (["input=pictures", "device=tpu"], "device=tpu cannot be used"),
         (["input=pictures", "on_bad_sample=maybe"], "on_bad_sample=maybe"),
         (["input=pictures", "batch_size=0"], "batch_size=0"),
+        (["input=pictures", "min_score=nan"], "min_score=nan; expected 0 to 1"),
+        (["input=pictures", "draw_score=30"], "draw_score=30; expected 0 to 1"),
         (["input=bad"], "none of 1 frames could be read"),
         (["input=pictures", "out=pictures"], "the folder holds other things"),
     ],

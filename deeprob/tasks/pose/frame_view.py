@@ -18,7 +18,7 @@ from deeprob.data.frame import Frame, Instance
 from deeprob.data.settings import Augmentation
 from deeprob.errors import InputError
 from deeprob.models.pose.targets import UNKNOWN_OWNER
-from deeprob.tasks.pose.view import STORED, nearest_cells, sampled, split_cameras, to_stored
+from deeprob.tasks.pose.view import STORED, check_posed, nearest_cells, sampled, split_cameras, to_stored
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +110,7 @@ class PoseFrameView(WholeView):
 
     def rows(self, frame: Frame, split: str) -> Rows:
         """See the frame as one sample. Raises InputError without a camera, poses, or in training masks."""
-        if frame.K is None or any(i.T_cam_obj is None for i in frame.instances):
-            raise InputError("an object has no pose, or the frame no camera", where=frame.key)
+        check_posed(frame, frame.instances)
         if split == "train" and any(i.mask is None for i in frame.instances):
             raise InputError("an object has no mask", where=frame.key, expected="a data set with masks")
         if len(frame.instances) >= UNKNOWN_OWNER:

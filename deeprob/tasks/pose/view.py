@@ -231,8 +231,7 @@ class PoseView(ImageView):
                 continue
             if training and (instance.visible_fraction or 1.0) < self.min_visible:
                 continue
-            if instance.T_cam_obj is None or frame.K is None:
-                raise InputError("an object has no pose, or the frame no camera", where=frame.key)
+            check_posed(frame, [instance])
             draws: NDArray[np.float64] = np.zeros(4)
             if training and (self.jitter or self.turn):
                 name = hashlib.sha256(f"{frame.key} {number}".encode()).digest()
@@ -265,6 +264,15 @@ class PoseView(ImageView):
             depth = sampled(frame.depth_m, to_cells, size)
         image = _cut(frame, matrix, self.size)
         return PoseCrop(image, frame.K, instance.T_cam_obj, instance.class_id, depth, mask, matrix, number)
+
+
+def check_posed(frame: Frame, instances: Sequence[Instance]) -> None:
+    """Raise InputError for a frame without a camera, or with an object without a pose."""
+    if frame.K is None:
+        expected = "its K; for predict intrinsics=[fx,fy,cx,cy]"
+        raise InputError("no camera matrix", where=frame.key, expected=expected)
+    if any(i.T_cam_obj is None for i in instances):
+        raise InputError("an object has no pose", where=frame.key)
 
 
 def to_stored(matrix: Matrix) -> Matrix:
