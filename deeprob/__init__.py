@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load"]
 
 
-def load(folder: str | Path, checkpoint: str = "best", allowed: list[str] | None = None) -> TrainedRun:
+def load(folder: str | Path, checkpoint: str | None = None, allowed: list[str] | None = None) -> TrainedRun:
     """Load a trained run: `predict` what is in an image; its `model`, `task`, `classes` and `data`.
 
-    folder: of the run, such as runs/quickstart/RUN_ID. checkpoint: `best` or `last`. allowed: further
-    packages that its config may call. The data set need not be there, unless `data` is asked for.
+    folder: of the run, such as runs/quickstart/RUN_ID. checkpoint: `best` or `last`; None: the one that its
+    results are of. allowed: further packages that its config may call. The data set need not be there, unless
+    `data` is asked for.
     Raises InputError where there is no such run, or its files do not fit.
     """
     from deeprob.deploy.trained import TrainedRun
