@@ -1,12 +1,12 @@
 """Time one frame through a network: torch.nn, ours, ours compiled, and onnxruntime; decoding apart.
 
-    python benchmarks/deploy.py [out=runs/benchmark] [frames=60] [compiled=true]
+    python benchmarks/deploy.py [out=runs/benchmark] [frames=60] [compiled=true] [threads=1,2]
 
-Batch 1, float32, no gradient. Each contestant has a process of its own, which has run nothing else; they take
-turns, BLOCK frames at a time. One thread is timed by the process's own clock, all cores by the clock on the
-wall. "deeprob" is what predict and evaluate run: batch norms folded, no checks, no Function. Weights are
-random: they do not change a network's time, and make a detector find as many candidates as it may, the most
-that its decoding can cost.
+Batch 1, float32, no gradient. Each contestant has a process of its own, which has run nothing else; they
+take turns, BLOCK frames at a time. One thread is timed by the process's own clock, several by the clock on
+the wall. "deeprob" is what predict and evaluate run: batch norms folded, no checks, no Function, weights in
+oneDNN's order. Weights are random: they do not change a network's time, and make a detector find as many
+candidates as it may, the most that its decoding can cost.
 """
 
 import math
@@ -42,12 +42,13 @@ GOAL_DECODE = 0.15  # of a frame by onnxruntime
 
 def main() -> None:
     """Measure, print the table and write deploy.json and deploy.md."""
-    options = parse({"out": "runs/benchmark", "frames": "60", "compiled": "true"})
+    options = parse({"out": "runs/benchmark", "frames": "60", "compiled": "true", "threads": ""})
     out, frames = Path(options["out"]), int(options["frames"])
+    each = sorted({int(n) for n in options["threads"].split(",") if n} or {1, os.cpu_count() or 1})
     names = [n for n in CONTESTANTS if n != "compiled" or options["compiled"] == "true"]
     rows = []
     for network in NETWORKS:
-        for threads in sorted({1, os.cpu_count() or 1}):
+        for threads in each:
             measured = in_turns(network, names, threads, frames)
             rows.append({"network": network, "threads": threads, **measured})
             print(line(rows[-1]), flush=True)

@@ -112,7 +112,7 @@ class BareConv2d(nn.Conv2d):
 
 def _pack(model: nn.Module, example: Tensor) -> None:
     """Keep each convolution's weight as oneDNN multiplies it with inputs of the example's size."""
-    if example.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if example.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return
 
     def pack(conv: BareConv2d, inputs: Any) -> None:
