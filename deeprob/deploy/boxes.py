@@ -72,6 +72,12 @@ def from_detector(detector: Predictor, score: float, classes: Sequence[str], kin
 
     Raises InputError for a run that finds no boxes, or whose classes are all others where they must be named.
     """
+    if not detector.task.finds_boxes:
+        raise InputError(
+            f"a run of {detector.task.name} finds no boxes",
+            where="detector",
+            expected="a detector's run folder",
+        )
     theirs = detector.experiment.data.classes
     ids = {i: classes.index(name) for i, name in enumerate(theirs) if name in classes}
     if kind == "named" and not ids:
@@ -87,7 +93,7 @@ def from_detector(detector: Predictor, score: float, classes: Sequence[str], kin
             if predicted.predictions is None or not isinstance(frame, Frame):
                 yield replace(predicted.given, item=None, why=predicted.why)
                 continue
-            found = [box for box in predicted.predictions if _score_of(box) >= score]
+            found = [box for box in predicted.predictions if box.score >= score]
             instances = [
                 _instance(ids.get(box.class_id, 0), box.box_xyxy)
                 for box in found
@@ -119,12 +125,6 @@ def boxing(view: View, given: Boxing | None, labelled: bool) -> Boxing | None:
 def _instance(class_id: int, box: Any) -> Instance:
     # A view of poses asks for one; what is predicted does not depend on it.
     return Instance(class_id, np.asarray(box, np.float64), T_cam_obj=np.eye(4))
-
-
-def _score_of(box: Any) -> float:
-    if not hasattr(box, "box_xyxy") or box.box_xyxy is None:
-        raise InputError("the detector's run predicts no boxes", where="detector")
-    return float(box.score)
 
 
 class _Classes(Names):

@@ -150,6 +150,8 @@ class Task(ABC):
     overfit_at: ClassVar[tuple[str, float] | None] = None
     labels_have_places: ClassVar[bool] = True
     """Whether labels move with the image, as boxes do."""
+    finds_boxes: ClassVar[bool] = False
+    """Whether `frame_predictions` are boxes with scores, which a second stage can look at."""
     drawn_from: ClassVar[float] = 0.0
     """The score from which on predictions are drawn, where nobody says another."""
 

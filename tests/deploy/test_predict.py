@@ -148,6 +148,12 @@ def test_two_stages_in_one_command(run_of, detector, frames_root, tmp_path):
         np.testing.assert_allclose(np.array(a[1:5], float), np.array(b[1:5], float), atol=1e-3)
 
 
+def test_a_run_that_finds_no_boxes_is_no_detector(run_of, frames_root):
+    classifier = run_of("crops").path
+    with pytest.raises(InputError, match="detector: a run of classification finds no boxes"):
+        predict(f"run={classifier}", f"input={frames_root}/val", f"detector={classifier}", "out=a")
+
+
 def test_boxes_of_other_images_are_no_boxes(run_of, frames_root, tmp_path):
     box = {"image_id": "other.png", "category_id": "red", "bbox": [1, 1, 8, 8], "score": 1}
     (tmp_path / "boxes.json").write_text(json.dumps([box]))

@@ -45,6 +45,7 @@ class Detection(FrameTask):
     title = "Detection"
     headline = "mean_ap"
     overfit_at = ("ap50", 0.95)
+    finds_boxes = True
     drawn_from = 0.3  # a detector lists a hundred boxes of a frame, most of them unlikely
     headlines = ("mean_ap", "ap50", "average_recall")
     per_class = ("class_ap", "class_ap50")
