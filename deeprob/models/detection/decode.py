@@ -79,7 +79,7 @@ def nms(found: Detections, iou_threshold: float, most: int | None = None) -> Ten
     """Indices of what is kept of `found`, best first; of the first `most` alone."""
     if found.boxes.device.type != "cpu":
         return nms_matrix(found, iou_threshold).nonzero().squeeze(1)[:most]
-    boxes, labels = found.boxes.double().contiguous().numpy(), found.labels.numpy()
+    boxes, labels = found.boxes.double().contiguous().numpy(), found.labels.contiguous().numpy()
     kept = np.empty(len(boxes), np.int64)
     number = compile_loop(keep_best)(boxes, labels, iou_threshold, len(boxes) if most is None else most, kept)
     return torch.from_numpy(kept[:number])
