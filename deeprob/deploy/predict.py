@@ -52,6 +52,8 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
     source = None if cfg.data is None else make_source(cfg)
     split = None if source is None else str(cfg.split)
     predictor = Predictor(experiment, split, cfg.batch_size)
+    if cfg.draw and predictor.view.sees_clouds:
+        raise InputError("clouds of points have no drawing", fix="leave out draw=true")
     given = input_of(cfg, predictor, source)
     names = NamesThere(experiment, source, split)
     boxes = boxing(predictor.view, _boxes(cfg, predictor, names), labelled=source is not None)

@@ -169,6 +169,8 @@ def test_clouds_are_classified_as_they_were_taken(run_of, write_shapes, tmp_path
     rows = table_of(folder)
     assert [row[0] for row in rows] == ["key", "brick/1.npy", "lollipop/1.npy"]
     assert facts["skipped"] == 0
+    with pytest.raises(InputError, match="clouds of points have no drawing"):
+        predict(f"run={run_of('points').path}", "input=shapes", "out=b", "draw=true")
 
 
 def test_a_task_from_outside_predicts_too(counting_run, frames_root):
