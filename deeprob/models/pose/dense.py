@@ -5,13 +5,16 @@
             mask        is it the object?
             fragment    which of K parts of its surface is it? p_1 ... p_K
             point       x = sum_k p_k c_k + offset               c_k: the parts' centres
-        features, points, mask, place -> strided convolutions -> rotation (6-D, along the ray) and translation
+            distance    of the whole object, as a code (codes.py)
+        features, points, mask, distance, place -> strided convolutions -> rotation (6-D, along the ray) and
+        translation: its place in the crop, and the mean of the cells' distances, corrected
 
-    loss = BCE(mask) + CE(fragment) + 3 |x - x'|_1 over the visible object
-         + mean distance of model points under R and R', in diameters + |code - code'|_1
+    loss = BCE(mask) + CE(fragment) + 3 |x - x'|_1 + 3 |d - d'|_1 over the visible object
+         + 3 mean distance of model points under R and R', in diameters + |place - place'|_1 + 3 |d - d'|_1
 
 each the least over the object's symmetries. The fragments are the helper that leaves the start behind:
-distances alone stay long at the mean of all poses.
+distances of points alone stay long at the mean of all poses. What every cell says of the distance is learned
+sooner than what the crop as a whole says.
 Source: Wang et al., GDR-Net (2021), section 3; fragments: Hodan et al., EPOS (2020), section 3.2.
 """
 
@@ -38,19 +41,21 @@ from deeprob.models.pose.targets import DenseTargets, camera_points, dense_targe
 from deeprob.models.pyramid import Backbone
 
 RENDER_STEPS = 40  # of `decode=render`, on the cells alone
-WEIGHTS = {"mask": 1.0, "fragments": 1.0, "points": 3.0, "rotation": 3.0, "translation": 2.0}
+WEIGHTS = {"mask": 1.0, "fragments": 1.0, "points": 3.0, "cell_distances": 3.0}
+WEIGHTS |= {"rotation": 3.0, "place": 1.0, "distance": 3.0}
 
 
 class DenseOutputs(NamedTuple):
     """What a crop's cells say of its own class, N of them, float32.
 
     mask: logits (B, N). fragments: logits (B, N, K). points: (B, N, 3), in diameters from the middle.
-    rotation: (B, 3, 3), along the ray. code: (B, 3), see codes.py.
+    distances: (B, N), each cell's own third of `code`. rotation: (B, 3, 3), along the ray. code: (B, 3), codes.py.
     """
 
     mask: Tensor
     fragments: Tensor
     points: Tensor
+    distances: Tensor
     rotation: Tensor
     code: Tensor
 
@@ -104,12 +109,8 @@ class PoseDense(nn.Module):
             )
         if decode not in DECODES:
             raise InputError(f"decode={decode!r}", where="model", expected=" or ".join(DECODES))
-        self.image_size, self.fragments, self.symmetries, self.decode = (
-            image_size,
-            fragments,
-            symmetries,
-            decode,
-        )
+        self.image_size, self.fragments = image_size, fragments
+        self.symmetries, self.decode = symmetries, decode
         self.table = ObjectTable(objects)
         body: dict[str, Any] = {
             "widths": widths,
@@ -119,8 +120,8 @@ class PoseDense(nn.Module):
             "in_channels": in_channels,
         }
         self.backbone = Backbone(backbone, (stride,), width, norm=True, backend=backend, **body)
-        self.cells = LinearByClass(num_classes, width, 1 + 3 + fragments)
-        channels, head = width + 6, []
+        self.cells = LinearByClass(num_classes, width, 1 + 3 + 1 + fragments)
+        channels, head = width + 7, []
         for out in head_widths:
             head.append(conv_norm_relu(channels, out, backend, 2))
             channels = out
@@ -133,7 +134,7 @@ class PoseDense(nn.Module):
         self.pose = LinearByClass(num_classes, hidden, 9)
         with torch.no_grad():
             self.pose.weight.mul_(0.1)
-            self.pose.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0.4]).expand_as(self.pose.bias))
+            self.pose.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0, 0]).expand_as(self.pose.bias))
 
     def forward(self, images: Tensor) -> Tensor:
         if images.shape[-2:] != (self.image_size, self.image_size):
@@ -151,27 +152,22 @@ class PoseDense(nn.Module):
         """What the cells, and the head on them, say of objects of classes labels int64 (B,)."""
         B, _, height, width = features.shape
         said = self.cells(features.flatten(2), labels).float()
-        logits = said[:, :0]
-        if self.fragments:
-            mask, offset, logits = layers.split(said, [1, 3, self.fragments], 1)
-        else:
-            mask, offset = layers.split(said, [1, 3], 1)
+        mask, offset, distances, logits = layers.split(said, [1, 3, 1, self.fragments], 1)
+        sure = layers.sigmoid(mask)
         points = offset
-        if self.fragments:
-            with torch.autocast(features.device.type, enabled=False):
+        with torch.autocast(features.device.type, enabled=False):
+            share = sure.detach() / sure.detach().sum(2, keepdim=True).clamp_min(1e-6)
+            distance = layers.matmul(distances, share.mT.contiguous()).flatten(1)
+            if self.fragments:
                 centres = self.table.fragments(labels, self.fragments).mT.contiguous()
                 points = layers.add(offset, layers.matmul(centres, layers.softmax(logits, 1)))
-        given = [
-            features,
-            points.reshape(B, 3, height, width).to(features.dtype),
-            layers.sigmoid(mask).reshape(B, 1, height, width).to(features.dtype),
-            _places(B, height, width, features),
-        ]
-        seen = self.head(layers.concat(given, 1))
+        told = [o.unflatten(2, (height, width)).to(features.dtype) for o in (points, sure, distances)]
+        seen = self.head(layers.concat([features, *told, _places(B, height, width, features)], 1))
         pose = self.pose(seen[..., None], labels).squeeze(-1).float()
-        six, code = layers.split(pose, [6, 3], 1)
+        six, place, correction = layers.split(pose, [6, 2, 1], 1)
+        code = layers.concat([place, layers.add(distance, correction)], 1)
         rotation = layers.rotation_6d_to_matrix(six)
-        return DenseOutputs(mask.squeeze(1), logits.mT, points.mT, rotation, code)
+        return DenseOutputs(mask.squeeze(1), logits.mT, points.mT, distances.squeeze(1), rotation, code)
 
     def losses(self, features: Tensor, batch: Any) -> dict[str, Tensor]:
         """The terms of the loss above for a batch of tasks/pose/view.py, each times its weight."""
@@ -183,7 +179,9 @@ class PoseDense(nn.Module):
             )
             if not self.symmetries:
                 targets = targets._replace(points=targets.points[:, :1], poses=targets.poses[:, :1])
-        terms = self._dense(outputs, targets, batch.labels) | self._direct(outputs, targets, batch)
+        direct, code = self._direct(outputs, targets, batch)
+        terms = direct | self._dense(outputs, targets, batch.labels)
+        terms["cell_distances"] = _of_cells(outputs.distances, code[:, 2], targets)
         return {name: WEIGHTS[name] * term for name, term in terms.items()}
 
     def _dense(self, outputs: DenseOutputs, targets: DenseTargets, labels: Tensor) -> dict[str, Tensor]:
@@ -206,7 +204,10 @@ class PoseDense(nn.Module):
             terms["fragments"] = layers.cross_entropy(logits, part, reduction="sum") / count
         return terms
 
-    def _direct(self, outputs: DenseOutputs, targets: DenseTargets, batch: Any) -> dict[str, Tensor]:
+    def _direct(
+        self, outputs: DenseOutputs, targets: DenseTargets, batch: Any
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The head's terms, and the code that it should have said."""
         table, labels, poses = self.table, batch.labels, targets.poses
         surface = table.surface[labels] / table.diameter[labels][:, None, None]
         none = torch.zeros_like(outputs.code)
@@ -217,7 +218,13 @@ class PoseDense(nn.Module):
             side, diameter = self.image_size, table.diameter[labels]
             code = codes.encode(poses[chosen][:, :3, 3], batch.K, side, diameter)
         rotation = layers.add_loss(outputs.rotation, none, R[chosen], none, surface)
-        return {"rotation": rotation, "translation": layers.smooth_l1_loss(outputs.code, code, "mean", 0.0)}
+        (place, distance), (place_, distance_) = (layers.split(c, [2, 1], 1) for c in (outputs.code, code))
+        terms = {
+            "rotation": rotation,
+            "place": layers.smooth_l1_loss(place, place_, "mean", 0.0),
+            "distance": layers.smooth_l1_loss(distance, distance_, "mean", 0.0),
+        }
+        return terms, code
 
     def poses(self, features: Tensor, batch: Any, decode: str | None = None) -> tuple[Floats, Floats]:
         """Decode: poses float64 (B, 4, 4), metres, and scores (B,) from 0 to 1. decode: None: the model's."""
@@ -273,6 +280,13 @@ class PoseDense(nn.Module):
                 *(points[i][on], pixels[on], seen[i][on], sure[i][on]),
                 *(cameras[i], side / grid, float(diameters[i])),
             )
+
+
+def _of_cells(distances: Tensor, code: Tensor, targets: DenseTargets) -> Tensor:
+    """Mean error of the distances (B, N) that cells on the visible objects tell, of codes (B,)."""
+    rows = ((targets.mask > 0.5) & targets.mask_known).nonzero(as_tuple=True)
+    told = layers.take_rows(distances, *rows)
+    return layers.smooth_l1_loss(told, code[rows[0]], "sum", 0.0) / max(1, len(told))
 
 
 def _array(x: Tensor) -> Floats:

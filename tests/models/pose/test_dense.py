@@ -44,7 +44,8 @@ def batch(count=4):
 def test_outputs_are_of_each_crops_own_class():
     of = batch()
     said = make().eval().read(make().eval()(of.images), of.labels)
-    assert [tuple(o.shape) for o in said] == [(4, 16), (4, 16, 4), (4, 16, 3), (4, 3, 3), (4, 3)]
+    shapes = [tuple(o.shape) for o in said]
+    assert shapes == [(4, 16), (4, 16, 4), (4, 16, 3), (4, 16), (4, 3, 3), (4, 3)]
     torch.testing.assert_close(said.rotation @ said.rotation.mT, torch.eye(3).repeat(4, 1, 1))
     layer, x = LinearByClass(2, 3, 5), torch.randn(4, 3, 7)
     wanted = [layer.weight[c] @ x[i] + layer.bias[c][:, None] for i, c in enumerate(of.labels)]
@@ -64,7 +65,10 @@ def test_both_backends_give_the_same_losses_and_gradients():
 def test_every_parameter_is_trained():
     model, of = make(), batch()
     terms = model.losses(model(of.images), of)
-    assert terms.keys() == {"mask", "points", "fragments", "rotation", "translation"}
+    assert terms.keys() == {
+        *("mask", "points", "fragments", "cell_distances"),
+        *("rotation", "place", "distance"),
+    }
     sum(terms.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
@@ -79,7 +83,7 @@ def test_crops_whose_object_nobody_marked_train_on():
     of.mask[:], of.depth[:] = UNKNOWN, 0
     with torch.no_grad():
         terms = model.losses(model(of.images), of)
-    assert float(terms["mask"]) == float(terms["points"]) == 0
+    assert float(terms["mask"]) == float(terms["points"]) == float(terms["cell_distances"]) == 0
     assert float(terms["rotation"]) > 0
 
 
@@ -92,7 +96,7 @@ def test_a_symmetric_object_costs_nothing_in_a_pose_that_looks_the_same():
         before = model.losses(model(of.images), of)
         of.T_cam_obj = of.T_cam_obj @ half_turn
         after = model.losses(model(of.images), of)
-    for name in ("points", "rotation", "translation"):
+    for name in ("points", "rotation", "place", "distance"):
         torch.testing.assert_close(after[name], before[name])
     apart = make(objects=objects, symmetries=False)
     with torch.no_grad():
