@@ -49,7 +49,7 @@ class DenseOutputs(NamedTuple):
     """What a crop's cells say of its own class, N of them, float32.
 
     mask: logits (B, N). fragments: logits (B, N, K). points: (B, N, 3), in diameters from the middle.
-    distances: (B, N), each cell's own third of `code`. rotation: (B, 3, 3), along the ray. code: (B, 3), codes.py.
+    distances: (B, N), the third of a `code`. rotation: (B, 3, 3), along the ray. code: (B, 3), codes.py.
     """
 
     mask: Tensor
