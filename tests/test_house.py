@@ -112,6 +112,39 @@ def test_no_import_goes_in_a_circle():
         pytest.fail(" -> ".join(reversed(error.args[1])))
 
 
+def imported_at_once(tree):
+    """The names that importing a module imports: not those in functions, nor for the type checker alone."""
+    todo = list(tree.body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            todo += node.orelse
+        elif isinstance(node, ast.If | ast.Try | ast.ClassDef):
+            todo += node.body
+
+
+@pytest.mark.parametrize(
+    "start", ["evaluation.evaluate", "evaluation.report", "deploy.trained", "deploy.predict", "deploy.export"]
+)
+def test_what_reads_a_run_starts_without_the_trainer(start):
+    """Lightning takes longer to import than torch, and only a training needs it."""
+    paths = {module_name(path): path for path in modules()}
+    todo, seen = [f"deeprob.{start}"], {}
+    while todo:
+        name = todo.pop()
+        for found in imported_at_once(tree_of(paths[name])):
+            assert not found.startswith("lightning"), f"{name}, of {seen.get(name, start)}, imports {found}"
+            parts = found.split(".")
+            for inner in (".".join(parts[:n]) for n in range(2, len(parts) + 1)):
+                if inner in paths and inner not in seen:
+                    seen[inner] = name
+                    todo.append(inner)
+
+
 ENGINES = ("data", "page", "training", "evaluation", "studies", "cluster", "cli", "graphs", "schema")
 METRICS = {
     *classification.metric_names(10),

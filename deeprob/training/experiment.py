@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
@@ -31,6 +29,9 @@ from deeprob.tasks.base import Task
 from deeprob.training.parts import Parts, arrange, device_of, memory_format_of
 from deeprob.training.sources import make_data
 from deeprob.training.weights import read_tensors
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,13 @@ def assemble(cfg: DictConfig, alone: AbstractContextManager[Any] | None = None) 
 
     alone: held while data is prepared, where several processes share a folder. Raises InputError.
     """
-    pl.seed_everything(cfg.seed, verbose=False)
+    from lightning.pytorch import seed_everything
+
+    seed_everything(cfg.seed, verbose=False)
     data = make_data(cfg)
     _check_judged_by(cfg, data.splits)
     with alone or nullcontext():
         data.prepare_data()
-    data.setup("fit")
     torch.manual_seed(cfg.seed)  # whatever the data drew, the weights start the same
     return parts_on(cfg, data)
 
@@ -205,7 +207,6 @@ def load(
         facts = None
     data = make_data(cfg, facts)
     data.prepare_data()
-    data.setup("fit")
     task = make_task(cfg, data)
     model = make_model(cfg, task, None if facts is None else facts["model"])
     kept = read_checkpoint(path)["state_dict"].items()  # an objective may keep something of its own there

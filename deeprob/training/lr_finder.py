@@ -19,6 +19,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from deeprob.errors import InputError
 from deeprob.runs import Run
 from deeprob.training.finite import NonFiniteError
+from deeprob.training.lightning_data import LightningData
 from deeprob.training.parts import Parts
 from deeprob.training.trainer import start, step_options
 from deeprob.writing import write_json
@@ -89,7 +90,7 @@ def find_lr(parts: Parts, run: Run) -> float:
         **step_options(parts.trainer),
     )
     with contextlib.suppress(NonFiniteError):  # it diverged from one step to the next
-        trainer.fit(module, datamodule=parts.data)
+        trainer.fit(module, datamodule=LightningData(parts.data))
     count = len(test.losses)
     rates = np.array(test.rates[:count])
     losses = np.array(test.losses)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import Logger
 from torch import nn
 
 from deeprob.data.batches.datamodule import PerceptionData
@@ -18,18 +16,23 @@ from deeprob.schema.models import NetworkSettings
 from deeprob.schema.training import TrainerSettings
 from deeprob.tasks.base import Loss, Task
 from deeprob.training.distributed import synchronise_batch_norm, world_size
-from deeprob.training.module import OptimizerFactory, PerceptionModule
 from deeprob.training.objectives import Objective, Supervised
 from deeprob.training.objectives.base import OfFunction
 from deeprob.training.schedules import Constant
 from deeprob.training.weights import freeze
+
+if TYPE_CHECKING:  # Lightning takes seconds to import, and only a training needs it
+    import lightning.pytorch as pl
+    from lightning.pytorch.loggers import Logger
+
+    from deeprob.training.module import OptimizerFactory, PerceptionModule
 
 
 @dataclass(frozen=True)
 class Parts:
     """What a training needs. `experiment.assemble` makes it of a config; a program can make it itself.
 
-    data: prepared, and set up for "fit". optimizer: parameter groups -> optimiser. schedule,
+    data: prepared. optimizer: parameter groups -> optimiser. schedule,
     backbone_lr_factor, decay_norm_and_bias: as of PerceptionModule. trainer: how long and on what. network:
     the weights it starts from, those that stay, and whether it is compiled. callbacks: Lightning's, beside
     those of every training.
@@ -57,6 +60,8 @@ class Parts:
 
     def module(self) -> PerceptionModule:
         """The Lightning module that trains the model. Raises InputError for what it cannot."""
+        from deeprob.training.module import PerceptionModule
+
         if self.backbone_lr_factor <= 0:
             raise InputError(
                 f"optim.backbone_lr_factor is {self.backbone_lr_factor}",

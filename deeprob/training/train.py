@@ -18,6 +18,7 @@ from deeprob.training import signals
 from deeprob.training.callbacks import Cost
 from deeprob.training.changes import NEW_RUN
 from deeprob.training.distributed import rank
+from deeprob.training.lightning_data import LightningData
 from deeprob.training.loggers import JsonlLogger
 from deeprob.training.memory import peak_memory
 from deeprob.training.overfit import PERFECT, OverfitCheck, few_images
@@ -42,7 +43,7 @@ def train(
     KeyboardInterrupt on Ctrl-C, after which the same call goes on from the last finished epoch, and
     signals.Requeued when a scheduler stops the job, after which it goes on from the step it was at.
     """
-    _fit(parts, run, watchers, accepted, {"datamodule": parts.data})
+    _fit(parts, run, watchers, accepted, {"datamodule": LightningData(parts.data)})
 
 
 def check_overfit(parts: Parts, run: Run, accepted: Callable[[], None] | None = None) -> str:

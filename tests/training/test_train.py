@@ -29,7 +29,6 @@ def parts(array_source):
         batch_size=10,
         progress=False,
     )
-    data.setup("fit")
     torch.manual_seed(0)
     trainer = TrainerSettings(max_epochs=2, accelerator="cpu")
     return Parts(data, Classification(data), CNN(num_classes=3, widths=[8]), trainer=trainer)

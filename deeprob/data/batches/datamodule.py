@@ -1,4 +1,4 @@
-"""A data source as Lightning's trainer takes it."""
+"""A data source as training and evaluation take it: splits, and batches of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 
 from deeprob.data.batches.batch import Collate
 from deeprob.data.batches.divide import assign_folds, divide_by_group
@@ -21,7 +20,7 @@ from deeprob.data.source import Source
 from deeprob.errors import InputError
 
 
-class PerceptionData(LightningDataModule):
+class PerceptionData:
     """Batches of one source seen through one view: crops, whole frames for a task, or clouds of points.
 
     augmentation: of the view's own kind (`view.augmentation`).
@@ -64,7 +63,6 @@ class PerceptionData(LightningDataModule):
         labelled_by: str = "sample",
         unlabelled: Callable[[], Source] | None = None,
     ) -> None:
-        super().__init__()
         check_share(labelled, labelled_by)
         for name, value, low in (
             ("batch_size", batch_size, 1),
@@ -105,6 +103,7 @@ class PerceptionData(LightningDataModule):
         self.unlabelled_source = unlabelled
         self.arrange: Callable[[Collate], Collate] = lambda collate: collate  # an objective may have its own
         self.needs_labels = True
+        self.trainer: Any = None  # of a training that goes on: its epochs and processes
         self._splits: dict[str, Any] = {}
         self._prepared = False
 

@@ -19,6 +19,7 @@ from deeprob.graphs.network import HEADER, draw_network, rows
 from deeprob.graphs.trace import Trace, trace
 from deeprob.training.experiment import make_model, make_task, parts_on
 from deeprob.training.fit import Fitted
+from deeprob.training.lightning_data import LightningData
 
 WARM_UP = 2  # steps that are not timed: memory is laid out, code is compiled
 TRACED = 8  # samples of the traced batch
@@ -111,7 +112,7 @@ def compute_facts(
             enable_model_summary=False,
             callbacks=[clock],
         )
-        trainer.fit(module, datamodule=data)
+        trainer.fit(module, datamodule=LightningData(data))
     steps = len(data.train_dataloader()) * int(cfg.trainer.max_epochs)
     state = sum(
         value.numel() * value.element_size()

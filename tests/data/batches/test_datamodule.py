@@ -10,6 +10,7 @@ from deeprob.data.batches.images import channel_statistics
 from deeprob.data.readers.darknet import DarknetSource
 from deeprob.errors import InputError
 from deeprob.tasks.classification.view import ClassificationView
+from deeprob.training.lightning_data import LightningData
 
 VIEW = ClassificationView(size=8)
 
@@ -69,7 +70,7 @@ def fit(source, *callbacks: Callback, checkpoint: Path | None = None, num_worker
     )
     augmentation = Augmentation(flip=0.5, noise=0.2)
     dm = data(source, augmentation=augmentation, val_fraction=0.25, num_workers=num_workers)
-    trainer.fit(module, dm, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    trainer.fit(module, LightningData(dm), ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     return module
 
 
