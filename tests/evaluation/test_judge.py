@@ -30,8 +30,8 @@ def rendered(tmp_path_factory) -> Path:
     """A BOP and a COCO data set of 16 pictures."""
     root = tmp_path_factory.mktemp("rendered")
     settings = compose_settings(SETTINGS)
-    export(settings, "bop", root / "bop", 16, ("test",), 1, progress=False)
-    export(settings, "coco", root / "coco", 16, ("val",), 1, progress=False)
+    export(settings, "bop", root / "bop", 16, ("test",), 0, progress=False)
+    export(settings, "coco", root / "coco", 16, ("val",), 0, progress=False)
     return root
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fixtures.tasks import finished
 from torch import nn
 
 from deeprob.config import compose
@@ -30,13 +31,18 @@ def test_random_weights_are_others_and_the_same_each_time():
 
 
 @pytest.fixture(scope="module")
-def run(overrides_of):
-    from fixtures.tasks import finished
+def overrides(overrides_of):
+    """Those of the crops, without the network and where a run lies."""
+    others = ("model", "optim", "name", "paths.runs_dir")
+    return [o for o in overrides_of("crops") if not o.startswith(others)]
 
-    overrides = [o for o in overrides_of("crops") if not o.startswith(("model", "optim", "name"))]
+
+@pytest.fixture(scope="module")
+def run(overrides, tmp_path_factory):
     chosen = ["name=learned", "data/view=representation", "data.view.size=8", "objective=simclr"]
     small = ["model=cnn", "model.widths=[4,8]", "model.convs=1", "data.augmentation.flip=0.5"]
-    return finished([*overrides, *chosen, *small], "one")
+    place = f"paths.runs_dir={tmp_path_factory.mktemp('learned')}"
+    return finished([*overrides, *chosen, *small, place], "one")
 
 
 def test_a_training_without_labels_is_judged_by_probe_and_neighbours(run):
@@ -53,12 +59,11 @@ def test_collapse_measures_are_logged(run):
     assert len(rows) == 2
 
 
-def test_another_run_starts_from_it(run, overrides_of):
-    from fixtures.tasks import finished
-
-    overrides = [o for o in overrides_of("crops") if not o.startswith(("model", "optim", "name"))]
+def test_another_run_starts_from_it(run, overrides, tmp_path):
     small = ["name=after", "data.view.size=8", "model=cnn", "model.widths=[4,8]", "model.convs=1"]
-    after = finished([*overrides, *small, f"model.pretrained={run.path}", "trainer.max_epochs=1"], "one")
+    place = f"paths.runs_dir={tmp_path}"
+    given = [*overrides, *small, place, f"model.pretrained={run.path}", "trainer.max_epochs=1"]
+    after = finished(given, "one")
     start = torch.load(run.checkpoint("best"), weights_only=True)["state_dict"]
     assert compose("train", [*overrides, *small]).data.view.size == 8
     assert after.read_results()["task"] == "classification"
