@@ -7,32 +7,24 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict
-from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from deeprob.config_errors import check_flags, flatten, one_line_errors
-from deeprob.config_files import read_yaml
+from deeprob.config_files import offer_experiment_files
 from deeprob.environment import shipped
 from deeprob.errors import InputError
-from deeprob.overrides import check_known, plain, quote, quoted
+from deeprob.overrides import check_known, quote_text
 from deeprob.schema import LEAVES, SCHEMA
 from deeprob.schema.models import NetworkSettings
 from deeprob.schema.moved import current_target
 
 CONFIG_DIR = shipped("configs")
-_FREE_TEXT = {
-    "graph": re.compile("expression|at|upstream|chain"),
-    "card": re.compile(r"card\.(?!targets\.).+"),
-    "predict": re.compile("input|topic|boxes"),
-}
-_OF_THE_RUN = {"evaluate": "data.root"}  # is new in a config that chooses no data set: of the run's own
 _REQUIRED = {
     "train": ["name=any"],
     "card": ["name=any"],
@@ -63,25 +55,6 @@ def register() -> None:
         store.store(name="local", node={})
 
 
-def _offer_experiment_files(overrides: Sequence[str]) -> None:
-    """Make each file given as `experiment=<path>.yaml` a choice of its group, under its path."""
-    from hydra.core.config_store import ConfigStore
-
-    for override in overrides:
-        key, _, value = override.partition("=")
-        text = plain(override)
-        for path in ([text] if text != value else text.split(",")) if key == "experiment" else ():
-            if not path.endswith(".yaml"):
-                continue
-            try:
-                node = read_yaml(Path(path).expanduser())
-            except FileNotFoundError:
-                raise InputError("no such experiment file", where=path) from None
-            *folders, name = [part for part in path.split("/") if part]
-            group = "/".join(["experiment", *folders])
-            ConfigStore.instance().store(group=group, name=name, node=node, package="_global_")
-
-
 @functools.cache  # once a process: it takes as long as composing a config
 def _register_schema() -> None:
     from hydra.core.config_store import ConfigStore
@@ -102,7 +75,7 @@ def compose(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 
     register()
     check_known(overrides)
-    _offer_experiment_files(overrides)
+    offer_experiment_files(overrides)
     with _explained(verb, overrides):
         overrides = quote_text(verb, overrides)
         GlobalHydra.instance().clear()
@@ -167,18 +140,20 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
 
     register()
     check_known(arguments)
-    _offer_experiment_files(arguments)
+    offer_experiment_files(arguments)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come through, and are told in one line by us
 
+    if not any(a.startswith("-") or a.lstrip("+~").startswith("hydra") for a in arguments):
+        with _explained(verb, arguments):
+            cfg = _composed_once(verb, quote_text(verb, arguments))
+            if cfg is not None:
+                _run(task, cfg)
+                return
     errors: list[Exception] = []
 
     def checked(cfg: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
         try:
-            _complete(cfg)
-            check_values(cfg, HydraConfig.get().overrides.task)
-            task(cfg)
+            _run(task, cfg)
         except Exception as error:  # kept from Hydra, which would print it in its own words
             errors.append(error)
 
@@ -204,22 +179,39 @@ def hydra_main(verb: str, task: Callable[[DictConfig], None], arguments: Sequenc
         sys.argv = own_arguments
 
 
-def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
-    """The overrides for Hydra's grammar: a verb's free text in quotes, the rest as `overrides.quote` says.
+def _run(task: Callable[[DictConfig], None], cfg: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
 
-    What is quoted already stays as it is. A key that is new where no data set is chosen gets its plus.
+    _complete(cfg)
+    check_values(cfg, HydraConfig.get().overrides.task)
+    task(cfg)
+
+
+def _composed_once(verb: str, overrides: list[str]) -> DictConfig | None:
+    """Compose the config of one run; None where Hydra's own command line has more to do, or to refuse.
+
+    That composes every config twice: first to see whether a file sets hydra.mode.
     """
-    texts = _FREE_TEXT.get(verb, re.compile("(?!)"))
-    chosen = {override.partition("=")[0] for override in overrides}
-    taken = []
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if key == _OF_THE_RUN.get(verb) and "data" not in chosen:
-            override = f"+{override}"
-        if equals and texts.fullmatch(key) and value[:1] not in ("'", '"'):
-            override = f"{key}={quoted(value)}"
-        taken.append(override)
-    return quote(taken)
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
+
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            cfg = hydra_compose(verb, overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException):
+        return None
+    own = cfg.hydra
+    if own.mode is not None or own.callbacks or own.job.env_set or own.job.env_copy or own.job.chdir:
+        return None
+    HydraConfig.instance().set_config(cfg)
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg
 
 
 def _complete(cfg: DictConfig) -> None:

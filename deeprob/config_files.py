@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from omegaconf._utils import get_yaml_loader
 
 from deeprob.config_errors import flatten
 from deeprob.errors import InputError
+from deeprob.overrides import plain
 
 MOST_BRACKETS, LONGEST_LINE = 2_000, 1_000
 MOST_NODES = 1_000_000  # keys and values, each as often as its aliases repeat it
@@ -130,3 +132,22 @@ def _count(node: yaml.Node | None, known: dict[int, int]) -> int:
         children = [child for pair in node.value for child in pair]
     known[id(node)] = 1 + sum(_count(child, known) for child in children)
     return known[id(node)]
+
+
+def offer_experiment_files(overrides: Sequence[str]) -> None:
+    """Make each file given as `experiment=<path>.yaml` a choice of its group, under its path."""
+    from hydra.core.config_store import ConfigStore
+
+    for override in overrides:
+        key, _, value = override.partition("=")
+        text = plain(override)
+        for path in ([text] if text != value else text.split(",")) if key == "experiment" else ():
+            if not path.endswith(".yaml"):
+                continue
+            try:
+                node = read_yaml(Path(path).expanduser())
+            except FileNotFoundError:
+                raise InputError("no such experiment file", where=path) from None
+            *folders, name = [part for part in path.split("/") if part]
+            group = "/".join(["experiment", *folders])
+            ConfigStore.instance().store(group=group, name=name, node=node, package="_global_")

@@ -17,6 +17,12 @@ from deeprob.schema.moved import KEYS
 _PLAIN = re.compile(r"[\w./:+\-]*", re.ASCII)  # always read, and read as it stands
 _SURE = re.compile(r"[A-Za-z_/.][\w./+-]*", re.ASCII)
 _WORDS = ("null", "true", "false", "nan", "inf")
+_FREE_TEXT = {
+    "graph": re.compile("expression|at|upstream|chain"),
+    "card": re.compile(r"card\.(?!targets\.).+"),
+    "predict": re.compile("input|topic|boxes"),
+}
+_OF_THE_RUN = {"evaluate": "data.root"}  # is new in a config that chooses no data set: of the run's own
 _PATHS = re.compile(
     r"run|runs|out|output|sheet|predictions|against|name|base|job|root|paths\.\w+|folder"
     r"|.*\.(root|name|folder|pretrained|features|path|objects)"
@@ -52,6 +58,24 @@ def plain(override: str) -> str:
 def quote(overrides: Sequence[str]) -> list[str]:
     """The same overrides for Hydra, texts that its grammar cannot read in quotes."""
     return [_quote(override) for override in overrides]
+
+
+def quote_text(verb: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides for Hydra's grammar: a verb's free text in quotes, the rest as `quote` says.
+
+    What is quoted already stays as it is. A key that is new where no data set is chosen gets its plus.
+    """
+    texts = _FREE_TEXT.get(verb, re.compile("(?!)"))
+    chosen = {override.partition("=")[0] for override in overrides}
+    taken = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if key == _OF_THE_RUN.get(verb) and "data" not in chosen:
+            override = f"+{override}"
+        if equals and texts.fullmatch(key) and value[:1] not in ("'", '"'):
+            override = f"{key}={quoted(value)}"
+        taken.append(override)
+    return quote(taken)
 
 
 def _quote(override: str) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from deeprob.config import check_values, options, quote_text
+from deeprob.config import check_values, options
 from deeprob.config_errors import flatten, one_line_errors
 from deeprob.errors import InputError
+from deeprob.overrides import quote_text
 from deeprob.records import check_record, listing, mapping, tensor, whole
 from deeprob.runs import Run
 from deeprob.training.experiment import Checkpoint, read_checkpoint, read_config

@@ -6,9 +6,10 @@ import itertools
 import re
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from deeprob.config import CONFIG_DIR, compose, options, set_value
+from deeprob.config import CONFIG_DIR, compose, hydra_main, options, set_value
 from deeprob.config_errors import flatten
 from deeprob.errors import InputError
 from deeprob.schema import LEAVES, SCHEMA, arguments
@@ -325,3 +326,26 @@ def test_a_size_below_one_is_told_in_our_words(model, key):
     for size in (-1,) if key in ZERO_IS_OFF else (0, -1):
         with pytest.raises(InputError, match=key):
             build(leaf | {key: size}, num_classes=3)
+
+
+def runs_of(*arguments):
+    """What a verb's task gets of each run: its config, and the overrides that Hydra knows of."""
+    given = []
+    hydra_main("train", lambda cfg: given.append((cfg, list(HydraConfig.get().overrides.task))), arguments)
+    return given
+
+
+def test_a_verb_gets_the_config_that_hydras_own_command_line_makes(monkeypatch):
+    arguments = ["experiment=quickstart", "seed=3", "data.root=a b"]
+    once = runs_of(*arguments)
+    monkeypatch.setattr("deeprob.config._composed_once", lambda *_: None)
+    assert once == runs_of(*arguments)
+    assert [overrides for _, overrides in once] == [arguments]
+
+
+def test_a_file_that_asks_hydra_for_several_runs_gets_them(tmp_path):
+    own = tmp_path / "seeds.yaml"
+    own.write_text(
+        "# @package _global_\nname: seeds\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1'}}}\n"
+    )
+    assert [cfg.seed for cfg, _ in runs_of(f"experiment={own}", f"paths.runs_dir={tmp_path}")] == [0, 1]
