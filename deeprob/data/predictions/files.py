@@ -99,20 +99,12 @@ class Predicted:
 
 def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     """Read predictions about a split. Raises InputError that names the file, the entry and the field."""
-    estimates = read_results(path) if path.suffix.lower() == ".csv" else None
-    if estimates is not None and not source.has_models:
-        raise InputError(
-            "poses need the objects' models, which this data set lacks",
-            where=source.name,
-            expected="data=bop, data=ycbv or data=props_pose",
-        )
-    names = Names(source, split)
     if path.is_dir():
-        return Predicted(path, "segmentation", {}, names)
-    if estimates is not None:
-        return Predicted(path, "pose", _poses(estimates, path, names), names)
+        return Predicted(path, "segmentation", {}, Names(source, split))
+    if path.suffix.lower() == ".csv":
+        return read_poses(path, source, split)[1]
     if path.suffix.lower() == ".json":
-        return read_boxes(path, names)
+        return read_boxes(path, Names(source, split))
     raise InputError(
         "not a file of predictions" if path.exists() else "no such file",
         where=path,
@@ -120,8 +112,20 @@ def read_predictions(path: Path, source: Any, split: str) -> Predicted:
     )
 
 
-def _poses(estimates: Sequence[PoseEstimate], path: Path, names: Names) -> dict[Hashable, list[Pose]]:
-    """Poses by the image's number; of a data set without numbers, by the place of the frame in its split."""
+def read_poses(path: Path, source: Any, split: str) -> tuple[list[PoseEstimate], Predicted]:
+    """The estimates of a BOP CSV in the file's order, and the same as predictions about a split.
+
+    Those are by the image's number; of a data set without numbers, by the place of the frame in its split.
+    Raises InputError that names the file, the line and the field.
+    """
+    estimates = read_results(path)
+    if not source.has_models:
+        raise InputError(
+            "poses need the objects' models, which this data set lacks",
+            where=source.name,
+            expected="data=bop, data=ycbv or data=props_pose",
+        )
+    names = Names(source, split)
     found: dict[Hashable, list[Pose]] = {}
     for number, estimate in enumerate(estimates, start=2):
         where = f"{path} line {number}"
@@ -129,7 +133,7 @@ def _poses(estimates: Sequence[PoseEstimate], path: Path, names: Names) -> dict[
         image = names.known(image, where) if names.of_frames else estimate.im_id
         pose = Pose(names.of_object(estimate.obj_id, where), estimate.score, estimate.T_cam_obj)
         found.setdefault(image, []).append(pose)
-    return found
+    return estimates, Predicted(path, "pose", found, names)
 
 
 def read_boxes(path: Path, names: Names) -> Predicted:

@@ -14,8 +14,8 @@ import torch
 
 from deeprob import layers
 from deeprob.data.frame import Frame
-from deeprob.data.predictions.bop_csv import PoseEstimate, read_results, write_results
-from deeprob.data.predictions.files import read_predictions
+from deeprob.data.predictions.bop_csv import PoseEstimate, write_results
+from deeprob.data.predictions.files import read_poses
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.models.pose.by_render import losses_of_points
@@ -96,8 +96,8 @@ def refine_file(
 
     Raises InputError that names the file and the line for what does not fit the data set.
     """
-    names = read_predictions(path, source, split).names  # every line is checked before the first is refined
-    estimates = read_results(path)
+    estimates, predicted = read_poses(path, source, split)  # every line is checked before one is refined
+    names = predicted.names
     if not estimates:
         raise InputError("no poses", where=path)
     lines: dict[Hashable, list[int]] = {}
