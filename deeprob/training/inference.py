@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ def for_inference(experiment: Experiment) -> Experiment:
     """The same experiment, its predictor the network with its batch norms folded.
 
     It is left as it is where the view does not describe the network's inputs, or the network takes more than
-    is described, such as further channels.
+    is described, such as further channels; and where folding fails, which a line on standard error says.
     """
     if not is_foldable(experiment.model):
         return experiment
@@ -28,7 +29,11 @@ def for_inference(experiment: Experiment) -> Experiment:
         layout = memory_format_of(experiment.cfg.trainer) if example.dim() == 4 else torch.contiguous_format
         example = example.to(experiment.device).contiguous(memory_format=layout)
         folded = fold_norms(experiment.model, example)
-    except (InputError, ValueError, RuntimeError):  # as a network refuses inputs
+    except (InputError, ValueError):  # as a network refuses inputs
+        return experiment
+    except RuntimeError as error:
+        why = str(error).partition("\n")[0]
+        print(f"warning: the batch norms stay, predictions take longer ({why})", file=sys.stderr)
         return experiment
     return replace(experiment, predictor=folded)
 
