@@ -161,7 +161,7 @@ class PoseDense(nn.Module):
             if self.fragments:
                 centres = self.table.fragments(labels, self.fragments).mT.contiguous()
                 points = layers.add(offset, layers.matmul(centres, layers.softmax(logits, 1)))
-        told = [o.unflatten(2, (height, width)).to(features.dtype) for o in (points, sure, distances)]
+        told = [o.reshape(B, -1, height, width).to(features.dtype) for o in (points, sure, distances)]
         seen = self.head(layers.concat([features, *told, _places(B, height, width, features)], 1))
         pose = self.pose(seen[..., None], labels).squeeze(-1).float()
         six, place, correction = layers.split(pose, [6, 2, 1], 1)
