@@ -29,7 +29,7 @@ def read_pickle(path: Path) -> Any:
     """
     try:
         content = read_bytes(path)
-        _check_memo(content)
+        _check_opcodes(content)
         return _made(_Unpickler(io.BytesIO(content), encoding="latin1").load(), {})
     except InputError:
         raise
@@ -41,11 +41,52 @@ def read_pickle(path: Path) -> Any:
         raise InputError(f"broken pickle ({type(error).__name__}: {error})", where=path) from None
 
 
-def _check_memo(content: bytes) -> None:
-    """Raise ValueError for a place in the memo that would have a table filled which the file cannot need."""
+def _check_opcodes(content: bytes) -> None:
+    """Raise ValueError for what would take memory or time that no honest file of this length needs.
+
+    A place far out in the memo has a table filled up to there. A tuple of two of the same tuple, sixty times
+    over, is a hundred bytes; as a key all that it stands for is hashed, and that is counted here.
+    """
+    stack: list[int | None] = []  # what the tuples on it stand for, 1 for all else; None is a mark
+    memo: dict[int, int] = {}
+
+    def pop(count: int) -> list[int]:
+        return [stack.pop() or 1 for _ in range(count)]
+
+    def pop_to_mark() -> list[int]:
+        at = len(stack) - 1 - stack[::-1].index(None)
+        taken = [size or 1 for size in stack[at + 1 :]]
+        del stack[at:]
+        return taken
+
     for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= (argument or 0) <= len(content):
-            raise ValueError(f"place {argument} of the memo")
+        name, before = opcode.name, opcode.stack_before
+        if name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            if not 0 <= (argument or 0) <= len(content):
+                raise ValueError(f"place {argument} of the memo")
+            memo[int(argument or 0)] = stack[-1] or 1
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1] or 1
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo.get(int(argument or 0), 1))
+        elif name == "MARK":
+            stack.append(None)
+        elif name == "DUP":
+            stack.append(stack[-1])
+        elif name == "POP":
+            stack.pop()
+        else:
+            several = pickletools.markobject in before
+            taken = pop_to_mark() if several else pop(len(before))
+            if several:
+                pop(before.index(pickletools.markobject))
+            made = 1 + sum(taken) if name.startswith("TUPLE") else 1
+            if made > max(MOST_IN_A_TUPLE, len(content)):
+                raise ValueError("a tuple that holds another one again and again")
+            stack.extend([made] * len(opcode.stack_after))
+
+
+MOST_IN_A_TUPLE = 1_000_000
 
 
 class _ForbiddenError(Exception):
@@ -96,6 +137,8 @@ class _Type(_Described):
             kind = "objects" if str(text).lstrip("<>=|").startswith("O") else repr(str(text)[:40])
             raise _ForbiddenError(f"an array of {kind}")
         dtype = np.dtype(text)
+        if not dtype.itemsize:  # NumPy makes arrays of it that are larger than their bytes
+            raise _ForbiddenError("an array of elements without bytes")
         if self.state is None:
             return dtype
         _, order, *rest = self.state
@@ -140,7 +183,7 @@ def _elements(described: Any, content: Any, count: int) -> np.ndarray[Any, Any]:
     content = content.encode("latin1") if isinstance(content, str) else content
     if not isinstance(content, bytes) or len(content) != count * dtype.itemsize:
         raise ValueError(f"the bytes are not those of {count} elements of {dtype.itemsize} bytes")
-    array = np.frombuffer(content, dtype).copy() if content else np.empty(count, dtype)
+    array = np.frombuffer(content, dtype).copy() if content else np.zeros(count, dtype)
     if dtype.kind == "b" and (array.view(np.uint8) > 1).any():
         raise ValueError("a truth value is neither 0 nor 1")
     if dtype.kind == "U" and (array.view(dtype.byteorder.replace("=", "") + "u4") > 0x10FFFF).any():
