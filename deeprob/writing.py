@@ -104,6 +104,15 @@ def make_folder(path: Path, fix: str | None = None) -> None:
         raise InputError(f"no folder can be made here ({error.strerror})", where=path, fix=fix) from error
 
 
+def check_writable(path: Path, fix: str | None = None) -> None:
+    """Raise InputError, before the work, where no file can be made in a folder, nor the folder itself."""
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise InputError("a file is in the way of the folder", where=there, fix=fix)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError("nothing can be written here", where=there, fix=fix)
+
+
 def _umask() -> int:
     """The process's file creation mask; it can only be read by setting it."""
     mask = os.umask(0o022)
@@ -134,6 +143,11 @@ def write_new(path: Path, text: str) -> bool:
         except OSError:  # a file system without hard links
             os.rename(whole, path)
     return True
+
+
+def plain_cell(text: str) -> str:
+    """A text that a spreadsheet takes for a text: =, +, -, @ in front would make it a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def write_json(path: Path, value: object) -> None:

@@ -13,6 +13,7 @@ from deeprob.metrics.contrasts import Contrast
 from deeprob.page.definitions import title
 from deeprob.page.pages import fixed, p_value, signed
 from deeprob.studies.comparison import Row
+from deeprob.writing import plain_cell
 
 LATEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
@@ -96,18 +97,13 @@ def comma_separated(rows: Sequence[Row], metric: str) -> str:
     for row in rows:
         d = row.difference
         writer.writerow(
-            [plain(row.name), row.mean]
+            [plain_cell(row.name), row.mean]
             + ([row.interval.low, row.interval.high] if row.interval else [None] * 2)
             + [row.std, " ".join(map(str, row.values))]
             + ([d.value, d.low, d.high, d.p_value] if d else [None] * 4)
-            + [row.seconds, row.parameters, row.num_samples or None, plain("; ".join(row.errors))]
+            + [row.seconds, row.parameters, row.num_samples or None, plain_cell("; ".join(row.errors))]
         )
     return file.getvalue()
-
-
-def plain(text: str) -> str:
-    """A text that a spreadsheet takes for a text: =, +, -, @ in front would make it a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def effects_markdown(effects: Mapping[str, Contrast]) -> str:
@@ -131,7 +127,7 @@ def effects_comma_separated(effects: Mapping[str, Contrast]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["effect", "estimate", "standard_error", "low", "high", "p_holm"])
     for name, c in effects.items():
-        writer.writerow([plain(name), c.value, c.standard_error, c.low, c.high, c.p_value])
+        writer.writerow([plain_cell(name), c.value, c.standard_error, c.low, c.high, c.p_value])
     return file.getvalue()
 
 

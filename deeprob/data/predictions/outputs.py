@@ -22,7 +22,7 @@ from deeprob.data.predictions.files import Box, Classified, Pose
 from deeprob.data.predictions.names import Naming
 from deeprob.errors import InputError
 from deeprob.geometry.boxes import to_coco
-from deeprob.writing import atomic_file
+from deeprob.writing import atomic_file, plain_cell
 
 Entry = Any
 """Plain JSON: what is said of one object, or of one frame."""
@@ -173,9 +173,9 @@ class ClassOutput:
     ) -> list[Entry]:
         return [
             [
-                frame.key,
+                plain_cell(frame.key),
                 *(["", "", "", ""] if one.box_xyxy is None else to_coco(one.box_xyxy).tolist()),
-                self.classes[one.class_id],
+                plain_cell(self.classes[one.class_id]),
                 one.score,
                 *one.probabilities.tolist(),
             ]
@@ -202,7 +202,7 @@ class RowOutput:
     name = "predictions.csv"
 
     def entries(self, folder: Path, number: int, frame: Frame, predictions: Sequence[Any]) -> list[Entry]:
-        return [[frame.key, *np.asarray(row).ravel().tolist()] for row in predictions]
+        return [[plain_cell(frame.key), *np.asarray(row).ravel().tolist()] for row in predictions]
 
     def finish(self, folder: Path, entries: Iterable[Entry]) -> None:
         write_table(folder / self.name, None, entries)

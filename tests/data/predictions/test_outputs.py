@@ -4,9 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
+from deeprob.data.frame import Frame
 from deeprob.data.predictions.bop_csv import read_results
-from deeprob.data.predictions.files import Pose
-from deeprob.data.predictions.outputs import LabelMapOutput, PoseOutput, palette, write_label_map
+from deeprob.data.predictions.files import Classified, Pose
+from deeprob.data.predictions.outputs import (
+    ClassOutput,
+    LabelMapOutput,
+    PoseOutput,
+    RowOutput,
+    palette,
+    write_label_map,
+)
 from deeprob.data.readers.reading import read_plane
 from deeprob.errors import InputError
 
@@ -39,3 +47,15 @@ def test_two_frames_never_share_a_label_map(tmp_path):
     with pytest.raises(InputError, match=r"a/1\.jpg: a/1\.png is another frame's label map"):
         output.entries(tmp_path, 0, frames[2], [labels])
     assert LabelMapOutput().entries(tmp_path, 0, frames[1], [labels]) == ["a/1.png"]  # gone on with
+
+
+def test_a_name_of_a_file_or_class_is_no_formula_of_a_spreadsheet(tmp_path):
+    frame = Frame(np.zeros((4, 4, 3), np.uint8), (), "", "=HYPERLINK(1).png", "")
+    output = ClassOutput(["@mug", "cup"])
+    found = output.entries(tmp_path, 0, frame, [Classified(0, 0.75, np.array([0.75, 0.25]))])
+    output.finish(tmp_path, found)
+    assert (tmp_path / "predictions.csv").read_text().splitlines() == [
+        "key,left,top,width,height,class,score,p @mug,p cup",
+        "'=HYPERLINK(1).png,,,,,'@mug,0.75,0.75,0.25",
+    ]
+    assert RowOutput().entries(tmp_path, 0, frame, [[-1.5]]) == [["'=HYPERLINK(1).png", -1.5]]
