@@ -60,7 +60,7 @@ def read_values(path: Path) -> dict[Any, Any]:
 def _parse(path: Path) -> Any:
     """What a YAML file stands for, as OmegaConf reads it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if _is_shallow(text):
             return yaml.load(text, Loader=_fast_loader())
         count = _count(yaml.compose(text, Loader=yaml.SafeLoader), {})

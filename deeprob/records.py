@@ -29,7 +29,7 @@ def read_record(path: Path, shape: Shape, fix: str | None = None) -> dict[str, A
     fix: what makes the file anew.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        record = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of too many digits
         raise InputError(f"broken JSON ({error})", where=path, fix=fix) from None
     check_record(record, shape, path, fix)

@@ -3,8 +3,10 @@
 import pytest
 from omegaconf import OmegaConf
 
-from deeprob.config_files import read_written, read_yaml
+from deeprob.config_files import read_values, read_written, read_yaml
 from deeprob.errors import InputError
+from deeprob.records import TRAINING, read_record
+from deeprob.sim.look import read_poses
 
 
 def write(tmp_path, text):
@@ -101,3 +103,14 @@ def test_the_fast_reader_reads_as_omegaconf_does(tmp_path, text):
 def test_nesting_without_end_is_one_line(tmp_path, text):
     with pytest.raises(InputError, match="not a readable config"):
         read_yaml(write(tmp_path, text))
+
+
+def test_files_edited_on_windows_are_read(tmp_path):
+    """A byte order mark in front, and two characters at the end of each line."""
+    (tmp_path / "config.yaml").write_bytes(b"\xef\xbb\xbfdata:\r\n  size: 3\r\n  name: b\xc3\xb6wl\r\n")
+    assert read_yaml(tmp_path / "config.yaml") == {"data": {"size": 3, "name": "böwl"}}
+    assert read_values(tmp_path / "config.yaml") == {"data": {"size": 3, "name": "böwl"}}
+    (tmp_path / "training.json").write_bytes(b'\xef\xbb\xbf{\r\n  "epochs": 3\r\n}\r\n')
+    assert read_record(tmp_path / "training.json", TRAINING) == {"epochs": 3}
+    (tmp_path / "poses.json").write_bytes(b"\xef\xbb\xbf[[[1,0,0,0],[0,1,0,0],[0,0,1,0],\r\n[0,0,0,1]]]")
+    assert read_poses(tmp_path / "poses.json").shape == (1, 4, 4)

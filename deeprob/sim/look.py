@@ -182,7 +182,7 @@ def _on_the_shell(
 def read_poses(path: Path) -> Array:
     """T_world_cam (N, 4, 4) from a JSON file. Raises InputError where they are no rigid transforms."""
     try:
-        poses = np.asarray(json.loads(path.read_text(encoding="utf-8")), np.float64)
+        poses = np.asarray(json.loads(path.read_text(encoding="utf-8-sig")), np.float64)
     except (OSError, ValueError) as error:
         raise InputError(
             f"camera poses cannot be read ({error})", where=path, expected="a JSON list"

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -126,3 +127,19 @@ def test_pictures_of_other_kinds_are_counted(readers, tmp_path: Path) -> None:
             (tmp_path / name / folder / file).write_bytes(b"")
         (line,) = readers[name].open(tmp_path / name).passed_over
         assert line.startswith("2 pictures of kinds that are not read (.gif, .heic), such as ")
+
+
+def test_text_files_may_be_those_of_windows(reader, tmp_path: Path) -> None:
+    """A byte order mark in front, and two characters at the end of each line."""
+    reader.build(tmp_path / "set")
+    before = list(reader.open(tmp_path / "set").frames(reader.split))
+    texts = [p for p in tmp_path.rglob("*") if p.suffix in (".txt", ".names", ".json", ".xml")]
+    assert texts or reader.name in ("folder", "label_maps", "props_classification")
+    for path in texts:
+        text = path.read_text(encoding="utf-8").replace("}, ", "},\n").replace("\n", "\r\n")
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    after = list(reader.open(tmp_path / "set").frames(reader.split))
+    assert [frame.key for frame in after] == [frame.key for frame in before]
+    for a, b in zip(after, before, strict=True):
+        assert [i.class_id for i in a.instances] == [i.class_id for i in b.instances]
+        np.testing.assert_array_equal([i.box_xyxy for i in a.instances], [i.box_xyxy for i in b.instances])
