@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from deeprob.data.frame import Frame, Instance
 from deeprob.data.readers.files import expect_root
-from deeprob.data.readers.reading import OnBadSample, fingerprint, is_litter, read_bytes, read_text
+from deeprob.data.readers.reading import OnBadSample, find_files, fingerprint, read_bytes, read_text
 from deeprob.data.source import Source
 from deeprob.errors import InputError
 
@@ -71,12 +71,7 @@ class PointsSource(Source):
         self.on_bad_sample = on_bad_sample
         self.skipped: list[str] = []
         self.splits = tuple(splits)
-        files = sorted(
-            path
-            for path in self.root.rglob("*")
-            if path.suffix.lower() in SUFFIXES
-            and not any(is_litter(part) for part in path.relative_to(self.root).parts)
-        )
+        files = sorted(find_files(self.root, SUFFIXES))
         self.classes = tuple(sorted({self._class(path) for path in files}))
         self._files = {
             split: [

@@ -175,10 +175,14 @@ def read_plane(path: Path) -> Pixels:
 
 
 def find_images(root: Path, unread: list[Path] | None = None) -> Iterator[Path]:
-    """Find every image under `root` in sorted order; links to folders are followed, once.
+    """Find every image under `root`, as `find_files`; pictures of kinds that are not read go to `unread`."""
+    return find_files(root, IMAGE_SUFFIXES, unread)
 
-    What is no part of a data set is passed over: `is_litter`. Pictures of kinds that are not read are added
-    to `unread`.
+
+def find_files(root: Path, suffixes: tuple[str, ...], unread: list[Path] | None = None) -> Iterator[Path]:
+    """Find every file of some kinds under `root` in sorted order; links to folders are followed, once.
+
+    What is no part of a data set is passed over: `is_litter`.
     """
     visited: set[str] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
@@ -191,7 +195,7 @@ def find_images(root: Path, unread: list[Path] | None = None) -> Iterator[Path]:
         for file in sorted(files):
             if is_litter(file):
                 continue
-            if file.lower().endswith(IMAGE_SUFFIXES):
+            if file.lower().endswith(suffixes):
                 yield Path(folder, file)
             elif unread is not None and file.lower().endswith(UNREAD_SUFFIXES):
                 unread.append(Path(folder, file))

@@ -166,3 +166,14 @@ def test_normals_of_a_sphere_point_outwards() -> None:
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     normals = estimate_normals(0.1 * directions + [1, 2, 3])
     assert (normals * directions).sum(1).min() > 0.95
+
+
+def test_clouds_in_a_linked_folder_are_found_once(tmp_path: Path) -> None:
+    for name in ("disk/mug", "set/bowl"):
+        (tmp_path / name).mkdir(parents=True)
+        write(tmp_path / name / "1.npy")
+    (tmp_path / "set/mug").symlink_to(tmp_path / "disk/mug")
+    (tmp_path / "set/bowl/again").symlink_to(tmp_path / "set")
+    source = PointsSource(tmp_path / "set", {"train": ["*"]}, class_from="folder")
+    assert source.classes == ("bowl", "mug")
+    assert [cloud.key for cloud in source.clouds("train")] == ["bowl/1.npy", "mug/1.npy"]
