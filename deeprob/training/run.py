@@ -47,7 +47,7 @@ def train_run(cfg: DictConfig, run: Run, overrides: list[str], watchers: Sequenc
             write_request(cfg, run, overrides)
 
     with run.locked() if main else nullcontext(), _log_file(run.log if main else Path(os.devnull)):
-        if cfg.trainer.threads:
+        if cfg.trainer.threads > 0:
             torch.set_num_threads(cfg.trainer.threads)
         if main:
             for folder in (run.path, run.checkpoints, run.plots):

@@ -22,6 +22,7 @@ from deeprob.training.parts import Parts
 from deeprob.training.requeue import Requeue
 from deeprob.training.weights import load_pretrained
 
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true")
 
 
@@ -86,6 +87,12 @@ def step_options(trainer: TrainerSettings) -> dict[str, Any]:
         ("val_every", trainer.val_every >= 1, "1 or more"),
         ("ema", 0 <= trainer.ema < 1, "from 0 to below 1"),
         ("precision", trainer.precision in PRECISIONS, " ".join(PRECISIONS)),
+        ("accelerator", trainer.accelerator in ACCELERATORS, " ".join(ACCELERATORS)),
+        ("devices", trainer.devices >= 1, "1 or more"),
+        ("num_nodes", trainer.num_nodes >= 1, "1 or more"),
+        ("gradient_clip_val", (trainer.gradient_clip_val or 0) >= 0, "0 or more; null clips nothing"),
+        ("patience", trainer.patience >= 0, "0 or more"),
+        ("threads", trainer.threads >= 0, "0 or more"),
     ):
         if not sensible:
             raise InputError(f"trainer.{key} is {getattr(trainer, key)}", expected=expected)
