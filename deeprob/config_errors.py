@@ -13,6 +13,14 @@ from omegaconf.errors import OmegaConfBaseException
 from deeprob.errors import InputError
 from deeprob.overrides import shell
 
+_KINDS = {  # what OmegaConf says of a value of another kind, and what is typed instead
+    "is not a ListConfig|Cannot merge DictConfig with ListConfig": "a list, as '{0}=[{1}]'",
+    "Cannot assign .* to Dict": "names with values, as '{0}={{name: {1}}}'",
+    "could not be converted to Integer": "a whole number",
+    "could not be converted to Float": "a number",
+    "is not a valid bool": "true or false",
+}
+_NO_NAMES = ("null", "true", "false")
 _NOISE = ("object_type", "reference_type", "full_key", "See https", "Use -h", "usage:")
 
 
@@ -42,6 +50,13 @@ class one_line_errors:  # noqa: N801  a context manager reads as a verb
 
         if isinstance(error, HydraException | OmegaConfBaseException):
             raise self._explain(error) from error
+        if isinstance(error, TypeError | ValueError) and not isinstance(error, InputError):
+            for override in self.overrides:  # Hydra has no words for a choice that is no name
+                key, _, value = override.partition("=")
+                found = self.options(key) if key.isidentifier() else []
+                names = value.strip("[]").split(",")
+                if found and not all(re.search("[a-z]", n) and n not in _NO_NAMES for n in names):
+                    raise InputError(f"no {key} named {value}", expected=" ".join(found)) from error
 
     def _explain(self, error: BaseException) -> InputError:
         text = str(error)
@@ -71,6 +86,11 @@ class one_line_errors:  # noqa: N801  a context manager reads as a verb
         if unknown:
             full = re.search(r"full_key: (\S+)", text)
             return self._no_key(full[1] if full else unknown[1])
+        wrong = re.match(r"Error merging override ([\w.@/]+)=(.*)", text)
+        for pattern, expected in _KINDS.items():
+            if wrong and re.search(pattern, "; ".join(_lines(error))):
+                what, where = f"{wrong[1]}={wrong[2]}", self.where
+                return InputError(what, where=where, expected=expected.format(*wrong.groups()))
         grammar = next((o for o in self.overrides if text.startswith(f"Error parsing override '{o}'")), None)
         if grammar is not None and "=" not in grammar:
             return InputError(f"cannot use {grammar!r}", where=self.where, expected="key=value")
