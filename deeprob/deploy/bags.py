@@ -7,7 +7,7 @@ Format: https://docs.ros.org/en/rolling/p/sensor_msgs
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Bag:
     messages: int
     K: NDArray[np.float64] | None
     seconds: float
+    keys: Sequence[str] | None = None
 
     @classmethod
     def open(cls, path: Path, topic: str | None, every: int, K: NDArray[np.float64] | None) -> Bag:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -37,14 +38,13 @@ class RuntimeModel:
         # What is the same for every batch, such as where a detector's cells lie, stays outside.
         self._changing = [t is not None and bool(t.dim()) and len(t) == len(example) for t in leaves]
         self._fixed = leaves
-        if cache is not None and cache.is_file():
-            content = cache.read_bytes()
-        else:
+        self._session: Any = None if cache is None else _kept(cache)
+        if self._session is None:
             content = _exported(model, example, [i for i, c in enumerate(self._changing) if c])
             if cache is not None:
-                with atomic_file(cache, "wb") as file:
-                    file.write(content)
-        self._session = session_of(content)
+                with contextlib.suppress(OSError), atomic_file(cache, "wb") as file:
+                    file.write(content)  # what can be kept nowhere is made again
+            self._session = session_of(content)
 
     def __call__(self, inputs: Tensor) -> Any:
         found = self._session.run(None, {"input": inputs.contiguous().numpy()})
@@ -55,6 +55,16 @@ class RuntimeModel:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
+
+
+def _kept(cache: Path) -> Any:
+    """A session on a graph that was kept; None where there is none, or it is damaged."""
+    try:
+        return session_of(cache.read_bytes())
+    except InputError:  # no onnxruntime
+        raise
+    except Exception:  # onnxruntime has errors of its own for each thing that a file can lack
+        return None
 
 
 class _Changing(nn.Module):
@@ -104,7 +114,13 @@ def with_engine(experiment: Experiment, engine: str, folder: Path) -> Experiment
 
 def cache_name(model: nn.Module) -> str:
     """A name that follows from the weights."""
+    return f"network-{weights_of(model)}.onnx"
+
+
+def weights_of(model: nn.Module) -> str:
+    """A digest of a model's weights."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.cpu().contiguous().view(-1).numpy().tobytes())
-    return f"network-{digest.hexdigest()[:16]}.onnx"
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from deeprob.data.frame import Frame
 from deeprob.data.readers.points import SUFFIXES as CLOUD_SUFFIXES
 from deeprob.data.readers.points import Cloud, read_points
-from deeprob.data.readers.reading import IMAGE_SUFFIXES, find_images, read_image
+from deeprob.data.readers.reading import IMAGE_SUFFIXES, find_files, read_image
 from deeprob.deploy.bags import Bag
 from deeprob.deploy.given import Given, frame_of
 from deeprob.errors import InputError
@@ -50,6 +50,11 @@ class Input(Protocol):
         """Frames a second of a film; None of pictures that are none."""
         ...
 
+    @property
+    def keys(self) -> Sequence[str] | None:
+        """Of all frames, where they are known before these are read."""
+        ...
+
 
 @dataclass(frozen=True)
 class Files(ABC):
@@ -63,9 +68,12 @@ class Files(ABC):
     def count(self) -> int:
         return len(self.paths)
 
+    @property
+    def keys(self) -> Sequence[str]:
+        return [path.relative_to(self.base).as_posix() for path in self.paths]
+
     def given(self, start: int) -> Iterator[Given]:
-        for path in self.paths[start:]:
-            key = path.relative_to(self.base).as_posix()
+        for path, key in zip(self.paths[start:], self.keys[start:], strict=True):
             try:
                 item = self.read(path, key)
             except InputError as error:
@@ -111,6 +119,7 @@ class Video:
     K: NDArray[np.float64] | None
     fps: float
     frames: int
+    keys: Sequence[str] | None = None
 
     @classmethod
     def open(cls, path: Path, every: int, K: NDArray[np.float64] | None) -> Video:
@@ -166,6 +175,7 @@ class Camera:
     K: NDArray[np.float64] | None
     count: int | None = None
     rate: float | None = None
+    keys: Sequence[str] | None = None
 
     @classmethod
     def open(cls, number: int, every: int, K: NDArray[np.float64] | None) -> Camera:
@@ -208,6 +218,7 @@ class Split:
     name: str
     items: Sequence[Any]
     rate: float | None = None
+    keys: Sequence[str] | None = None
 
     @property
     def count(self) -> int:
@@ -255,7 +266,7 @@ def open_input(
     return Clouds(name, base, kept) if clouds else Pictures(name, base, kept, K)
 
 
-def _files(path: Path, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
+def _files(path: Path, suffixes: tuple[str, ...]) -> tuple[Path, list[Path]]:
     """The files of some kinds that a path or pattern names, sorted; and what their keys are relative to."""
     expected = f"a file or folder of {', '.join(suffixes)}, a video, a bag, or the number of a camera"
     if path.is_file():
@@ -263,12 +274,15 @@ def _files(path: Path, suffixes: Sequence[str]) -> tuple[Path, list[Path]]:
             raise InputError("not an input that is known", where=path, expected=expected)
         return path.parent, [path]
     if path.is_dir():
-        found = list(find_images(path)) if suffixes == IMAGE_SUFFIXES else sorted(path.rglob("*"))
+        found = list(find_files(path, suffixes))
         base = path
     elif glob.has_magic(str(path)):
         first = next(i for i, part in enumerate(path.parts) if glob.has_magic(part))
         base = Path(*path.parts[:first])
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))
+        met: dict[str, Path] = {}  # a link back to a folder above would give its files again and again
+        for name in sorted(glob.glob(str(path), recursive=True), key=lambda name: (name.count("/"), name)):
+            met.setdefault(str(Path(os.path.realpath(Path(name).parent), Path(name).name)), Path(name))
+        found = sorted(met.values())
     else:
         raise InputError("no such input", where=path, expected=expected)
     kept = [p for p in found if p.suffix.lower() in suffixes and p.is_file()]

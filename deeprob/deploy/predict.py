@@ -9,27 +9,30 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deeprob.data.batches.materialise import items_of
 from deeprob.data.predictions.names import Names, Naming
 from deeprob.data.source import Source
 from deeprob.deploy.boxes import Boxing, boxing, from_detector, from_file
-from deeprob.deploy.engine import with_engine
+from deeprob.deploy.engine import weights_of, with_engine
 from deeprob.deploy.given import Given
 from deeprob.deploy.inputs import Input, Split, open_input
 from deeprob.deploy.predictor import FramePredictions, Predictor, ahead, frame_like
 from deeprob.deploy.record import Record
 from deeprob.errors import InputError
 from deeprob.runs import Run
+from deeprob.schema.roots import PredictConfig
 from deeprob.training.experiment import Experiment, load, on_device
 from deeprob.training.sources import make_source
+from deeprob.writing import check_writable
 
 REMEMBERED = (
     *("input", "split", "every", "topic", "boxes", "detector", "detector_score"),
-    *("min_score", "draw", "draw_score", "engine"),
+    *("min_score", "draw", "draw_score", "engine", "intrinsics"),
 )
+_OF_INPUT = ("every", "topic", "intrinsics")
 
 
 def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
@@ -41,13 +44,21 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
         raise InputError("nothing to predict with", expected="run=<run folder>")
     if (not cfg.input) == (cfg.data is None):
         raise InputError("nothing to look at", expected="either input=... or data=<data set> split=...")
+    for key in _OF_INPUT if cfg.data is not None else ("split",):
+        if cfg[key] != getattr(PredictConfig(), key):
+            raise InputError(
+                f"{key}={cfg[key]}", expected=f"it with {'input' if key in _OF_INPUT else 'data'}=..."
+            )
     for name in ("min_score", "draw_score", "detector_score"):
         if cfg[name] is not None and not 0 <= cfg[name] <= 1:
             raise InputError(f"{name}={cfg[name]:g}", expected="0 to 1")
     if cfg.on_bad_sample not in ("skip", "error"):
         raise InputError(f"on_bad_sample={cfg.on_bad_sample}", expected="skip or error")
     run = Run.find(cfg.run)
+    if cfg.out is None:
+        check_writable(run.path, "choose another out=")
     experiment = opened(run, cfg.checkpoint, list(cfg.allowed_targets), cfg.device)
+    weights = [weights_of(experiment.model)]
     experiment = with_engine(experiment, cfg.engine, run.path / "export")
     source = None if cfg.data is None else make_source(cfg)
     split = None if source is None else str(cfg.split)
@@ -56,12 +67,16 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
         raise InputError("clouds of points have no drawing", fix="leave out draw=true")
     given = input_of(cfg, predictor, source)
     names = NamesThere(experiment, source, split)
-    boxes = boxing(predictor.view, _boxes(cfg, predictor, names), labelled=source is not None)
+    boxes = boxing(predictor.view, _boxes(cfg, predictor, names, weights), labelled=source is not None)
     keep = Keep(cfg.min_score, list(cfg.classes), experiment.data.classes)
     out = Path(cfg.out).expanduser() if cfg.out else run.path / "predictions" / given.name
     asked = {key: cfg[key] for key in REMEMBERED}
+    asked["intrinsics"] = list(cfg.intrinsics)
+    asked["data"] = None if cfg.data is None else OmegaConf.to_container(cfg.data.source, resolve=True)
+    asked["weights"] = weights
     asked |= {"run": str(run.path.resolve()), "checkpoint": cfg.checkpoint, "classes": list(cfg.classes)}
     with Record(out, asked, predictor.task.output(names)) as record:
+        record.check_goes_on(given.keys)
         seconds, seen = _stream(cfg, given, predictor, boxes, keep, record)
         speed = seen / seconds if seen and seconds else None
         film = given.rate if cfg.draw else None
@@ -101,9 +116,12 @@ def _matrix(intrinsics: list[float]) -> NDArray[np.float64] | None:
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]])
 
 
-def _boxes(cfg: DictConfig, predictor: Predictor, names: NamesThere) -> Boxing | None:
+def _boxes(cfg: DictConfig, predictor: Predictor, names: NamesThere, weights: list[str]) -> Boxing | None:
+    """Where a model of crops finds its boxes. weights: those of a detector are added to them."""
     if cfg.boxes and cfg.detector:
         raise InputError("boxes and detector", expected="one of them")
+    if cfg.detector_score != PredictConfig().detector_score and not cfg.detector:
+        raise InputError(f"detector_score={cfg.detector_score:g}", expected="it with detector=<run folder>")
     classes, kind = predictor.experiment.data.classes, predictor.view.boxes
     if not kind and (cfg.boxes or cfg.detector):
         raise InputError("this run's model takes whole frames", fix="leave out boxes= and detector=")
@@ -112,6 +130,7 @@ def _boxes(cfg: DictConfig, predictor: Predictor, names: NamesThere) -> Boxing |
     if cfg.detector:
         other_run = Run.find(cfg.detector)
         other = opened(other_run, None, list(cfg.allowed_targets), cfg.device)
+        weights.append(weights_of(other.model))
         other = with_engine(other, cfg.engine, other_run.path / "export")
         return from_detector(Predictor(other), cfg.detector_score, classes, kind)
     return None

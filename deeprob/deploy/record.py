@@ -17,7 +17,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -29,12 +29,16 @@ from numpy.typing import NDArray
 from deeprob.data.predictions.outputs import Output
 from deeprob.deploy.predictor import FramePredictions, frame_like
 from deeprob.errors import InputError
+from deeprob.records import check_record, listing, mapping, read_record, text
 from deeprob.writing import atomic_file, make_folder, naming, sweep, write_json
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 QUALITY = 92  # of drawn pictures, JPEG
+ANEW = "choose another out=, or delete the folder"
+_FACTS = mapping({"asked": mapping()}, needed=("asked",))
+_LINE = mapping({"key": text, "skipped": text, "entries": listing(lambda entry, name: None)}, needed=("key",))
 
 
 class Record:
@@ -83,16 +87,27 @@ class Record:
                 )
             write_json(self.facts, {"asked": self.asked})
             return
-        try:
-            before = json.loads(self.facts.read_text(encoding="utf-8"))["asked"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"broken ({error})", where=self.facts, fix="choose another out=") from None
+        before = read_record(self.facts, _FACTS, ANEW)["asked"]
         for name, value in self.asked.items():
-            if before.get(name) != value:
+            if before.get(name, value) != value:  # an earlier version remembered less
                 raise InputError(
                     f"predictions made with {name}={before.get(name)}, not {value}",
                     where=self.folder,
-                    fix="choose another out=, or delete the folder",
+                    fix=ANEW,
+                )
+
+    def check_goes_on(self, keys: Sequence[str] | None) -> None:
+        """Raise InputError where the input does not begin with the frames that are written.
+
+        keys: of all its frames, as far as it knows them before. A folder may have got further pictures, which
+        sort between the others.
+        """
+        for number, line in enumerate(self.lines()):
+            if keys is not None and line["key"] != (keys[number] if number < len(keys) else None):
+                raise InputError(
+                    f"written of {line['key']}, which is not number {number + 1} of the input any more",
+                    where=self.folder,
+                    fix=ANEW,
                 )
 
     def _take_back(self) -> int:
@@ -130,8 +145,15 @@ class Record:
     def lines(self) -> Iterator[dict[str, Any]]:
         """What is written of each frame."""
         with open(self.frames, encoding="utf-8") as file:
-            for line in file:
-                yield json.loads(line)
+            for number, line in enumerate(file, 1):
+                try:
+                    value = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise InputError(
+                        f"broken ({error})", where=f"{self.frames} line {number}", fix=ANEW
+                    ) from None
+                check_record(value, _LINE, self.frames, ANEW)
+                yield value
 
     def finish(self, rate: float | None, extra: Mapping[str, Any]) -> dict[str, Any]:
         """Make the file of predictions, and the film where there are a rate and pictures."""

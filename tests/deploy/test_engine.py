@@ -26,6 +26,12 @@ def test_a_detector_finds_the_same_boxes(run_of, tmp_path):
     stamp = kept.stat().st_mtime_ns
     with_engine(run.experiment, "onnxruntime", tmp_path)
     assert kept.stat().st_mtime_ns == stamp
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:1000])  # what is damaged is made again; what can be kept nowhere, each time
+    with_engine(run.experiment, "onnxruntime", tmp_path)
+    assert kept.read_bytes() == whole
+    (tmp_path / "file").write_text("")
+    with_engine(run.experiment, "onnxruntime", tmp_path / "file")
 
 
 def test_an_engine_that_is_not_known_is_one_line(run_of, tmp_path):

@@ -8,11 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import deeprob
 from deeprob.cli import main
 from deeprob.config import compose
 from deeprob.data.predictions.files import Box
+from deeprob.deploy.inputs import open_input
 from deeprob.deploy.predict import predict_input
 from deeprob.errors import InputError
 
@@ -82,6 +84,45 @@ def test_another_question_is_not_mixed_in(detector, frames_root):
         predict(detector, f"input={frames_root}/val", "out=a", "min_score=0.5")
 
 
+def test_other_weights_and_cameras_are_not_mixed_in(run_of, detector, frames_root, tmp_path):
+    predict(detector, f"input={frames_root}/val", "out=a")
+    with pytest.raises(InputError, match=r"made with intrinsics=\[\], not \[9.0, 9.0, 4.0, 4.0\]"):
+        predict(detector, f"input={frames_root}/val", "out=a", "intrinsics=[9,9,4,4]")
+    shutil.copytree(run_of("detection").path, "trained")
+    predict("run=trained", f"input={frames_root}/val", "out=b")
+    saved = torch.load("trained/checkpoints/best.ckpt", weights_only=False)
+    next(iter(saved["state_dict"].values())).add_(0.1)
+    torch.save(saved, "trained/checkpoints/best.ckpt")  # the run has gone on
+    with pytest.raises(InputError, match="made with weights="):
+        predict("run=trained", f"input={frames_root}/val", "out=b")
+
+
+def test_pictures_that_were_added_between_the_others_are_not_passed_over(detector, frames_root):
+    shutil.copytree(frames_root / "val", "mine")
+    predict(detector, "input=mine", "out=a")
+    shutil.copy("mine/03.png", "mine/zz.png")
+    assert predict(detector, "input=mine", "out=a")[0]["frames"] == 17  # behind them it goes on
+    shutil.copy("mine/03.png", "mine/02b.png")
+    with pytest.raises(InputError, match=r"written of 03\.png, which is not number 4 of the input any more"):
+        predict(detector, "input=mine", "out=a")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("predict.json", "[]"),
+        ("predict.json", '{"asked": 3}'),
+        ("frames.jsonl", "[]\n"),
+        ("frames.jsonl", "{\n"),
+    ],
+)
+def test_a_record_that_is_broken_is_one_line(detector, frames_root, tmp_path, name, content):
+    predict(detector, f"input={frames_root}/val/00.png", "out=a")
+    (tmp_path / "a" / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{name}.*choose another out="):
+        predict(detector, f"input={frames_root}/val/00.png", "out=a")
+
+
 def test_what_cannot_be_read_is_counted_or_refused(detector, frames_root, tmp_path):
     shutil.copytree(frames_root / "val", "mine")
     (tmp_path / "mine/03.png").write_bytes(b"no picture")
@@ -123,6 +164,14 @@ def test_a_video_is_read_and_drawn(detector, frames_root, tmp_path):
     film = cv2.VideoCapture(str(folder / "drawn.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4
     assert not (folder / "drawn").exists()
+
+
+def test_a_link_back_to_a_folder_above_gives_its_pictures_once(tmp_path):
+    (tmp_path / "mine/a").mkdir(parents=True)
+    (tmp_path / "mine/a/1.png").write_bytes(b"")
+    (tmp_path / "mine/a/up").symlink_to(tmp_path / "mine")
+    assert open_input("mine/**/*.png").keys == ["a/1.png"]
+    assert open_input("mine").keys == ["a/1.png"]
 
 
 def write_video(path, pictures):
@@ -194,6 +243,10 @@ def test_a_task_from_outside_predicts_too(counting_run, frames_root):
         (["input=977"], "no camera 977"),
         (["input=pictures", "every=0"], "every=0"),
         (["input=pictures", "topic=/camera"], "is no bag"),
+        (["input=pictures", "split=val"], r"split=val; expected it with data=\.\.\."),
+        (["data=darknet", "every=2"], r"every=2; expected it with input=\.\.\."),
+        (["input=pictures", "detector_score=0.5"], "expected it with detector="),
+        (["input=pictures", "min_score=50"], "min_score=50; expected 0 to 1"),
         (["input=pictures", "detector=x"], "takes whole frames"),
         (["input=pictures", "intrinsics=[1,2]"], r"intrinsics=\[1.0, 2.0\]"),
         (["input=pictures", "device=tpu"], "device=tpu cannot be used"),
