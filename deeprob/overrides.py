@@ -22,9 +22,11 @@ _FREE_TEXT = {
     "card": re.compile(r"card\.(?!targets\.).+"),
     "predict": re.compile("input|topic|boxes"),
 }
-_OF_THE_RUN = {"evaluate": "data.root"}  # is new in a config that chooses no data set: of the run's own
+# is new in a config that chooses no data set: of the run's own
+_OF_THE_RUN = {"evaluate": "data.root", "graph": "data.root"}
 _PATHS = re.compile(
-    r"run|runs|out|output|sheet|predictions|against|name|base|job|root|paths\.\w+|folder"
+    r"run|runs|out|output|sheet|predictions|against|poses|report|detector|render|boxes|objects|input"
+    r"|name|base|job|root|paths\.\w+|folder"
     r"|.*\.(root|name|folder|pretrained|features|path|objects)"
 )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from deeprob.errors import InputError
 from deeprob.overrides import shell
 from deeprob.records import ATTEMPTS, DATA, ENVIRONMENT, METRICS, RESULTS, TRAINING, read_record, read_rows
 from deeprob.writing import LOCK_SECONDS, make_folder
+
+_REQUEST = {"config.yaml", "overrides.txt", "environment.json", "data.json", "log.txt", "error.txt"}
+_REQUEST |= {".lock", ".prepare.lock"}  # what is there before the first step
 
 
 class InUseError(InputError):
@@ -71,6 +75,13 @@ class Run:
                 expected="a folder written by `deeprob train`, such as runs/quickstart/20260101-120000",
             )
         return run
+
+    def forget(self) -> None:
+        """Take away the folder of a request that was refused before anything came of it."""
+        if {path.name for path in self.path.iterdir()} <= _REQUEST:
+            shutil.rmtree(self.path)
+            with contextlib.suppress(OSError):  # it holds others
+                self.path.parent.rmdir()
 
     @property
     def argument(self) -> str:

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from deeprob.config import compose, composed_with
+from deeprob.config import compose, composed_with, quote_text
 from deeprob.errors import InputError
 from deeprob.overrides import plain, quote, quoted, shell
 from deeprob.runs import Run
@@ -109,3 +109,22 @@ def test_a_key_of_earlier_versions_leads_to_that_of_today():
 def test_a_key_that_is_there_needs_no_plus():
     with pytest.raises(InputError, match=r"model\.width is there already; leave out the \+: model\.width="):
         compose("train", ["experiment=quickstart", "+model.width=9"])
+
+
+@pytest.mark.parametrize(
+    ("verb", "keys"),
+    [
+        ("evaluate", "run predictions against out boxes data.root"),
+        ("export", "run out"),
+        ("graph", "run render out"),
+        ("info", "objects sheet"),
+        ("predict", "run input boxes detector out"),
+        ("refine", "poses out report data.root"),
+        ("report", "run runs output base"),
+    ],
+)
+def test_every_path_of_every_verb_may_be_typed_as_it_is(verb, keys):
+    name = "läufe [1], b/epoch=3-step=12 {c}.csv"
+    for key in keys.split():
+        typed = quote_text(verb, [f"{key}={name}"])[-1]
+        assert typed.lstrip("+") == f"{key}={quoted(name)}"

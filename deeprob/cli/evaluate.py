@@ -20,6 +20,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from omegaconf import DictConfig
 
 
@@ -39,21 +41,23 @@ def evaluate(cfg: DictConfig) -> None:
     from deeprob.errors import InputError
     from deeprob.evaluation.evaluate import evaluate_run, print_table
     from deeprob.runs import Run
+    from deeprob.writing import check_writable
 
     if (cfg.run is None) == (cfg.predictions is None):
         raise InputError("nothing to evaluate", expected="either run=<run folder> or predictions=<file>")
     if cfg.predictions is not None:
         return _evaluate_predictions(cfg)
-    if cfg.unit:
-        raise InputError(
-            "unit with a run", expected="unit with predictions=..., a run counts as its data set says"
-        )
+    given = [override.partition("=")[0] for override in HydraConfig.get().overrides.task]
+    for key in ("unit", "out", "against", "bootstrap_samples"):
+        if key in given:
+            raise InputError(
+                f"{key} with a run", expected=f"{key} with predictions=..., a run has settings of its own"
+            )
     run = Run.find(cfg.run)
-    other, places = cfg.data, {}
-    if any(o.startswith("paths.cache_dir=") for o in HydraConfig.get().overrides.task):
-        places["paths.cache_dir"] = str(cfg.paths.cache_dir)
-    if cfg.data is not None and set(cfg.data) == {"root"}:
-        other, places["data.root"] = None, str(cfg.data.root)
+    check_writable(run.path, "evaluate a copy of it")
+    other, places = cfg.data, places_of(cfg, given)
+    if "data.root" in places:
+        other = None
     if other is not None and cfg.robustness:
         raise InputError("robustness on other data", expected="one of data=... and robustness=true")
     allowed = list(cfg.allowed_targets)
@@ -68,6 +72,16 @@ def evaluate(cfg: DictConfig) -> None:
         console.print(
             table(evaluate_robustness(run, cfg.split, cfg.checkpoint, allowed=allowed, places=places))
         )
+
+
+def places_of(cfg: DictConfig, given: Sequence[str]) -> dict[str, str]:
+    """Where the files of a run lie now: the folders that a command gives. given: its keys."""
+    places = {}
+    if "paths.cache_dir" in given:
+        places["paths.cache_dir"] = str(cfg.paths.cache_dir)
+    if cfg.data is not None and set(cfg.data) == {"root"}:
+        places["data.root"] = str(cfg.data.root)
+    return places
 
 
 def _evaluate_predictions(cfg: DictConfig) -> None:

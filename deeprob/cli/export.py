@@ -35,12 +35,14 @@ def export_run(cfg: DictConfig) -> None:
     from deeprob.deploy.predict import opened
     from deeprob.errors import InputError
     from deeprob.runs import Run
+    from deeprob.writing import check_writable
 
     if cfg.run is None:
         raise InputError("nothing to export", expected="run=<run folder>")
     run = Run.find(cfg.run)
-    experiment = opened(run, cfg.checkpoint, list(cfg.allowed_targets), "cpu")
     out = Path(cfg.out).expanduser() if cfg.out else None
+    check_writable(out or run.path, "choose another out=")
+    experiment = opened(run, cfg.checkpoint, list(cfg.allowed_targets), "cpu")
     path, facts = export(
         run,
         experiment,

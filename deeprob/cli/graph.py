@@ -2,7 +2,7 @@
 
 usage: deeprob graph expression='(x+y)*z' at='x=-2,y=5,z=-4' [show=table|flat|picture|page]
        deeprob graph model=resnet18 [input=[3,32,32]] [batch=32] [show=table|picture|page] [depth=1]
-       deeprob graph run=<run folder> [checkpoint=best|last] [show=...]
+       deeprob graph run=<run folder> [checkpoint=best|last] [data.root=<folder>] [show=...]
        deeprob graph jacobian=linear N=64 D=4096 M=4096
        deeprob graph chain=4096,512,512,1
        deeprob graph render=<mesh file, or mug, teddy, ...> [pixel=[u,v]] [show=table|picture|page]
@@ -41,6 +41,8 @@ def show(cfg: DictConfig) -> None:
     if len(asked) != 1:
         what = f"{' and '.join(asked)} together" if asked else "nothing to show"
         raise InputError(what, expected="one of " + " ".join(f"{name}=..." for name in SUBJECTS))
+    if cfg.data is not None and (cfg.run is None or set(cfg.data) != {"root"}):
+        raise InputError("data is of a run", expected="run=<run folder> data.root=<where its data lie now>")
     {
         "expression": show_expression,
         "model": show_model,
@@ -104,14 +106,17 @@ def show_run(cfg: DictConfig) -> None:
     form = _form(cfg, ("table", "picture", "page"))
     run = Run.find(cfg.run)
     import torch
+    from hydra.core.hydra_config import HydraConfig
 
+    from deeprob.cli.evaluate import places_of
     from deeprob.data.batches.batch import map_tensors
     from deeprob.graphs.trace import trace
     from deeprob.targets import build
     from deeprob.tasks.base import OncePerInput
     from deeprob.training.experiment import load
 
-    experiment = load(run, cfg.checkpoint, list(cfg.allowed_targets))
+    places = places_of(cfg, [override.partition("=")[0] for override in HydraConfig.get().overrides.task])
+    experiment = load(run, cfg.checkpoint, list(cfg.allowed_targets), places=places)
     data, task, model = experiment.data, experiment.task, experiment.model.train()
     few = data.split("train").take(torch.arange(min(cfg.batch, len(data.split("train")))))
     batch = map_tensors(next(iter(data.loader_of(few))), lambda tensor: tensor.to(experiment.device))
@@ -187,16 +192,20 @@ def show_render(cfg: DictConfig) -> None:
 
     from deeprob.graphs.rendered import MOTIONS, UNITS, Scene, drawing, page, read_back
     from deeprob.page.pictures import data_uri
-    from deeprob.sim.objects import load_objects
+    from deeprob.sim.objects import EVERYDAY, load_objects
     from deeprob.sim.settings import ObjectSettings
 
     form = _form(cfg, ("table", "picture", "page"))
     if len(cfg.pixel) not in (0, 2):
         raise InputError(f"pixel={list(cfg.pixel)}", expected="[u,v]: column and row")
     path = Path(cfg.render).expanduser()
-    chosen = ObjectSettings(names=[cfg.render])
-    if path.suffix:
-        chosen = ObjectSettings(folder=str(path.parent), names=[path.stem])
+    if path.is_file():
+        chosen = ObjectSettings(folder=str(path))
+    elif cfg.render in EVERYDAY:
+        chosen = ObjectSettings(names=[cfg.render])
+    else:
+        expected = f"a mesh's file, or {', '.join(EVERYDAY)}"
+        raise InputError(f"no object called {cfg.render}", where="render", expected=expected)
     (model,) = load_objects(chosen)
     scene = Scene.of(model.mesh)
     reading = read_back(scene, (cfg.pixel[0], cfg.pixel[1]) if cfg.pixel else None)
@@ -280,7 +289,10 @@ def _form(cfg: DictConfig, forms: tuple[str, ...]) -> str:
 
 def _write(cfg: DictConfig, text: str, name: str, form: str) -> None:
     suffix = ".svg" if form == "picture" else ".html"
-    _write_to(Path(cfg.out) if cfg.out else Path(cfg.paths.runs_dir) / "graph" / f"{name}{suffix}", text)
+    _write_to(
+        Path(cfg.out).expanduser() if cfg.out else Path(cfg.paths.runs_dir) / "graph" / f"{name}{suffix}",
+        text,
+    )
 
 
 def _write_to(path: Path, text: str) -> None:

@@ -38,15 +38,18 @@ def report(cfg: DictConfig) -> None:
         raise InputError(what, expected="either run=<run folder> or runs='<pattern>'")
     if cfg.run is not None:
         from deeprob.evaluation.report import write_report
+        from deeprob.writing import check_writable
 
-        path = write_report(Run.find(cfg.run), allowed=list(cfg.allowed_targets))
+        run = Run.find(cfg.run)
+        check_writable(run.path, "report on a copy of it")
+        path = write_report(run, allowed=list(cfg.allowed_targets))
     else:
         from deeprob.progress import print_whole
         from deeprob.studies import tables
         from deeprob.studies.gather import write_comparison
 
         findings, path = write_comparison(
-            cfg.runs, Path(cfg.output), cfg.metric, cfg.base, list(cfg.allowed_targets)
+            cfg.runs, Path(cfg.output).expanduser(), cfg.metric, cfg.base, list(cfg.allowed_targets)
         )
         print_whole(
             tables.rich_table(findings.rows, findings.metric, f"compared with {findings.base}"), console

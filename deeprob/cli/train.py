@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
+        from deeprob.runs import given_run_id
         from deeprob.training.request import run_of
 
         if cfg.trainer.overfit:
@@ -46,7 +47,12 @@ def main(arguments: list[str]) -> int:
         hydra = HydraConfig.get()
         overrides = list(hydra.overrides.task)
         run = run_of(cfg, overrides, several=hydra.mode is RunMode.MULTIRUN)
-        codes.append(run_one(cfg, run, overrides))
+        try:
+            codes.append(run_one(cfg, run, overrides))
+        except InputError:
+            if given_run_id() is None:  # else a scheduler's: its list of tasks shows why
+                run.forget()
+            raise
 
     hydra_main("train", task, arguments)
     return max(codes, default=0)
@@ -55,9 +61,11 @@ def main(arguments: list[str]) -> int:
 def resume(folder: str, changes: list[str]) -> int:
     """Go on with a run folder from its last checkpoint; `changes` are overrides of its config."""
     from deeprob.runs import Run
+    from deeprob.training.changes import change
+    from deeprob.writing import check_writable
 
     run = Run.find(folder)
-    from deeprob.training.changes import change
+    check_writable(run.path, "train a new run")
 
     cfg = change(run, changes)
     before = run.overrides.read_text(encoding="utf-8").split("\n") if run.overrides.is_file() else []

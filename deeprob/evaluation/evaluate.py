@@ -48,6 +48,8 @@ def evaluate_run(
     evaluation = task.evaluate(opened, opened.samples, options, file, of)
     with opened.status("intervals of the metrics"):
         found = measured(evaluation, samples=options.bootstrap_samples, seed=options.seed)
+    if opened.notes:
+        found["notes"] = [*opened.notes, *found.get("notes", ())]
     results = _results(run, opened, found)
     write_shown(run, opened.name, evaluation)
     write_json(run.results(None if opened.name == options.split else opened.name), results)

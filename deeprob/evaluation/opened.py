@@ -11,11 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from deeprob.data.batches.samples import Samples
+from deeprob.data.known import KnownSource
 from deeprob.errors import InputError
 from deeprob.progress import Advance, steps
 from deeprob.runs import Run
 from deeprob.tasks.base import Task
-from deeprob.training.experiment import Experiment, load, make_task
+from deeprob.training.experiment import Experiment, load, make_task, read_config
 from deeprob.training.inference import for_inference
 from deeprob.training.sources import make_data
 
@@ -26,7 +27,7 @@ class Opened:
 
     task: on the data it is evaluated on. name: of that, a split of the run's own data, or
     `<data set>-<split>` of another; samples: those of the split, their labels counted as the run's classes
-    are. source, real, sizes: of the data.
+    are. source, real, sizes: of the data. notes: what a reader of the results is told of this.
     """
 
     experiment: Experiment
@@ -40,6 +41,7 @@ class Opened:
     real: bool
     sizes: Mapping[str, int]
     progress: bool = True
+    notes: tuple[str, ...] = ()
 
     def __call__(self, samples: Samples, heading: str) -> Iterator[tuple[Any, Any]]:
         """Predict: see deeprob.tasks.base.Predict."""
@@ -65,11 +67,11 @@ def open_run(
     other: a data config to evaluate it on in place of its own. places: as of `load`. Raises InputError where
     the folder, the split or the checkpoint is not there, or the split is empty.
     """
+    if other is not None:
+        return _on_other_data(run, checkpoint, allowed, split, other, progress, places)
     experiment = for_inference(load(run, checkpoint, allowed, places=places))
     data, options = experiment.data, experiment.cfg.evaluation
     split, checkpoint = split or str(options.split), checkpoint or str(options.checkpoint)
-    if other is not None:
-        return _on_other_data(experiment, options, checkpoint, split, other, progress)
     samples = data.split(split)
     if len(samples) == 0:
         raise InputError(
@@ -82,19 +84,39 @@ def open_run(
 
 
 def _on_other_data(
-    experiment: Experiment,
-    options: DictConfig,
-    checkpoint: str,
-    split: str,
+    run: Run,
+    checkpoint: str | None,
+    allowed: list[str] | None,
+    split: str | None,
     other: DictConfig,
     progress: bool,
+    places: Mapping[str, str] | None,
 ) -> Opened:
-    """The same model on another data set of its classes, seen through the run's own view."""
-    cfg = experiment.cfg.copy()
+    """The same model on another data set of its classes, seen through the run's own view.
+
+    The data that it was trained on are for baselines alone, which are left out where these are not at hand.
+    """
+    own = read_config(run)
+    for key, place in (places or {}).items():
+        OmegaConf.update(own, key, place)
+    cfg = own.copy()
     OmegaConf.set_struct(cfg, False)
     cfg.data = other
-    cfg.data.view = experiment.cfg.data.view
+    cfg.data.view = own.data.view
+    cfg.allowed_targets = sorted({*cfg.allowed_targets, *(allowed or [])})
     there = make_data(cfg)
+    options = cfg.evaluation
+    split, checkpoint = split or str(options.split), checkpoint or str(options.checkpoint)
+    there.split(split)  # what was asked for by name is refused before what was not
+    notes: tuple[str, ...] = ()
+    try:
+        experiment = load(run, checkpoint, allowed, places=places)
+    except InputError as error:
+        experiment = load(run, checkpoint, allowed, with_data=False, places=places)
+        if not isinstance(experiment.data.source, KnownSource):
+            raise
+        notes = (f"Baselines that learn are left out, the run's own data are not at hand: {error}.",)
+    experiment = for_inference(experiment)
     samples = there.split(split)
     classes = list(experiment.data.classes)
     unknown = sorted(set(there.classes) - set(classes))
@@ -116,4 +138,6 @@ def _on_other_data(
         task.trained = experiment.data
     name = f"{there.source_name}-{split}"
     facts = there.source_name, bool(there.real), {name: len(samples)}
-    return Opened(experiment, experiment.model, task, options, checkpoint, name, samples, *facts, progress)
+    return Opened(
+        *(experiment, experiment.model, task, options, checkpoint, name, samples, *facts, progress, notes)
+    )

@@ -262,7 +262,8 @@ class GraphConfig:
     sigmoid: `gate` or its four `primitives`. show: table flat picture page; null takes what fits.
     model, num_classes, input, batch: a network, and the shape (without the batch) of what it is shown;
     a run is shown as many samples of its own.
-    depth: levels of blocks that a network's picture opens. checkpoint: of the run, `best` or `last`.
+    depth: levels of blocks that a network's picture opens. checkpoint: of the run, `best` or `last`;
+    data.root: where its data lie now.
     jacobian, N, D, M: a layer, its samples, inputs and outputs. chain: sizes, as 4096,512,512,1.
     render: an object, by a mesh's file or one of the everyday objects' names; pixel: [u, v] of its picture
     to read back, empty for one on its outline.
@@ -279,6 +280,7 @@ class GraphConfig:
     batch: int = 32
     depth: int = 1
     run: str | None = None
+    data: Any = None
     checkpoint: str = "best"
     jacobian: str | None = None
     N: int = 2

@@ -85,7 +85,9 @@ class RowTask(Task):
         truth = Truth(self.ground_truth(samples), samples.units.cpu().numpy())
         wanted = [name for name in options.baselines if name in self.baselines]
         beside = {}
-        for name in wanted or (self.baselines if options.baselines else ()):
+        if options.baselines and not wanted:
+            wanted = list(self.baselines)
+        for name in wanted if "train" in self.data.splits else ():  # they learn from it
             with predict.status(f"baseline {name}"):
                 rows = self.baselines[name](self.data.labelled_samples, samples)
                 beside[name] = self.scores_of(rows, truth)

@@ -107,3 +107,16 @@ def test_a_run_shows_its_network_and_its_flow_over_time(capsys, squares_override
     assert "layer1.0.conv1" in shown
     assert "by a batch of 4" in shown
     assert (run / "plots" / "gradient_flow.svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_a_runs_network_is_shown_where_its_data_lie_now(capsys, squares_overrides, squares, tmp_path):
+    few = ["trainer.max_epochs=1", "evaluation.baselines=[]"]
+    assert main(["train", *squares_overrides, *few]) == 0
+    (run,) = Path("runs/squares").glob("*")
+    squares.rename(tmp_path / "moved")
+    assert main(["graph", f"run={run}"]) == 2
+    assert f"{squares}: no such folder; set data.root" in capsys.readouterr().err
+    assert main(["graph", f"run={run}", f"data.root={tmp_path / 'moved'}"]) == 0
+    assert "layer1.0.conv1" in capsys.readouterr().out
+    assert main(["graph", "expression=x", "at=x=1", "data=darknet"]) == 2
+    assert "data is of a run" in capsys.readouterr().err

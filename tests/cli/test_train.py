@@ -80,8 +80,8 @@ def test_places_tell_apart_what_looks_the_same(train, squares):
 
 
 def test_missing_data_is_one_line_and_exit_code_2(train):
-    code, shown, _ = train("data.root=/not/there")
-    assert code == 2
+    code, shown, folder = train("data.root=/not/there")
+    assert (code, folder) == (2, None)  # what was refused leaves no run behind
     assert (
         shown.err == "deeprob train: /not/there: no such folder; set data.root, or paths.data_dir above it\n"
     )

@@ -113,3 +113,37 @@ def test_classes_can_be_renamed_to_the_runs(run, elsewhere, tmp_path):
     names.write_text(names.read_text().replace("blue", "azure"))
     opened = open_run(run, other=elsewhere("+data.label_map={azure: blue}"))
     assert opened.samples.labels.tolist() == open_run(run).samples.labels.tolist()
+
+
+def test_other_data_are_judged_where_the_runs_own_are_gone(run, elsewhere, squares):
+    beside = evaluate_run(run, progress=False, other=elsewhere())
+    assert set(beside["baselines"]) == {"majority"}
+    shutil.move(squares, squares.with_name("moved"))
+    alone = evaluate_run(run, progress=False, other=elsewhere())
+    assert alone["metrics"] == beside["metrics"]
+    assert alone["baselines"] == {}
+    assert f"{squares}: no such folder" in alone["notes"][0]
+    with pytest.raises(InputError, match="no such folder"):
+        evaluate_run(run, progress=False)
+    with pytest.raises(InputError, match="nowhere"):  # the data that were asked for come first
+        evaluate_run(run, progress=False, other=elsewhere("data.root=/nowhere"))
+    shutil.move(squares.with_name("moved"), squares)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(run, capsys, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # as it is for all but root
+    for command in (
+        ["evaluate", f"run={run.path}"],
+        ["report", f"run={run.path}"],
+        ["train", f"run={run.path}"],
+        ["export", f"run={run.path}"],
+        ["predict", f"run={run.path}", "input=pictures"],
+    ):
+        assert main(command) == 2
+        assert f"deeprob {command[0]}: {run.path}: nothing can be written here; " in capsys.readouterr().err
+
+
+def test_settings_of_predictions_are_refused_with_a_run(run, capsys):
+    for setting in ("unit=frame", "out=x", "against=random", "bootstrap_samples=10"):
+        assert main(["evaluate", f"run={run.path}", setting]) == 2
+        assert f"{setting.partition('=')[0]} with a run" in capsys.readouterr().err

@@ -88,3 +88,20 @@ def test_an_object_is_named_or_a_file(tmp_path, capsys):
     assert "no object called mugg" in capsys.readouterr().err
     assert main(["graph", f"render={tmp_path / 'flat.obj'}", "pixel=[1]"]) == 2
     assert "[u,v]: column and row" in capsys.readouterr().err
+
+
+def test_the_file_that_is_named_is_drawn_whatever_lies_beside_it(tmp_path, capsys):
+    square = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf 1 2 3 4\n"
+    (tmp_path / "part.obj").write_text("v 0 0 0\nv 0.1 0 0\nv 0 0.1 0\nf 1 2 3\n")
+    (tmp_path / "part.ply").write_text(
+        "ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+        "element face 1\nproperty list uchar int vertex_indices\nend_header\n"
+        "0 0 0\n0.1 0 0\n0 0.1 0\n3 0 1 2\n"
+    )
+    (tmp_path / "robot.urdf").write_text("<robot><mesh filename='part.obj'/></robot>")  # a part of an object
+    (tmp_path / "a [1], b.obj").write_text(square)
+    for name in ("part.obj", "part.ply", "a [1], b.obj"):
+        assert main(["graph", f"render={tmp_path / name}", "show=table"]) == 0
+        assert name.rpartition(".")[0] in capsys.readouterr().out
+    assert main(["graph", f"render={tmp_path / 'none.obj'}"]) == 2
+    assert "none.obj; expected a mesh's file, or bunny" in capsys.readouterr().err

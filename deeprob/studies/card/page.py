@@ -26,7 +26,7 @@ def write_card(cfg: DictConfig) -> Path:
 
     Returns the page's path. Raises InputError where the data or the network are not there.
     """
-    out = Path(cfg.out)
+    out = Path(cfg.out).expanduser()
     data = make_data(cfg)
     root = Path(cfg.data.root).expanduser()
     facts = data_facts(data, root)

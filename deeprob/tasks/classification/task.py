@@ -114,9 +114,9 @@ class Classification(Task):
         labels = samples.labels.cpu().numpy()
         found = [probabilities for _, probabilities in predict(samples, f"evaluating {split}")]
         probabilities = np.concatenate(found)
-        train = self.data.labelled_samples
         of_baselines: dict[str, Floats] = {}
-        for name in options.baselines:
+        for name in options.baselines if "train" in self.data.splits else ():
+            train = self.data.labelled_samples
             with predict.status(f"baseline {name}"):
                 of_baselines[name] = baselines.predict(
                     name,

@@ -69,7 +69,8 @@ class PartSegmentationTask(Task):
 
     def meter(self, samples: Any) -> PartsMeter:
         categories = list(self.data.source.classes)
-        parts = parts_of(categories, self.data.split("train"), samples)
+        known = [self.data.split("train")] if "train" in self.data.splits else []
+        parts = parts_of(categories, *known, samples)
         return PartsMeter(categories, parts, len(self.data.classes))
 
     def evaluate(
