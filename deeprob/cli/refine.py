@@ -49,6 +49,7 @@ def refine(cfg: DictConfig) -> None:
     from deeprob.targets import build
     from deeprob.tasks.pose.refine import PoseRefiner
     from deeprob.tasks.pose.refined_file import refine_file
+    from deeprob.writing import check_writable
 
     if cfg.data is None:
         raise InputError(
@@ -57,12 +58,16 @@ def refine(cfg: DictConfig) -> None:
     poses, out = Path(cfg.poses).expanduser(), Path(cfg.out).expanduser()
     if poses.suffix.lower() != ".csv" or out.suffix.lower() != ".csv":
         raise InputError(f"{poses} to {out}", where="poses, out", expected="files .csv, as BOP takes them")
+    folder = Path(cfg.report or Path(cfg.paths.runs_dir) / "predictions" / out.stem).expanduser()
+    if out.resolve() == poses.resolve():
+        raise InputError(f"out={out} are the poses to refine", fix="choose another out=")
+    check_writable(out.parent, "choose another out=")
+    check_writable(folder, "choose another report=")
     source = build(only_split(cfg.data.source, cfg.split), cfg.allowed_targets)
     refiner = PoseRefiner(
         *(source, list(cfg.terms), cfg.starts, tuple(cfg.sides), tuple(cfg.steps), cfg.seed)
     )
     found = refine_file(poses, source, cfg.split, refiner, out, steps)
-    folder = Path(cfg.report or Path(cfg.paths.runs_dir) / "predictions" / out.stem).expanduser()
     command = shlex.join(["deeprob", "refine", *HydraConfig.get().overrides.task])
     console = Console(markup=False)
     if found.has_truth:

@@ -116,11 +116,15 @@ def test_where_nobody_knows_the_poses_the_page_says_so(bop, capsys):
         (["terms=[edges]"], "terms=[edges]; expected mask depth rgb"),
         (["terms=[mask]", "data.source.labels=false"], "terms=[mask], but there is none"),
         (["out=poses.json"], "expected files .csv"),
+        (["poses=mine.csv", "out=./mine.csv"], "out=mine.csv are the poses to refine; choose another out="),
+        (["out=mine.csv/refined.csv"], "mine.csv: a file is in the way of the folder; choose another out="),
+        (["report=mine.csv/page"], "mine.csv: a file is in the way of the folder; choose another report="),
         (["poses=none.csv"], "none.csv"),
         (["split=val"], "no split 'val'"),
     ],
 )
 def test_a_mistake_is_one_line(bop, arguments, said, capsys):
+    Path("mine.csv").write_bytes((bop / "poses.csv").read_bytes())
     assert refined(bop, *arguments) == 2
     error = capsys.readouterr().err
     assert said in error
