@@ -4,7 +4,7 @@
         [meshes=FOLDER] [poses=4] [frames=FOLDER] [targets=FILE] [seed=0]
 
 speed: depth and mask of a closed surface, and their gradient by the pose, on one thread by the process's own
-clock; beside it the formulas in plain torch (float64, where no loop of ours runs).
+clock; beside it the formulas in plain torch (float64, where no loop of ours runs). And a pose refined.
 renders: the meshes of a folder (OBJ or PLY), `poses` of each, drawn in full, moved away by 2 cm and 15
 degrees about the object's middle, and refined on mask and depth, mask and colour, or the mask.
 frames: real frames in BOP's layout, from poses moved as far.
@@ -31,13 +31,14 @@ from deeprob.environment import cpu_name
 from deeprob.geometry.mesh import Mesh, load_mesh
 from deeprob.metrics import pose
 from deeprob.models.pose import icp
-from deeprob.models.pose.by_render import Drawn, refined
+from deeprob.models.pose.by_render import Drawn
+from deeprob.models.pose.descent import refined
 from deeprob.models.pose.seen import seen_on
 from deeprob.writing import make_folder, write_json, write_text
 
 Floats = NDArray[np.float64]
 SIZE, K = (480, 640), np.array([[600.0, 0, 319.5], [0, 600, 239.5], [0, 0, 1]])
-SIDES, STEPS = (48, 96), (30, 20)
+SIDES, STEPS, STARTS = (48, 96), (12, 12), 6
 AWAY_M, AWAY_DEGREES = 0.02, 15.0
 TERMS = (("mask", "depth"), ("mask", "rgb"), ("mask",))
 LIGHT = np.array([0.4, -0.7, -0.6])
@@ -60,6 +61,7 @@ def main() -> None:
     parts = given["only"].split(",")
     if "speed" in parts:
         result["speed"] = [speed(*size) for size in sizes()]
+        result["refinement"] = [refinement(5000, 128, starts) for starts in (1, STARTS)]
     if "renders" in parts and given["meshes"]:
         result["renders"] = renders(Path(given["meshes"]), int(given["poses"]), rng)
     if "frames" in parts and given["frames"]:
@@ -106,6 +108,26 @@ def speed(faces: int, side: int, poses: int) -> dict[str, Any]:
             step(dtype)
             times.append(1000 * (time.process_time() - start) / poses)
         row[name] = statistics.median(times)
+    print(row, flush=True)
+    return row
+
+
+def refinement(faces: int, side: int, starts: int) -> dict[str, Any]:
+    """Milliseconds to refine a pose of that surface, 11 cm wide, on mask and depth: squares up to `side`."""
+    vertices, triangles = sphere(faces)
+    drawn = Drawn(0.05 * vertices, triangles, torch.zeros(3), 0.11, True, torch.zeros(len(triangles), 3, 3))
+    T, rng = np.eye(4), np.random.default_rng(0)
+    T[2, 3] = 0.6
+    shown = {name: plane for name, plane in picture(drawn, T).items() if name != "rgb"}
+    rows = [
+        refine_one(moved(T, np.zeros(3), rng), T, drawn, shown, (side // 2, side), starts) for _ in range(10)
+    ]
+    row = {
+        "faces": len(triangles),
+        "side": side,
+        "starts": starts,
+        "ms": statistics.median(r[4] for r in rows[1:]),
+    }
     print(row, flush=True)
     return row
 
@@ -186,11 +208,18 @@ def renders(folder: Path, count: int, rng: np.random.Generator) -> list[dict[str
     return [summary(terms, rows) for terms, rows in found.items()]
 
 
-def refine_one(start: Floats, T: Floats, drawn: Drawn, shown: dict[str, NDArray[Any]]) -> tuple[float, ...]:
+def refine_one(
+    start: Floats,
+    T: Floats,
+    drawn: Drawn,
+    shown: dict[str, NDArray[Any]],
+    sides: tuple[int, ...] = SIDES,
+    starts: int = STARTS,
+) -> tuple[float, ...]:
     """Errors before and after in mm and degrees, and milliseconds."""
     middle = drawn.middle.double().numpy()
     clock = time.process_time()
-    result = refined(start, seen_on(SIDES, start, K, drawn, **shown), drawn, STEPS)
+    result = refined(start, seen_on(sides, start, K, drawn, **shown), drawn, STEPS, starts)
     taken = 1000 * (time.process_time() - clock)
     return (*off(start, T, middle), *off(result.T, T, middle), taken)
 
@@ -260,7 +289,7 @@ def compared(start: Floats, frame: Any, mask: NDArray[Any], mesh: Mesh, drawn: D
         shown = {"mask": mask, "depth": frame.depth_m}
         clock = time.process_time()
         squares = seen_on(SIDES, start, frame.K, drawn, **{name: shown[name] for name in terms})
-        found = refined(start, squares, drawn, STEPS).T
+        found = refined(start, squares, drawn, STEPS, STARTS).T
         yield " ".join(terms), found, 1000 * (time.process_time() - clock)
     v, u = np.nonzero(mask & (frame.depth_m > 0))
     chosen = slice(None, None, max(1, len(u) // 1000))
@@ -275,7 +304,7 @@ def compared(start: Floats, frame: Any, mask: NDArray[Any], mesh: Mesh, drawn: D
 def written(result: dict[str, Any]) -> str:
     """All parts as tables."""
     lines = []
-    for part in ("speed", "renders", "frames"):
+    for part in ("speed", "refinement", "renders", "frames"):
         rows = result.get(part, [])
         if rows:
             names = list(rows[0])

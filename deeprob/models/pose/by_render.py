@@ -1,20 +1,19 @@
-"""A pose refined by descending a picture: the object is drawn, compared, and moved along the gradient.
+"""A pose judged by its picture: the object is drawn, and compared with what is seen of it.
 
-    T(xi) = A exp(xi) B       A: to its middle, B: its turn; xi = (v, w), v in diameters, camera axes
-    y = draw(T(xi))           depth z, mask m with smooth silhouettes, colour c (layers/render)
+    y = draw(T)      layers/render: depth z, mask m with smooth silhouettes, colour c, surface point X
     l = sum (m - m')^2 / sum m'                                 where the mask m' is known
       + 10 mean |z - z'| / d  where both are, and nothing lies before it; Huber's rounding at 1 mm
       + mean |g c + h - c'|    g, h: the light, fitted by least squares; Huber's at 0.05
+      + mean |X - X'| / d      where somebody says which point of the object a pixel shows; Huber's at 0.03
 
-Adam over xi from several starts, first on coarse pixels, then on fine ones. The start is kept where nothing
-is better. What lies nearer than the object by more than a limit hides it: there nothing is known of its mask.
-Sources: Laine et al. 2020; Tremblay et al., Diff-DOPE (2023); Kingma and Ba, Adam (2015).
+`descent.py` finds the pose for which l is least. What lies nearer than the object by more than a limit hides
+it: there nothing is known of its mask.
+Sources: Laine et al. 2020; Tremblay et al., Diff-DOPE (2023).
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -30,11 +29,11 @@ from deeprob.geometry.thinning import thinned
 Floats = NDArray[np.float64]
 
 FACES = 1000  # of the mesh that is drawn
-RATE, LAST_RATE = 0.03, 0.002  # of a step, in diameters and radians
-DECAY = (0.8, 0.95)  # of the running means of a slope and of its square
 HIDING = 0.15  # diameters: what is so much nearer than the object lies before it
-BETA_M, BETA_COLOUR = 0.001, 0.05
-WEIGHTS = {"mask": 1.0, "depth": 10.0, "rgb": 1.0}
+BETA_M, BETA_COLOUR, BETA_POINTS = 0.001, 0.05, 0.03  # metres; of 1; diameters
+LEAST_SPREAD = 0.02  # of a light's fit: the variance of colours that tells nothing of it
+LEAST_GAIN, LARGEST_GAIN = 0.1, 3.0
+WEIGHTS = {"mask": 1.0, "depth": 10.0, "rgb": 1.0, "points": 1.0}
 
 
 class Seen(NamedTuple):
@@ -42,17 +41,21 @@ class Seen(NamedTuple):
 
     K: float32 (3, 3), of these pixels. mask: float32 (H, W), 0 to 1 on the visible object, NaN unknown.
     depth: float32 (H, W), metres, 0 or NaN without a reading. rgb: float32 (H, W, 3), 0 to 1, NaN unknown.
+    points: float32 (H, W, 3), metres, which point of the object each pixel shows, from the object's middle in
+    its own axes, NaN unknown. noisy: the mask is each pixel's own guess, and has no edge to speak of.
     """
 
     K: Tensor
     mask: Tensor | None = None
     depth: Tensor | None = None
     rgb: Tensor | None = None
+    points: Tensor | None = None
+    noisy: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
         """H and W."""
-        first = next(x for x in (self.mask, self.depth, self.rgb) if x is not None)
+        first = next(x for x in (self.mask, self.depth, self.rgb, self.points) if x is not None)
         return first.shape[0], first.shape[1]
 
 
@@ -86,14 +89,6 @@ class Drawn:
         vertices, index = torch.unique(triangles.reshape(-1, 3) - middle, dim=0, return_inverse=True)
         return cls(vertices, index.reshape(-1, 3), middle, diameter, closed=False)
 
-    def to_differentiate(self) -> Drawn:
-        """Itself, or a copy where its tensors were made under inference mode."""
-        if not self.vertices.is_inference():
-            return self
-        tensors = ("vertices", "faces", "middle", "colors")
-        copies = {name: x.clone() for name in tensors if (x := getattr(self, name)) is not None}
-        return replace(self, **copies)
-
     @cached_property
     def edges(self) -> Tensor:
         return layers.mesh_edges(self.faces)
@@ -114,94 +109,26 @@ def corner_colors(mesh: Mesh) -> NDArray[np.float32]:
     return colors
 
 
-class Refined(NamedTuple):
-    """A pose float64 (4, 4), its loss and that of the start, and the loss of the best start at every step."""
+class Normal(NamedTuple):
+    """Of a pose: its loss, infinite where nothing is seen, and its normal equations N (6, 6), g (6,)."""
 
-    T: Floats
     loss: float
-    before: float
-    history: list[float]
+    N: Floats
+    g: Floats
 
 
-def refined(
-    T: Floats,
-    pyramid: list[Seen],
-    drawn: Drawn,
-    steps: tuple[int, ...] = (30, 20),
-    starts: int = 1,
-    seed: int = 0,
-    rates: tuple[float, float] = (RATE, LAST_RATE),
-) -> Refined:
-    """Refine a pose (4, 4), metres, on pictures from coarse to fine, with as many steps on each.
+class Term(NamedTuple):
+    """What is drawn y (B, H, W, C), what it should be, how much it counts (B, H, W, 1), and Huber's limit.
 
-    starts: the pose itself, and others about it by some degrees. rates: of the first step and the last. The
-    pose is kept where the last picture's loss does not fall.
+    slanted: whether it lies on the surface, so that a pixel that sees it edge on tells little of a motion.
     """
-    with torch.inference_mode(False), torch.enable_grad():  # of whoever decodes
-        copied = [
-            Seen(seen.K.clone(), *(None if x is None else x.clone() for x in seen[1:])) for seen in pyramid
-        ]
-        return _descended(T, copied, drawn.to_differentiate(), steps, starts, seed, rates)
 
-
-def _descended(
-    T: Floats,
-    pyramid: list[Seen],
-    drawn: Drawn,
-    steps: tuple[int, ...],
-    starts: int,
-    seed: int,
-    rates: tuple[float, float],
-) -> Refined:
-    pose = torch.from_numpy(np.asarray(T, np.float64)).float()
-    place, turn = torch.eye(4).repeat(starts, 1, 1), torch.eye(4).repeat(starts, 1, 1)
-    place[:, :3, 3] = pose[:3, :3] @ drawn.middle + pose[:3, 3]
-    turn[:, :3, :3] = pose[:3, :3]
-    xi = 0.12 * torch.randn(starts, 6, generator=torch.Generator().manual_seed(seed))
-    xi[0] = 0
-    scale = torch.tensor([drawn.diameter] * 3 + [1.0] * 3)
-
-    def moved(xi: Tensor) -> Tensor:
-        return layers.matmul(layers.matmul(place, layers.se3_exp(xi * scale)), turn)
-
-    with torch.no_grad():
-        before = float(losses(moved(torch.zeros_like(xi)), pyramid[-1], drawn)[0])
-    if not np.isfinite(before):
-        return Refined(np.asarray(T, np.float64), before, before, [])
-    history: list[float] = []
-    mean, square = torch.zeros_like(xi), torch.zeros_like(xi)
-    for seen, count in zip(pyramid, steps, strict=True):
-        for _ in range(count):
-            xi.requires_grad_()
-            loss = losses(moved(xi), seen, drawn)
-            (slope,) = torch.autograd.grad(loss.sum(), xi)
-            history.append(float(loss.detach().min()))
-            rate = annealed(rates, len(history) / sum(steps))
-            xi = (xi.detach() - rate * adam_step(slope, mean, square, len(history))).nan_to_num()
-    with torch.no_grad():
-        there = moved(xi)
-        last = losses(there, pyramid[-1], drawn).nan_to_num(torch.inf)
-    best = int(last.argmin())
-    if not float(last[best]) < before:
-        return Refined(np.asarray(T, np.float64), before, before, history)
-    found = there[best].double().numpy()
-    found[:3, :3] = layers.rotation_9d_to_matrix(there[best, :3, :3].double()).numpy()
-    found[:3, 3] -= found[:3, :3] @ drawn.middle.double().numpy()
-    return Refined(found, float(last[best]), before, history)
-
-
-def annealed(rates: tuple[float, float], done: float) -> float:
-    """The rate when a share of the steps is done: half a cosine from the first to the last."""
-    first, last = rates
-    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def adam_step(slope: Tensor, mean: Tensor, square: Tensor, done: int) -> Tensor:
-    """The step, of rate 1, after `done` slopes; their running mean and square are updated."""
-    mean.mul_(DECAY[0]).add_(slope, alpha=1 - DECAY[0])
-    square.mul_(DECAY[1]).addcmul_(slope, slope, value=1 - DECAY[1])
-    spread = (square / (1 - DECAY[1] ** done)).sqrt() + 1e-6
-    return mean / (1 - DECAY[0] ** done) / spread
+    name: str
+    y: Tensor
+    goal: Tensor
+    weight: Tensor
+    beta: float
+    slanted: bool
 
 
 def losses(T: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
@@ -211,50 +138,72 @@ def losses(T: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
 
 def losses_of_points(points: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
     """The loss (B,) of vertices projected to points (B, V, 3), pixels and depth."""
+    terms, visible = compared(points, seen, drawn)
+    total = points.new_zeros(len(points))
+    for term in terms:
+        error = layers.smooth_l1_loss(term.y, term.goal, "none", term.beta)
+        total = total + (term.weight * error).sum((1, 2, 3))
+    return torch.where((visible >= 0).any(-1).any(-1), total, torch.inf)
+
+
+def compared(points: Tensor, seen: Seen, drawn: Drawn) -> tuple[list[Term], Tensor]:
+    """The terms of the loss, and the face (B, H, W) that each pixel shows."""
     b, visible = layers.rasterize(points, drawn.faces, seen.size, drawn.closed)
     shown, hidden = visible >= 0, torch.zeros_like(visible, dtype=torch.bool)
-    total = torch.zeros(len(points))
+    on = shown
+    if seen.mask is not None:
+        on = on & (seen.mask.nan_to_num() > 0.5)
+    terms = []
     if seen.depth is not None:
         _, far = layers.split(points, [2, 1], 2)
-        z = layers.interpolate_attributes(far, b, drawn.faces, visible).squeeze(-1)
+        z = layers.interpolate_attributes(far, b, drawn.faces, visible)
         with torch.no_grad():
-            gap = z - seen.depth
-            read = shown & (seen.depth > 0)
-            hidden = read & (gap > HIDING * drawn.diameter)
+            depth = seen.depth.to(z.dtype)[None, ..., None]
+            read, gap = shown[..., None] & (depth > 0), z - depth
+            hidden = (read & (gap > HIDING * drawn.diameter)).squeeze(-1)
             counted = read & (gap.abs() <= HIDING * drawn.diameter)
             if seen.mask is not None:
-                counted &= ~(seen.mask < 0.5)
-            goal = torch.where(counted, seen.depth, z)
-        error = layers.smooth_l1_loss(z, goal, "none", BETA_M).sum((1, 2))
-        total = total + WEIGHTS["depth"] / drawn.diameter * error / counted.sum((1, 2)).clamp_min(1)
+                counted &= ~(seen.mask < 0.5)[..., None]
+        share = WEIGHTS["depth"] / drawn.diameter
+        terms.append(_term("depth", z, depth.expand_as(z), counted, share, BETA_M))
     if seen.mask is not None:
         crossings = layers.silhouette_crossings(points, drawn.edges, drawn.faces, visible)
-        m = layers.antialias(shown.float()[..., None], points, *crossings).squeeze(-1)
-        known = ~(hidden | seen.mask.isnan())
-        goal = torch.where(known, seen.mask.nan_to_num(), m.detach())
-        error = layers.mse_loss(m, goal, "none").sum((1, 2))
-        total = total + WEIGHTS["mask"] * error / seen.mask.nan_to_num().sum().clamp_min(1)
+        m = layers.antialias(shown.to(points.dtype)[..., None], points, *crossings)
+        known = ~(hidden | seen.mask.isnan())[..., None]
+        weight = 2 * WEIGHTS["mask"] / seen.mask.nan_to_num().sum().clamp_min(1)
+        goal = torch.where(known, seen.mask.to(m.dtype)[..., None], m.detach())
+        terms.append(Term("mask", m, goal, known * weight, 1.0, False))  # 2 H(m - m') = (m - m')^2
     if seen.rgb is not None and drawn.colors is not None:
-        total = total + WEIGHTS["rgb"] * photometric(b, visible, seen, drawn)
-    return torch.where(shown.any(-1).any(-1), total, torch.inf)
+        colors = drawn.colors.to(points.dtype).reshape(-1, 3)
+        c = layers.interpolate_attributes(colors, b, drawn.corners, visible)
+        known = (on & ~hidden & ~seen.rgb.isnan().any(-1))[..., None]
+        goal = lit(c.detach(), known, seen.rgb.nan_to_num().to(c.dtype))
+        terms.append(_term("rgb", c, goal, known, WEIGHTS["rgb"] / 3, BETA_COLOUR))
+    if seen.points is not None:
+        X = layers.interpolate_attributes(drawn.vertices.to(points.dtype), b, drawn.faces, visible)
+        known = (on & ~hidden & ~seen.points.isnan().any(-1))[..., None]
+        goal = seen.points.to(X.dtype).expand_as(X)
+        share = WEIGHTS["points"] / 3 / drawn.diameter
+        terms.append(_term("points", X, goal, known, share, BETA_POINTS * drawn.diameter))
+    return terms, visible
 
 
-def photometric(b: Tensor, visible: Tensor, seen: Seen, drawn: Drawn) -> Tensor:
-    """How far the colours (B,) are off, under the light that fits them best, over what is drawn."""
-    assert seen.rgb is not None
-    assert drawn.colors is not None
-    c = layers.interpolate_attributes(drawn.colors.reshape(-1, 3), b, drawn.corners, visible)
-    with torch.no_grad():
-        on = ((visible >= 0) & ~seen.rgb.isnan().any(-1)).float()[..., None]
-        if seen.mask is not None:
-            on = on * (seen.mask.nan_to_num() > 0.5).float()[..., None]
-        rgb = seen.rgb.nan_to_num()
-        count = on.sum((1, 2), keepdim=True).clamp_min(1)
-        c_mean = (c * on).sum((1, 2), keepdim=True) / count
-        seen_mean = (rgb * on).sum((1, 2), keepdim=True) / count
-        apart = (c - c_mean) * on
-        gain = (apart * (rgb - seen_mean)).sum((1, 2), keepdim=True)
-        gain = (gain / (apart.square().sum((1, 2), keepdim=True) + 0.02 * count)).clamp(0.1, 3)
-        goal = torch.where(on > 0, (rgb - seen_mean) / gain + c_mean, c)
-    error = layers.smooth_l1_loss(c, goal, "none", BETA_COLOUR)
-    return error.sum((1, 2, 3)) / (3 * count.flatten())
+def _term(name: str, y: Tensor, goal: Tensor, counted: Tensor, share: float, beta: float) -> Term:
+    """A mean over the pixels that are counted (B, H, W, 1), times a share."""
+    weight = counted * share / counted.sum((1, 2, 3), keepdim=True).clamp_min(1)
+    return Term(name, y, torch.where(counted, goal, y.detach()), weight, beta, True)
+
+
+def lit(c: Tensor, on: Tensor, rgb: Tensor) -> Tensor:
+    """What is seen, rgb (H, W, 3), under the light of what is drawn, c (B, H, W, 3), by least squares.
+
+    on: (B, H, W, 1), the pixels that tell of it.
+    """
+    inside = on.to(c.dtype)
+    count = inside.sum((1, 2), keepdim=True).clamp_min(1)
+    c_mean = (c * inside).sum((1, 2), keepdim=True) / count
+    seen_mean = (rgb * inside).sum((1, 2), keepdim=True) / count
+    apart = (c - c_mean) * inside
+    gain = (apart * (rgb - seen_mean)).sum((1, 2), keepdim=True)
+    gain = gain / (apart.square().sum((1, 2), keepdim=True) + LEAST_SPREAD * count)
+    return (rgb - seen_mean) / gain.clamp(LEAST_GAIN, LARGEST_GAIN) + c_mean

@@ -39,7 +39,7 @@ def with_colour_mask(T: NDArray[np.float64], seen: Seen, drawn: Drawn) -> Seen:
     code = bins @ np.array([BINS * BINS, BINS, 1])
     f, b = (_frequencies(code[part]) for part in (inside, around))
     p = (f[code] + FLOOR) / (f[code] + b[code] + 2 * FLOOR)
-    return seen._replace(mask=torch.from_numpy(np.where(known, p, np.nan)).float())
+    return seen._replace(mask=torch.from_numpy(np.where(known, p, np.nan)).float(), noisy=True)
 
 
 def silhouette(T: NDArray[np.float64], seen: Seen, drawn: Drawn) -> NDArray[np.bool_]:

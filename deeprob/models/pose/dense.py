@@ -34,8 +34,9 @@ from deeprob.models.bodies import conv_norm_relu
 from deeprob.models.initialise import he_normal
 from deeprob.models.pose import codes
 from deeprob.models.pose.by_class import LinearByClass
-from deeprob.models.pose.by_render import Drawn, Seen, refined
+from deeprob.models.pose.by_render import Drawn, Seen
 from deeprob.models.pose.decode import COMPARED, DECODES, Cells, Floats, solve
+from deeprob.models.pose.descent import refined
 from deeprob.models.pose.objects import Objects, ObjectTable, allocentric, egocentric
 from deeprob.models.pose.targets import DenseTargets, camera_points, dense_targets
 from deeprob.models.pyramid import Backbone

@@ -21,8 +21,9 @@ from deeprob.data.source import Source
 from deeprob.errors import InputError
 from deeprob.geometry.mesh import Mesh
 from deeprob.metrics import pose
-from deeprob.models.pose.by_render import Drawn, Seen, refined
+from deeprob.models.pose.by_render import Drawn, Seen
 from deeprob.models.pose.colour_mask import with_colour_mask
+from deeprob.models.pose.descent import STARTS, STEPS, refined
 from deeprob.models.pose.seen import seen_on
 
 TERMS = ("mask", "depth", "rgb")
@@ -52,9 +53,9 @@ class PoseRefiner:
 
     source: Source
     terms: Sequence[str] = ()
-    starts: int = 1
+    starts: int = STARTS
     sides: tuple[int, ...] = (48, 96)
-    steps: tuple[int, ...] = (30, 20)
+    steps: tuple[int, ...] = STEPS
     seed: int = 0
     used: Counter[str] = field(default_factory=Counter)
     _drawn: dict[int, Drawn] = field(default_factory=dict)

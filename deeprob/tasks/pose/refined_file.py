@@ -41,7 +41,6 @@ class RefinedFile:
 
     total: int
     sides: tuple[int, ...]
-    steps: tuple[int, ...]
     kept: Counter[str] = field(default_factory=Counter)
     used: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -72,9 +71,11 @@ class RefinedFile:
 
     def _curve(self) -> tuple[str, str]:
         """The loss as a part of the start's: SVG and caption."""
-        if not self.histories:
+        if not any(np.isfinite(h).all() and h[0] > 0 for h in self.histories):
             return "", ""
-        shares = np.array([np.array(h) / h[0] for h in self.histories if np.isfinite(h).all() and h[0] > 0])
+        whole = [np.array(h) / h[0] for h in self.histories if np.isfinite(h).all() and h[0] > 0]
+        longest = max(map(len, whole), default=1)
+        shares = np.array([np.pad(h, (0, longest - len(h)), mode="edge") for h in whole])
         low, middle, high = np.quantile(shares, QUARTILES, axis=0)
         figure, axes = drawing.new_figure()
         steps = np.arange(len(middle))
@@ -82,10 +83,8 @@ class RefinedFile:
         axes.plot(steps, middle, color=drawing.SERIES[0], linewidth=1.6)
         axes.set(xlim=(0, len(steps) - 1), xlabel="step", ylabel="loss over the start's", ylim=(0, None))
         told = f"The loss over that of the start ends at {middle[-1]:.3f} in the median of {len(shares):,}."
-        parts = ", then ".join(
-            f"{n} steps on {s} x {s} pixels" for n, s in zip(self.steps, self.sides, strict=True)
-        )
-        caption = f"{told} {parts}; the band holds half of the estimates."
+        parts = ", then ".join(f"{side} x {side}" for side in self.sides)
+        caption = f"{told} Pictures of {parts} pixels; the band holds half of the estimates."
         return drawing.to_svg(figure, "refined", told), caption
 
 
@@ -104,7 +103,7 @@ def refine_file(
     for line, estimate in enumerate(estimates):
         lines.setdefault((estimate.scene_id, estimate.im_id), []).append(line)
     chosen = set(np.linspace(0, len(estimates) - 1, min(NUM_WORST, len(estimates))).astype(int).tolist())
-    found = RefinedFile(len(estimates), refiner.sides, refiner.steps)
+    found = RefinedFile(len(estimates), refiner.sides)
     frames = source.frames(split)
     first = True
     with status("refining", len(estimates)) as advance:

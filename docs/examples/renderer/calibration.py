@@ -18,14 +18,15 @@ from scipy.spatial.transform import Rotation
 from deeprob import layers
 from deeprob.geometry.mesh import Mesh, join_meshes
 from deeprob.metrics import pose
-from deeprob.models.pose.by_render import Drawn, refined
+from deeprob.models.pose.by_render import Drawn
+from deeprob.models.pose.descent import refined
 from deeprob.models.pose.seen import seen_on
 
 Floats = NDArray[np.float64]
 SIZE, K = (480, 640), np.array([[600.0, 0, 319.5], [0, 600, 239.5], [0, 0, 1]])
 MOVED_M, MOVED_DEGREES = 0.02, 3.0
 PLACES = ((-0.2, -0.1, 0.4), (0.18, -0.14, 1.5), (0.02, 0.02, 2.6), (-0.16, 0.16, 4.0), (0.21, 0.13, 5.2))
-SIDES, STEPS, RATES = (96, 192, 384, 640), (30, 20, 20, 20), (0.01, 0.0001)
+SIDES, STEPS = (96, 192, 384, 640), (20, 12, 12, 12)
 
 
 def main() -> None:
@@ -68,7 +69,7 @@ def calibrated(world: Mesh, T: Floats) -> tuple[tuple[float, float], tuple[float
     """How far the old pose, and the refined one, are from T_cam_world, by the mask that the camera sees."""
     drawn = Drawn.of(world, pose.diameter(world.vertices))
     seen = seen_on(SIDES, camera(), K, drawn, mask=mask(drawn, T))
-    return off(camera(), T), off(refined(camera(), seen, drawn, STEPS, rates=RATES).T, T)
+    return off(camera(), T), off(refined(camera(), seen, drawn, STEPS).T, T)
 
 
 def mask(drawn: Drawn, T: Floats) -> NDArray[np.float32]:

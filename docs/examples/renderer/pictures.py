@@ -17,7 +17,8 @@ from torch import Tensor
 from deeprob import layers
 from deeprob.geometry.mesh import Mesh, make_mesh
 from deeprob.graphs.rendered import MOTIONS, Scene, derivatives, red_and_blue
-from deeprob.models.pose.by_render import Drawn, refined
+from deeprob.models.pose.by_render import Drawn
+from deeprob.models.pose.descent import refined
 from deeprob.models.pose.seen import seen_on
 
 SIDE, ZOOM = 96, 2
@@ -67,7 +68,7 @@ def refinement(drawn: Drawn, T: Tensor) -> NDArray[np.uint8]:
     start[:3, 3] = truth[:3, 3] + [0.012, -0.01, 0.02]
     mask, depth = shown(drawn, truth)
     squares = seen_on((48, SIDE), start, K.double().numpy(), drawn, mask=mask, depth=depth)
-    found = refined(start, squares, drawn, (30, 20))
+    found = refined(start, squares, drawn, (12, 12))
     panels = []
     for pose, color in ((start, (40, 40, 220)), (found.T, (40, 160, 40))):
         panel = enlarged(np.repeat(np.where(mask, 190, 255).astype(np.uint8)[..., None], 3, -1))

@@ -7,7 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from deeprob import layers
 from deeprob.geometry.mesh import make_mesh
-from deeprob.models.pose.by_render import Drawn, Seen, losses, refined
+from deeprob.models.pose.by_render import Drawn, Seen, losses
+from deeprob.models.pose.descent import refined
 from deeprob.models.pose.objects import Objects, ObjectTable
 
 SIDE = 40
