@@ -5,6 +5,7 @@ usage: deeprob predict run=<run folder> input=<image | folder | pattern | video 
        deeprob predict run=<run folder> input=drive.mp4 every=5 min_score=0.4 'classes=[ball]'
        deeprob predict run=<run folder> input=recording.mcap topic=/camera/image_raw
        deeprob predict run=<run folder> data=<data set> split=val
+       deeprob predict run=<pose run> input=my_frames boxes=boxes.json refine=true
        deeprob predict run=<classifier> input=my_frames detector=<run folder of a detector>
        deeprob predict run=<classifier> input=my_frames boxes=boxes.json
 
@@ -44,6 +45,8 @@ def predict(cfg: DictConfig) -> None:
     if facts["images_per_second"]:
         line += f", {facts['images_per_second']:.1f} images/s"
     console.print(line, highlight=False)
+    for remark in facts["remarks"]:
+        console.print(remark, highlight=False, soft_wrap=True)
     for reason in facts["first_reasons"][:3]:
         console.print(f"skipped  {reason}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"written  {folder / facts['file']}", highlight=False, soft_wrap=True, markup=False)

@@ -59,6 +59,8 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
         check_writable(run.path, "choose another out=")
     experiment = opened(run, cfg.checkpoint, list(cfg.allowed_targets), cfg.device)
     weights = [weights_of(experiment.model)]
+    if cfg.refine:
+        experiment.task.refine(experiment.model)
     experiment = with_engine(experiment, cfg.engine, run.path / "export")
     source = None if cfg.data is None else make_source(cfg)
     split = None if source is None else str(cfg.split)
@@ -74,13 +76,15 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
     asked["intrinsics"] = list(cfg.intrinsics)
     asked["data"] = None if cfg.data is None else OmegaConf.to_container(cfg.data.source, resolve=True)
     asked["weights"] = weights
+    asked["refine"] = cfg.refine or None  # as where nobody was asked yet
     asked |= {"run": str(run.path.resolve()), "checkpoint": cfg.checkpoint, "classes": list(cfg.classes)}
     with Record(out, asked, predictor.task.output(names)) as record:
         record.check_goes_on(given.keys)
         seconds, seen = _stream(cfg, given, predictor, boxes, keep, record)
         speed = seen / seconds if seen and seconds else None
         film = given.rate if cfg.draw else None
-        facts = record.finish(film, {"images_per_second": speed})
+        remarks = predictor.task.remarks(experiment.predictor or experiment.model)
+        facts = record.finish(film, {"images_per_second": speed, "remarks": remarks})
     if facts["frames"] and facts["skipped"] == facts["frames"]:
         raise InputError(f"none of {facts['frames']} frames could be read: {facts['first_reasons'][0]}")
     return facts, out

@@ -112,6 +112,7 @@ class PredictConfig:
     the objects to look at; detector: a run folder whose model finds them, with at least detector_score.
     min_score, classes: leave out predictions below, and of others; empty: keep all. draw: pictures or a video
     with what is predicted drawn in, from the score draw_score on; null: a detector's from 0.3, others all.
+    refine: draw each object, and move its pose until the picture fits.
     on_bad_sample: `skip` and count what cannot be read, or `error`.
     batch_size, checkpoint: null takes those of the run's evaluation. device: `cpu`, `cuda`; null: as the run.
     engine: `torch`, or `onnxruntime`, faster on a CPU; what it runs is kept in the run folder's export.
@@ -132,6 +133,7 @@ class PredictConfig:
     classes: list[str] = field(default_factory=list)
     draw: bool = False
     draw_score: float | None = None
+    refine: bool = False
     on_bad_sample: str = "skip"
     batch_size: int | None = None
     checkpoint: str | None = None
@@ -147,9 +149,10 @@ class RefineConfig:
     """Root of `deeprob refine`: poses of a BOP CSV refined on the frames of a data set's split.
 
     terms: what is compared, of `mask`, `depth` and `rgb`; empty takes all that a frame has. starts: of each
-    pose. sides, steps: pixels of the squares around an object from coarse to fine, and steps on each. out:
-    the CSV to write. report: folder of the page; null: predictions/<name of out> below paths.runs_dir. unit:
-    what is independent, `frame` or `group`; null: as the data set says. bootstrap_samples: behind each
+    pose; sides, steps: pixels of the squares around an object from coarse to fine, and most steps on each, of
+    Levenberg and Marquardt; a mask made of colours alone takes one start and Adam's own number of steps.
+    out: the CSV to write. report: folder of the page; null: predictions/<name of out> below paths.runs_dir.
+    unit: what is independent, `frame` or `group`; null: as the data set says. bootstrap_samples: behind each
     interval.
     """
 
@@ -157,9 +160,9 @@ class RefineConfig:
     data: Any = None
     split: str = "test"
     terms: list[str] = field(default_factory=list)
-    starts: int = 1
+    starts: int = 6
     sides: list[int] = field(default_factory=lambda: [48, 96])
-    steps: list[int] = field(default_factory=lambda: [30, 20])
+    steps: list[int] = field(default_factory=lambda: [12, 12])
     out: str = "refined.csv"
     report: str | None = None
     unit: str | None = None

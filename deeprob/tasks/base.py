@@ -221,6 +221,14 @@ class Task(ABC):
         """Draw the `frame_predictions` of a frame: uint8 (h, w, 3). Raises InputError where it cannot."""
         raise InputError(f"{self.title.lower()} has no drawing", fix="leave out draw=true")
 
+    def refine(self, model: nn.Module) -> None:
+        """Have what the model predicts refined from now on. Raises InputError where that cannot be."""
+        raise InputError(f"predictions of {self.title.lower()} are not refined", fix="leave out refine=true")
+
+    def remarks(self, model: nn.Module) -> list[str]:
+        """What became of the model's predictions, in sentences, where there is something to say."""
+        return []
+
     def deployed(self, model: nn.Module) -> Deployed:
         """The model as one graph with decoded outputs. Raises InputError where it cannot be one."""
         raise InputError(

@@ -254,6 +254,7 @@ def test_a_task_from_outside_predicts_too(counting_run, frames_root):
         (["input=pictures", "batch_size=0"], "batch_size=0"),
         (["input=pictures", "min_score=nan"], "min_score=nan; expected 0 to 1"),
         (["input=pictures", "draw_score=30"], "draw_score=30; expected 0 to 1"),
+        (["input=pictures", "refine=true"], "are not refined"),
         (["input=bad"], "none of 1 frames could be read"),
         (["input=pictures", "out=pictures"], "the folder holds other things"),
     ],
@@ -311,5 +312,9 @@ def test_poses_are_of_the_boxes_that_are_given(run_of, tmp_path):
     found = run.predict(frame.image, boxes, frame.K)
     assert [pose.class_id for pose in found] == [box.class_id for box in boxes]
     assert all(pose.T_cam_obj.shape == (4, 4) for pose in found)
+    run.task.refine(run.model)
+    assert run.model.decode == "render"
+    run.model.became["refined"] = 3
+    assert run.task.remarks(run.model) == ["By rendering, of 3 poses: 3 refined."]
     with pytest.raises(InputError, match=r"expected boxes=<COCO JSON> or detector="):
         run.predict(frame.image)

@@ -5,8 +5,8 @@
               distance from the head, since a pose from pixels alone is worst along the ray
     depth     rotation and translation that lay the cells' points on the camera's readings (Kabsch in RANSAC)
     icp       the same, then the whole surface laid on the readings (icp.py)
-    render    the same, or `pnp` without depth; then the object is drawn, and its pose moved down the gradient
-              of how its mask and depth differ from the cells' (by_render.py)
+    render    depth, or `pnp` without it; then the object is drawn, and moved until its mask, points and depth
+              are most like the cells' (by_cells.py)
 
 A decode that cannot answer gives way to the one before it: icp or render, depth, pnp, direct. None gives NaN.
 Sources: Lepetit et al., EPnP (2009); Kabsch, A solution for the best rotation to relate two sets of vectors
@@ -25,8 +25,8 @@ from deeprob.models.pose.icp import Surface, refined
 
 Floats = NDArray[np.float64]
 
-COMPARED = ("direct", "pnp", "depth", "icp")  # in each evaluation; `render` takes longer
-DECODES = (*COMPARED, "render")
+RENDERED = "render"
+DECODES = ("direct", "pnp", "depth", "icp", RENDERED)
 FEWEST = 8  # cells that a pose is made of
 NEAREST_M, FARTHEST_M = 0.05, 20.0
 TRIALS = 100  # of RANSAC
@@ -58,7 +58,7 @@ def solve(
 
     direct: (4, 4), the head's pose. surface: of the object, for `icp`.
     """
-    if decode in ("depth", "icp", "render"):
+    if decode in ("depth", "icp", RENDERED):
         found = by_depth(cells, seed)
         if found is not None and decode == "icp" and surface is not None:
             seen = cells.seen[np.isfinite(cells.seen).all(1)]

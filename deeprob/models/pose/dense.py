@@ -20,6 +20,7 @@ Source: Wang et al., GDR-Net (2021), section 3; fragments: Hodan et al., EPOS (2
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -33,15 +34,13 @@ from deeprob.models.backend import check_least, check_positive, layers_of
 from deeprob.models.bodies import conv_norm_relu
 from deeprob.models.initialise import he_normal
 from deeprob.models.pose import codes
+from deeprob.models.pose.by_cells import refined_on_cells
 from deeprob.models.pose.by_class import LinearByClass
-from deeprob.models.pose.by_render import Drawn, Seen
-from deeprob.models.pose.decode import COMPARED, DECODES, Cells, Floats, solve
-from deeprob.models.pose.descent import refined
+from deeprob.models.pose.decode import DECODES, RENDERED, Cells, Floats, solve
 from deeprob.models.pose.objects import Objects, ObjectTable, allocentric, egocentric
 from deeprob.models.pose.targets import DenseTargets, camera_points, dense_targets
 from deeprob.models.pyramid import Backbone
 
-RENDER_STEPS = 40  # of `decode=render`, on the cells alone
 WEIGHTS = {"mask": 1.0, "fragments": 1.0, "points": 3.0, "cell_distances": 3.0}
 WEIGHTS |= {"rotation": 3.0, "place": 1.0, "distance": 3.0}
 
@@ -75,7 +74,7 @@ class PoseDense(nn.Module):
     Raises InputError where an argument is wrong.
     """
 
-    decodes = COMPARED
+    decodes = DECODES
 
     def __init__(
         self,
@@ -113,6 +112,7 @@ class PoseDense(nn.Module):
         self.image_size, self.fragments = image_size, fragments
         self.symmetries, self.decode = symmetries, decode
         self.table = ObjectTable(objects)
+        self.became: Counter[str] = Counter()  # of poses that `render` refined
         body: dict[str, Any] = {
             "widths": widths,
             "blocks": blocks,
@@ -238,21 +238,16 @@ class PoseDense(nn.Module):
             surface = surfaces[int(labels[i])] if decoding == "icp" else None
             found[i], agree = solve(cells, found[i], decoding, surface)
             scores[i] = agree * (cells.weight.mean() if len(cells.weight) else 0.5 * sure[i].max())
-        if decoding == "render":
-            masks, depth = outputs.mask.sigmoid().view_as(batch.depth), batch.depth.cpu()
+        if decoding == RENDERED:
+            masks, depth, K = outputs.mask.sigmoid().view_as(batch.depth), batch.depth.cpu(), batch.K.cpu()
             drawn = {c: self.table.drawn(c) for c in set(labels.tolist())}
             for i, c in enumerate(labels.tolist()):
-                found[i] = self._drawn_onto(found[i], batch.K[i].cpu(), masks[i], depth[i], drawn[c])
+                points = outputs.points[i].view(*depth.shape[1:], 3) * self.table.diameter[c].cpu()
+                found[i], became = refined_on_cells(
+                    found[i], K[i], masks[i], points, depth[i], drawn[c], self.image_size
+                )
+                self.became[became] += 1
         return found, scores
-
-    def _drawn_onto(self, T: Floats, K: Tensor, mask: Tensor, depth: Tensor, drawn: Drawn | None) -> Floats:
-        """The pose (4, 4) refined on what the cells say of mask and depth."""
-        if drawn is None:
-            return T
-        shrink = len(mask) / self.image_size  # from pixels to cells, both at their centres
-        to_cells = torch.tensor([[shrink, 0, shrink / 2 - 0.5], [0, shrink, shrink / 2 - 0.5], [0, 0, 1]])
-        seen = Seen(to_cells @ K, mask, depth if bool((depth > 0).any()) else None)
-        return refined(T, [seen], drawn, steps=(RENDER_STEPS,)).T
 
     def _direct_poses(self, outputs: DenseOutputs, labels: Tensor, K: Tensor) -> Floats:
         """The head's poses (B, 4, 4)."""

@@ -21,6 +21,7 @@ from deeprob.errors import InputError
 from deeprob.metrics import pose_matching
 from deeprob.metrics.pose_matching import BOUNDED, EARLIER_METRICS, METRICS
 from deeprob.metrics.scores import Evaluation, Scores, SummedScores
+from deeprob.models.pose.decode import RENDERED
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.tasks.base import Block, EvaluationOptions, Loss, Predict, method_of
@@ -139,11 +140,24 @@ class Pose(FrameTask):
         if not bool((samples.depth > 0).any()):
             others = [d for d in others if d not in ("depth", "icp")]
         self.compared, self.seconds = tuple(others), {}
+        getattr(model, "became", {}).clear()
         try:
             evaluation = super().evaluate(predict, samples, options, file, split)
         finally:
             self.compared, self.box_scores = (), {}
-        return replace(evaluation, notes=[*evaluation.notes, self._cost(len(samples), model)])
+        told = [self._cost(len(samples), model), *self.remarks(model)]
+        return replace(evaluation, notes=[*evaluation.notes, *told])
+
+    def refine(self, model: nn.Module) -> None:
+        """Draw each object and move its pose until the picture fits: the decode `render`."""
+        if RENDERED not in getattr(model, "decodes", ()):
+            raise InputError(f"{type(model).__name__} is not refined", fix="leave out refine=true")
+        model.decode = RENDERED  # type: ignore[assignment]
+
+    def remarks(self, model: nn.Module) -> list[str]:
+        became: Mapping[str, int] = getattr(model, "became", {})
+        each = ", ".join(f"{count:,} {what}" for what, count in became.items())
+        return [f"By rendering, of {sum(became.values()):,} poses: {each}."] if each else []
 
     def checked(self, samples: Any, options: EvaluationOptions, split: str) -> Any:
         """The samples to evaluate: cut around the boxes that are asked for. Raises InputError."""

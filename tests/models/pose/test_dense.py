@@ -109,11 +109,13 @@ def test_every_decode_gives_finite_poses_and_scores():
     known = vars(Objects.spheres(2)) | {"triangles": torch.stack([tetrahedron, 0 * tetrahedron])}
     model, of = make(objects=Objects(**known)).eval(), batch()
     with torch.inference_mode():
-        for decode in (*model.decodes, "render"):
+        for decode in model.decodes:
             poses, scores = model.poses(model(of.images), of, decode)
             assert poses.shape == (4, 4, 4)
             assert (poses[:, 2, 3] > 0).all()
             assert ((scores >= 0) & (scores <= 1)).all()
+    assert model.became.total() == 4
+    assert model.became["no mesh to draw"] == int((of.labels == 1).sum())
 
 
 def test_a_checkpoint_knows_the_objects():
