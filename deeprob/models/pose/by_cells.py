@@ -1,7 +1,7 @@
 """A pose refined on what a network says of a crop's cells: mask, points of the object, and depth where it is.
 
-A mask tells distance and centre well and a turn badly: so the object is shifted first, and then moved freely,
-from several starts. The pose stays where the picture is not nearer, or where there is no mesh to draw.
+A mask tells distance and centre well and a turn badly: so without depth the object is shifted first, and then
+moved freely, from several starts. The pose stays where the picture is not nearer, or where there is no mesh.
 """
 
 from __future__ import annotations
@@ -34,6 +34,6 @@ def refined_on_cells(
     to_cells = torch.tensor([[shrink, 0, shrink / 2 - 0.5], [0, shrink, shrink / 2 - 0.5], [0, 0, 1]])
     read = depth if bool((depth > 0).any()) else None
     seen = [Seen(to_cells @ K, mask, read, None, points)]
-    shifted = refined(T, seen, drawn, (STEPS,), free=SHIFTS)
-    found = refined(shifted.T, seen, drawn, (STEPS,), STARTS)
+    start = T if read is not None else refined(T, seen, drawn, (STEPS,), free=SHIFTS).T
+    found = refined(start, seen, drawn, (STEPS,), STARTS)
     return found.T, NO_BETTER if np.array_equal(found.T, T) else REFINED

@@ -8,7 +8,7 @@ descend on the coarsest picture; the best of them go on to the finer ones. The p
 picture's loss does not fall.
 
 Against a noisy mask, made of colours pixel by pixel, the loss has many small hollows, and these steps end in
-the first: there Adam descends g instead, from the pose alone, over all of its steps.
+the first: there Adam descends the loss instead, from the pose alone, over all of its steps.
 Sources: Marquardt, An algorithm for least-squares estimation of nonlinear parameters (1963); Kingma and Ba,
 Adam (2015).
 """
@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from deeprob import layers
-from deeprob.models.pose.by_render import Drawn, Normal, Seen
+from deeprob.models.pose.by_render import Drawn, Normal, Seen, losses
 from deeprob.models.pose.normal import normal_equations
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ FOLLOWED = 2  # starts that go on to finer pictures
 
 ADAM_STEPS = (30, 20)  # where masks are noisy: on the coarsest picture, and on each finer one
 RATE, LAST_RATE = 0.03, 0.002  # of Adam's steps, diameters and radians: half a cosine from one to the other
-DECAY = (0.8, 0.95)  # of the running means of g and of its square
+DECAY = (0.8, 0.95)  # of the running means of a slope and of its square
 
 
 class Refined(NamedTuple):
@@ -84,7 +84,7 @@ def refined(
     if not np.isfinite(before):
         return Refined(start, before, before, [])
     if all(seen.noisy for seen in pyramid):
-        best = _by_adam(there, pictures, scale)
+        best = _by_adam(there, pyramid, drawn, scale)
         best = best._replace(loss=pictures[-1](best.T).loss)
     else:
         best = _by_levenberg(there, pictures, steps, starts, seed, scale, list(free))
@@ -115,23 +115,27 @@ def _by_levenberg(
     return reached[0]
 
 
-def _by_adam(there: Floats, pictures: Sequence[Callable[[Floats], Normal]], scale: Floats) -> _Reached:
-    """Where Adam's steps end, good or bad; the loss is not that of the last pose yet."""
-    mean, square, history = np.zeros(6), np.zeros(6), list[float]()
-    counts = [ADAM_STEPS[min(k, 1)] for k in range(len(pictures))]
-    for of, count in zip(pictures, counts, strict=True):
+def _by_adam(there: Floats, pyramid: Sequence[Seen], drawn: Drawn, scale: Floats) -> _Reached:
+    """Where Adam's steps end, good or bad; the loss there is not known yet."""
+    place, turn = torch.eye(4)[None].clone(), torch.eye(4)[None].clone()
+    place[0, :3, 3], turn[0, :3, :3] = torch.from_numpy(there[:3, 3]), torch.from_numpy(there[:3, :3])
+    mean, square, xi, history = torch.zeros(1, 6), torch.zeros(1, 6), torch.zeros(1, 6), list[float]()
+    lengths = torch.from_numpy(scale).float()
+    counts = [ADAM_STEPS[min(k, 1)] for k in range(len(pyramid))]
+    for seen, count in zip(pyramid, counts, strict=True):
         for _ in range(count):
-            now = of(there)
-            if not np.isfinite(now.loss):
-                return _Reached(there, np.inf, history)
-            history.append(now.loss)
+            xi.requires_grad_()
+            T = layers.matmul(layers.matmul(place, layers.se3_exp(xi * lengths)), turn)
+            loss = losses(T, seen, drawn)
+            (slope,) = torch.autograd.grad(loss.sum(), xi)
+            history.append(float(loss.detach()))
             done = len(history)
-            mean += (1 - DECAY[0]) * (now.g - mean)
-            square += (1 - DECAY[1]) * (now.g * now.g - square)
-            spread = np.sqrt(square / (1 - DECAY[1] ** done)) + 1e-6
+            mean.mul_(DECAY[0]).add_(slope, alpha=1 - DECAY[0])
+            square.mul_(DECAY[1]).addcmul_(slope, slope, value=1 - DECAY[1])
+            spread = (square / (1 - DECAY[1] ** done)).sqrt() + 1e-6
             rate = LAST_RATE + (RATE - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done / sum(counts)))
-            there = moved(there, -rate * mean / (1 - DECAY[0] ** done) / spread * scale)
-    return _Reached(there, np.inf, history)
+            xi = (xi.detach() - rate * mean / (1 - DECAY[0] ** done) / spread).nan_to_num()
+    return _Reached(moved(there, xi.detach()[0].double().numpy() * scale), np.inf, history)
 
 
 def _descended(
