@@ -45,24 +45,28 @@ def _loops(seen: Seen, drawn: Drawn) -> Callable[[Floats], Normal] | None:
 def normal_equations(seen: Seen, drawn: Drawn) -> Callable[[Floats], Normal]:
     """The function of poses of the object's middle, float64 (4, 4), metres, that gives their `Normal`."""
     with torch.inference_mode(False):  # of whoever decodes
-        pictures = (seen.mask, seen.depth, seen.rgb, seen.points)
-        picture = Seen(seen.K.double(), *(None if x is None else x.double() for x in pictures))
+        mask, depth, rgb, points = (
+            None if x is None else x.double() for x in (seen.mask, seen.depth, seen.rgb, seen.points)
+        )
+        picture = Seen(seen.K.double(), mask, depth, rgb, points)
         mesh = Drawn(
             *(drawn.vertices.double(), drawn.faces.clone(), drawn.middle.double(), drawn.diameter),
             *(drawn.closed, None if drawn.colors is None else drawn.colors.double()),
         )
         aim = aim_of(seen)
-        aimed = None if aim is None else torch.from_numpy(aim).double()[..., None]
+        aimed = None if aim is None else torch.from_numpy(aim).double().nan_to_num()[..., None]
     return lambda T: _normal(torch.from_numpy(T), picture, mesh, aimed)
 
 
 def _normal(T: Tensor, seen: Seen, drawn: Drawn, aimed: Tensor | None) -> Normal:
-    place, turn, N, g = torch.eye(4).double(), torch.eye(4).double(), torch.zeros(6, 6), torch.zeros(6)
-    place[:3, 3], turn[:3, :3], N, g = T[:3, 3], T[:3, :3], N.double(), g.double()
+    place, turn = torch.eye(4).double(), torch.eye(4).double()
+    place[:3, 3], turn[:3, :3] = T[:3, 3], T[:3, :3]
+    N, g = torch.zeros(6, 6).double(), torch.zeros(6).double()
     scale = torch.tensor([drawn.diameter] * 3 + [1.0] * 3).double()
     loss = 0.0
     with torch.inference_mode(False), torch.enable_grad(), forward_ad.dual_level():
-        xi = forward_ad.make_dual(torch.zeros(6, 6).double(), torch.diag(scale))
+        still = torch.zeros(6, 6).double()
+        xi = forward_ad.make_dual(still, torch.diag(scale))  # type: ignore[no-untyped-call]
         moved = layers.matmul(layers.matmul(place.expand(6, 4, 4), layers.se3_exp(xi)), turn.expand(6, 4, 4))
         terms, visible = compared(layers.project(drawn.vertices, moved, seen.K), seen, drawn)
         if not bool((visible >= 0).any()):
@@ -70,7 +74,7 @@ def _normal(T: Tensor, seen: Seen, drawn: Drawn, aimed: Tensor | None) -> Normal
         sure = slant(T, visible[0], seen.K, drawn)
         for term in terms:
             loss += float((term.weight * _huber(term.y - term.goal, term.beta))[0].sum())
-            picture, J = forward_ad.unpack_dual(term.y)
+            picture, J = forward_ad.unpack_dual(term.y)  # type: ignore[no-untyped-call]
             if J is None:
                 continue
             goal = term.goal if aimed is None or term.name != "mask" else aimed
@@ -87,7 +91,7 @@ def _weight(term: Term, sure: Tensor) -> Tensor:
 
 
 def _huber(r: Tensor, beta: float) -> Tensor:
-    a = forward_ad.unpack_dual(r).primal.abs()
+    a: Tensor = forward_ad.unpack_dual(r).primal.abs()  # type: ignore[no-untyped-call]
     return torch.where(a < beta, a * a / (2 * beta), a - beta / 2)
 
 
@@ -99,7 +103,8 @@ def slant(T: Tensor, visible: Tensor, K: Tensor, drawn: Drawn) -> Tensor:
     ray = torch.stack([u, v, torch.ones_like(u)], -1) @ torch.linalg.inv(K).T
     n = normals[visible.clamp_min(0)]
     cos = ((n * ray).sum(-1) / (n.norm(dim=-1) * ray.norm(dim=-1))).abs()
-    return (cos.square() * (cos >= STEEP))[..., None]
+    square: Tensor = cos.square() * (cos >= STEEP)
+    return square[..., None]
 
 
 def aim_of(seen: Seen) -> NDArray[np.float32] | None:
@@ -112,7 +117,7 @@ def aim_of(seen: Seen) -> NDArray[np.float32] | None:
         return None
     given = seen.mask.numpy()
     if seen.noisy:
-        return given
+        return np.asarray(given, np.float32)
     known = ~np.isnan(given)
     if not known.all() and known.any():
         nearest = distance_transform_edt(~known, return_distances=False, return_indices=True)

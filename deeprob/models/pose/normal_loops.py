@@ -28,6 +28,7 @@ class NormalLoops:
         self.X, self.faces, self.edges = _wide(drawn.vertices), drawn.faces.numpy(), drawn.edges.numpy()
         self.few = kernels.as_faces(drawn.faces)
         self.K = _wide(seen.K)
+        self.area = 1.0 if seen.mask is None else max(float(seen.mask.nan_to_num().sum()), 1.0)
         self.back = np.linalg.inv(self.K)
         self.mask, self.depth = (None if x is None else x.numpy() for x in (seen.mask, seen.depth))
         self.buffers = make_buffers(H, W, 1, 0, F)
@@ -81,11 +82,11 @@ class NormalLoops:
         memory = (self.hidden, self.m, self.slot, self.rows)
         geometry = (visible, self.points, self.camera, self.K, place)
         loops.run(descent.mask_term, 1, *geometry, *silhouette, *memory, sums, N, g)
-        self._count(2 * WEIGHTS["mask"] / max(float(np.nansum(self.mask)), 1.0), sums, N, g)
+        self._count(2 * WEIGHTS["mask"] / self.area, sums, N, g)
 
     def _pictures(self, seen: Seen) -> Any:
         """Of colours and points: the faces' corners, what is seen, where known, beta, weight, and if lit."""
-        on = np.ones(seen.size, bool) if seen.mask is None else np.nan_to_num(self.mask) > 0.5
+        on = np.ones(seen.size, bool) if seen.mask is None else _wide(seen.mask) > 0.5
         d = self.drawn.diameter
         if seen.rgb is not None and self.drawn.colors is not None:
             rgb, weight = _wide(seen.rgb), WEIGHTS["rgb"] / 3
