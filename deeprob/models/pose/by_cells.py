@@ -16,7 +16,7 @@ from deeprob.models.pose.descent import refined
 
 Floats = NDArray[np.float64]
 
-STEPS, STARTS = 15, 4
+STEPS, STARTS, STARTS_WITHOUT_DEPTH = 15, 4, 8
 SHIFTS = (0, 1, 2)  # of the six motions
 REFINED, NO_BETTER, NO_MESH = "refined", "nothing better found", "no mesh to draw"
 
@@ -35,5 +35,5 @@ def refined_on_cells(
     read = depth if bool((depth > 0).any()) else None
     seen = [Seen(to_cells @ K, mask, read, None, points)]
     start = T if read is not None else refined(T, seen, drawn, (STEPS,), free=SHIFTS).T
-    found = refined(start, seen, drawn, (STEPS,), STARTS)
+    found = refined(start, seen, drawn, (STEPS,), STARTS_WITHOUT_DEPTH if read is None else STARTS)
     return found.T, NO_BETTER if np.array_equal(found.T, T) else REFINED

@@ -7,6 +7,7 @@
     icp       the same, then the whole surface laid on the readings (icp.py)
     render    depth, or `pnp` without it; then the object is drawn, and moved until its mask, points and depth
               are most like the cells' (by_cells.py)
+    render_rgb    `render` from the colours alone, also where there is depth
 
 A decode that cannot answer gives way to the one before it: icp or render, depth, pnp, direct. None gives NaN.
 Sources: Lepetit et al., EPnP (2009); Kabsch, A solution for the best rotation to relate two sets of vectors
@@ -25,8 +26,8 @@ from deeprob.models.pose.icp import Surface, refined
 
 Floats = NDArray[np.float64]
 
-RENDERED = "render"
-DECODES = ("direct", "pnp", "depth", "icp", RENDERED)
+RENDERED, WITHOUT_DEPTH = "render", "render_rgb"
+DECODES = ("direct", "pnp", WITHOUT_DEPTH, "depth", "icp", RENDERED)
 FEWEST = 8  # cells that a pose is made of
 NEAREST_M, FARTHEST_M = 0.05, 20.0
 TRIALS = 100  # of RANSAC

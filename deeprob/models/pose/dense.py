@@ -36,7 +36,7 @@ from deeprob.models.initialise import he_normal
 from deeprob.models.pose import codes
 from deeprob.models.pose.by_cells import refined_on_cells
 from deeprob.models.pose.by_class import LinearByClass
-from deeprob.models.pose.decode import DECODES, RENDERED, Cells, Floats, solve
+from deeprob.models.pose.decode import DECODES, RENDERED, WITHOUT_DEPTH, Cells, Floats, solve
 from deeprob.models.pose.objects import Objects, ObjectTable, allocentric, egocentric
 from deeprob.models.pose.targets import DenseTargets, camera_points, dense_targets
 from deeprob.models.pyramid import Backbone
@@ -68,7 +68,7 @@ class PoseDense(nn.Module):
         pixels to a cell.
     fragments: parts of a surface; 0 leaves the helper away, and points are the offsets alone.
     head_widths: channels of the head's strided convolutions; hidden: of its linear layer.
-    decode: `direct`, `pnp`, `depth`, `icp` or `render`: what becomes the pose (decode.py).
+    decode: `direct`, `pnp`, `render_rgb`, `depth`, `icp` or `render`: what becomes the pose (decode.py).
     image_size: side of the crops.
     backend: "deeprob" or "torch": whose layers to use; weights are interchangeable.
     Raises InputError where an argument is wrong.
@@ -232,14 +232,16 @@ class PoseDense(nn.Module):
         labels = batch.labels.cpu()
         outputs = DenseOutputs(*(o.detach().cpu() for o in self.read(features, labels.to(features.device))))
         found, scores = self._direct_poses(outputs, labels, batch.K.cpu()), np.empty(len(labels))
-        sure, decoding = _array(outputs.mask.sigmoid()), decode or self.decode
+        sure, decoding, depth = _array(outputs.mask.sigmoid()), decode or self.decode, batch.depth.cpu()
+        if decoding == WITHOUT_DEPTH:
+            decoding, depth = RENDERED, torch.zeros_like(depth)
         surfaces = self.table.surfaces() if decoding == "icp" else []
-        for i, cells in enumerate(self._cells_of(outputs, labels, batch.K.cpu(), batch.depth.cpu())):
+        for i, cells in enumerate(self._cells_of(outputs, labels, batch.K.cpu(), depth)):
             surface = surfaces[int(labels[i])] if decoding == "icp" else None
             found[i], agree = solve(cells, found[i], decoding, surface)
             scores[i] = agree * (cells.weight.mean() if len(cells.weight) else 0.5 * sure[i].max())
         if decoding == RENDERED:
-            masks, depth, K = outputs.mask.sigmoid().view_as(batch.depth), batch.depth.cpu(), batch.K.cpu()
+            masks, K = outputs.mask.sigmoid().view_as(depth), batch.K.cpu()
             drawn = {c: self.table.drawn(c) for c in set(labels.tolist())}
             for i, c in enumerate(labels.tolist()):
                 points = outputs.points[i].view(*depth.shape[1:], 3) * self.table.diameter[c].cpu()

@@ -21,14 +21,15 @@ from deeprob.errors import InputError
 from deeprob.metrics import pose_matching
 from deeprob.metrics.pose_matching import BOUNDED, EARLIER_METRICS, METRICS
 from deeprob.metrics.scores import Evaluation, Scores, SummedScores
-from deeprob.models.pose.decode import RENDERED
+from deeprob.models.pose.decode import RENDERED, WITHOUT_DEPTH
 from deeprob.page import drawn
 from deeprob.page.overlays import Image
 from deeprob.tasks.base import Block, EvaluationOptions, Loss, Predict, method_of
 from deeprob.tasks.deployed import Deployed
-from deeprob.tasks.frames import RANDOM, Chance, Drawing, FramePredictor, FrameTask
+from deeprob.tasks.frames import RANDOM, Drawing, FramePredictor, FrameTask
 from deeprob.tasks.pose.baselines import BASELINES
 from deeprob.tasks.pose.boxes import TRUE, detected
+from deeprob.tasks.pose.chance import PoseChance
 from deeprob.tasks.pose.deployed import deployed
 from deeprob.tasks.pose.meter import PoseMeter, truths_of
 from deeprob.tasks.pose.objects import ObjectDepth, objects_of
@@ -39,35 +40,6 @@ if TYPE_CHECKING:
 EXPECTED = "a pose network, such as model=pose_dense"
 AXIS = 0.05  # metres, of the axes that a pose of an object of unknown size is drawn by
 FEW_POINTS = 1000  # of a model, while training: a final evaluation takes all
-
-
-class PoseChance(Chance):
-    """The pose of the same object in another image: a method is told which objects there are.
-
-    Of an object that only one of several independent units shows, nothing is known elsewhere: no estimate.
-    Its other images there may be nearly this one.
-    """
-
-    def __init__(self, kind: type[FrameTask], unit: str, seed: int) -> None:
-        super().__init__(kind, unit, seed)
-        self._poses: dict[int, list[tuple[str, int, Estimate]]] = {}
-        self._units: set[str] = set()
-
-    def note(self, index: int, frame: Frame) -> None:
-        self._units.add(self.unit_of(frame))
-        for estimate in truths_of(frame):
-            self._poses.setdefault(estimate.class_id, []).append((self.unit_of(frame), index, estimate))
-
-    def predict(self, index: int, frame: Frame, frames: Any) -> list[Estimate]:
-        unit, found = self.unit_of(frame), []
-        for target in truths_of(frame):
-            known = self._poses[target.class_id]
-            others = [e for of, _, e in known if of != unit]
-            if len(self._units) == 1:
-                others = [e for _, i, e in known if i != index]
-            if others:
-                found.append(others[int(self.rng.integers(len(others)))])
-        return found
 
 
 class Pose(FrameTask):
@@ -138,7 +110,7 @@ class Pose(FrameTask):
         samples = self.checked(samples, options, split)
         others = [d for d in getattr(model, "decodes", ()) if d != getattr(model, "decode", None)]
         if not bool((samples.depth > 0).any()):
-            others = [d for d in others if d not in ("depth", "icp")]
+            others = [d for d in others if d not in ("depth", "icp", WITHOUT_DEPTH)]
         self.compared, self.seconds = tuple(others), {}
         getattr(model, "became", {}).clear()
         try:

@@ -114,8 +114,8 @@ def test_every_decode_gives_finite_poses_and_scores():
             assert poses.shape == (4, 4, 4)
             assert (poses[:, 2, 3] > 0).all()
             assert ((scores >= 0) & (scores <= 1)).all()
-    assert model.became.total() == 4
-    assert model.became["no mesh to draw"] == int((of.labels == 1).sum())
+    assert model.became.total() == 2 * 4  # by `render` and by `render_rgb`
+    assert model.became["no mesh to draw"] == 2 * int((of.labels == 1).sum())
 
 
 def test_a_checkpoint_knows_the_objects():
