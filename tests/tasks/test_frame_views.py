@@ -49,10 +49,11 @@ def test_pose_crop_projects_its_object_to_the_same_place(frame: Frame) -> None:
         np.testing.assert_array_equal(crop.T_cam_obj, instance.T_cam_obj)
 
 
-def test_pose_view_needs_poses() -> None:
-    frame = Frame(np.zeros((40, 40, 3), np.uint8), (Instance(0, np.array([0, 0, 30, 30.0])),), "t", "f", "g")
-    with pytest.raises(InputError, match="no pose"):
-        PoseView()(frame)
+def test_pose_view_needs_a_camera_and_poses() -> None:
+    image, instance = np.zeros((40, 40, 3), np.uint8), Instance(0, np.array([0, 0, 30, 30.0]))
+    for K, said in ((None, "no camera matrix"), (np.eye(3), "no pose")):
+        with pytest.raises(InputError, match=said):
+            PoseView()(Frame(image, (instance,), "t", "f", "g", K))
 
 
 @pytest.mark.data
