@@ -114,7 +114,10 @@ def test_a_key_that_does_not_exist_is_named_with_its_variant(tmp_path):
             r"ablation\.factors\.optim\.lr: .*did you mean optim\.optimizer\.lr\?$",
         ),
         ({"model": ["resnet19"]}, r"ablation\.factors\.model: no model named 'resnet19'; .*mean resnet18\?$"),
-        ({"model.width": ["wide"]}, r"ablation\.factors\.model\.width: .*model\.width=wide; expected a whole number"),
+        (
+            {"model.width": ["wide"]},
+            r"ablation\.factors\.model\.width: .*width=wide; expected a whole number",
+        ),
     ],
 )
 @pytest.mark.parametrize("design", ["one_at_a_time", "leave_one_out"])
