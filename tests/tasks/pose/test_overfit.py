@@ -45,7 +45,7 @@ def test_sixty_four_crops_of_one_object_are_found_within_5_degrees_and_5_cm(tmp_
             meter.update(task.predict(model, batch), task.truths(samples, batch))
         scores = meter.scores()
         found = dict(zip(scores.names, scores.value.tolist(), strict=True))
-        # Without depth the drawn silhouette, of 16 x 16 cells, decides the distance; the head knows these crops.
+        # Without depth a drawn silhouette of 16 x 16 cells decides the distance; the head knows these crops.
         assert found["add_or_add_s_recall"] >= {"render_rgb": 0.75}.get(decode, 1.0), decode
         # Cells of 4 pixels determine a rotation less exactly than the head, which sees all of them; and ICP,
         # which sees the surface alone, turns one of the 64 away from where it was right.
