@@ -20,8 +20,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from omegaconf import DictConfig
 
 
@@ -35,7 +33,6 @@ def main(arguments: list[str]) -> int:
 
 def evaluate(cfg: DictConfig) -> None:
     """Evaluate the run or the predictions that `cfg` names, and print the table."""
-    from hydra.core.hydra_config import HydraConfig
     from rich.console import Console
 
     from deeprob.errors import InputError
@@ -47,7 +44,7 @@ def evaluate(cfg: DictConfig) -> None:
         raise InputError("nothing to evaluate", expected="either run=<run folder> or predictions=<file>")
     if cfg.predictions is not None:
         return _evaluate_predictions(cfg)
-    given = [override.partition("=")[0] for override in HydraConfig.get().overrides.task]
+    given = given_keys()
     for key in ("unit", "out", "against", "bootstrap_samples"):
         if key in given:
             raise InputError(
@@ -55,7 +52,7 @@ def evaluate(cfg: DictConfig) -> None:
             )
     run = Run.find(cfg.run)
     check_writable(run.path, "evaluate a copy of it")
-    other, places = cfg.data, places_of(cfg, given)
+    other, places = cfg.data, places_of(cfg)
     if "data.root" in places:
         other = None
     if other is not None and cfg.robustness:
@@ -74,10 +71,17 @@ def evaluate(cfg: DictConfig) -> None:
         )
 
 
-def places_of(cfg: DictConfig, given: Sequence[str]) -> dict[str, str]:
-    """Where the files of a run lie now: the folders that a command gives. given: its keys."""
+def given_keys() -> list[str]:
+    """The keys of the command that is running."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return [override.partition("=")[0] for override in HydraConfig.get().overrides.task]
+
+
+def places_of(cfg: DictConfig) -> dict[str, str]:
+    """Where the files of a run lie now: the folders that a command gives."""
     places = {}
-    if "paths.cache_dir" in given:
+    if "paths.cache_dir" in given_keys():
         places["paths.cache_dir"] = str(cfg.paths.cache_dir)
     if cfg.data is not None and set(cfg.data) == {"root"}:
         places["data.root"] = str(cfg.data.root)

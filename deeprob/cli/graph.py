@@ -106,7 +106,6 @@ def show_run(cfg: DictConfig) -> None:
     form = _form(cfg, ("table", "picture", "page"))
     run = Run.find(cfg.run)
     import torch
-    from hydra.core.hydra_config import HydraConfig
 
     from deeprob.cli.evaluate import places_of
     from deeprob.data.batches.batch import map_tensors
@@ -115,8 +114,7 @@ def show_run(cfg: DictConfig) -> None:
     from deeprob.tasks.base import OncePerInput
     from deeprob.training.experiment import load
 
-    places = places_of(cfg, [override.partition("=")[0] for override in HydraConfig.get().overrides.task])
-    experiment = load(run, cfg.checkpoint, list(cfg.allowed_targets), places=places)
+    experiment = load(run, cfg.checkpoint, list(cfg.allowed_targets), places=places_of(cfg))
     data, task, model = experiment.data, experiment.task, experiment.model.train()
     few = data.split("train").take(torch.arange(min(cfg.batch, len(data.split("train")))))
     batch = map_tensors(next(iter(data.loader_of(few))), lambda tensor: tensor.to(experiment.device))

@@ -30,7 +30,7 @@ from deeprob.writing import check_writable
 
 REMEMBERED = (
     *("input", "split", "every", "topic", "boxes", "detector", "detector_score"),
-    *("min_score", "draw", "draw_score", "engine", "intrinsics"),
+    *("min_score", "draw", "draw_score", "engine", "refine"),
 )
 _OF_INPUT = ("every", "topic", "intrinsics")
 
@@ -76,7 +76,6 @@ def predict_input(cfg: DictConfig) -> tuple[dict[str, Any], Path]:
     asked["intrinsics"] = list(cfg.intrinsics)
     asked["data"] = None if cfg.data is None else OmegaConf.to_container(cfg.data.source, resolve=True)
     asked["weights"] = weights
-    asked["refine"] = cfg.refine or None  # as where nobody was asked yet
     asked |= {"run": str(run.path.resolve()), "checkpoint": cfg.checkpoint, "classes": list(cfg.classes)}
     with Record(out, asked, predictor.task.output(names)) as record:
         record.check_goes_on(given.keys)

@@ -87,9 +87,10 @@ class RowTask(Task):
         beside = {}
         if options.baselines and not wanted:
             wanted = list(self.baselines)
-        for name in wanted if "train" in self.data.splits else ():  # they learn from it
+        known = self.data.labelled_samples if "train" in self.data.splits else None  # they learn from it
+        for name in wanted if known is not None else ():
             with predict.status(f"baseline {name}"):
-                rows = self.baselines[name](self.data.labelled_samples, samples)
+                rows = self.baselines[name](known, samples)
                 beside[name] = self.scores_of(rows, truth)
         arrays = {"predictions": found, "truths": truth.values, "units": truth.units}
         with atomic_file(file, "wb") as opened:

@@ -39,8 +39,6 @@ LARGEST = 0.3  # of a step, diameters and radians
 SMALL, GAIN = 2e-3, 1e-3  # a step, and its part of the loss, after which there is nothing more to gain
 SPREAD = 0.12  # of the starts, diameters and radians
 FOLLOWED = 2  # starts that go on to finer pictures
-
-
 ADAM_STEPS = (30, 20)  # where masks are noisy: on the coarsest picture, and on each finer one
 RATE, LAST_RATE = 0.03, 0.002  # of Adam's steps, diameters and radians: half a cosine from one to the other
 DECAY = (0.8, 0.95)  # of the running means of a slope and of its square

@@ -30,11 +30,11 @@ from torch.autograd import forward_ad
 
 from deeprob import layers
 from deeprob.layers._fast import or_faster
+from deeprob.layers.kernels.descent import STEEP
 from deeprob.models.pose.by_render import Drawn, Normal, Seen, Term, compared
 from deeprob.models.pose.normal_loops import NormalLoops
 
 Floats = NDArray[np.float64]
-STEEP = 0.05  # cosine between normal and ray: below, a pixel tells no motion
 
 
 def _loops(seen: Seen, drawn: Drawn) -> Callable[[Floats], Normal] | None:

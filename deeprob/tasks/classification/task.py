@@ -115,8 +115,8 @@ class Classification(Task):
         found = [probabilities for _, probabilities in predict(samples, f"evaluating {split}")]
         probabilities = np.concatenate(found)
         of_baselines: dict[str, Floats] = {}
-        for name in options.baselines if "train" in self.data.splits else ():
-            train = self.data.labelled_samples
+        train: Any = self.data.labelled_samples if "train" in self.data.splits else None
+        for name in options.baselines if train is not None else ():
             with predict.status(f"baseline {name}"):
                 of_baselines[name] = baselines.predict(
                     name,

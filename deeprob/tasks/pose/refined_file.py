@@ -71,10 +71,10 @@ class RefinedFile:
 
     def _curve(self) -> tuple[str, str]:
         """The loss as a part of the start's: SVG and caption."""
-        if not any(np.isfinite(h).all() and h[0] > 0 for h in self.histories):
-            return "", ""
         whole = [np.array(h) / h[0] for h in self.histories if np.isfinite(h).all() and h[0] > 0]
-        longest = max(map(len, whole), default=1)
+        if not whole:
+            return "", ""
+        longest = max(map(len, whole))
         shares = np.array([np.pad(h, (0, longest - len(h)), mode="edge") for h in whole])
         low, middle, high = np.quantile(shares, QUARTILES, axis=0)
         figure, axes = drawing.new_figure()

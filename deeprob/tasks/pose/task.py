@@ -154,11 +154,12 @@ class Pose(FrameTask):
     ) -> dict[str, FramePredictor | None]:
         """The labels of another image, the other decodes, and poses of training crops."""
         answers = self.decoded(found)
-        for name, baseline in BASELINES.items() if "train" in self.trained.splits else ():
+        if "train" in self.trained.splits:
             known, objects = self.trained.split("train"), objects_of(self.trained.source)
-            poses = baseline(known, samples, objects)
-            for key, label, T in zip(samples.keys, samples.labels.tolist(), poses, strict=True):
-                self.collect(answers.setdefault(name, {}), key, [Estimate(label, 1.0, T)])
+            for name, baseline in BASELINES.items():
+                poses = baseline(known, samples, objects)
+                for key, label, T in zip(samples.keys, samples.labels.tolist(), poses, strict=True):
+                    self.collect(answers.setdefault(name, {}), key, [Estimate(label, 1.0, T)])
         return {RANDOM: None, **{name: predictor_of_keys(of) for name, of in answers.items()}}
 
     @staticmethod
